@@ -1,0 +1,70 @@
+# crewrelay. `make help` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3.11
+TOPIC = neural networks
+LANGUAGE = en
+HOST = 127.0.0.1
+PORT = 8000
+
+UV_VERSION := 0.13.9
+UV := .venv/bin/uv
+# Compiled: what is imported in seconds would otherwise be compiled for as long at its first start.
+SYNC := pip sync --quiet --require-hashes --compile-bytecode
+
+.PHONY: help setup run serve test check unit integration e2e lock format index
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.crewrelay ## Build .venv with everything in it (seconds when it is up to date)
+
+run: setup ## Start the stack, send the example, print the answer, stop (TOPIC="…" LANGUAGE=de)
+	@.venv/bin/crewrelay run --language '$(subst ','\'',$(LANGUAGE))' -- '$(subst ','\'',$(TOPIC))'
+
+serve: setup ## Run the stack until Ctrl-C (HOST, PORT)
+	@exec .venv/bin/crewrelay serve --host $(HOST) --port $(PORT)
+
+test: check unit integration e2e ## Everything that CI runs
+
+check: setup .venv-sam/.sam ## Format, lint, types, architecture
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+
+unit: setup ## Pure tests, in seconds
+	.venv/bin/pytest tests/unit -n 2
+
+integration: setup .venv-sam/.sam ## Adapters and apps against an AWS emulator in its own process
+	.venv/bin/pytest tests/integration -n 2
+
+e2e: setup ## The real stack, as its users see it
+	.venv/bin/pytest tests/e2e
+
+format: setup ## Format and fix what can be fixed
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+index: setup ## Rebuild the index of the shipped corpus
+	.venv/bin/python -m crewrelay.retrieval.build
+
+lock: $(UV) ## Resolve the lock files anew
+	$(UV) pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+	$(UV) pip compile --group sam --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements-sam.lock
+
+$(UV):
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.crewrelay: requirements.lock pyproject.toml | $(UV)
+	@$(UV) $(SYNC) requirements.lock
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Apart: aws-sam-translator and crewai ask for different versions of pydantic.
+.venv-sam/.sam: requirements-sam.lock | $(UV)
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-sam
+	@$(UV) $(SYNC) --python .venv-sam/bin/python requirements-sam.lock
+	@touch $@

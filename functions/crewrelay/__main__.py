@@ -1,0 +1,3 @@
+from crewrelay.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The ports on AWS. The only importer of boto3."""

@@ -1,0 +1,68 @@
+"""SQS events: every record on its own thread, and an answer that fails only those that failed.
+
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
+"""
+
+import logging
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any, TypedDict
+
+logger = logging.getLogger(__name__)
+
+_GIVING_BACK = timedelta(seconds=10)  # a release and a ring, each with a repeat, by the clients' timeouts
+
+
+class BatchItemFailure(TypedDict):
+    itemIdentifier: str
+
+
+class BatchResponse(TypedDict):
+    batchItemFailures: list[BatchItemFailure]
+
+
+Record = dict[str, Any]
+
+
+def answer_batch(event: dict[str, Any], handle: Callable[[Record], None]) -> BatchResponse:
+    """Hand every record to `handle`, all at once. A record whose handling raises is reported, the others are done.
+
+    Raises ValueError if the event is not SQS's.
+    """
+    records = event.get("Records")
+    if not isinstance(records, list) or not all(map(_from_sqs, records)):
+        raise ValueError("not an SQS event: this function is to be invoked by a queue")
+    if not records:
+        return {"batchItemFailures": []}
+    with ThreadPoolExecutor(max_workers=len(records)) as pool:
+        done = list(pool.map(lambda record: _done(record, handle), records))
+    return {
+        "batchItemFailures": [
+            {"itemIdentifier": record["messageId"]} for record, ok in zip(records, done, strict=True) if not ok
+        ]
+    }
+
+
+def _from_sqs(record: object) -> bool:
+    return isinstance(record, dict) and record.get("eventSource") == "aws:sqs"
+
+
+def _done(record: Record, handle: Callable[[Record], None]) -> bool:
+    try:
+        handle(record)
+    except Exception:
+        logger.exception("record failed", extra={"message_id": record.get("messageId")})
+        return False
+    return True
+
+
+def job_id_of(record: Record) -> str:
+    """The body of an internal message is a job id. Raises ValueError if it is anything else."""
+    return str(uuid.UUID(record["body"].strip()))
+
+
+def last_moment(context: Any, now: datetime) -> datetime:
+    """When an invocation must have given back what it holds: its own time limit, less what giving back may take."""
+    return now + timedelta(milliseconds=context.get_remaining_time_in_millis()) - _GIVING_BACK

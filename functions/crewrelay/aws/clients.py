@@ -1,0 +1,60 @@
+"""One client per service and process: low-level clients are thread-safe, resources are not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from crewrelay.jobs.errors import Misconfigured, Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
+
+# A read that takes longer is better repeated: the default of 60 s outlives a lease.
+_CONFIG = Config(
+    connect_timeout=1,
+    read_timeout=3,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=64,
+)
+
+# No repeat mends these.
+_LASTING = frozenset(
+    """
+    AccessDenied AccessDeniedException InvalidClientTokenId InvalidSignatureException ResourceNotFoundException
+    SignatureDoesNotMatch UnrecognizedClientException ValidationException
+    AWS.SimpleQueueService.NonExistentQueue QueueDoesNotExist
+    """.split()
+)
+
+
+@cache
+def dynamodb() -> "DynamoDBClient":
+    return boto3.client("dynamodb", config=_CONFIG)
+
+
+@cache
+def sqs() -> "SQSClient":
+    return boto3.client("sqs", config=_CONFIG)
+
+
+def error_code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+@contextmanager
+def unavailable_if_it_fails(what: str) -> Iterator[None]:
+    """Turn what may pass into Unavailable and what will not into Misconfigured, the cause kept."""
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) in _LASTING:
+            raise Misconfigured(f"The {what} refused the request: {error_code(error)}.") from error
+        raise Unavailable(f"The {what} did not answer: {error_code(error)}.") from error
+    except BotoCoreError as error:
+        raise Unavailable(f"The {what} did not answer.") from error

@@ -1,0 +1,23 @@
+"""The doorbell on SQS: the body is the job id and nothing else."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from crewrelay.aws.clients import unavailable_if_it_fails
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+_LONGEST = timedelta(minutes=15)  # SQS delays no message for longer
+
+
+class SqsDoorbell:
+    def __init__(self, client: "SQSClient", queue_url: str) -> None:
+        self._client = client
+        self._queue_url = queue_url
+
+    def ring(self, job_id: str, delay: timedelta = timedelta()) -> None:
+        with unavailable_if_it_fails("queue"):
+            self._client.send_message(
+                QueueUrl=self._queue_url, MessageBody=job_id, DelaySeconds=int(min(delay, _LONGEST).total_seconds())
+            )

@@ -1,0 +1,1 @@
+"""The crews, and what runs them. The catalogue is light; everything else here imports CrewAI."""

@@ -1,0 +1,138 @@
+"""The model that needs no key and no network. It writes nothing of its own: it quotes.
+
+With tools and no result yet it asks for a search; with passages it picks sentences as notes; with notes it
+lists them by source. Every sentence stands verbatim in the passage whose number it carries. It doesn't translate,
+and says so when the answer was asked in a language it can't write.
+"""
+
+import json
+import re
+from typing import Any, ClassVar
+
+from crewai.events.types.llm_events import LLMCallType
+from crewai.llms.base_llm import BaseLLM, llm_call_context
+
+from crewrelay.crews import sentences
+from crewrelay.crews.search import unfenced
+from crewrelay.crews.sentences import Sentence
+
+_PASSAGE = re.compile(r'<passage number="(\d+)"[^>]*>\n(.*?)\n</passage>', re.DOTALL)
+_NOTE = re.compile(r"^- (.+) \[(\d+)\]$", re.MULTILINE)
+_MOST_SENTENCES = 8
+
+# What the model says in its own name, by language; the rest is quotation.
+_PHRASES = {
+    "en": ("What the sources say about “{topic}”", "The sources do not answer this.", "Quoted word for word."),
+    "de": (
+        "Was die Quellen zu „{topic}“ sagen",
+        "Die Quellen beantworten das nicht.",
+        "Wörtlich zitiert, in der Sprache der Quellen.",
+    ),
+    "es": (
+        "Lo que dicen las fuentes sobre «{topic}»",
+        "Las fuentes no responden a esto.",
+        "Citado literalmente, en el idioma de las fuentes.",
+    ),
+}
+_NO_PHRASES = "No {language} wording: this model quotes and does not translate."
+
+
+class ExtractiveLLM(BaseLLM):
+    """A deterministic CrewAI model that answers from retrieved passages by quoting them."""
+
+    NAME: ClassVar[str] = "crewrelay/extractive"
+
+    def call(
+        self,
+        messages: Any,
+        tools: list[dict[str, Any]] | None = None,
+        callbacks: list[Any] | None = None,
+        available_functions: dict[str, Any] | None = None,
+        from_task: Any = None,
+        from_agent: Any = None,
+        response_model: Any = None,
+    ) -> Any:
+        with llm_call_context():
+            self._emit_call_started_event(
+                messages=messages,
+                tools=tools,
+                callbacks=callbacks,
+                available_functions=available_functions,
+                from_task=from_task,
+                from_agent=from_agent,
+            )
+            reply = _reply([messages] if isinstance(messages, str) else messages, tools)
+            kind = LLMCallType.LLM_CALL if isinstance(reply, str) else LLMCallType.TOOL_CALL
+            usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "successful_requests": 1}
+            self._token_usage["successful_requests"] += 1
+            self._emit_call_completed_event(
+                response=reply,
+                call_type=kind,
+                from_task=from_task,
+                from_agent=from_agent,
+                messages=messages,
+                usage=usage,
+            )
+            return reply
+
+    def supports_function_calling(self) -> bool:
+        return True
+
+    def get_context_window_size(self) -> int:
+        return 1_000_000
+
+    def get_input_tokens_count(self, messages: Any, tools: Any = None, response_model: Any = None) -> int:
+        """It counts no tokens, having none."""
+        return 0
+
+
+def _reply(messages: list[Any], tools: list[dict[str, Any]] | None) -> Any:
+    asked = "\n".join(_text(message) for message in messages if _role(message) != "tool")
+    found = "\n".join(_text(message) for message in messages if _role(message) == "tool")
+    language = _field("Language", asked) or "en"
+    topic = _field("Topic", asked) or asked.strip().splitlines()[-1][:300]
+    if tools and not found:
+        return [_tool_call(tools[0], topic)]
+    if tools:
+        passages = [(int(number), unfenced(text)) for number, text in _PASSAGE.findall(found)]
+        return "\n".join(
+            f"- {text} [{number}]" for text, number in sentences.rank(topic, language, passages, _MOST_SENTENCES)
+        ) or ("The passages hold nothing on this.")
+    notes = [Sentence(text, int(number)) for text, number in _NOTE.findall(asked)]
+    return _answer(topic, language, notes)
+
+
+def _answer(topic: str, language: str, notes: list[Sentence]) -> str:
+    heading, nothing, manner = _PHRASES.get(language.split("-")[0].lower(), _PHRASES["en"])
+    if language.split("-")[0].lower() not in _PHRASES:
+        manner = _NO_PHRASES.format(language=language)
+    signature = f"({ExtractiveLLM.NAME}: {manner})"
+    if not notes:
+        return f"{nothing}\n\n{signature}"
+    numbers = dict.fromkeys(note.number for note in notes)
+    paragraphs = (" ".join(f"{note.text} [{number}]" for note in notes if note.number == number) for number in numbers)
+    title = heading.format(topic=sentences.without_citations(topic))
+    return "\n\n".join((title, *paragraphs, signature))
+
+
+def _tool_call(tool: dict[str, Any], query: str) -> dict[str, Any]:
+    name = tool.get("function", tool)["name"]
+    return {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": name, "arguments": json.dumps({"query": query}, ensure_ascii=False)},
+    }
+
+
+def _field(name: str, text: str) -> str | None:
+    match = re.search(rf"^\s*{name}: (.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else None
+
+
+def _role(message: Any) -> str:
+    return message.get("role", "user") if isinstance(message, dict) else "user"
+
+
+def _text(message: Any) -> str:
+    content = message.get("content") if isinstance(message, dict) else message
+    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) if content else ""

@@ -1,0 +1,58 @@
+"""The model that CREWRELAY_MODEL names, built once; every agent gets a copy with counters of its own."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from crewai import LLM
+from crewai.llms.base_llm import BaseLLM
+
+from crewrelay.crews.extractive import ExtractiveLLM
+from crewrelay.jobs.errors import Misconfigured
+from crewrelay.settings import ModelSettings
+
+NewModel = Callable[[], BaseLLM]
+
+
+def model_factory(settings: ModelSettings) -> NewModel:
+    """Raises Misconfigured if the model's name, package or key is missing or wrong."""
+    prototype = _build(settings)
+    counters = type(prototype).__private_attributes__["_token_usage"]
+
+    def new_model() -> BaseLLM:
+        # A copy shares the HTTP client: building one costs 48 ms, nearly all of it TLS contexts.
+        model = prototype.model_copy()
+        model._token_usage = counters.get_default()
+        return model
+
+    return new_model
+
+
+def _build(settings: ModelSettings) -> BaseLLM:
+    name = settings.name
+    if name == ExtractiveLLM.NAME:
+        return ExtractiveLLM(model=name)
+    provider, slash, model = name.partition("/")
+    if not (provider and slash and model):
+        raise Misconfigured(
+            f"CREWRELAY_MODEL={name!r} is not of the form provider/model: "
+            f"use {ExtractiveLLM.NAME}, openai/…, ollama/…, bedrock/…"
+        )
+    options: dict[str, Any] = {
+        "base_url": settings.base_url,
+        "api_key": settings.api_key.get_secret_value() if settings.api_key else None,
+        "timeout": settings.timeout,
+        "max_retries": 0,  # retries are the queue's: here they would only multiply
+    }
+    logging.getLogger("crewai.llm").setLevel(logging.CRITICAL)  # it logs what it raises
+    try:
+        llm = LLM(model=name, **{option: value for option, value in options.items() if value is not None})
+    except Exception as error:  # CrewAI wraps whatever a provider raises in ImportError
+        raise Misconfigured(f"CREWRELAY_MODEL={name!r} can't be used: {_first_line(error)}") from error
+    if provider == "openai" and not (llm.api_key or settings.base_url):
+        raise Misconfigured(f"CREWRELAY_MODEL={name!r} needs a key: set CREWRELAY_MODEL_API_KEY")
+    return llm
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

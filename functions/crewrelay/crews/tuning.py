@@ -1,0 +1,69 @@
+"""What CrewAI does in every run and need not, in a process that runs many crews at once.
+
+Measured on 1.15.30, the version that is pinned; tests/unit/test_tuning.py fails where another one differs.
+"""
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import crewai.utilities.file_store as file_store
+import crewai.utilities.task_output_storage_handler as task_outputs
+from crewai.agents.agent_executor import AgentExecutor
+from crewai.flow.runtime import FlowState
+from crewai_core.lock_store import set_lock_backend
+
+
+@cache
+def tune_crewai() -> None:
+    """Call once, before the first crew is built."""
+    set_lock_backend(_in_process_lock())
+    vars(task_outputs)["KickoffTaskOutputsSQLiteStorage"] = _NoTaskOutputs
+    # Files as inputs: nine lookups a run, each with an event loop made for it, were a fifth of a run's CPU.
+    vars(file_store).update(_file_store=None, _run_sync=_run_at_once)
+    # An agent's executor makes its state's class anew in every run: a sixth of a run's CPU.
+    executor: Any = AgentExecutor
+    executor._initial_state_t = type("State", (FlowState, executor._initial_state_t), {"__module__": __name__})
+    # It warns, at every call, that it can only estimate the tokens of a model it doesn't know by name.
+    logging.getLogger("crewai.llms.base_llm").setLevel(logging.ERROR)
+
+
+def _in_process_lock() -> Any:
+    """CrewAI's own are files, or Redis if REDIS_URL happens to be set: crews of one process wait for each other's."""
+    locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+
+    @contextmanager
+    def lock(name: str, *, timeout: float = 120) -> Iterator[None]:
+        with locks[name]:
+            yield
+
+    return lock
+
+
+class _NoTaskOutputs:
+    """Every kickoff wipes and rewrites one SQLite file that all crews share; nobody reads it here."""
+
+    def __init__(self, db_path: str | None = None) -> None: ...
+
+    def add(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def update(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def load(self) -> list[dict[str, Any]]:
+        return []
+
+    def delete_all(self) -> None: ...
+
+
+def _run_at_once(coroutine: Coroutine[None, None, Any]) -> Any:
+    """Run a coroutine that never waits, as those of a file store that isn't there."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise RuntimeError("crews here take no files as inputs")

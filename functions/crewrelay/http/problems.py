@@ -1,0 +1,112 @@
+"""Every error is RFC 9457 problem+json: a stable `type`, what was wrong, and what to do."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from crewrelay.jobs.errors import CrewrelayError, InvalidRequest
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+_MOST_COMPLAINTS = 20  # a refusal should not outgrow what it refuses
+RETRY_AFTER = 5  # seconds, with every retryable error
+
+_REMEDIES = {
+    404: ("no_such_path", "See /docs for the paths of this API."),
+    405: ("method_not_allowed", "Use a method of the Allow header."),
+    413: ("body_too_large", "Send at most 256 KB."),
+    400: ("not_json", "Send a JSON object with Content-Type: application/json."),
+}
+
+
+class FieldError(BaseModel):
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457, with `remedy` and, for a rejected body, what is wrong with each field."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    remedy: str
+    errors: list[FieldError] = []
+
+
+def problem(
+    status: int, code: str, detail: str, remedy: str, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    content = {
+        "type": f"urn:crewrelay:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "remedy": remedy,
+        **more,
+    }
+    return JSONResponse(content, status, dict(headers or {}), MEDIA_TYPE)
+
+
+def problem_of(error: CrewrelayError, /, **more: Any) -> JSONResponse:
+    headers = {"Retry-After": str(RETRY_AFTER)} if error.retryable else None
+    return problem(error.http, error.code, str(error), error.remedy, headers=headers, **more)
+
+
+def plain_problem(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    code, remedy = _REMEDIES.get(status, ("http_error", "See /docs for how to call this API."))
+    return problem(status, code, detail or f"{HTTPStatus(status).phrase}.", remedy, headers=headers)
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Register the handlers, so that no error of the app leaves it in another form."""
+
+    async def own(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, CrewrelayError)
+        if error.http >= 500:
+            logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem_of(error)
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return _invalid(error)
+
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        detail = f"There is no {request.method} {request.url.path}." if error.status_code in (404, 405) else None
+        return plain_problem(error.status_code, detail or error.detail, error.headers)
+
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem_of(CrewrelayError("The request could not be handled."))
+
+    app.add_exception_handler(CrewrelayError, own)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _invalid(error: RequestValidationError) -> JSONResponse:
+    items = error.errors()[:_MOST_COMPLAINTS]
+    if any(item["type"] == "json_invalid" for item in items):
+        return plain_problem(400, "The body is not valid JSON.")
+    if any(item["loc"] == ("body",) for item in items):
+        return plain_problem(400, "The body is not a JSON object, or came without Content-Type: application/json.")
+    errors = [
+        {
+            "field": ".".join(str(part) for part in item["loc"][1:]),
+            "message": item["msg"].removeprefix("Value error, "),
+        }
+        for item in items
+    ]
+    detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
+    return problem(InvalidRequest.http, InvalidRequest.code, detail, InvalidRequest.remedy, errors=errors)

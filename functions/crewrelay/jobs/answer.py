@@ -1,0 +1,50 @@
+"""What a crew gives back: the answer, the passages it cites, what it used."""
+
+from pydantic import BaseModel, ConfigDict
+
+from crewrelay.jobs.text import Text
+
+
+class Passage(BaseModel):
+    """A piece of a document that was retrieved: `text` is verbatim, `url` is where a reader finds the whole."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: Text
+    title: Text
+    url: Text
+    text: Text
+    score: float = 0.0
+
+
+class Source(BaseModel):
+    """A passage that the answer cites as `[number]`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    id: Text
+    title: Text
+    url: Text
+    text: Text
+
+
+class Usage(BaseModel):
+    """What the run asked of its model. Tokens are zero for a model that counts none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Answer(BaseModel):
+    """The outcome of a completed job."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: Text
+    sources: tuple[Source, ...] = ()
+    usage: Usage

@@ -1,0 +1,87 @@
+"""The error tree. `code` is stable and public, `http` is the answer's status, `retryable` says whether
+the same request may succeed later, `remedy` tells the caller what to do.
+
+CrewrelayError
+├── InvalidRequest       422  the request breaks a rule of its schema
+├── UnknownJob           404  no such job for this tenant
+├── IdempotencyConflict  422  the key was used with another body
+├── RunFailed            502  the crew ended without an answer
+├── StaleWrite           409  the row moved on: lease lost, cancelled or finished
+├── AnswerTooLarge       500  the answer does not fit its row
+├── Misconfigured        500  a setting is missing or wrong
+└── Unavailable          503  a service behind us did not answer: table, queue or crew
+"""
+
+from typing import ClassVar
+
+
+class CrewrelayError(Exception):
+    """Base of the tree."""
+
+    code: ClassVar[str] = "internal_error"
+    http: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    remedy: ClassVar[str] = "This is a fault of the service; quote the job id to its operator."
+
+
+class InvalidRequest(CrewrelayError):
+    """The request breaks a rule of its schema; the message names the field and the rule."""
+
+    code = "invalid_request"
+    http = 422
+    remedy = "Correct the named fields and send the request again."
+
+
+class UnknownJob(CrewrelayError):
+    """No such job for this tenant: never submitted, somebody else's, or past its expiry."""
+
+    code = "unknown_job"
+    http = 404
+    remedy = "Check the job id, as the answer to the submission gave it; results are kept for 30 days."
+
+
+class IdempotencyConflict(CrewrelayError):
+    """The idempotency key was already used with another body."""
+
+    code = "idempotency_conflict"
+    http = 422
+    remedy = "Use a new key for a new request, or repeat the first request unchanged."
+
+
+class RunFailed(CrewrelayError):
+    """The crew ended without an answer; the job keeps the reason."""
+
+    code = "run_failed"
+    http = 502
+    remedy = "The job's status holds the reason."
+
+
+class StaleWrite(CrewrelayError):
+    """The row moved on since it was read: the lease was lost, or the job was cancelled or finished."""
+
+    code = "stale_write"
+    http = 409
+    remedy = "Read the job again."
+
+
+class AnswerTooLarge(CrewrelayError):
+    """The answer does not fit its row, even compressed."""
+
+    code = "answer_too_large"
+    remedy = "Ask for a shorter answer."
+
+
+class Misconfigured(CrewrelayError):
+    """A setting is missing or wrong; the message says which and what it should be."""
+
+    code = "misconfigured"
+    remedy = "Correct the named setting and start again."
+
+
+class Unavailable(CrewrelayError):
+    """A service behind this one did not answer: the table, the queue or the crew process."""
+
+    code = "unavailable"
+    http = 503
+    retryable = True
+    remedy = "Send the same request again after the seconds in Retry-After."

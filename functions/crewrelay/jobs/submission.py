@@ -1,0 +1,40 @@
+"""Accepting a job: a committed row first, the bell second."""
+
+import logging
+import uuid
+
+from crewrelay.jobs.errors import Unavailable
+from crewrelay.jobs.job import Job, JobInput, Policy, Status, submit
+from crewrelay.jobs.ports import Clock, Doorbell, JobStore, NewId
+
+logger = logging.getLogger(__name__)
+
+_KEYED_JOBS = uuid.UUID("6f1c0f0e-6d0e-5c59-9a53-0b0d7f1f5e11")
+
+
+class Submission:
+    def __init__(self, store: JobStore, doorbell: Doorbell, clock: Clock, new_id: NewId, policy: Policy) -> None:
+        self._store = store
+        self._doorbell = doorbell
+        self._clock = clock
+        self._new_id = new_id
+        self._policy = policy
+
+    def accept(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
+        """Commit a job without ringing for it: its caller runs it, or the ring falls due.
+
+        `key` is the caller's idempotency key: the same key and input give the same job.
+        Raises IdempotencyConflict, Unavailable (nothing was accepted).
+        """
+        job_id = str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}")) if key else self._new_id()
+        return self._store.create(submit(job_id, tenant, job_input, self._clock(), self._policy), job_input)
+
+    def enqueue(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
+        """Commit a job and ring for it. A bell that can't be rung doesn't undo the commit."""
+        job = self.accept(tenant, job_input, key)
+        if job.status is Status.PENDING:
+            try:
+                self._doorbell.ring(job.id)
+            except Unavailable:
+                logger.warning("accepted, but could not ring", extra={"job_id": job.id}, exc_info=True)
+        return job

@@ -1,0 +1,1 @@
+"""The stack on one machine: what API Gateway, Lambda's event source mappings and AWS itself do in production."""

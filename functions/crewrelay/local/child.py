@@ -1,0 +1,24 @@
+"""What the stack's child processes have in common: they say where they listen, and never outlive their parent."""
+
+import os
+import signal
+import threading
+
+MISCONFIGURED = 78  # exit code, sysexits.h EX_CONFIG: starting again would not help
+
+
+def announce(port: int) -> None:
+    """Tell the parent that this process now listens on `port`."""
+    print(f"ready {port}", flush=True)
+
+
+def live_and_die_with_parent() -> None:
+    """The parent holds our standard input open for as long as it lives. Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
+
+
+def _exit_at_end_of_input() -> None:
+    while os.read(0, 1):  # not sys.stdin: a thread inside its buffer breaks the interpreter's own exit
+        pass
+    os._exit(0)

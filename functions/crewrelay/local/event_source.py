@@ -1,0 +1,123 @@
+"""Plays Lambda's SQS event source mapping: polls a queue, hands real event shapes to a handler, deletes what it did.
+
+https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+logger = logging.getLogger(__name__)
+
+EventHandler = Callable[[dict[str, Any], Any], Any]
+
+
+class Context:
+    """What a handler sees of its invocation."""
+
+    def __init__(self, function_name: str, timeout: float) -> None:
+        self.function_name = function_name
+        self._end = time.monotonic() + timeout
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, int((self._end - time.monotonic()) * 1000))
+
+
+class EventSource:
+    """`concurrency` invocations at a time, each of up to ten messages."""
+
+    def __init__(
+        self,
+        client: "SQSClient",
+        queue_url: str,
+        handler: EventHandler,
+        *,
+        name: str,
+        concurrency: int,
+        visibility: int,
+        timeout: float,
+    ) -> None:
+        self._client = client
+        self._queue_url = queue_url
+        self._handler = handler
+        self._name = name
+        self._concurrency = concurrency
+        self._visibility = visibility  # seconds
+        self._timeout = timeout  # seconds
+
+    def start(self) -> None:
+        for number in range(self._concurrency):
+            threading.Thread(target=self._poll_for_ever, name=f"{self._name}-{number}", daemon=True).start()
+
+    def _poll_for_ever(self) -> None:
+        while True:
+            try:
+                self.poll_once()
+            except (ClientError, BotoCoreError):
+                logger.warning("%s: the queue did not answer", self._name, exc_info=True)
+                time.sleep(1)
+
+    def poll_once(self, wait: int = 1) -> int:
+        """One receive and one invocation; how many messages it had."""
+        messages = self._client.receive_message(
+            QueueUrl=self._queue_url,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=wait,
+            VisibilityTimeout=self._visibility,
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        ).get("Messages", [])
+        if messages:
+            records = [_record(message) for message in messages]
+            done = self._invoke(records)
+            if done:
+                self._client.delete_message_batch(QueueUrl=self._queue_url, Entries=done)  # type: ignore[arg-type]
+        return len(messages)
+
+    def _invoke(self, records: list[dict[str, Any]]) -> list[dict[str, str]]:
+        """Entries to delete. A handler that raises, or answers nonsense, has done none of its batch."""
+        event = json.loads(json.dumps({"Records": records}))
+        try:
+            answer = self._handler(event, Context(self._name, self._timeout))
+            failed = {failure["itemIdentifier"] for failure in (answer or {}).get("batchItemFailures", [])}
+        except Exception:
+            logger.exception("%s crashed", self._name)
+            return []
+        if not failed <= {record["messageId"] for record in records}:
+            return []
+        return [
+            {"Id": str(index), "ReceiptHandle": record["receiptHandle"]}
+            for index, record in enumerate(records)
+            if record["messageId"] not in failed
+        ]
+
+
+def _record(message: Any) -> dict[str, Any]:
+    """A received message as Lambda hands it over."""
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message.get("Attributes", {}),
+        "messageAttributes": {
+            name: {
+                "stringValue": attribute.get("StringValue"),
+                "dataType": attribute["DataType"],
+                "stringListValues": [],
+                "binaryListValues": [],
+            }
+            for name, attribute in message.get("MessageAttributes", {}).items()
+        },
+        "md5OfBody": message["MD5OfBody"],
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:local",
+        "awsRegion": "us-east-1",
+    }

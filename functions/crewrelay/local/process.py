@@ -1,0 +1,69 @@
+"""A child process of the stack: started, awaited until it listens, stopped without leaving anything behind."""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+
+_PATIENCE = 5.0  # seconds between asking a child to stop and making it
+
+
+class ChildProcess:
+    def __init__(self, process: Process, port: int) -> None:
+        self._process = process
+        self.port = port
+
+    @classmethod
+    async def start(cls, module: str, environment: dict[str, str], folder: str) -> "ChildProcess":
+        """Start `python -m module` in a folder and wait until it listens.
+
+        Raises ChildDied if it ends before it does.
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            stdin=PIPE,  # held open: its end tells the child that we are gone
+            stdout=PIPE,
+            env={**os.environ, **environment},
+            cwd=folder,
+            start_new_session=True,  # Ctrl-C is for us, and we stop our children in order
+        )
+        assert process.stdout is not None
+        child = cls(process, 0)
+        try:
+            async for line in process.stdout:
+                if line.startswith(b"ready "):
+                    child.port = int(line.split()[1])
+                    return child
+            raise ChildDied(module, await process.wait())
+        except asyncio.CancelledError:
+            await child.stop()
+            raise
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def ended(self) -> int:
+        """Wait until it ends; its exit code. What it prints meanwhile is passed on."""
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            sys.stderr.buffer.write(line)
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        if self._process.returncode is not None:
+            return
+        self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), _PATIENCE)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+class ChildDied(Exception):
+    def __init__(self, module: str, code: int) -> None:
+        super().__init__(f"{module.rpartition('.')[2]} process ended with code {code}")
+        self.code = code

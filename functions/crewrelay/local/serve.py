@@ -1,0 +1,64 @@
+"""`crewrelay serve`: the gateway in this process, everything else in its children."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from crewrelay.local.gateway import Gateway
+from crewrelay.local.stack import Stack
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything is started. Raises OSError if it is in use."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named, or asyncio takes it for something else and leaves Nagle's algorithm on: 40 ms an answer.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn would raise them again, and so end the process before its children."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+async def serve(listener: socket.socket, gateway_limit: float) -> None:
+    """Serve until SIGINT or SIGTERM. Raises StackFailed."""
+    stack = Stack()
+    config = uvicorn.Config(
+        Gateway(stack, gateway_limit), lifespan="off", log_level="warning", timeout_graceful_shutdown=2
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    running = asyncio.create_task(stack.run())
+    announcing = asyncio.create_task(_announce(stack, listener))
+    await asyncio.wait({serving, running}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    for task in (announcing, running):
+        task.cancel()
+    await asyncio.wait({serving, running, announcing})
+    if not running.cancelled():
+        running.result()
+
+
+async def _announce(stack: Stack, listener: socket.socket) -> None:
+    await stack.ready()
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    print(f"crewrelay is ready on {url} with its AWS on {os.environ['AWS_ENDPOINT_URL']} (Ctrl-C stops it)", flush=True)

@@ -1,0 +1,76 @@
+"""One settings model per function, read from the environment (CREWRELAY_…) once and checked at start."""
+
+from datetime import timedelta
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from crewrelay.jobs.errors import Misconfigured
+from crewrelay.jobs.job import Policy
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="CREWRELAY_", frozen=True)
+
+    @classmethod
+    def read(cls) -> Self:
+        """Raises Misconfigured, naming every variable that is missing or wrong."""
+        try:
+            return cls()
+        except ValidationError as error:
+            faults = "; ".join(
+                ": ".join([*(f"{cls.model_config['env_prefix']}{part}".upper() for part in item["loc"]), item["msg"]])
+                for item in error.errors(include_input=False)
+            )
+            raise Misconfigured(faults) from None
+
+
+class JobSettings(_Settings):
+    """What every function that touches jobs needs. `tenant` is the one of callers without a token."""
+
+    table: str
+    queue_url: str
+    tenant: str = "local"
+    lease_seconds: Annotated[float, Field(ge=1)] = 60
+
+    def policy(self) -> Policy:
+        return Policy(lease=timedelta(seconds=self.lease_seconds))
+
+
+class ModelSettings(_Settings):
+    """Which model the crews use. `timeout` bounds one read of one call."""
+
+    model_config = SettingsConfigDict(env_prefix="CREWRELAY_MODEL_", frozen=True)
+
+    name: str = Field("crewrelay/extractive", validation_alias="CREWRELAY_MODEL")
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    timeout: Seconds = 60
+
+
+class GatewaySettings(_Settings):
+    """The gateway answers for us after `gateway_limit` seconds; we do `gateway_margin` before."""
+
+    gateway_limit: Seconds = 29
+    gateway_margin: Seconds = 2
+
+    @property
+    def patience(self) -> float:
+        return self.gateway_limit - self.gateway_margin
+
+    @model_validator(mode="after")
+    def _leaves_time(self) -> Self:
+        if self.patience <= 0:
+            raise ValueError("CREWRELAY_GATEWAY_MARGIN must be less than CREWRELAY_GATEWAY_LIMIT")
+        return self
+
+
+class RunSettings(JobSettings, GatewaySettings):
+    """The inline function."""
+
+
+class IntakeSettings(JobSettings):
+    intake_dlq_url: str

@@ -1,0 +1,17 @@
+"""The real clock, ids and log, for the composition roots; everything else takes them as arguments."""
+
+import uuid
+from datetime import UTC, datetime
+
+from aws_lambda_powertools import Logger
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+logger = Logger(service="crewrelay")  # every logger of this package is its child: JSON lines

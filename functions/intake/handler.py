@@ -1,0 +1,22 @@
+"""The intake function: {topic, language, crew?} messages of other systems become jobs."""
+
+from typing import Any
+
+from crewrelay.aws.batch import BatchResponse, answer_batch
+from crewrelay.aws.clients import dynamodb, sqs
+from crewrelay.aws.doorbell import SqsDoorbell
+from crewrelay.aws.intake import Intake
+from crewrelay.aws.store import DynamoJobStore
+from crewrelay.jobs.submission import Submission
+from crewrelay.settings import IntakeSettings
+from crewrelay.system import new_id, utcnow
+
+settings = IntakeSettings.read()
+store = DynamoJobStore(dynamodb(), settings.table, utcnow)
+doorbell = SqsDoorbell(sqs(), settings.queue_url)
+submission = Submission(store, doorbell, utcnow, new_id, settings.policy())
+intake = Intake(submission, settings.tenant, sqs(), settings.intake_dlq_url)
+
+
+def handler(event: dict[str, Any], context: Any) -> BatchResponse:
+    return answer_batch(event, intake.take)

@@ -1,0 +1,22 @@
+"""The run function: POST /crewai/run, the crew inline."""
+
+from datetime import timedelta
+
+from crewrelay.aws.clients import dynamodb, sqs
+from crewrelay.aws.doorbell import SqsDoorbell
+from crewrelay.aws.store import DynamoJobStore
+from crewrelay.crews.runner import crew_runner
+from crewrelay.http.edge import lambda_handler
+from crewrelay.http.run import create_run
+from crewrelay.jobs.execution import Execution
+from crewrelay.jobs.submission import Submission
+from crewrelay.settings import RunSettings
+from crewrelay.system import new_id, utcnow
+
+settings = RunSettings.read()
+store = DynamoJobStore(dynamodb(), settings.table, utcnow)
+doorbell = SqsDoorbell(sqs(), settings.queue_url)
+submission = Submission(store, doorbell, utcnow, new_id, settings.policy())
+execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, settings.policy())
+app = create_run(submission, execution, store, settings.tenant, utcnow, timedelta(seconds=settings.patience))
+handler = lambda_handler(app)

@@ -1,0 +1,88 @@
+"""What tests of every tier share: an AWS emulator in its own process, fresh storage for each test, a hand-set clock."""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from crewrelay.local.stack import CREW_ENVIRONMENT
+from tests.processes import ROOT, listening
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
+
+
+# As on the stack: before CrewAI is imported, or it asks the network.
+os.environ.update(CREW_ENVIRONMENT, CREWAI_STORAGE_DIR=tempfile.mkdtemp(prefix="crewrelay-test-"))
+
+
+class HandSetClock:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_(self, **duration: float) -> None:
+        self.now += timedelta(**duration)
+
+
+class Storage(NamedTuple):
+    """A fresh table and fresh queues, made from template.yaml, and clients for them."""
+
+    dynamodb: "DynamoDBClient"
+    sqs: "SQSClient"
+    table: str
+    queue_url: str
+    dlq_url: str
+    intake_queue_url: str
+    intake_dlq_url: str
+
+    def rows(self) -> list[dict[str, Any]]:
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.table)
+        return [dict(item) for page in pages for item in page["Items"]]
+
+    def messages(self, queue_url: str) -> list[Any]:
+        return list(
+            self.sqs.receive_message(
+                QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
+            ).get("Messages", [])
+        )
+
+
+@pytest.fixture
+def clock() -> HandSetClock:
+    return HandSetClock()
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[str]:
+    """The URL of an AWS emulator that this test process has for itself."""
+    with listening("crewrelay.local.emulator") as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def storage(emulator: str) -> Storage:
+    from crewrelay.local.resources import create_storage, load_template
+    from tests.aws import aws_client
+
+    made = create_storage(
+        aws_client("cloudformation", emulator), load_template(ROOT / "template.yaml"), f"test-{uuid.uuid4()}"
+    )
+    return Storage(
+        aws_client("dynamodb", emulator),
+        aws_client("sqs", emulator),
+        made["JobsTable"],
+        made["JobQueue"],
+        made["JobDeadLetterQueue"],
+        made["IntakeQueue"],
+        made["IntakeDeadLetterQueue"],
+    )

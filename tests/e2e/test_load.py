@@ -1,0 +1,112 @@
+"""Many jobs at once. The figures that the README gives are printed; what is asserted leaves room for noise."""
+
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from crewrelay.aws import rows
+from tests.processes import listening
+from tests.stack import RunningStack, model_variables, running_stack
+from tests.waiting import wait_until
+
+JOBS = 200
+DRAIN_SECONDS = 35  # 20 on an idle machine of two cores
+
+
+@pytest.fixture(scope="module")
+def busy_stack() -> Iterator[RunningStack]:
+    """A stack whose model takes 0.3 s a call, three calls a crew."""
+    with (
+        listening("tests.doubles.model_server", "--delay", "0.3") as model,
+        running_stack(**model_variables(model)) as stack,
+    ):
+        yield stack
+
+
+def drained(client: httpx.Client, topics: dict[str, str]) -> None:
+    """Wait until every job of {job id: topic} has completed with its own topic."""
+    waiting = dict(topics)
+
+    def none_left() -> bool:
+        for job_id, topic in list(waiting.items()):
+            job = client.get(f"/crewai/status/{job_id}").raise_for_status().json()
+            if job["status"] not in ("completed", "failed"):
+                return False
+            assert job["status"] == "completed", job["error"]
+            assert job["result"].startswith(f"About {topic}:")
+            del waiting[job_id]
+        return True
+
+    wait_until(none_left, within=120, every=0.2)
+
+
+def test_200_jobs_at_once_all_complete(busy_stack: RunningStack) -> None:
+    def submit(number: int) -> tuple[str, str]:
+        topic = f"topic number {number}"
+        response = busy_stack.client.post("/crewai/run/async", json={"topic": topic, "language": "en"})
+        job_id: str = response.raise_for_status().json()["job_id"]
+        return job_id, topic
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        topics = dict(pool.map(submit, range(JOBS)))
+    drained(busy_stack.client, topics)
+    took = time.monotonic() - started
+    print(f"\n{JOBS} async jobs drained in {took:.1f} s")
+    assert took < DRAIN_SECONDS
+
+
+def test_200_intake_messages_at_once_all_complete(busy_stack: RunningStack) -> None:
+    sqs, queue_url = busy_stack.aws("sqs"), busy_stack.resource("IntakeQueue")
+    table = busy_stack.resource("JobsTable")
+    topics = {f"intake number {number}" for number in range(JOBS)}
+    bodies = [json.dumps({"topic": topic, "language": "en"}) for topic in sorted(topics)]
+    started = time.monotonic()
+    for first in range(0, JOBS, 10):
+        batch = enumerate(bodies[first : first + 10])
+        sqs.send_message_batch(
+            QueueUrl=queue_url, Entries=[{"Id": str(index), "MessageBody": body} for index, body in batch]
+        )
+
+    def all_submitted() -> dict[str, str] | None:
+        """{job id: topic}, read from the table: nobody told us the ids."""
+        pages = busy_stack.aws("dynamodb").get_paginator("scan").paginate(TableName=table)
+        inputs = [item for page in pages for item in page["Items"] if item["sk"]["S"] == "INPUT"]
+        jobs = {item["pk"]["S"].removeprefix("JOB#"): rows.input_of(item).inputs["topic"] for item in inputs}
+        mine = {job_id: topic for job_id, topic in jobs.items() if topic in topics}
+        return mine if len(mine) == JOBS else None
+
+    found = wait_until(all_submitted, within=60, every=0.5)
+    assert set(found.values()) == topics
+    drained(busy_stack.client, found)
+    took = time.monotonic() - started
+    print(f"\n{JOBS} intake messages drained in {took:.1f} s")
+    assert took < DRAIN_SECONDS
+
+
+def test_the_loop_is_never_blocked_while_runs_wait() -> None:
+    def health_p95(client: httpx.Client, until: float) -> float:
+        taken: list[float] = []
+        while time.monotonic() < until or len(taken) < 200:
+            started = time.perf_counter()
+            assert client.get("/health").status_code == 200
+            taken.append(time.perf_counter() - started)
+        return statistics.quantiles(taken, n=20)[-1]
+
+    with (
+        listening("tests.doubles.model_server", "--delay", "2") as model,
+        running_stack(**model_variables(model)) as stack,
+    ):
+        idle = health_p95(stack.client, time.monotonic() + 3)
+        with ThreadPoolExecutor(8) as pool:
+            body = {"topic": "neural networks", "language": "en"}
+            runs = [pool.submit(httpx.post, f"{stack.url}/crewai/run", json=body, timeout=40) for _ in range(8)]
+            busy = health_p95(stack.client, time.monotonic() + 5)
+            assert [run.result().status_code for run in runs] == [200] * 8
+    print(f"\n/health p95: idle {idle * 1000:.1f} ms, with 8 inline runs {busy * 1000:.1f} ms")
+    assert busy <= max(3 * idle, 0.025)

@@ -1,0 +1,143 @@
+"""The stack as a process: it starts fast, says what is wrong in a line, heals, and leaves nothing behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from tests.processes import listening
+from tests.stack import COMMAND, alive, child_running, children, environment, model_variables, running_stack
+from tests.waiting import wait_until
+
+EXAMPLE = {"topic": "neural networks", "language": "en"}
+
+
+def serve_and_fail(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "serve", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=environment(**variables), check=False
+    )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def test_health_answers_within_a_second_of_start() -> None:
+    """The best of three: other work on the machine must not decide it."""
+
+    def seconds_to_health() -> float:
+        port = free_port()
+        started = time.monotonic()
+        process = subprocess.Popen(
+            [*COMMAND, "serve", "--port", str(port)], stdout=subprocess.DEVNULL, env=environment()
+        )
+        try:
+
+            def healthy() -> bool:
+                try:
+                    return httpx.get(f"http://127.0.0.1:{port}/health", timeout=1).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            wait_until(healthy, within=10, every=0.01)
+            return time.monotonic() - started
+        finally:
+            process.terminate()
+            process.wait(15)
+
+    assert min(seconds_to_health() for _ in range(3)) < 1
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_everything(stop: signal.Signals) -> None:
+    with running_stack() as stack:
+        started = children(stack.process.pid)
+        assert len(started) == 2
+        stack.process.send_signal(stop)
+        assert stack.process.wait(15) == 0
+        assert not [pid for pid in started if alive(pid)]
+
+
+def test_children_end_with_a_parent_that_was_killed() -> None:
+    with running_stack() as stack:
+        started = children(stack.process.pid)
+        stack.process.kill()
+        wait_until(lambda: not [pid for pid in started if alive(pid)], within=10)
+
+
+def test_a_killed_crew_process_is_started_again_and_its_jobs_go_on() -> None:
+    with listening("tests.doubles.model_server", "--delay", "0.5") as model:
+        variables = {**model_variables(model), "CREWRELAY_LEASE_SECONDS": "2"}
+        with running_stack(**variables) as stack:
+            location = stack.client.post("/crewai/run/async", json=EXAMPLE).headers["Location"]
+            wait_until(lambda: stack.client.get(location).json()["status"] == "running", within=10)
+            crew = child_running(stack.process.pid, "crewrelay.local.crew")
+            assert crew is not None
+            os.kill(crew, signal.SIGKILL)
+            wait_until(lambda: stack.client.get(location).json()["status"] == "completed", within=40)
+            assert stack.client.get(location).json()["attempts"] == 2
+            assert child_running(stack.process.pid, "crewrelay.local.crew") != crew
+
+
+def test_a_dead_emulator_ends_the_stack_loudly() -> None:
+    command = [*COMMAND, "serve", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    assert process.stdout
+    assert "ready" in process.stdout.readline()
+    emulator = child_running(process.pid, "crewrelay.local.emulator")
+    assert emulator is not None
+    os.kill(emulator, signal.SIGKILL)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "the AWS emulator ended" in errors
+
+
+def test_two_stacks_run_side_by_side() -> None:
+    with running_stack() as one, running_stack() as other:
+        assert one.client.post("/crewai/run", json=EXAMPLE).status_code == 200
+        job = other.client.post("/crewai/run", json=EXAMPLE)
+        assert job.status_code == 200
+        assert one.client.get(job.headers["Location"]).status_code == 404
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        failed = serve_and_fail("--port", str(port))
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines() == [
+        f"crewrelay: can't listen on 127.0.0.1:{port}: Address already in use; choose another with --port"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"CREWRELAY_MODEL": "nonsense"}, "is not of the form provider/model"),
+        ({"CREWRELAY_MODEL": "openai/gpt-4o"}, "set CREWRELAY_MODEL_API_KEY"),
+        ({"CREWRELAY_MODEL": "nobody/knows"}, "CREWRELAY_MODEL='nobody/knows' can't be used"),
+        ({"CREWRELAY_LEASE_SECONDS": "soon"}, "CREWRELAY_LEASE_SECONDS"),
+        ({"CREWRELAY_GATEWAY_LIMIT": "1"}, "CREWRELAY_GATEWAY_MARGIN must be less"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(variables: dict[str, str], said: str) -> None:
+    failed = serve_and_fail("--port", "0", **variables)
+    assert failed.returncode == 1
+    assert len(failed.stderr.splitlines()) == 1
+    assert said in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_missing_extra_is_one_clear_line() -> None:
+    code = "import sys; sys.modules['typer'] = None; from crewrelay.cli import main; main()"
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr == "crewrelay: the package typer is missing; install crewrelay[local]\n"

@@ -1,0 +1,86 @@
+"""The README's three calls, as its reader sends them, and what may go wrong in them."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from crewrelay.retrieval.index import SHIPPED_CORPUS
+from tests.stack import RunningStack
+from tests.waiting import wait_until
+
+EXAMPLE = {"topic": "neural networks", "language": "en"}
+
+
+def finished(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    def ended() -> dict[str, Any] | None:
+        job: dict[str, Any] = client.get(f"/crewai/status/{job_id}").raise_for_status().json()
+        return job if job["status"] in ("completed", "failed", "cancelled") else None
+
+    return wait_until(ended, within=20)
+
+
+def assert_quotes_the_corpus(sources: list[dict[str, Any]]) -> None:
+    for source in sources:
+        page = SHIPPED_CORPUS / Path(source["id"].partition("#")[0] + ".txt")
+        assert source["text"] in page.read_text()
+
+
+def test_sync_run_answers_with_cited_sources(stack: RunningStack) -> None:
+    response = stack.client.post("/crewai/run", json=EXAMPLE)
+    assert response.status_code == 200
+    body = response.json()
+    assert set(body) == {"job_id", "status", "answer", "sources", "usage"}
+    assert body["status"] == "completed"
+    assert [source["number"] for source in body["sources"]] == list(range(1, len(body["sources"]) + 1))
+    assert len(body["sources"]) >= 2
+    assert all(f"[{source['number']}]" in body["answer"] for source in body["sources"])
+    assert_quotes_the_corpus(body["sources"])
+    assert body["usage"]["model"] == "crewrelay/extractive"
+
+
+def test_async_run_is_accepted_then_completed_by_the_worker(stack: RunningStack) -> None:
+    response = stack.client.post("/crewai/run/async", json=EXAMPLE)
+    assert response.status_code == 202
+    job_id = response.json()["job_id"]
+    assert response.json() == {"job_id": job_id, "status": "pending"}
+    assert response.headers["Location"] == f"/crewai/status/{job_id}"
+    job = finished(stack.client, job_id)
+    assert job["status"] == "completed"
+    assert "neural network" in job["result"]
+    assert len(job["sources"]) >= 2
+    assert_quotes_the_corpus(job["sources"])
+    assert job["attempts"] == 1
+    assert job["inputs"] == EXAMPLE
+
+
+def test_the_inline_job_can_be_looked_up_afterwards(stack: RunningStack) -> None:
+    inline = stack.client.post("/crewai/run", json=EXAMPLE)
+    job = stack.client.get(inline.headers["Location"]).json()
+    assert job["status"] == "completed"
+    assert job["result"] == inline.json()["answer"]
+
+
+@pytest.mark.parametrize(("language", "heading"), [("de", "Was die Quellen"), ("es", "Lo que dicen")])
+def test_the_answer_speaks_the_asked_language_where_the_model_speaks_at_all(
+    stack: RunningStack, language: str, heading: str
+) -> None:
+    body = stack.client.post("/crewai/run", json={"topic": "neural networks", "language": language}).json()
+    assert body["answer"].startswith(heading)
+    assert body["sources"]
+
+
+@pytest.mark.parametrize("path", ["/crewai/run", "/crewai/run/async"])
+def test_bad_input_is_a_problem_on_both_roads(stack: RunningStack, path: str) -> None:
+    response = stack.client.post(path, json={"topic": "x", "language": "english"})
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["type"] == "urn:crewrelay:problem:invalid_request"
+    assert response.json()["errors"][0]["field"] == "language"
+
+
+def test_docs_and_health(stack: RunningStack) -> None:
+    assert stack.client.get("/health").json()["status"] == "ok"
+    assert "/openapi.json" in stack.client.get("/docs").text
+    assert "/crewai/run/async" in stack.client.get("/openapi.json").json()["paths"]

@@ -1,0 +1,104 @@
+"""The HTTP apps over a test's storage, built as the handlers build them, around a crew that follows a script."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from fastapi import FastAPI
+
+from crewrelay.aws.doorbell import SqsDoorbell
+from crewrelay.aws.store import DynamoJobStore
+from crewrelay.http.api import create_api
+from crewrelay.http.run import create_run
+from crewrelay.jobs.answer import Answer, Source, Usage
+from crewrelay.jobs.execution import Execution
+from crewrelay.jobs.job import JobInput, Policy
+from crewrelay.jobs.ports import Clock
+from crewrelay.jobs.submission import Submission
+from crewrelay.system import new_id, utcnow
+from tests.conftest import Storage
+
+ANSWER = Answer(
+    text="A network learns [1].",
+    sources=(Source(number=1, id="p1", title="Networks", url="https://example.org/n", text="Networks learn."),),
+    usage=Usage(model="scripted/one", calls=2, prompt_tokens=20, completion_tokens=5),
+)
+REQUEST = {"topic": "neural networks", "language": "en"}
+
+Script = Callable[[JobInput], Answer]
+
+
+class ScriptedCrew:
+    """The domain's Crew port: does what its script says, and keeps what it was given."""
+
+    def __init__(self, script: Script = lambda _: ANSWER) -> None:
+        self._script = script
+        self.given: list[JobInput] = []
+
+    def run(self, job_input: JobInput) -> Answer:
+        self.given.append(job_input)
+        return self._script(job_input)
+
+
+def store_of(storage: Storage, clock: Clock = utcnow) -> DynamoJobStore:
+    return DynamoJobStore(storage.dynamodb, storage.table, clock)
+
+
+def submission_of(storage: Storage, clock: Clock = utcnow) -> Submission:
+    doorbell = SqsDoorbell(storage.sqs, storage.queue_url)
+    return Submission(store_of(storage, clock), doorbell, clock, new_id, Policy())
+
+
+def api_app(storage: Storage, clock: Clock = utcnow, tenant: str = "local") -> FastAPI:
+    return create_api(submission_of(storage, clock), store_of(storage, clock), tenant)
+
+
+def run_app(storage: Storage, crew: ScriptedCrew, *, patience: float = 20, tenant: str = "local") -> FastAPI:
+    """`patience` in seconds. On the real clock: the wait for the crew is one."""
+    store, doorbell = store_of(storage), SqsDoorbell(storage.sqs, storage.queue_url)
+    execution = Execution(store, doorbell, crew, utcnow, new_id, Policy())
+    return create_run(submission_of(storage), execution, store, tenant, utcnow, timedelta(seconds=patience))
+
+
+@contextlib.contextmanager
+def unreachable(service: str) -> Iterator[Any]:
+    """A client of an endpoint that refuses connections: its port is taken, and nobody listens there."""
+    access = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        client = boto3.client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=f"http://127.0.0.1:{taken.getsockname()[1]}",
+            config=Config(connect_timeout=1, retries={"total_max_attempts": 1}),
+            **access,
+        )
+        yield client
+        client.close()
+
+
+def job_row(storage: Storage, job_id: str) -> dict[str, Any]:
+    (row,) = [row for row in storage.rows() if row["sk"]["S"] == "JOB"]
+    assert row["pk"]["S"] == f"JOB#{job_id}"
+    return row
+
+
+def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    """RFC 9457, with this service's `remedy`."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["type"] == f"urn:crewrelay:problem:{code}"
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    assert body["remedy"]
+    return body
+
+
+def assert_untouched(storage: Storage) -> None:
+    assert storage.rows() == []
+    assert storage.messages(storage.queue_url) == []

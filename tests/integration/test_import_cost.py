@@ -1,0 +1,40 @@
+"""Importing the API handler costs little more than what it is made of."""
+
+import os
+import statistics
+import subprocess
+import sys
+
+from tests.stack import environment
+
+PROCESSES = 15
+RATIO = 1.25
+
+BARE = """
+import fastapi, mangum, boto3, aws_lambda_powertools
+from botocore.config import Config
+boto3.client("dynamodb", config=Config()); boto3.client("sqs", config=Config())
+"""
+HANDLER = "import api.handler"
+
+AWS = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "CREWRELAY_TABLE": "jobs",
+    "CREWRELAY_QUEUE_URL": "http://127.0.0.1:1/jobs",
+}
+
+
+def user_cpu(code: str) -> float:
+    """Seconds of user CPU that a fresh interpreter spends on it."""
+    before = os.times().children_user
+    subprocess.run([sys.executable, "-c", code], env=environment(**AWS), check=True)
+    return os.times().children_user - before
+
+
+def test_the_api_handler_imports_nearly_as_fast_as_its_parts() -> None:
+    pairs = [(user_cpu(HANDLER), user_cpu(BARE)) for _ in range(PROCESSES)]
+    handler, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
+    print(f"\nAPI handler {handler * 1000:.0f} ms, its parts alone {bare * 1000:.0f} ms: {handler / bare:.2f}")
+    assert handler <= RATIO * bare

@@ -1,0 +1,217 @@
+"""The queues: a bell that says only whose turn it is, batches in which nobody fails for another, and the intake."""
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from crewrelay.aws.batch import BatchResponse, Record, answer_batch, job_id_of
+from crewrelay.aws.doorbell import SqsDoorbell
+from crewrelay.aws.intake import Intake
+from crewrelay.aws.store import DynamoJobStore
+from crewrelay.jobs.errors import Misconfigured, Unavailable
+from crewrelay.jobs.job import Job, JobInput, Policy, Status
+from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.submission import Submission
+from tests.conftest import HandSetClock, Storage
+from tests.doubles.ports import MemoryJobStore
+
+GOOD = json.dumps({"topic": "neural networks", "language": "en"})
+
+
+def record(body: str, message_id: str | None = None) -> Record:
+    """As AWS hands it over: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
+    return {
+        "messageId": message_id or str(uuid4()),
+        "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
+        "body": body,
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": "1545082649183",
+            "SenderId": "AIDAIENQZJOLO23YVJ4VO",
+            "ApproximateFirstReceiveTimestamp": "1545082649185",
+        },
+        "messageAttributes": {},
+        "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:jobs",
+        "awsRegion": "us-east-1",
+    }
+
+
+def event(*records: Record) -> dict[str, Any]:
+    return {"Records": list(records)}
+
+
+def failed(response: BatchResponse) -> list[str]:
+    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+
+
+# ---- the doorbell
+
+
+def test_the_bell_says_the_job_id_and_nothing_else(storage: Storage) -> None:
+    job_id = str(uuid4())
+    SqsDoorbell(storage.sqs, storage.queue_url).ring(job_id)
+    (message,) = storage.messages(storage.queue_url)
+    assert message["Body"] == job_id
+    assert "MessageAttributes" not in message
+    assert job_id_of(record(message["Body"])) == job_id
+
+
+def test_a_queue_that_is_not_there_is_misconfigured(storage: Storage) -> None:
+    with pytest.raises(Misconfigured, match="queue"):
+        SqsDoorbell(storage.sqs, storage.queue_url + "-gone").ring(str(uuid4()))
+
+
+# ---- batches
+
+
+@pytest.mark.parametrize("body", ["", "{}", "not an id", '{"job_id": "x"}', "1234", "null"])
+def test_a_body_that_is_no_job_id_is_refused(body: str) -> None:
+    with pytest.raises(ValueError, match="UUID"):
+        job_id_of(record(body))
+
+
+def test_a_malformed_record_fails_alone_and_its_neighbours_are_done() -> None:
+    ids = [str(uuid4()) for _ in range(3)]
+    records = [record(ids[0]), record("not an id", "the bad one"), record(ids[1]), record(ids[2])]
+    done: list[str] = []
+    response = answer_batch(event(*records), lambda one: done.append(job_id_of(one)))
+    assert failed(response) == ["the bad one"]
+    assert sorted(done) == sorted(ids)
+
+
+def test_a_handler_that_raises_fails_its_record_only() -> None:
+    def handle(one: Record) -> None:
+        if one["body"] == "down":
+            raise Unavailable("The table did not answer.")
+
+    response = answer_batch(event(record("down", "a"), record("up", "b"), record("down", "c")), handle)
+    assert failed(response) == ["a", "c"]
+
+
+def test_all_records_run_at_once() -> None:
+    together = threading.Barrier(10, timeout=10)
+    response = answer_batch(event(*(record(str(uuid4())) for _ in range(10))), lambda _: void(together.wait()))
+    assert failed(response) == []
+
+
+def void(_: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {},
+        {"Records": None},
+        {"Records": {}},
+        {"Records": ["text"]},
+        {"Records": [{"EventSource": "aws:sns"}]},
+        {"Records": [{"eventSource": "aws:s3"}]},
+        {"httpMethod": "POST", "body": GOOD},
+    ],
+    ids=repr,
+)
+def test_what_is_no_sqs_event_is_refused(other: dict[str, Any]) -> None:
+    handled: list[Record] = []
+    with pytest.raises(ValueError, match="SQS"):
+        answer_batch(other, handled.append)
+    assert handled == []
+
+
+def test_an_empty_batch_is_answered() -> None:
+    assert answer_batch({"Records": []}, void) == {"batchItemFailures": []}
+
+
+# ---- the intake
+
+
+Take = Callable[..., list[str]]
+
+
+def intake(storage: Storage, clock: HandSetClock, store: JobStore | None = None) -> Take:
+    """Feeds records to an intake, all in one event; gives the ids of those reported as failed."""
+    submission = Submission(
+        store or DynamoJobStore(storage.dynamodb, storage.table, clock),
+        SqsDoorbell(storage.sqs, storage.queue_url),
+        clock,
+        lambda: str(uuid4()),
+        Policy(),
+    )
+    taker = Intake(submission, "acme", storage.sqs, storage.intake_dlq_url)
+    return lambda *records: failed(answer_batch(event(*records), taker.take))
+
+
+def job_ids(storage: Storage) -> list[str]:
+    return [row["pk"]["S"].removeprefix("JOB#") for row in storage.rows() if row["sk"]["S"] == "JOB"]
+
+
+def test_a_good_message_becomes_a_job_and_a_bell(storage: Storage, clock: HandSetClock) -> None:
+    assert intake(storage, clock)(record(GOOD)) == []
+    (job_id,) = job_ids(storage)
+    stored = DynamoJobStore(storage.dynamodb, storage.table, clock).load(job_id)
+    assert stored is not None
+    assert (stored.job.tenant, stored.job.status) == ("acme", Status.PENDING)
+    assert stored.input == JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
+    assert [message["Body"] for message in storage.messages(storage.queue_url)] == [job_id]
+    assert storage.messages(storage.intake_dlq_url) == []
+
+
+def test_a_message_delivered_twice_is_one_job(storage: Storage, clock: HandSetClock) -> None:
+    take = intake(storage, clock)
+    assert take(record(GOOD, "m-1")) == take(record(GOOD, "m-1")) == []
+    assert len(job_ids(storage)) == 1
+
+
+def test_two_messages_with_the_same_text_are_two_jobs(storage: Storage, clock: HandSetClock) -> None:
+    assert intake(storage, clock)(record(GOOD), record(GOOD)) == []
+    assert len(job_ids(storage)) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param("not JSON", "JSON", id="not JSON"),
+        pytest.param("[1, 2]", "object", id="an array"),
+        pytest.param('{"topic": "t", "language": "en", "extra": 1}', "extra", id="an unknown field"),
+        pytest.param('{"topic": "t", "language": "english"}', "language", id="a bad language"),
+        pytest.param('{"topic": "t", "language": "en", "a\\u0000\\nb\\u001b": 1}', "a??b?", id="control characters"),
+        pytest.param('{"topic": "t", "language": "en", "\\ud800": 1}', "JSON", id="half a surrogate pair"),
+        pytest.param(json.dumps({"x" * 5000: 1}), "xxx", id="a long field name"),
+        pytest.param("{}", "topic", id="empty"),
+    ],
+)
+def test_a_bad_message_goes_to_the_dead_letters_with_the_reason(
+    storage: Storage, clock: HandSetClock, body: str, reason: str
+) -> None:
+    assert intake(storage, clock)(record(body, "the-bad-one")) == []
+    (letter,) = storage.messages(storage.intake_dlq_url)
+    attributes = {name: value["StringValue"] for name, value in letter["MessageAttributes"].items()}
+    assert letter["Body"] == body
+    assert attributes["message_id"] == "the-bad-one"
+    assert attributes["code"] == "invalid_request"
+    assert reason in attributes["reason"]
+    assert storage.rows() == []
+    assert storage.messages(storage.queue_url) == []
+
+
+def test_a_bad_message_spoils_nothing_for_its_neighbours(storage: Storage, clock: HandSetClock) -> None:
+    assert intake(storage, clock)(record(GOOD), record("bad"), record(GOOD)) == []
+    assert len(job_ids(storage)) == 2
+    assert len(storage.messages(storage.intake_dlq_url)) == 1
+
+
+class NoTable(MemoryJobStore):
+    def create(self, job: Job, job_input: JobInput) -> Job:
+        raise Unavailable("The table did not answer.")
+
+
+def test_with_the_table_down_the_message_is_delivered_again(storage: Storage, clock: HandSetClock) -> None:
+    take = intake(storage, clock, NoTable(clock))
+    assert take(record(GOOD, "good"), record("bad", "bad")) == ["good"]
+    assert storage.messages(storage.queue_url) == []
+    assert len(storage.messages(storage.intake_dlq_url)) == 1

@@ -1,0 +1,453 @@
+"""What every job store promises; held by DynamoDB's (on an emulator in a process of its own) and by the tests' own."""
+
+import base64
+import json
+import random
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from crewrelay.aws import clients, rows
+from crewrelay.aws.store import DynamoJobStore
+from crewrelay.jobs import job as transitions
+from crewrelay.jobs.answer import Answer, Source, Usage
+from crewrelay.jobs.errors import AnswerTooLarge, IdempotencyConflict, Misconfigured, StaleWrite, Unavailable
+from crewrelay.jobs.job import Failure, Job, JobInput, Policy, Status
+from crewrelay.jobs.ports import JobRecord, JobStore
+from tests.conftest import HandSetClock, Storage
+from tests.doubles.ports import MemoryJobStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+POLICY = Policy()
+INPUT = JobInput(crew="research", inputs={"topic": "Grüße, 世界 🌍", "language": "de"})
+OTHER_INPUT = JobInput(crew="research", inputs={"topic": "something else", "language": "de"})
+ANSWER = Answer(
+    text="Grüße [1]",
+    sources=(Source(number=1, id="a#1", title="A", url="https://example.org/a", text="Grüße, 世界"),),
+    usage=Usage(model="scripted/one", calls=2, prompt_tokens=10, completion_tokens=5),
+)
+FAILURE = Failure(type="TimeoutError", message="The model did not answer.", retryable=True)
+
+
+@pytest.fixture(params=["memory", "dynamo"])
+def store(request: pytest.FixtureRequest, clock: HandSetClock) -> JobStore:
+    if request.param == "memory":
+        return MemoryJobStore(clock)
+    return dynamo_store(request.getfixturevalue("storage"), clock)
+
+
+def dynamo_store(storage: Storage, clock: HandSetClock) -> DynamoJobStore:
+    return DynamoJobStore(storage.dynamodb, storage.table, clock)
+
+
+def submitted(store: JobStore, clock: HandSetClock, job_input: JobInput = INPUT, job_id: str | None = None) -> Job:
+    job = transitions.submit(job_id or str(uuid.uuid4()), "acme", job_input, clock(), POLICY)
+    return store.create(job, job_input)
+
+
+def claimed(store: JobStore, before: Job, clock: HandSetClock, holder: str = "one") -> Job:
+    job = transitions.claim(before, holder, clock(), POLICY)
+    store.save(before, job)
+    return job
+
+
+def loaded(store: JobStore, job_id: str) -> JobRecord:
+    record = store.load(job_id)
+    assert record is not None
+    return record
+
+
+def text_of_compressed_size(size: int) -> str:
+    """Letters that compress to about `size` bytes and no further."""
+    return base64.b64encode(random.Random(7).randbytes(size)).decode()
+
+
+def test_every_field_comes_back_as_it_was_stored(store: JobStore, clock: HandSetClock) -> None:
+    now = clock()
+    job = Job(
+        id=str(uuid.uuid4()),
+        tenant="acme",
+        crew="research",
+        input_digest=INPUT.digest(),
+        status=Status.FAILED,
+        fence=3,
+        holder="somebody",
+        attempts=2,
+        created_at=now,
+        not_before=now + timedelta(milliseconds=1),
+        due_at=now + timedelta(milliseconds=1001),
+        lease_until=now + timedelta(seconds=2, milliseconds=999),
+        started_at=now + timedelta(seconds=3),
+        finished_at=now + timedelta(seconds=4),
+        expires_at=now + timedelta(days=30),
+        error=FAILURE,
+    )
+    store.create(job, INPUT)
+    assert loaded(store, job.id) == JobRecord(job, INPUT, None)
+
+
+def test_a_fresh_job_comes_back_pending_and_without_an_answer(store: JobStore, clock: HandSetClock) -> None:
+    job = submitted(store, clock)
+    assert loaded(store, job.id) == JobRecord(job, INPUT, None)
+
+
+def test_an_unknown_id_is_none(store: JobStore, clock: HandSetClock) -> None:
+    submitted(store, clock)
+    assert store.load(str(uuid.uuid4())) is None
+
+
+def test_a_job_can_be_claimed_at_the_very_moment_of_its_submission(store: JobStore, clock: HandSetClock) -> None:
+    clock.pass_(microseconds=600)
+    job = loaded(store, submitted(store, clock).id).job
+    assert transitions.claimable(job, clock())
+
+
+def test_the_same_submission_again_gives_the_job_that_stands(store: JobStore, clock: HandSetClock) -> None:
+    first = submitted(store, clock)
+    running = claimed(store, first, clock)
+    clock.pass_(seconds=5)
+    assert submitted(store, clock, job_id=first.id) == running
+    assert loaded(store, first.id) == JobRecord(running, INPUT, None)
+
+
+def test_another_input_under_the_same_id_conflicts_and_changes_nothing(store: JobStore, clock: HandSetClock) -> None:
+    job = submitted(store, clock)
+    with pytest.raises(IdempotencyConflict):
+        submitted(store, clock, OTHER_INPUT, job.id)
+    assert loaded(store, job.id) == JobRecord(job, INPUT, None)
+
+
+def test_a_job_is_gone_from_the_moment_it_expires(store: JobStore, clock: HandSetClock) -> None:
+    job = submitted(store, clock)
+    clock.now = job.expires_at - timedelta(seconds=1)
+    assert store.load(job.id) is not None
+    clock.now = job.expires_at
+    assert store.load(job.id) is None
+
+
+def test_an_expired_job_makes_way_for_a_new_one_under_its_id(store: JobStore, clock: HandSetClock) -> None:
+    old = claimed(store, submitted(store, clock), clock)
+    store.put_answer(old, ANSWER)
+    store.save(old, transitions.complete(old, clock()))
+    clock.now = old.expires_at
+    new = submitted(store, clock, OTHER_INPUT, old.id)
+    assert (new.status, new.fence, new.created_at) == (Status.PENDING, 0, clock())
+    assert loaded(store, new.id) == JobRecord(new, OTHER_INPUT, None)
+    running = claimed(store, new, clock)  # under the fence that the old one's answer lies under
+    assert loaded(store, new.id) == JobRecord(running, OTHER_INPUT, None)
+
+
+def completed(store: JobStore, job: Job, clock: HandSetClock) -> Job:
+    store.put_answer(job, ANSWER)
+    return transitions.complete(job, clock())
+
+
+@pytest.mark.parametrize(
+    ("first_claim_it", "move"),
+    [
+        pytest.param(False, lambda s, j, c: transitions.claim(j, "two", c(), POLICY), id="claim"),
+        pytest.param(False, lambda s, j, c: transitions.fail(j, FAILURE, c()), id="fail-pending"),
+        pytest.param(False, lambda s, j, c: transitions.cancel(j, c()), id="cancel-pending"),
+        pytest.param(True, lambda s, j, c: transitions.renew(j, c(), POLICY), id="renew"),
+        pytest.param(True, lambda s, j, c: transitions.release(j, c(), POLICY), id="release"),
+        pytest.param(True, lambda s, j, c: transitions.fail(j, FAILURE, c()), id="fail-running"),
+        pytest.param(True, lambda s, j, c: transitions.cancel(j, c()), id="cancel-running"),
+        pytest.param(True, completed, id="complete"),
+    ],
+)
+def test_each_transition_is_stored_whole(
+    store: JobStore, clock: HandSetClock, first_claim_it: bool, move: Callable[[JobStore, Job, HandSetClock], Job]
+) -> None:
+    before = submitted(store, clock)
+    if first_claim_it:
+        before = claimed(store, before, clock)
+    clock.pass_(seconds=7)
+    after = move(store, before, clock)
+    assert after != before
+    store.save(before, after)
+    assert loaded(store, after.id).job == after
+
+
+def test_a_lease_that_ran_out_is_taken_over(store: JobStore, clock: HandSetClock) -> None:
+    first = claimed(store, submitted(store, clock), clock)
+    clock.pass_(seconds=61)
+    second = claimed(store, first, clock, "two")
+    assert loaded(store, first.id).job == second
+    with pytest.raises(StaleWrite):
+        store.save(first, transitions.renew(first, clock(), POLICY))
+    assert loaded(store, first.id).job == second
+
+
+def test_a_write_is_refused_once_the_status_moved(store: JobStore, clock: HandSetClock) -> None:
+    running = claimed(store, submitted(store, clock), clock)
+    cancelled = transitions.cancel(running, clock())
+    store.save(running, cancelled)
+    clock.pass_(seconds=1)
+    for late in (transitions.renew(running, clock(), POLICY), transitions.complete(running, clock())):
+        with pytest.raises(StaleWrite):
+            store.save(running, late)
+    assert loaded(store, running.id).job == cancelled
+
+
+def test_a_write_is_refused_once_the_fence_moved_even_if_the_status_is_back(
+    store: JobStore, clock: HandSetClock
+) -> None:
+    pending = submitted(store, clock)
+    first = claimed(store, pending, clock)
+    released = transitions.release(first, clock(), POLICY)
+    store.save(first, released)
+    with pytest.raises(StaleWrite):
+        store.save(pending, transitions.claim(pending, "late", clock(), POLICY))
+    second = claimed(store, released, clock, "two")
+    with pytest.raises(StaleWrite):
+        store.save(first, transitions.complete(first, clock()))
+    assert loaded(store, pending.id).job == second
+
+
+def test_a_claim_is_refused_when_the_lease_was_renewed_under_its_feet(store: JobStore, clock: HandSetClock) -> None:
+    running = claimed(store, submitted(store, clock), clock)
+    clock.pass_(seconds=61)
+    seen = loaded(store, running.id).job
+    renewed = transitions.renew(running, clock(), POLICY)
+    store.save(running, renewed)
+    with pytest.raises(StaleWrite):
+        store.save(seen, transitions.claim(seen, "two", clock(), POLICY))
+    assert loaded(store, running.id).job == renewed
+
+
+def test_a_write_to_a_job_that_is_not_there_is_refused(store: JobStore, clock: HandSetClock) -> None:
+    job = transitions.submit(str(uuid.uuid4()), "acme", INPUT, clock(), POLICY)
+    with pytest.raises(StaleWrite):
+        store.save(job, transitions.cancel(job, clock()))
+    assert store.load(job.id) is None
+
+
+def test_a_holder_that_missed_the_reply_to_its_renewal_can_still_finish(store: JobStore, clock: HandSetClock) -> None:
+    running = claimed(store, submitted(store, clock), clock)
+    clock.pass_(seconds=20)
+    store.save(running, transitions.renew(running, clock(), POLICY))
+    finished = completed(store, running, clock)
+    store.save(running, finished)
+    assert loaded(store, running.id).job == finished
+
+
+def test_a_renewal_that_changes_nothing_is_accepted(store: JobStore, clock: HandSetClock) -> None:
+    running = claimed(store, submitted(store, clock), clock)
+    store.save(running, transitions.renew(running, clock(), POLICY))
+    assert loaded(store, running.id).job == running
+
+
+def test_a_claim_race_has_one_winner(store: JobStore, clock: HandSetClock) -> None:
+    job = submitted(store, clock)
+    start = threading.Barrier(16, timeout=10)
+
+    def race(holder: str) -> str | None:
+        before = loaded(store, job.id).job
+        start.wait()
+        try:
+            claimed(store, before, clock, holder)
+        except StaleWrite:
+            return None
+        return holder
+
+    with ThreadPoolExecutor(16) as pool:
+        winners = [holder for holder in pool.map(race, [f"holder-{n}" for n in range(16)]) if holder]
+    standing = loaded(store, job.id).job
+    assert winners == [standing.holder]
+    assert (standing.fence, standing.attempts) == (1, 1)
+
+
+def test_the_repeat_of_a_write_whose_reply_was_lost_is_accepted(store: JobStore, clock: HandSetClock) -> None:
+    pending = submitted(store, clock)
+    running = transitions.claim(pending, "one", clock(), POLICY)
+    for before, after in [
+        (pending, running),
+        (running, transitions.release(running, clock(), POLICY)),
+    ]:
+        store.save(before, after)
+        store.save(before, after)
+        assert loaded(store, pending.id).job == after
+    with pytest.raises(StaleWrite):  # that one's turn is over, even if it was its own
+        store.save(pending, running)
+
+
+def test_a_rivals_like_claim_is_no_repeat(store: JobStore, clock: HandSetClock) -> None:
+    pending = submitted(store, clock)
+    claimed(store, pending, clock, "one")
+    with pytest.raises(StaleWrite):
+        claimed(store, pending, clock, "two")
+
+
+def test_an_answer_is_shown_once_the_job_is_completed(store: JobStore, clock: HandSetClock) -> None:
+    running = claimed(store, submitted(store, clock), clock)
+    store.put_answer(running, ANSWER)
+    assert loaded(store, running.id).answer is None
+    finished = transitions.complete(running, clock())
+    store.save(running, finished)
+    assert loaded(store, running.id) == JobRecord(finished, INPUT, ANSWER)
+
+
+def test_the_answer_of_a_lost_lease_is_never_shown(store: JobStore, clock: HandSetClock) -> None:
+    zombie = claimed(store, submitted(store, clock), clock)
+    clock.pass_(seconds=61)
+    holder = claimed(store, zombie, clock, "two")
+    late = ANSWER.model_copy(update={"text": "too late"})
+    store.put_answer(zombie, late)
+    store.put_answer(holder, ANSWER)
+    store.save(holder, transitions.complete(holder, clock()))
+    assert loaded(store, holder.id).answer == ANSWER
+    store.put_answer(zombie, late)
+    assert loaded(store, holder.id).answer == ANSWER
+
+
+def test_a_failed_job_shows_no_answer(store: JobStore, clock: HandSetClock) -> None:
+    running = claimed(store, submitted(store, clock), clock)
+    store.put_answer(running, ANSWER)
+    store.save(running, transitions.fail(running, FAILURE, clock()))
+    assert loaded(store, running.id).answer is None
+
+
+def test_an_answer_of_300_kb_that_does_not_compress_is_kept(store: JobStore, clock: HandSetClock) -> None:
+    running = claimed(store, submitted(store, clock), clock)
+    answer = ANSWER.model_copy(update={"text": text_of_compressed_size(300_000)})
+    store.put_answer(running, answer)
+    store.save(running, transitions.complete(running, clock()))
+    assert loaded(store, running.id).answer == answer
+
+
+def test_an_answer_that_does_not_fit_is_refused_by_name(store: JobStore, clock: HandSetClock) -> None:
+    running = claimed(store, submitted(store, clock), clock)
+    with pytest.raises(AnswerTooLarge, match="bytes"):
+        store.put_answer(running, ANSWER.model_copy(update={"text": text_of_compressed_size(450_000)}))
+    assert loaded(store, running.id) == JobRecord(running, INPUT, None)
+
+
+# ---- DynamoDB's alone: what the rows look like
+
+
+def due_job_ids(storage: Storage) -> set[str]:
+    found: set[str] = set()
+    for shard in range(rows.DUE_SHARDS):
+        page = storage.dynamodb.query(
+            TableName=storage.table,
+            IndexName="due",
+            KeyConditionExpression="due_shard = :shard",
+            ExpressionAttributeValues={":shard": {"S": f"DUE#{shard}"}},
+        )
+        found |= {item["pk"]["S"].removeprefix("JOB#") for item in page["Items"]}
+    return found
+
+
+def test_every_row_carries_its_tenant_and_its_expiry(storage: Storage, clock: HandSetClock) -> None:
+    store = dynamo_store(storage, clock)
+    running = claimed(store, submitted(store, clock), clock)
+    store.put_answer(running, ANSWER)
+    store.save(running, transitions.complete(running, clock()))
+    stored = storage.rows()
+    assert {row["sk"]["S"] for row in stored} == {"JOB", "INPUT", "RESULT#00000001"}
+    for row in stored:
+        assert row["tenant"] == {"S": "acme"}
+        assert row["expires_at"] == {"N": str(int(running.expires_at.timestamp()))}
+
+
+def test_the_due_index_holds_the_jobs_that_are_owed_something_and_no_other(
+    storage: Storage, clock: HandSetClock
+) -> None:
+    store = dynamo_store(storage, clock)
+    pending = submitted(store, clock)
+    running = claimed(store, submitted(store, clock), clock)
+    released = claimed(store, submitted(store, clock), clock)
+    store.save(released, transitions.release(released, clock(), POLICY))
+    done = claimed(store, submitted(store, clock), clock)
+    store.save(done, completed(store, done, clock))
+    failed = claimed(store, submitted(store, clock), clock)
+    store.save(failed, transitions.fail(failed, FAILURE, clock()))
+    cancelled = submitted(store, clock)
+    store.save(cancelled, transitions.cancel(cancelled, clock()))
+    assert due_job_ids(storage) == {pending.id, running.id, released.id}
+
+
+def test_the_job_row_stays_small_whatever_the_topic(storage: Storage, clock: HandSetClock) -> None:
+    store = dynamo_store(storage, clock)
+    job = submitted(store, clock, JobInput(crew="research", inputs={"topic": "漢" * 2000, "language": "zh-Hant-TW"}))
+    running = claimed(store, job, clock, str(uuid.uuid4()))
+    assert job_row_size(storage, job.id) < 2048
+    store.save(running, transitions.fail(running, Failure(type="BadRequestError", message="m" * 500), clock()))
+    assert job_row_size(storage, job.id) < 2048
+
+
+def job_row_size(storage: Storage, job_id: str) -> int:
+    """Names, values and type tags: a little more than DynamoDB counts."""
+    item = storage.dynamodb.get_item(TableName=storage.table, Key=rows.key(job_id, "JOB"))["Item"]
+    return len(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+class DiesBeforeTheCommit:
+    """A client whose process dies after the first write."""
+
+    def __init__(self, client: "DynamoDBClient") -> None:
+        self._client = client
+        self._writes = 0
+
+    def put_item(self, **arguments: Any) -> Any:
+        self._writes += 1
+        if self._writes > 1:
+            raise SystemExit
+        return self._client.put_item(**arguments)
+
+
+def test_a_submission_that_died_halfway_is_no_job_and_can_be_repeated(storage: Storage, clock: HandSetClock) -> None:
+    job_id = str(uuid.uuid4())
+    dying: Any = DiesBeforeTheCommit(storage.dynamodb)
+    with pytest.raises(SystemExit):
+        submitted(DynamoJobStore(dying, storage.table, clock), clock, job_id=job_id)
+    store = dynamo_store(storage, clock)
+    assert store.load(job_id) is None
+    assert due_job_ids(storage) == set()
+    job = submitted(store, clock, job_id=job_id)
+    assert loaded(store, job_id) == JobRecord(job, INPUT, None)
+
+
+def test_the_input_of_a_repeated_submission_lives_as_long_as_its_job(storage: Storage, clock: HandSetClock) -> None:
+    job_id = str(uuid.uuid4())
+    dying: Any = DiesBeforeTheCommit(storage.dynamodb)
+    with pytest.raises(SystemExit):
+        submitted(DynamoJobStore(dying, storage.table, clock), clock, job_id=job_id)
+    clock.pass_(days=1)
+    submitted(dynamo_store(storage, clock), clock, job_id=job_id)
+    expiry = {row["sk"]["S"]: int(row["expires_at"]["N"]) for row in storage.rows()}
+    assert expiry["INPUT"] >= expiry["JOB"]
+
+
+def test_a_table_that_can_not_be_reached_is_unavailable_within_seconds(
+    monkeypatch: pytest.MonkeyPatch, clock: HandSetClock
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed_port = server.getsockname()[1]
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{closed_port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    store = DynamoJobStore(clients.dynamodb.__wrapped__(), "jobs", clock)  # the product's own timeouts and retries
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match="table"):
+        store.load(str(uuid.uuid4()))
+    assert time.monotonic() - begun < 8
+
+
+def test_a_missing_table_is_misconfigured(storage: Storage, clock: HandSetClock) -> None:
+    store = DynamoJobStore(storage.dynamodb, "no-such-table", clock)
+    with pytest.raises(Misconfigured):
+        submitted(store, clock)

@@ -1,0 +1,31 @@
+"""Child processes of tests: started on free ports, ended by closing their standard input."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@contextmanager
+def listening(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[int]:
+    """Run `python -m module …` until the block ends; its port, once it has printed `ready PORT`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=env,
+    )
+    assert process.stdin
+    assert process.stdout
+    try:
+        line = process.stdout.readline()
+        assert line.startswith(b"ready "), f"{module} said {line!r} and ended with {process.poll()}"
+        yield int(line.split()[1])
+    finally:
+        process.stdin.close()
+        process.wait(10)
+        process.stdout.close()

@@ -1,0 +1,90 @@
+"""The real stack as a process, the way its users start it."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import httpx
+
+from tests.aws import aws_client
+
+COMMAND = (sys.executable, "-m", "crewrelay")
+
+
+class RunningStack(NamedTuple):
+    url: str
+    process: subprocess.Popen[str]
+    client: httpx.Client
+    aws_url: str
+
+    def aws(self, service: str) -> Any:
+        """A client of the stack's own AWS."""
+        return aws_client(service, self.aws_url)
+
+    def resource(self, logical_id: str) -> str:
+        """The name or URL of what template.yaml calls so."""
+        resource = self.aws("cloudformation").describe_stack_resource(
+            StackName="crewrelay", LogicalResourceId=logical_id
+        )
+        physical_id: str = resource["StackResourceDetail"]["PhysicalResourceId"]
+        return physical_id
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's, without what would lead a stack elsewhere."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CREWRELAY_", "AWS_"))}
+    return kept | variables
+
+
+@contextmanager
+def running_stack(**variables: str) -> Iterator[RunningStack]:
+    """Start `crewrelay serve` on a free port and wait for the line that says it is ready."""
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True, env=environment(**variables)
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        urls = re.findall(r"http://\S+", line)
+        assert urls, f"the stack said {line!r} and ended with {process.poll()}"
+        with httpx.Client(base_url=urls[0], timeout=40) as client:
+            yield RunningStack(urls[0], process, client, urls[1])
+    finally:
+        process.terminate()
+        process.wait(15)
+        process.stdout.close()
+
+
+def model_variables(port: int) -> Mapping[str, str]:
+    """What points a stack at a model server of the tests."""
+    return {
+        "CREWRELAY_MODEL": "openai/scripted",
+        "CREWRELAY_MODEL_BASE_URL": f"http://127.0.0.1:{port}/v1",
+        "CREWRELAY_MODEL_API_KEY": "test-key",
+    }
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of a process's direct children."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
+def child_running(pid: int, module: str) -> int | None:
+    """The child that runs a module, if there is one."""
+    for child in children(pid):
+        with_arguments = subprocess.run(
+            ["ps", "-o", "args=", "-p", str(child)], capture_output=True, text=True, check=False
+        )
+        if module in with_arguments.stdout:
+            return child
+    return None
+
+
+def alive(pid: int) -> bool:
+    status = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return bool(status.stdout.strip()) and not status.stdout.startswith("Z")

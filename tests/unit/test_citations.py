@@ -1,0 +1,82 @@
+"""An answer cites passages that were retrieved, numbered as they appear, and nothing else."""
+
+import pytest
+
+from crewrelay.crews.citations import Bibliography
+from crewrelay.jobs.answer import Passage
+
+
+def passage(name: str) -> Passage:
+    return Passage(id=name, title=f"Title of {name}", url=f"https://example.org/{name}", text=f"Text of {name}.")
+
+
+@pytest.fixture
+def bibliography() -> Bibliography:
+    """a=1, b=2, c=3."""
+    known = Bibliography()
+    known.number([passage("a"), passage("b"), passage("c")])
+    return known
+
+
+def test_passages_are_numbered_in_the_order_of_their_first_retrieval() -> None:
+    bibliography = Bibliography()
+    a, b, c = passage("a"), passage("b"), passage("c")
+    assert bibliography.number([b, a]) == [(1, b), (2, a)]
+    assert bibliography.number([c, a]) == [(3, c), (2, a)]
+    assert bibliography.number([]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "cited", "names"),
+    [
+        ("One [1]. Two [2].", "One [1]. Two [2].", "ab"),
+        ("Last first [3], then [1], again [3].", "Last first [1], then [2], again [1].", "ca"),
+        ("Both [1, 3].", "Both [1][2].", "ac"),
+        ("Both [3,1].", "Both [1][2].", "ca"),
+        ("Both [2; 3].", "Both [1][2].", "bc"),
+        ("Both [1][2].", "Both [1][2].", "ab"),
+        ("Both [3] [2].", "Both [1] [2].", "cb"),
+        ("Invented [99].", "Invented.", ""),
+        ("Zero [0].", "Zero.", ""),
+        ("Half invented [2, 99].", "Half invented [1].", "b"),
+        ("Invented [7][8], real [2].", "Invented, real [1].", "b"),
+        ("No citation.", "No citation.", ""),
+        ("", "", ""),
+        ("[2] at the start.", "[1] at the start.", "b"),
+        ("Glued[2].", "Glued[1].", "b"),
+        ("Not numbers [a], [], [1.5], [see 1].", "Not numbers [a], [], [1.5], [see 1].", ""),
+        ("Across\nlines [2]\n\nand on [1]\n", "Across\nlines [1]\n\nand on [2]\n", "ba"),
+    ],
+)
+def test_citations_are_renumbered_as_they_appear(bibliography: Bibliography, text: str, cited: str, names: str) -> None:
+    found, sources = bibliography.cite(text)
+    assert found == cited
+    assert [(source.number, source.id) for source in sources] == list(enumerate(names, 1))
+
+
+def test_a_source_is_the_passage_word_for_word(bibliography: Bibliography) -> None:
+    _, (source,) = bibliography.cite("Only this one [2].")
+    expected = passage("b")
+    assert (source.title, source.url, source.text) == (expected.title, expected.url, expected.text)
+
+
+def test_without_passages_no_citation_survives() -> None:
+    assert Bibliography().cite("Invented [1], and more [2].") == ("Invented, and more.", ())
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["`items[0]`", "`row[1]`", "```python\nprint(items[0], items[99])\n```"],
+)
+def test_an_index_in_code_is_no_citation(bibliography: Bibliography, code: str) -> None:
+    text, sources = bibliography.cite(f"The first is {code} as they say [3].")
+    assert text == f"The first is {code} as they say [1]."
+    assert [source.id for source in sources] == ["c"]
+
+
+def test_citing_twice_gives_the_same(bibliography: Bibliography) -> None:
+    assert bibliography.cite("Two [2], one [1].") == bibliography.cite("Two [2], one [1].")
+
+
+def test_a_number_of_any_length_is_only_unknown(bibliography: Bibliography) -> None:
+    assert bibliography.cite(f"Absurd [{'9' * 5000}].") == ("Absurd.", ())

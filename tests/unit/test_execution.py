@@ -1,0 +1,405 @@
+"""Answering the bell: one runner per job, an end to every wait, and no write by whoever lost the lease."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from crewrelay.jobs import job as transitions
+from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.errors import InvalidRequest, Unavailable
+from crewrelay.jobs.execution import Execution, failure_of
+from crewrelay.jobs.job import Job, JobInput, Policy, Status
+from crewrelay.jobs.ports import Clock, JobRecord
+from tests.conftest import HandSetClock
+from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
+
+POLICY = Policy()
+HASTY = Policy(lease=timedelta(seconds=0.15))  # renewed every 50 ms
+INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
+ANSWER = Answer(text="an answer", usage=Usage(model="scripted/one"))
+PATIENCE = 10  # seconds until a test that hangs gives up
+
+Script = Callable[[JobInput], Answer]
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+class Crew:
+    """Does what the script says, and counts how often it was asked to."""
+
+    def __init__(self, script: Script = lambda _: ANSWER) -> None:
+        self._script = script
+        self.inputs: list[JobInput] = []
+
+    def run(self, job_input: JobInput) -> Answer:
+        self.inputs.append(job_input)
+        return self._script(job_input)
+
+
+class BlockedCrew(Crew):
+    """Says that it has started, and ends when it may."""
+
+    def __init__(self) -> None:
+        super().__init__(self._wait)
+        self.started = threading.Event()
+        self.may_end = threading.Event()
+
+    def _wait(self, _: JobInput) -> Answer:
+        self.started.set()
+        assert self.may_end.wait(PATIENCE)
+        return ANSWER
+
+
+class WatchedStore(MemoryJobStore):
+    """Calls `on_renewal` with what is about to be stored, at every renewal of a lease."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.on_renewal: Callable[[Job], None] = lambda _: None
+
+    def save(self, before: Job, after: Job) -> None:
+        if before.status is after.status is Status.RUNNING and before.fence == after.fence:
+            self.on_renewal(after)
+        super().save(before, after)
+
+
+class Desk:
+    """An execution with all that it works on; by the real clock unless a test sets one."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        policy: Policy = POLICY,
+        clock: Clock = utcnow,
+        store: WatchedStore | None = None,
+    ) -> None:
+        self.crew, self.policy, self.clock = crew, policy, clock
+        self.store = store or WatchedStore(clock)
+        self.doorbell = MemoryDoorbell()
+        self._execution = Execution(self.store, self.doorbell, crew, clock, lambda: str(uuid4()), policy)
+
+    def submit(self) -> str:
+        job = transitions.submit(str(uuid4()), "acme", INPUT, self.clock(), self.policy)
+        return self.store.create(job, INPUT).id
+
+    def run(self, job_id: str, seconds: float = PATIENCE) -> None:
+        self._execution.run(job_id, self.clock() + timedelta(seconds=seconds))
+
+    def record(self, job_id: str) -> JobRecord:
+        record = self.store.load(job_id)
+        assert record is not None
+        return record
+
+    def claim_by_a_rival(self, job_id: str) -> Job:
+        """As if the lease had run out and somebody else had come."""
+        before = self.record(job_id).job
+        rival = transitions.claim(before, "a rival", self.clock() + timedelta(minutes=5), self.policy)
+        MemoryJobStore.save(self.store, before, rival)
+        return rival
+
+    def join_crew(self, job_id: str) -> None:
+        for thread in threading.enumerate():
+            if thread.name == f"crew-{job_id}":
+                thread.join(PATIENCE)
+                assert not thread.is_alive()
+
+
+def test_a_crew_that_ends_completes_the_job() -> None:
+    desk = Desk(Crew())
+    job_id = desk.submit()
+    desk.run(job_id)
+    job, job_input, answer = desk.record(job_id)
+    assert (job.status, job.attempts, job.error) == (Status.COMPLETED, 1, None)
+    assert answer == ANSWER
+    assert desk.crew.inputs == [job_input] == [INPUT]
+    assert desk.doorbell.rings == []
+
+
+def test_a_bell_for_a_finished_job_runs_nothing() -> None:
+    desk = Desk(Crew())
+    job_id = desk.submit()
+    desk.run(job_id)
+    before = desk.record(job_id)
+    desk.run(job_id)
+    assert desk.record(job_id) == before
+    assert len(desk.crew.inputs) == 1
+
+
+def test_a_bell_for_a_job_that_is_gone_runs_nothing(clock: HandSetClock) -> None:
+    desk = Desk(Crew(), clock=clock)
+    job_id = desk.submit()
+    clock.pass_(days=31)
+    desk.run(job_id)
+    desk.run("never submitted")
+    assert desk.crew.inputs == []
+
+
+def test_a_bell_before_its_time_runs_nothing(clock: HandSetClock) -> None:
+    desk = Desk(Crew(), clock=clock)
+    job_id = desk.submit()
+    pending = desk.record(job_id).job
+    backing_off = pending.model_copy(update={"not_before": clock() + timedelta(minutes=2)})
+    desk.store.save(pending, backing_off)
+    desk.run(job_id)
+    assert desk.record(job_id).job == backing_off
+    assert desk.crew.inputs == []
+
+
+def test_the_bell_of_a_submission_by_a_clock_a_little_ahead_is_not_lost(clock: HandSetClock) -> None:
+    desk = Desk(Crew(), clock=clock)
+    clock.pass_(milliseconds=50)
+    job_id = desk.submit()
+    clock.pass_(milliseconds=-50)  # the worker's clock
+    desk.run(job_id)
+    assert desk.record(job_id).job.status is Status.COMPLETED or desk.doorbell.rings == [job_id]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (ValueError("no such model"), "ValueError", "no such model"),
+        (TimeoutError("the model took too long"), "TimeoutError", "the model took too long"),
+        (InvalidRequest("the model's name is wrong"), "invalid_request", "the model's name is wrong"),
+        (Unavailable("the model's server is down"), "unavailable", "the model's server is down"),
+        (SystemExit("context too long"), "SystemExit", "context too long"),
+        (KeyboardInterrupt(), "KeyboardInterrupt", "The crew gave no reason."),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_a_crew_that_raises_fails_the_job_with_its_reason(error: BaseException, kind: str, message: str) -> None:
+    def script(_: JobInput) -> Answer:
+        raise error
+
+    desk = Desk(Crew(script))
+    job_id = desk.submit()
+    desk.run(job_id)
+    job, _, answer = desk.record(job_id)
+    assert (job.status, answer) == (Status.FAILED, None)
+    assert job.error is not None
+    assert (job.error.type, job.error.message) == (kind, message)
+    assert job.error.retryable is (kind == "unavailable")
+
+
+def test_a_long_reason_is_cut() -> None:
+    assert len(failure_of(ValueError("x" * 10_000)).message) == 500
+
+
+def test_a_reason_can_always_be_written_down() -> None:
+    """A model's JSON may hold half a surrogate pair, and an error quote it."""
+    failure_of(ValueError("the model said \ud83d")).message.encode()
+
+
+def test_an_answer_that_can_not_be_written_down_still_ends_the_job() -> None:
+    desk = Desk(Crew(lambda _: ANSWER.model_copy(update={"text": "half a pair: \ud83d"})))
+    job_id = desk.submit()
+    desk.run(job_id)
+    assert desk.record(job_id).job.status.finished
+
+
+def test_an_answer_that_is_too_large_fails_the_job() -> None:
+    desk = Desk(Crew(lambda _: ANSWER.model_copy(update={"text": "x" * 600_000})))
+    job_id = desk.submit()
+    desk.run(job_id)
+    job = desk.record(job_id).job
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert job.error.type == "answer_too_large"
+
+
+def test_at_the_deadline_the_job_is_given_back_and_rung_for_once() -> None:
+    desk = Desk(crew := BlockedCrew())
+    job_id = desk.submit()
+    desk.run(job_id, seconds=0.05)
+    assert crew.started.wait(PATIENCE)
+    released = desk.record(job_id)
+    assert (released.job.status, released.job.holder, released.job.attempts) == (Status.PENDING, None, 1)
+    assert desk.doorbell.rings == [job_id]
+
+    crew.may_end.set()
+    desk.join_crew(job_id)
+    assert desk.record(job_id) == released  # the late result changes nothing
+    assert desk.doorbell.rings == [job_id]
+
+
+def test_a_job_given_back_is_run_again_while_its_zombie_still_lives() -> None:
+    desk = Desk(zombie := BlockedCrew())
+    job_id = desk.submit()
+    desk.run(job_id, seconds=0.05)
+    second = Desk(Crew(lambda _: ANSWER.model_copy(update={"text": "the second"})), store=desk.store)
+    second.run(job_id)
+    zombie.may_end.set()
+    desk.join_crew(job_id)
+    job, _, answer = desk.record(job_id)
+    assert (job.status, job.fence, job.attempts) == (Status.COMPLETED, 2, 2)
+    assert answer is not None
+    assert answer.text == "the second"
+
+
+def test_a_job_is_given_back_even_if_nobody_can_be_rung_for() -> None:
+    desk = Desk(crew := BlockedCrew())
+    desk.doorbell.out_of_order = True
+    job_id = desk.submit()
+    desk.run(job_id, seconds=0.02)
+    crew.may_end.set()
+    assert desk.record(job_id).job.status is Status.PENDING
+
+
+def test_a_deadline_already_past_gives_the_job_back_at_once() -> None:
+    desk = Desk(crew := BlockedCrew())
+    job_id = desk.submit()
+    desk.run(job_id, seconds=-1)
+    crew.may_end.set()
+    assert desk.record(job_id).job.status is Status.PENDING
+
+
+def test_the_lease_is_renewed_for_as_long_as_the_crew_runs() -> None:
+    desk = Desk(crew := BlockedCrew(), HASTY)
+    leases: list[datetime | None] = []
+
+    def renewing(job: Job) -> None:
+        leases.append(job.lease_until)
+        if len(leases) == 4:
+            crew.may_end.set()
+
+    desk.store.on_renewal = renewing
+    job_id = desk.submit()
+    desk.run(job_id)
+    assert len(leases) >= 4
+    assert leases == sorted(set(leases), key=str)
+    job = desk.record(job_id).job
+    assert (job.status, job.fence) == (Status.COMPLETED, 1)
+
+
+def test_a_renewal_that_fails_once_does_not_end_the_run() -> None:
+    desk = Desk(crew := BlockedCrew(), HASTY)
+    renewals = 0
+
+    def renewing(_: Job) -> None:
+        nonlocal renewals
+        renewals += 1
+        if renewals == 1:
+            raise Unavailable("The table did not answer.")
+        crew.may_end.set()
+
+    desk.store.on_renewal = renewing
+    job_id = desk.submit()
+    desk.run(job_id)
+    assert renewals >= 2
+    job, _, answer = desk.record(job_id)
+    assert (job.status, job.fence, answer) == (Status.COMPLETED, 1, ANSWER)
+
+
+def test_a_run_whose_lease_was_stolen_stops_quietly() -> None:
+    desk = Desk(crew := BlockedCrew(), HASTY)
+    job_id = desk.submit()
+    rivals: list[Job] = []
+
+    def renewing(_: Job) -> None:
+        rivals.append(desk.claim_by_a_rival(job_id))
+
+    desk.store.on_renewal = renewing
+    desk.run(job_id)
+    crew.may_end.set()
+    desk.join_crew(job_id)
+    assert [desk.record(job_id).job] == rivals
+    assert desk.doorbell.rings == []
+
+
+def test_an_answer_that_comes_after_the_lease_was_stolen_is_not_the_jobs() -> None:
+    rivals: list[Job] = []
+
+    def script(_: JobInput) -> Answer:
+        rivals.append(desk.claim_by_a_rival(job_id))
+        return ANSWER
+
+    desk = Desk(Crew(script))
+    job_id = desk.submit()
+    desk.run(job_id)
+    assert desk.record(job_id) == (rivals[0], INPUT, None)
+
+
+def test_a_job_cancelled_while_it_runs_stays_cancelled() -> None:
+    def script(_: JobInput) -> Answer:
+        running = desk.record(job_id).job
+        desk.store.save(running, transitions.cancel(running, utcnow()))
+        raise ValueError("the crew was interrupted")
+
+    desk = Desk(Crew(script))
+    job_id = desk.submit()
+    desk.run(job_id)
+    job = desk.record(job_id).job
+    assert (job.status, job.error) == (Status.CANCELLED, None)
+
+
+def test_a_second_bell_while_the_job_runs_returns_at_once() -> None:
+    desk = Desk(crew := BlockedCrew())
+    job_id = desk.submit()
+    first = threading.Thread(target=desk.run, args=(job_id,))
+    first.start()
+    assert crew.started.wait(PATIENCE)
+    second = threading.Thread(target=desk.run, args=(job_id,))
+    second.start()
+    second.join(PATIENCE / 2)
+    assert not second.is_alive()
+    assert first.is_alive()  # the crew was blocked all the while: the second waited for nothing
+    crew.may_end.set()
+    first.join(PATIENCE)
+    assert len(crew.inputs) == 1
+    assert desk.record(job_id).job.status is Status.COMPLETED
+
+
+def test_a_job_that_used_up_its_attempts_fails_with_a_reason(clock: HandSetClock) -> None:
+    desk = Desk(Crew(), Policy(max_attempts=2), clock)
+    job_id = desk.submit()
+    for _ in range(2):
+        desk.claim_by_a_rival(job_id)  # who dies
+        clock.pass_(minutes=10)
+    desk.run(job_id)
+    job = desk.record(job_id).job
+    assert (job.status, job.attempts) == (Status.FAILED, 2)
+    assert job.error is not None
+    assert job.error.type == "attempts_exhausted"
+    assert "2 attempts" in job.error.message
+    assert desk.crew.inputs == []
+
+
+class RenewedAfterTheLoad(WatchedStore):
+    """The holder is late, not dead: it renews its lease just after somebody has looked."""
+
+    def load(self, job_id: str) -> JobRecord | None:
+        record = super().load(job_id)
+        if record and record.job.status is Status.RUNNING:
+            MemoryJobStore.save(self, record.job, transitions.renew(record.job, self._clock(), POLICY))
+        return record
+
+
+@pytest.mark.parametrize("max_attempts", [1, 5])
+def test_a_holder_that_renews_in_time_keeps_its_job(clock: HandSetClock, max_attempts: int) -> None:
+    desk = Desk(Crew(), Policy(max_attempts=max_attempts), clock, store=RenewedAfterTheLoad(clock))
+    job_id = desk.submit()
+    holder = desk.claim_by_a_rival(job_id)
+    clock.pass_(minutes=10)
+    desk.run(job_id)
+    job = desk.record(job_id).job
+    assert (job.status, job.fence, job.holder) == (Status.RUNNING, holder.fence, holder.holder)
+    assert desk.crew.inputs == []
+
+
+class AnswerlessStore(WatchedStore):
+    def put_answer(self, job: Job, answer: Answer) -> None:
+        raise Unavailable("The table did not answer.")
+
+
+def test_a_table_that_refuses_the_answer_leaves_the_job_to_its_lease() -> None:
+    desk = Desk(Crew(), store=AnswerlessStore(utcnow))
+    job_id = desk.submit()
+    with pytest.raises(Unavailable):
+        desk.run(job_id)
+    job = desk.record(job_id).job
+    assert job.status is Status.RUNNING
+    assert job.due_at == job.lease_until is not None

@@ -1,0 +1,185 @@
+"""A job's life: each transition that may happen, and each that may not."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from crewrelay.jobs import job as transitions
+from crewrelay.jobs.errors import StaleWrite
+from crewrelay.jobs.job import Failure, Job, JobInput, Policy, Status
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=10)
+POLICY = Policy(lease=timedelta(seconds=60), ring_again=timedelta(seconds=45), keep=timedelta(days=3))
+INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
+FAILURE = Failure(type="TimeoutError", message="The model did not answer.")
+
+Move = Callable[[Job, datetime], Job]
+
+MOVES: dict[str, Move] = {
+    "claim": lambda job, now: transitions.claim(job, "two", now, POLICY),
+    "renew": lambda job, now: transitions.renew(job, now, POLICY),
+    "release": lambda job, now: transitions.release(job, now, POLICY),
+    "complete": transitions.complete,
+    "fail": lambda job, now: transitions.fail(job, FAILURE, now),
+    "cancel": transitions.cancel,
+}
+
+
+def pending() -> Job:
+    return transitions.submit("an-id", "acme", INPUT, NOW, POLICY)
+
+
+def running() -> Job:
+    return transitions.claim(pending(), "one", NOW, POLICY)
+
+
+JOBS: dict[str, Callable[[], Job]] = {
+    "pending": pending,
+    "running": running,
+    "running on a lease that ran out": lambda: running().model_copy(update={"lease_until": NOW}),
+    "completed": lambda: transitions.complete(running(), NOW),
+    "failed": lambda: transitions.fail(running(), FAILURE, NOW),
+    "cancelled": lambda: transitions.cancel(pending(), NOW),
+}
+ALLOWED = {
+    ("pending", "claim"): Status.RUNNING,
+    ("pending", "fail"): Status.FAILED,
+    ("pending", "cancel"): Status.CANCELLED,
+    ("running", "renew"): Status.RUNNING,
+    ("running", "release"): Status.PENDING,
+    ("running", "complete"): Status.COMPLETED,
+    ("running", "fail"): Status.FAILED,
+    ("running", "cancel"): Status.CANCELLED,
+    ("running on a lease that ran out", "claim"): Status.RUNNING,
+    ("running on a lease that ran out", "renew"): Status.RUNNING,
+    ("running on a lease that ran out", "release"): Status.PENDING,
+    ("running on a lease that ran out", "complete"): Status.COMPLETED,
+    ("running on a lease that ran out", "fail"): Status.FAILED,
+    ("running on a lease that ran out", "cancel"): Status.CANCELLED,
+}
+FORBIDDEN = [(state, move) for state in JOBS for move in MOVES if (state, move) not in ALLOWED]
+
+
+@pytest.mark.parametrize(("state", "move"), ALLOWED)
+def test_what_may_happen(state: str, move: str) -> None:
+    before = JOBS[state]()
+    after = MOVES[move](before, LATER)
+    assert after.status is ALLOWED[state, move]
+    assert after.id == before.id
+    assert after.expires_at == before.expires_at
+    assert (after.due_at is None) == after.status.finished
+    assert (after.lease_until is not None) == (after.status is Status.RUNNING)
+    assert (after.holder is not None) == (after.status is Status.RUNNING)
+    assert (after.finished_at is not None) == after.status.finished
+    assert after.attempts == before.attempts + (move == "claim")
+    assert after.fence == before.fence + (move == "claim")
+
+
+@pytest.mark.parametrize(("state", "move"), FORBIDDEN)
+def test_what_may_not_happen_is_a_stale_write(state: str, move: str) -> None:
+    job = JOBS[state]()
+    with pytest.raises(StaleWrite, match=f"an-id is .*{job.status}"):
+        MOVES[move](job, LATER)
+
+
+@pytest.mark.parametrize("state", ["completed", "failed", "cancelled"])
+def test_a_finished_job_is_final_for_ever(state: str) -> None:
+    job = JOBS[state]()
+    assert job.status.finished
+    assert not transitions.claimable(job, NOW + timedelta(days=365))
+
+
+def test_a_submission_owes_a_ring_and_keeps_its_input_for_the_policys_time() -> None:
+    job = pending()
+    assert (job.tenant, job.crew, job.input_digest) == ("acme", "research", INPUT.digest())
+    assert (job.status, job.fence, job.attempts) == (Status.PENDING, 0, 0)
+    assert (job.created_at, job.not_before, job.due_at) == (NOW, None, NOW + timedelta(seconds=45))
+    assert job.expires_at == NOW + timedelta(days=3)
+    assert (job.holder, job.lease_until, job.started_at, job.finished_at, job.error) == (None,) * 5
+
+
+def test_a_claim_takes_the_next_fence_and_counts_an_attempt() -> None:
+    job = transitions.claim(pending(), "one", LATER, POLICY)
+    assert (job.fence, job.attempts, job.holder) == (1, 1, "one")
+    assert job.lease_until == job.due_at == LATER + timedelta(seconds=60)
+    assert job.started_at == LATER
+
+
+def test_a_later_claim_keeps_the_first_start() -> None:
+    released = transitions.release(running(), LATER, POLICY)
+    again = transitions.claim(released, "two", LATER, POLICY)
+    assert (again.fence, again.attempts, again.started_at) == (2, 2, NOW)
+
+
+@pytest.mark.parametrize(("seconds", "may"), [(-1, False), (0, True), (1, True)])
+def test_a_pending_job_is_not_claimed_before_its_time(seconds: int, may: bool) -> None:
+    job = pending().model_copy(update={"not_before": LATER})
+    now = LATER + timedelta(seconds=seconds)
+    assert transitions.claimable(job, now) is may
+    if not may:
+        with pytest.raises(StaleWrite):
+            transitions.claim(job, "one", now, POLICY)
+
+
+@pytest.mark.parametrize(("seconds", "may"), [(59, False), (60, False), (61, True)])
+def test_a_lease_is_taken_over_only_after_it_ran_out(seconds: int, may: bool) -> None:
+    job, now = running(), NOW + timedelta(seconds=seconds)
+    assert transitions.claimable(job, now) is may
+    if may:
+        taken = transitions.claim(job, "two", now, POLICY)
+        assert (taken.fence, taken.attempts, taken.holder) == (2, 2, "two")
+
+
+def test_a_renewal_moves_the_lease_and_the_due_time_and_nothing_else() -> None:
+    job = running()
+    until = LATER + timedelta(seconds=60)
+    assert transitions.renew(job, LATER, POLICY) == job.model_copy(update={"lease_until": until, "due_at": until})
+
+
+def test_a_released_job_may_be_claimed_at_once_and_owes_a_ring() -> None:
+    job = transitions.release(running(), LATER, POLICY)
+    assert transitions.claimable(job, LATER)
+    assert job.due_at == LATER + timedelta(seconds=45)
+
+
+def test_a_failure_is_kept_with_the_job() -> None:
+    job = transitions.fail(running(), FAILURE, LATER)
+    assert (job.error, job.finished_at) == (FAILURE, LATER)
+
+
+def test_a_transition_leaves_its_argument_alone() -> None:
+    job = pending()
+    copy = job.model_copy(deep=True)
+    transitions.claim(job, "one", NOW, POLICY)
+    assert job == copy
+
+
+def test_the_lease_outlives_two_renewals_that_fail() -> None:
+    assert POLICY.renewal * 3 <= POLICY.lease
+
+
+def test_equal_inputs_have_equal_digests_whatever_the_order() -> None:
+    same = JobInput(crew="research", inputs={"language": "en", "topic": "neural networks"})
+    assert same.digest() == INPUT.digest()
+    canonical = b'{"crew":"research","inputs":{"language":"en","topic":"neural networks"}}'
+    assert INPUT.digest() == hashlib.sha256(canonical).hexdigest()  # rows are older than releases
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        JobInput(crew="other", inputs=INPUT.inputs),
+        JobInput(crew="research", inputs=INPUT.inputs | {"topic": "neural network"}),
+        JobInput(crew="research", inputs=INPUT.inputs | {"topic": "neural networks "}),
+        JobInput(crew="research", inputs=INPUT.inputs | {"language": "de"}),
+        JobInput(crew="research", inputs=INPUT.inputs | {"more": ""}),
+        JobInput(crew="research", inputs={"topic": "en", "language": "neural networks"}),
+        JobInput(crew="research", inputs={}),
+    ],
+    ids=repr,
+)
+def test_different_inputs_have_different_digests(other: JobInput) -> None:
+    assert other.digest() != INPUT.digest()

@@ -1,0 +1,127 @@
+"""The shipped corpus, how it is cut into passages, and the index that was made from it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crewrelay.retrieval.chunks import MAX_WORDS, TAIL_WORDS, CorpusError, corpus_chunks, page_chunks
+from crewrelay.retrieval.embedder import EMBEDDER, E5Embedder
+from crewrelay.retrieval.index import SHIPPED_CORPUS, StaleIndexError, build_index, load_index
+
+HEADER = "Title: A page\nSource: https://example.org/a\n\n"
+
+
+def words(count: int) -> str:
+    """One sentence."""
+    return "Word" + " word" * (count - 1) + "."
+
+
+def test_every_shipped_passage_is_a_piece_of_its_file() -> None:
+    chunks = corpus_chunks(SHIPPED_CORPUS)
+    assert 400 <= len(chunks) <= 700
+    assert len({chunk.id for chunk in chunks}) == len(chunks)
+    for chunk in chunks:
+        page = (SHIPPED_CORPUS / (chunk.id.split("#")[0] + ".txt")).read_text("utf-8")
+        assert chunk.text in page
+        assert f"Title: {chunk.title}\nSource: {chunk.url}\n" in page
+        assert chunk.text == chunk.text.strip()
+        assert "\n#" not in f"\n{chunk.text}"
+        assert 0 < len(chunk.text.split()) < MAX_WORDS + TAIL_WORDS
+
+
+def test_every_shipped_page_says_where_it_is_from() -> None:
+    for chunk in corpus_chunks(SHIPPED_CORPUS):
+        page = chunk.id.split("#")[0]
+        name = page.removeprefix("sqlite/")
+        assert chunk.url == (f"corpus/{page}.txt" if name == page else f"https://www.sqlite.org/{name}.html")
+
+
+def test_passages_keep_sentences_and_sections_whole() -> None:
+    text = HEADER + f"## One\n\n{words(100)} {words(70)}\n\n## Two\n\n{words(5)} See e.g. Figure 2. {words(4)}\n"
+    chunks = page_chunks("a", text)
+    assert [(chunk.id, chunk.heading, len(chunk.text.split())) for chunk in chunks] == [
+        ("a#1", "One", 100),
+        ("a#2", "One", 70),
+        ("a#3", "Two", 13),
+    ]
+
+
+def test_a_short_remainder_joins_the_passage_before_it() -> None:
+    text = HEADER + f"{words(100)}\n\n{words(10)}\n"
+    assert [len(chunk.text.split()) for chunk in page_chunks("a", text)] == [110]
+
+
+def test_a_colon_stays_with_what_it_announces() -> None:
+    text = HEADER + f"{words(95)} These are:\n\n{words(50)}\n\n{words(60)}\n"
+    assert [len(chunk.text.split()) for chunk in page_chunks("a", text)] == [147, 60]
+
+
+def test_a_sentence_is_not_cut_after_an_abbreviation() -> None:
+    text = HEADER + f"{words(150)} A case, e.g. {words(50)}\n"
+    assert [len(chunk.text.split()) for chunk in page_chunks("a", text)] == [150, 53]
+
+
+def test_a_page_without_a_header_is_refused_by_name() -> None:
+    with pytest.raises(CorpusError, match=r"notes: must begin with a line 'Title: …'"):
+        page_chunks("notes", "Some text.\n")
+
+
+def test_a_folder_without_pages_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"no \.txt files"):
+        corpus_chunks(tmp_path)
+
+
+def test_the_shipped_index_fits_the_corpus_and_the_embedder() -> None:
+    index = load_index(SHIPPED_CORPUS)
+    assert (SHIPPED_CORPUS / "embeddings.npy").stat().st_size <= 600_000
+    sample = [0, len(index.chunks) // 2, len(index.chunks) - 1]
+    fresh = E5Embedder().passages([index.chunks[row].indexed_text for row in sample])
+    assert np.abs(index.embeddings[sample] - fresh).max() < 1e-2
+
+
+@pytest.fixture
+def small_corpus(tmp_path: Path) -> Path:
+    (tmp_path / "page.txt").write_text(HEADER + "One sentence about cats.\n\n## Two\n\nAnother about rain.\n", "utf-8")
+    return tmp_path
+
+
+def test_building_twice_gives_the_same_bytes(small_corpus: Path) -> None:
+    def built() -> dict[str, bytes]:
+        assert build_index(small_corpus) == 2
+        return {path.name: path.read_bytes() for path in small_corpus.iterdir()}
+
+    assert built() == built()
+    assert len(load_index(small_corpus).chunks) == 2
+
+
+def test_a_changed_page_makes_the_index_stale(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    shutil.copytree(SHIPPED_CORPUS, corpus)
+    load_index(corpus)
+    page = corpus / "neural-networks.txt"
+    page.write_text(page.read_text("utf-8").replace("called neurons", "named neurons"), "utf-8")
+    with pytest.raises(StaleIndexError, match=r"retrieval\.build"):
+        load_index(corpus)
+
+
+@pytest.mark.parametrize("damage", [{"embedder": "another"}, {"dimension": 768}, {"passages": 1}])
+def test_an_index_of_another_embedder_is_stale(tmp_path: Path, damage: dict[str, object]) -> None:
+    corpus = tmp_path / "corpus"
+    shutil.copytree(SHIPPED_CORPUS, corpus)
+    manifest = json.loads((corpus / "index.json").read_text("utf-8"))
+    assert manifest["embedder"] == EMBEDDER
+    (corpus / "index.json").write_text(json.dumps(manifest | damage), "utf-8")
+    with pytest.raises(StaleIndexError):
+        load_index(corpus)
+
+
+def test_a_truncated_index_is_stale(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    shutil.copytree(SHIPPED_CORPUS, corpus)
+    embeddings = corpus / "embeddings.npy"
+    embeddings.write_bytes(embeddings.read_bytes()[:1000])
+    with pytest.raises(StaleIndexError):
+        load_index(corpus)

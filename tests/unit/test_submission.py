@@ -1,0 +1,129 @@
+"""Accepted means durable: the row first, the bell second."""
+
+import itertools
+
+import pytest
+
+from crewrelay.jobs import job as transitions
+from crewrelay.jobs.errors import IdempotencyConflict, Unavailable, UnknownJob
+from crewrelay.jobs.job import Job, JobInput, Policy, Status
+from crewrelay.jobs.ports import record_of_tenant
+from crewrelay.jobs.submission import Submission
+from tests.conftest import HandSetClock
+from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
+
+POLICY = Policy()
+INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
+OTHER_INPUT = JobInput(crew="research", inputs={"topic": "something else", "language": "en"})
+
+
+class NoTable(MemoryJobStore):
+    def create(self, job: Job, job_input: JobInput) -> Job:
+        raise Unavailable("The table did not answer.")
+
+
+@pytest.fixture
+def store(clock: HandSetClock) -> MemoryJobStore:
+    return MemoryJobStore(clock)
+
+
+@pytest.fixture
+def doorbell() -> MemoryDoorbell:
+    return MemoryDoorbell()
+
+
+@pytest.fixture
+def submission(store: MemoryJobStore, doorbell: MemoryDoorbell, clock: HandSetClock) -> Submission:
+    ids = (f"id-{n}" for n in itertools.count(1))
+    return Submission(store, doorbell, clock, lambda: next(ids), POLICY)
+
+
+def test_an_enqueued_job_is_committed_and_rung_for(
+    submission: Submission, store: MemoryJobStore, doorbell: MemoryDoorbell
+) -> None:
+    job = submission.enqueue("acme", INPUT)
+    assert job.status is Status.PENDING
+    assert record_of_tenant(store, "acme", job.id) == (job, INPUT, None)
+    assert doorbell.rings == [job.id]
+
+
+def test_an_accepted_job_is_committed_and_not_rung_for(
+    submission: Submission, store: MemoryJobStore, doorbell: MemoryDoorbell
+) -> None:
+    job = submission.accept("acme", INPUT)
+    assert record_of_tenant(store, "acme", job.id).job == job
+    assert doorbell.rings == []
+
+
+def test_a_bell_that_can_not_be_rung_does_not_undo_the_commit(
+    submission: Submission, store: MemoryJobStore, doorbell: MemoryDoorbell
+) -> None:
+    doorbell.out_of_order = True
+    job = submission.enqueue("acme", INPUT)
+    assert record_of_tenant(store, "acme", job.id).job == job
+    assert job.due_at is not None  # somebody will ring
+
+
+def test_without_the_table_nothing_is_accepted_and_nobody_rung_for(
+    doorbell: MemoryDoorbell, clock: HandSetClock
+) -> None:
+    submission = Submission(NoTable(clock), doorbell, clock, lambda: "id", POLICY)
+    with pytest.raises(Unavailable):
+        submission.enqueue("acme", INPUT)
+    assert doorbell.rings == []
+
+
+def test_without_a_key_every_submission_is_a_job_of_its_own(submission: Submission) -> None:
+    assert submission.enqueue("acme", INPUT).id != submission.enqueue("acme", INPUT).id
+
+
+def test_a_repeated_key_is_the_same_job_rung_for_again_while_it_is_pending(
+    submission: Submission, doorbell: MemoryDoorbell, clock: HandSetClock
+) -> None:
+    first = submission.enqueue("acme", INPUT, "a key")
+    clock.pass_(seconds=5)
+    assert submission.enqueue("acme", INPUT, "a key") == first
+    assert doorbell.rings == [first.id] * 2
+
+
+def test_a_repeated_key_rings_no_more_once_the_job_is_running(
+    submission: Submission, store: MemoryJobStore, doorbell: MemoryDoorbell, clock: HandSetClock
+) -> None:
+    first = submission.enqueue("acme", INPUT, "a key")
+    running = transitions.claim(first, "one", clock(), POLICY)
+    store.save(first, running)
+    assert submission.enqueue("acme", INPUT, "a key") == running
+    failed = transitions.cancel(running, clock())
+    store.save(running, failed)
+    assert submission.enqueue("acme", INPUT, "a key") == failed
+    assert doorbell.rings == [first.id]
+
+
+def test_a_key_with_another_body_conflicts_and_rings_nobody(submission: Submission, doorbell: MemoryDoorbell) -> None:
+    first = submission.enqueue("acme", INPUT, "a key")
+    with pytest.raises(IdempotencyConflict):
+        submission.enqueue("acme", OTHER_INPUT, "a key")
+    assert doorbell.rings == [first.id]
+
+
+def test_the_same_key_of_two_tenants_is_two_jobs(submission: Submission) -> None:
+    ours = submission.enqueue("acme", INPUT, "a key")
+    theirs = submission.enqueue("globex", OTHER_INPUT, "a key")
+    assert (ours.tenant, theirs.tenant) == ("acme", "globex")
+    assert ours.id != theirs.id
+
+
+def test_a_key_is_free_again_once_its_job_has_expired(submission: Submission, clock: HandSetClock) -> None:
+    first = submission.enqueue("acme", INPUT, "a key")
+    clock.now = first.expires_at
+    second = submission.enqueue("acme", OTHER_INPUT, "a key")
+    assert (second.id, second.created_at) == (first.id, first.expires_at)
+
+
+def test_another_tenants_job_does_not_exist(submission: Submission, store: MemoryJobStore) -> None:
+    job = submission.enqueue("acme", INPUT)
+    with pytest.raises(UnknownJob) as theirs:
+        record_of_tenant(store, "globex", job.id)
+    with pytest.raises(UnknownJob) as nobodys:
+        record_of_tenant(store, "globex", "never submitted")
+    assert str(theirs.value).replace(job.id, "ID") == str(nobodys.value).replace("never submitted", "ID")
