@@ -74,15 +74,14 @@ def children(pid: int) -> list[int]:
     return [int(line) for line in found.stdout.split()]
 
 
-def child_running(pid: int, module: str) -> int | None:
-    """The child that runs a module, if there is one."""
-    for child in children(pid):
-        with_arguments = subprocess.run(
-            ["ps", "-o", "args=", "-p", str(child)], capture_output=True, text=True, check=False
-        )
-        if module in with_arguments.stdout:
-            return child
-    return None
+def children_running(pid: int, module: str) -> set[int]:
+    """Those of a process's children that run a module."""
+
+    def arguments(child: int) -> str:
+        found = subprocess.run(["ps", "-o", "args=", "-p", str(child)], capture_output=True, text=True, check=False)
+        return found.stdout
+
+    return {child for child in children(pid) if module in arguments(child)}
 
 
 def alive(pid: int) -> bool:

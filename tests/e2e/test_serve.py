@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.processes import listening
-from tests.stack import COMMAND, alive, child_running, children, environment, model_variables, running_stack
+from tests.stack import COMMAND, alive, children, children_running, environment, model_variables, running_stack
 from tests.waiting import wait_until
 
 EXAMPLE = {"topic": "neural networks", "language": "en"}
@@ -60,7 +60,7 @@ def test_health_answers_within_a_second_of_start() -> None:
 def test_a_signal_stops_everything(stop: signal.Signals) -> None:
     with running_stack() as stack:
         started = children(stack.process.pid)
-        assert len(started) == 2
+        assert len(started) >= 2  # the emulator and a crew process, soon two
         stack.process.send_signal(stop)
         assert stack.process.wait(15) == 0
         assert not [pid for pid in started if alive(pid)]
@@ -73,18 +73,19 @@ def test_children_end_with_a_parent_that_was_killed() -> None:
         wait_until(lambda: not [pid for pid in started if alive(pid)], within=10)
 
 
-def test_a_killed_crew_process_is_started_again_and_its_jobs_go_on() -> None:
+def test_killed_crew_processes_are_started_again_and_their_jobs_go_on() -> None:
     with listening("tests.doubles.model_server", "--delay", "0.5") as model:
         variables = {**model_variables(model), "CREWRELAY_LEASE_SECONDS": "2"}
         with running_stack(**variables) as stack:
             location = stack.client.post("/crewai/run/async", json=EXAMPLE).headers["Location"]
             wait_until(lambda: stack.client.get(location).json()["status"] == "running", within=10)
-            crew = child_running(stack.process.pid, "crewrelay.local.crew")
-            assert crew is not None
-            os.kill(crew, signal.SIGKILL)
+            killed = children_running(stack.process.pid, "crewrelay.local.crew")
+            assert killed
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
             wait_until(lambda: stack.client.get(location).json()["status"] == "completed", within=40)
             assert stack.client.get(location).json()["attempts"] == 2
-            assert child_running(stack.process.pid, "crewrelay.local.crew") != crew
+            assert children_running(stack.process.pid, "crewrelay.local.crew") - killed
 
 
 def test_a_dead_emulator_ends_the_stack_loudly() -> None:
@@ -92,8 +93,7 @@ def test_a_dead_emulator_ends_the_stack_loudly() -> None:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     assert process.stdout
     assert "ready" in process.stdout.readline()
-    emulator = child_running(process.pid, "crewrelay.local.emulator")
-    assert emulator is not None
+    (emulator,) = children_running(process.pid, "crewrelay.local.emulator")
     os.kill(emulator, signal.SIGKILL)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 1

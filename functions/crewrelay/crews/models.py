@@ -42,7 +42,7 @@ def _build(settings: ModelSettings) -> BaseLLM:
         "base_url": settings.base_url,
         "api_key": settings.api_key.get_secret_value() if settings.api_key else None,
         "timeout": settings.timeout,
-        "max_retries": 0,  # retries are the queue's: here they would only multiply
+        "max_retries": 1,  # a pooled connection may be gone; more than that would only multiply
     }
     logging.getLogger("crewai.llm").setLevel(logging.CRITICAL)  # it logs what it raises
     try:

@@ -27,7 +27,7 @@ class CrewRunner:
         self._retriever = retriever
 
     def warm_up(self) -> None:
-        """Load what the first job would otherwise wait for."""
+        """Load what the first job would otherwise wait for. Raises StaleIndexError if the index is not the corpus's."""
         self._retriever.retrieve("warm up", top_k=1)
 
     def run(self, job_input: JobInput) -> Answer:

@@ -1,4 +1,4 @@
-"""The stack: emulator, resources, API app, and a crew process that is started again whenever it dies."""
+"""The stack: emulator, resources, API app, and crew processes that are started again whenever they die."""
 
 import asyncio
 import contextlib
@@ -19,6 +19,7 @@ TEMPLATE = Path(__file__).parents[3] / "template.yaml"
 # Short, so that the jobs of a killed crew process go on within seconds.
 _SHORT_LEASE = "15"
 
+CREW_PROCESSES = 2  # each is an execution environment, as Lambda has as many as there is work; each fills one core
 _MOST_FAILED_STARTS = 3  # in a row
 
 CREW_ENVIRONMENT = {
@@ -44,34 +45,35 @@ class StackFailed(Exception):
 class Stack:
     def __init__(self) -> None:
         self.api: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
-        self._crew: ChildProcess | None = None
+        self._crews: list[ChildProcess] = []  # those that are up; the next request goes to the first
         self._crew_is_up = asyncio.Event()
 
     async def run(self) -> None:
         """Start everything, then keep it running. Never returns; raises StackFailed."""
         async with contextlib.AsyncExitStack() as cleanup:
             folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="crewrelay-"))
-            emulator = None
-            if "AWS_ENDPOINT_URL" not in os.environ:
-                emulator = await ChildProcess.start("crewrelay.local.emulator", {}, folder)
-                cleanup.push_async_callback(emulator.stop)
-                os.environ.update(_EMULATOR_ENVIRONMENT, AWS_ENDPOINT_URL=emulator.url)
-            await asyncio.to_thread(_prepare_environment)
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    # The crew process takes seconds to start: it does so while the API is imported.
-                    tasks.create_task(self._keep_crew_running(folder))
-                    tasks.create_task(self._load_api())
-                    if emulator is not None:
+                    if "AWS_ENDPOINT_URL" not in os.environ:
+                        emulator = await ChildProcess.start("crewrelay.local.emulator", {}, folder)
+                        cleanup.push_async_callback(emulator.stop)
+                        os.environ.update(_EMULATOR_ENVIRONMENT, AWS_ENDPOINT_URL=emulator.url)
                         tasks.create_task(self._watch(emulator))
-            except* (StackFailed, Misconfigured) as failures:
-                raise failures.exceptions[0] from None
+                    await asyncio.to_thread(_prepare_environment)
+                    # The first crew process takes seconds to start: it does so while the API is imported.
+                    tasks.create_task(self._keep_crew_running(folder))
+                    await self._load_api()
+                    await self._crew_is_up.wait()
+                    for _ in range(1, CREW_PROCESSES):
+                        tasks.create_task(self._keep_crew_running(folder))
+            except* (StackFailed, Misconfigured, ChildDied) as failures:
+                raise StackFailed(str(failures.exceptions[0])) from None
 
     async def crew_url(self) -> str:
-        """Where the crew process listens, once it does."""
+        """Where a crew process listens, once one does: another one each time."""
         await self._crew_is_up.wait()
-        assert self._crew is not None
-        return self._crew.url
+        self._crews.append(self._crews.pop(0))
+        return self._crews[-1].url
 
     async def ready(self) -> None:
         await asyncio.shield(self.api)
@@ -90,33 +92,44 @@ class Stack:
         failed_starts = 0
         while True:
             try:
-                self._crew = await ChildProcess.start("crewrelay.local.crew", environment, folder)
+                code = await self._run_crew(environment, folder)
                 failed_starts = 0
-                self._crew_is_up.set()
-                try:
-                    code = await self._crew.ended()
-                finally:
-                    self._crew_is_up.clear()
-                    await self._crew.stop()
             except ChildDied as died:
                 code, failed_starts = died.code, failed_starts + 1
             if code == MISCONFIGURED:
                 raise StackFailed("")  # the crew process has said why
             if failed_starts == _MOST_FAILED_STARTS:
                 raise StackFailed("the crew process can't start; what it said stands above")
-            print(f"crewrelay: the crew process ended with code {code}; starting it again", file=sys.stderr)
+            print(f"crewrelay: a crew process ended with code {code}; starting it again", file=sys.stderr)
             await asyncio.sleep(failed_starts)
+
+    async def _run_crew(self, environment: dict[str, str], folder: str) -> int:
+        """Start a crew process and wait until it ends; its exit code."""
+        crew = await ChildProcess.start("crewrelay.local.crew", environment, folder)
+        self._crews.append(crew)
+        self._crew_is_up.set()
+        try:
+            return await crew.ended()
+        finally:
+            self._crews.remove(crew)
+            if not self._crews:
+                self._crew_is_up.clear()
+            await crew.stop()
 
 
 def _prepare_environment() -> None:
     """Make the resources, and set the variables that the template gives the functions."""
     import boto3
+    from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
     from crewrelay.local.resources import create_storage, environment, load_template
     from crewrelay.settings import IntakeSettings, ModelSettings, RunSettings
 
     template = load_template(TEMPLATE)
-    storage = create_storage(boto3.client("cloudformation"), template)
+    try:
+        storage = create_storage(boto3.client("cloudformation"), template)
+    except (BotoCoreError, ClientError, WaiterError) as error:
+        raise StackFailed(f"can't make the table and the queues: {error}") from error
     for function in ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction"):
         os.environ.update(environment(template, function, storage))
     os.environ["CREWRELAY_INTAKE_QUEUE_URL"] = storage["IntakeQueue"]
