@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from crewrelay import cold_start
 from crewrelay.aws.batch import BatchResponse, answer_batch
 from crewrelay.aws.clients import dynamodb, sqs
 from crewrelay.aws.doorbell import SqsDoorbell
@@ -16,6 +17,7 @@ store = DynamoJobStore(dynamodb(), settings.table, utcnow)
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy())
 intake = Intake(submission, settings.tenant, sqs(), settings.intake_dlq_url)
+cold_start.over()
 
 
 def handler(event: dict[str, Any], context: Any) -> BatchResponse:

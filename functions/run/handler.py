@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 
+from crewrelay import cold_start
 from crewrelay.aws.clients import dynamodb, sqs
 from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.crews.runner import crew_runner
 from crewrelay.http.edge import lambda_handler
-from crewrelay.http.run import create_run
+from crewrelay.http.run import InlineRuns, create_run
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.submission import Submission
 from crewrelay.settings import RunSettings
@@ -18,5 +19,7 @@ store = DynamoJobStore(dynamodb(), settings.table, utcnow)
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy())
 execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, settings.policy())
-app = create_run(submission, execution, store, settings.tenant, utcnow, timedelta(seconds=settings.patience))
+patience = timedelta(seconds=settings.patience)
+app = create_run(InlineRuns(submission, execution, store, settings.tenant, utcnow, patience))
 handler = lambda_handler(app)
+cold_start.over()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from crewrelay import cold_start
 from crewrelay.aws.batch import BatchResponse, answer_batch, job_id_of, last_moment
 from crewrelay.aws.clients import dynamodb, sqs
 from crewrelay.aws.doorbell import SqsDoorbell
@@ -15,6 +16,7 @@ settings = JobSettings.read()
 store = DynamoJobStore(dynamodb(), settings.table, utcnow)
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
 execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, settings.policy())
+cold_start.over()
 
 
 def handler(event: dict[str, Any], context: Any) -> BatchResponse:

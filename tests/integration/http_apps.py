@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.http.api import create_api
-from crewrelay.http.run import create_run
+from crewrelay.http.run import InlineRuns, create_run
 from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.job import JobInput, Policy
@@ -61,7 +61,8 @@ def run_app(storage: Storage, crew: ScriptedCrew, *, patience: float = 20, tenan
     """`patience` in seconds. On the real clock: the wait for the crew is one."""
     store, doorbell = store_of(storage), SqsDoorbell(storage.sqs, storage.queue_url)
     execution = Execution(store, doorbell, crew, utcnow, new_id, Policy())
-    return create_run(submission_of(storage), execution, store, tenant, utcnow, timedelta(seconds=patience))
+    inline = InlineRuns(submission_of(storage), execution, store, tenant, utcnow, timedelta(seconds=patience))
+    return create_run(inline)
 
 
 @contextlib.contextmanager

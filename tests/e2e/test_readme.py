@@ -1,0 +1,65 @@
+"""The README's curl lines, run as they stand."""
+
+import json
+import os
+import re
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.processes import ROOT
+from tests.stack import RunningStack
+from tests.waiting import wait_until
+
+README = (ROOT / "README.md").read_text()
+
+
+def curl(command: str, stack: RunningStack, **variables: str) -> dict[str, Any]:
+    command = command.replace("http://localhost:8000", stack.url).replace("curl ", "curl --silent ")
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=True, env={**os.environ, **variables})
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_the_readme_has_the_three_calls_and_an_error() -> None:
+    assert len(re.findall(r"```bash\ncurl", README)) == 4
+
+
+def test_the_calls_answer_as_they_are_shown_to(stack: RunningStack) -> None:
+    blocks = re.findall(r"```bash\n(curl .*?)```", README, re.DOTALL)
+    shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
+    sync, submit, status, refused = blocks
+    answers = [curl(sync, stack), curl(submit, stack)]
+    job_id = answers[1]["job_id"]
+    wait_until(lambda: curl(status, stack, JOB_ID=job_id)["status"] == "completed", within=20)
+    answers += [curl(status, stack, JOB_ID=job_id), curl(refused, stack)]
+    for answer, example in zip(answers, shown, strict=True):
+        assert_same_shape(answer, example)
+    assert answers[3] == shown[3]
+
+
+@pytest.mark.parametrize("target", ["run", "test", "serve", "help"])
+def test_the_makefile_has_the_readmes_targets(target: str) -> None:
+    assert f"make {target}" in README
+    assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_every_setting_is_documented() -> None:
+    settings = (ROOT / "functions/crewrelay/settings.py").read_text()
+    names = re.findall(r"^    (\w+): (?!ClassVar)", settings, re.MULTILINE)
+    for name in names:
+        variants = {f"CREWRELAY_{name}".upper(), f"CREWRELAY_MODEL_{name}".upper()}
+        assert name == "name" or any(variant in README for variant in variants), name
+
+
+def assert_same_shape(answer: Any, example: Any) -> None:
+    if isinstance(example, dict):
+        assert set(answer) == set(example)
+        for key, value in example.items():
+            assert_same_shape(answer[key], value)
+    elif isinstance(example, list):
+        assert answer
+        assert_same_shape(answer[0], example[0])
+    else:
+        assert type(answer) is type(example)
