@@ -55,6 +55,7 @@ lock: $(UV) ## Resolve the lock files anew
 	$(UV) pip compile --group sam --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements-sam.lock
 
 $(UV):
+	@echo "Making .venv: a minute or two, once"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
@@ -65,6 +66,7 @@ $(UV):
 
 # Apart: aws-sam-translator and crewai ask for different versions of pydantic.
 .venv-sam/.sam: requirements-sam.lock | $(UV)
+	@echo "Making .venv-sam, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-sam
 	@$(UV) $(SYNC) --python .venv-sam/bin/python requirements-sam.lock
 	@touch $@

@@ -84,3 +84,20 @@ def test_docs_and_health(stack: RunningStack) -> None:
     assert stack.client.get("/health").json()["status"] == "ok"
     assert "/openapi.json" in stack.client.get("/docs").text
     assert "/crewai/run/async" in stack.client.get("/openapi.json").json()["paths"]
+
+
+@pytest.mark.parametrize("path", ["/crewai/run", "/crewai/run/async"])
+def test_a_body_of_megabytes_is_refused_before_it_is_read(stack: RunningStack, path: str) -> None:
+    response = stack.client.post(path, content=b'{"topic": "' + b"x" * 5_000_000, headers={"content-type": "text/json"})
+    assert response.status_code == 413
+    assert response.json()["type"] == "urn:crewrelay:problem:body_too_large"
+
+
+def test_a_client_can_not_set_the_gateways_clock(stack: RunningStack) -> None:
+    headers = {"X-Crewrelay-Received-At": "0"}  # 1970: a deadline long past
+    assert stack.client.post("/crewai/run", json=EXAMPLE, headers=headers).status_code == 200
+
+
+def test_what_the_gateway_passes_on_says_everything_once(stack: RunningStack) -> None:
+    headers = stack.client.post("/crewai/run", json=EXAMPLE).headers
+    assert [name for name in headers if len(headers.get_list(name)) > 1] == []

@@ -1,9 +1,10 @@
-"""What the stack's child processes have in common: they say where they listen, and never outlive their parent."""
+"""What the stack's child processes agree on with their parent: they say where they listen, and never outlive it."""
 
 import os
 import signal
 import threading
 
+RECEIVED_AT = "x-crewrelay-received-at"  # the header by which the gateway says when it got a request, in epoch ms
 MISCONFIGURED = 78  # exit code, sysexits.h EX_CONFIG: starting again would not help
 
 

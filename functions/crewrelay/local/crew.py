@@ -5,14 +5,14 @@ import socket
 import sys
 
 import uvicorn
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewrelay.jobs.errors import Misconfigured
-from crewrelay.local.child import MISCONFIGURED, announce, live_and_die_with_parent
+from crewrelay.local.child import MISCONFIGURED, RECEIVED_AT, announce, live_and_die_with_parent
 from crewrelay.local.event_source import EventSource
 
 WORKER_TIMEOUT = 900.0  # seconds, the deployed worker's
-RECEIVED_AT = b"x-crewrelay-received-at"
 
 
 class GatewayClock:
@@ -22,10 +22,8 @@ class GatewayClock:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received = dict(scope.get("headers", [])).get(RECEIVED_AT)
-        if received:
-            context = {"requestTimeEpoch": int(received), "path": scope["path"]}
-            scope = {**scope, "aws.event": {"requestContext": context}}
+        if scope["type"] == "http" and (received := Headers(scope=scope).get(RECEIVED_AT)):
+            scope = {**scope, "aws.event": {"requestContext": {"requestTimeEpoch": int(received)}}}
         await self._app(scope, receive, send)
 
 

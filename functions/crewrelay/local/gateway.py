@@ -1,9 +1,10 @@
-"""Plays API Gateway in front of the API function's own app: routes /crewai/run to the crew process, and says no
-in time when that doesn't answer.
+"""Plays API Gateway in front of the API function's own app: routes /crewai/run to a crew process, and says no in time
+when that doesn't answer.
 """
 
 import asyncio
 import time
+from collections.abc import Iterable
 
 import httpx
 from starlette.requests import Request
@@ -11,9 +12,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from crewrelay import __version__
+from crewrelay.local.child import RECEIVED_AT
 from crewrelay.local.stack import Stack
 
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length"}
+# A connection's own, or ours to say.
+_NOT_PASSED_ON = {
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "host",
+    "content-length",
+    "date",
+    "server",
+    RECEIVED_AT,
+}
 
 
 class Gateway:
@@ -25,37 +40,41 @@ class Gateway:
         self._client = httpx.AsyncClient(limits=httpx.Limits(max_connections=None), trust_env=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == "/crewai/run":
-            answer = await self._run(Request(scope, receive))
-        elif scope["path"] == "/health" and not self._stack.api.done():
+        if scope["path"] == "/health" and not self._stack.api.done():
             # Alive from the first moment: the API itself takes a second to import.
-            answer = JSONResponse({"status": "ok", "version": __version__})
+            await JSONResponse({"status": "ok", "version": __version__})(scope, receive, send)
+        elif scope["path"] == "/crewai/run":
+            from crewrelay.http.edge import BodyLimit  # not before /health answers
+
+            await BodyLimit(self._forward)(scope, receive, send)
         else:
             api = await asyncio.shield(self._stack.api)
-            return await api(scope, receive, send)
+            await api(scope, receive, send)
+
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await self._ask_crew(Request(scope, receive))
         await answer(scope, receive, send)
 
-    async def _run(self, request: Request) -> Response:
-        received = time.time()
+    async def _ask_crew(self, request: Request) -> Response:
+        received = (RECEIVED_AT, str(int(time.time() * 1000)))
         try:
             async with asyncio.timeout(self._limit):
-                base = await self._stack.crew_url()
                 forwarded = await self._client.request(
                     request.method,
-                    base + "/crewai/run",
-                    content=request.stream(),
-                    headers=[
-                        *((name, value) for name, value in request.headers.items() if name not in _HOP_BY_HOP),
-                        ("x-crewrelay-received-at", str(int(received * 1000))),
-                    ],
+                    await self._stack.crew_url() + "/crewai/run",
+                    content=await request.body(),
+                    headers=[*_passed_on(request.headers.items()), received],
                     timeout=None,
                 )
         except TimeoutError:
             return _unavailable(504, "The crew process did not answer in time.")
         except httpx.TransportError:
             return _unavailable(503, "The crew process went away and is being started again.")
-        headers = {name: value for name, value in forwarded.headers.items() if name not in _HOP_BY_HOP}
-        return Response(forwarded.content, forwarded.status_code, headers)
+        return Response(forwarded.content, forwarded.status_code, dict(_passed_on(forwarded.headers.items())))
+
+
+def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in headers if name not in _NOT_PASSED_ON]
 
 
 def _unavailable(status: int, detail: str) -> Response:
