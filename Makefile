@@ -60,8 +60,8 @@ $(UV):
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.crewrelay: requirements.lock pyproject.toml | $(UV)
-	@$(UV) $(SYNC) requirements.lock
-	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(UV) $(SYNC) --python .venv/bin/python requirements.lock
+	@$(UV) pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Apart: aws-sam-translator and crewai ask for different versions of pydantic.

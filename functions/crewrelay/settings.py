@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from crewrelay.jobs.errors import Misconfigured
@@ -46,7 +46,7 @@ class ModelSettings(_Settings):
     model_config = SettingsConfigDict(env_prefix="CREWRELAY_MODEL_", frozen=True)
 
     name: str = Field("crewrelay/extractive", validation_alias="CREWRELAY_MODEL")
-    base_url: str | None = None
+    base_url: AnyHttpUrl | None = None
     api_key: SecretStr | None = None
     timeout: Seconds = 60
 

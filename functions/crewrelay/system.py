@@ -1,5 +1,6 @@
 """The real clock, ids and log, for the composition roots; everything else takes them as arguments."""
 
+import logging
 import uuid
 from datetime import UTC, datetime
 
@@ -15,3 +16,4 @@ def new_id() -> str:
 
 
 logger = Logger(service="crewrelay")  # every logger of this package is its child: JSON lines
+logging.getLogger("crewrelay").propagate = False  # the runtime, or CrewAI, may have given the root a handler too

@@ -47,15 +47,17 @@ def create_app(delay: float, trickle: float, status: int) -> Starlette:
         body = await request.json()
         await asyncio.sleep(delay)
         if status != 200:
-            return JSONResponse({"error": {"message": f"scripted {status}", "type": "scripted"}}, status)
-        message = reply(body)
-        finish = "tool_calls" if "tool_calls" in message else "stop"
+            # As careless servers do, it repeats the key.
+            message = f"scripted {status} for {request.headers.get('authorization')}"
+            return JSONResponse({"error": {"message": message, "type": "scripted"}}, status)
+        answer = reply(body)
+        finish = "tool_calls" if "tool_calls" in answer else "stop"
         content = {
             "id": "chatcmpl-1",
             "object": "chat.completion",
             "created": 1,
             "model": body["model"],
-            "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+            "choices": [{"index": 0, "message": answer, "finish_reason": finish}],
             "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
         }
         if trickle:

@@ -77,9 +77,11 @@ class MemoryDoorbell:
 
     def __init__(self) -> None:
         self.rings: list[str] = []
+        self.delays: list[timedelta] = []
         self.out_of_order = False
 
     def ring(self, job_id: str, delay: timedelta = timedelta()) -> None:
         if self.out_of_order:
             raise Unavailable("The queue did not answer.")
         self.rings.append(job_id)
+        self.delays.append(delay)

@@ -31,6 +31,8 @@ REQUEST = {"topic": "neural networks", "language": "en"}
 
 Script = Callable[[JobInput], Answer]
 
+GRACE = timedelta(seconds=1)
+
 
 class ScriptedCrew:
     """The domain's Crew port: does what its script says, and keeps what it was given."""
@@ -61,7 +63,9 @@ def run_app(storage: Storage, crew: ScriptedCrew, *, patience: float = 20, tenan
     """`patience` in seconds. On the real clock: the wait for the crew is one."""
     store, doorbell = store_of(storage), SqsDoorbell(storage.sqs, storage.queue_url)
     execution = Execution(store, doorbell, crew, utcnow, new_id, Policy())
-    inline = InlineRuns(submission_of(storage), execution, store, tenant, utcnow, timedelta(seconds=patience))
+    inline = InlineRuns(
+        submission_of(storage), execution, store, tenant, utcnow, timedelta(seconds=patience), timedelta(seconds=1)
+    )
     return create_run(inline)
 
 

@@ -240,11 +240,12 @@ def test_a_job_given_back_is_run_again_while_its_zombie_still_lives() -> None:
     assert answer.text == "the second"
 
 
-def test_a_job_is_given_back_even_if_nobody_can_be_rung_for() -> None:
+def test_a_job_is_given_back_even_if_nobody_can_be_rung_for_and_its_bell_is_to_be_delivered_again() -> None:
     desk = Desk(crew := BlockedCrew())
     desk.doorbell.out_of_order = True
     job_id = desk.submit()
-    desk.run(job_id, seconds=0.02)
+    with pytest.raises(Unavailable):
+        desk.run(job_id, seconds=0.02)
     crew.may_end.set()
     assert desk.record(job_id).job.status is Status.PENDING
 

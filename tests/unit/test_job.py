@@ -12,7 +12,7 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Policy, Status
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=10)
-POLICY = Policy(lease=timedelta(seconds=60), ring_again=timedelta(seconds=45), keep=timedelta(days=3))
+POLICY = Policy(lease=timedelta(seconds=60), keep=timedelta(days=3))
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
 FAILURE = Failure(type="TimeoutError", message="The model did not answer.")
 
@@ -96,7 +96,7 @@ def test_a_submission_owes_a_ring_and_keeps_its_input_for_the_policys_time() -> 
     job = pending()
     assert (job.tenant, job.crew, job.input_digest) == ("acme", "research", INPUT.digest())
     assert (job.status, job.fence, job.attempts) == (Status.PENDING, 0, 0)
-    assert (job.created_at, job.not_before, job.due_at) == (NOW, None, NOW + timedelta(seconds=45))
+    assert (job.created_at, job.not_before, job.due_at) == (NOW, None, NOW + timedelta(seconds=90))
     assert job.expires_at == NOW + timedelta(days=3)
     assert (job.holder, job.lease_until, job.started_at, job.finished_at, job.error) == (None,) * 5
 
@@ -142,7 +142,7 @@ def test_a_renewal_moves_the_lease_and_the_due_time_and_nothing_else() -> None:
 def test_a_released_job_may_be_claimed_at_once_and_owes_a_ring() -> None:
     job = transitions.release(running(), LATER, POLICY)
     assert transitions.claimable(job, LATER)
-    assert job.due_at == LATER + timedelta(seconds=45)
+    assert job.due_at == LATER + timedelta(seconds=90)
 
 
 def test_a_failure_is_kept_with_the_job() -> None:

@@ -41,25 +41,26 @@ def submission(store: MemoryJobStore, doorbell: MemoryDoorbell, clock: HandSetCl
 def test_an_enqueued_job_is_committed_and_rung_for(
     submission: Submission, store: MemoryJobStore, doorbell: MemoryDoorbell
 ) -> None:
-    job = submission.enqueue("acme", INPUT)
+    job = submission.submit("acme", INPUT)
     assert job.status is Status.PENDING
     assert record_of_tenant(store, "acme", job.id) == (job, INPUT, None)
     assert doorbell.rings == [job.id]
 
 
-def test_an_accepted_job_is_committed_and_not_rung_for(
+def test_a_job_that_is_run_here_is_committed_and_rung_for_later(
     submission: Submission, store: MemoryJobStore, doorbell: MemoryDoorbell
 ) -> None:
-    job = submission.accept("acme", INPUT)
+    job = submission.submit_to_run_here("acme", INPUT)
     assert record_of_tenant(store, "acme", job.id).job == job
-    assert doorbell.rings == []
+    assert doorbell.rings == [job.id]
+    assert doorbell.delays[0] > Policy().lease
 
 
 def test_a_bell_that_can_not_be_rung_does_not_undo_the_commit(
     submission: Submission, store: MemoryJobStore, doorbell: MemoryDoorbell
 ) -> None:
     doorbell.out_of_order = True
-    job = submission.enqueue("acme", INPUT)
+    job = submission.submit("acme", INPUT)
     assert record_of_tenant(store, "acme", job.id).job == job
     assert job.due_at is not None  # somebody will ring
 
@@ -69,59 +70,59 @@ def test_without_the_table_nothing_is_accepted_and_nobody_rung_for(
 ) -> None:
     submission = Submission(NoTable(clock), doorbell, clock, lambda: "id", POLICY)
     with pytest.raises(Unavailable):
-        submission.enqueue("acme", INPUT)
+        submission.submit("acme", INPUT)
     assert doorbell.rings == []
 
 
 def test_without_a_key_every_submission_is_a_job_of_its_own(submission: Submission) -> None:
-    assert submission.enqueue("acme", INPUT).id != submission.enqueue("acme", INPUT).id
+    assert submission.submit("acme", INPUT).id != submission.submit("acme", INPUT).id
 
 
 def test_a_repeated_key_is_the_same_job_rung_for_again_while_it_is_pending(
     submission: Submission, doorbell: MemoryDoorbell, clock: HandSetClock
 ) -> None:
-    first = submission.enqueue("acme", INPUT, "a key")
+    first = submission.submit("acme", INPUT, "a key")
     clock.pass_(seconds=5)
-    assert submission.enqueue("acme", INPUT, "a key") == first
+    assert submission.submit("acme", INPUT, "a key") == first
     assert doorbell.rings == [first.id] * 2
 
 
 def test_a_repeated_key_rings_no_more_once_the_job_is_running(
     submission: Submission, store: MemoryJobStore, doorbell: MemoryDoorbell, clock: HandSetClock
 ) -> None:
-    first = submission.enqueue("acme", INPUT, "a key")
+    first = submission.submit("acme", INPUT, "a key")
     running = transitions.claim(first, "one", clock(), POLICY)
     store.save(first, running)
-    assert submission.enqueue("acme", INPUT, "a key") == running
+    assert submission.submit("acme", INPUT, "a key") == running
     failed = transitions.cancel(running, clock())
     store.save(running, failed)
-    assert submission.enqueue("acme", INPUT, "a key") == failed
+    assert submission.submit("acme", INPUT, "a key") == failed
     assert doorbell.rings == [first.id]
 
 
 def test_a_key_with_another_body_conflicts_and_rings_nobody(submission: Submission, doorbell: MemoryDoorbell) -> None:
-    first = submission.enqueue("acme", INPUT, "a key")
+    first = submission.submit("acme", INPUT, "a key")
     with pytest.raises(IdempotencyConflict):
-        submission.enqueue("acme", OTHER_INPUT, "a key")
+        submission.submit("acme", OTHER_INPUT, "a key")
     assert doorbell.rings == [first.id]
 
 
 def test_the_same_key_of_two_tenants_is_two_jobs(submission: Submission) -> None:
-    ours = submission.enqueue("acme", INPUT, "a key")
-    theirs = submission.enqueue("globex", OTHER_INPUT, "a key")
+    ours = submission.submit("acme", INPUT, "a key")
+    theirs = submission.submit("globex", OTHER_INPUT, "a key")
     assert (ours.tenant, theirs.tenant) == ("acme", "globex")
     assert ours.id != theirs.id
 
 
 def test_a_key_is_free_again_once_its_job_has_expired(submission: Submission, clock: HandSetClock) -> None:
-    first = submission.enqueue("acme", INPUT, "a key")
+    first = submission.submit("acme", INPUT, "a key")
     clock.now = first.expires_at
-    second = submission.enqueue("acme", OTHER_INPUT, "a key")
+    second = submission.submit("acme", OTHER_INPUT, "a key")
     assert (second.id, second.created_at) == (first.id, first.expires_at)
 
 
 def test_another_tenants_job_does_not_exist(submission: Submission, store: MemoryJobStore) -> None:
-    job = submission.enqueue("acme", INPUT)
+    job = submission.submit("acme", INPUT)
     with pytest.raises(UnknownJob) as theirs:
         record_of_tenant(store, "globex", job.id)
     with pytest.raises(UnknownJob) as nobodys:

@@ -12,7 +12,8 @@ from typing import Any, TypedDict
 
 logger = logging.getLogger(__name__)
 
-_GIVING_BACK = timedelta(seconds=10)  # a release and a ring, each with a repeat, by the clients' timeouts
+# A renewal under way, a release and a ring, each of which takes 9 s when AWS is silent (clients.py).
+_GIVING_BACK = timedelta(seconds=30)
 
 
 class BatchItemFailure(TypedDict):

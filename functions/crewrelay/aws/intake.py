@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_BODY = 50_000  # characters: with the reason it must fit a message of 256 KB, and no good one is as long
+
 
 class Intake:
     def __init__(self, submission: Submission, tenant: str, client: "SQSClient", dlq_url: str) -> None:
@@ -31,7 +33,7 @@ class Intake:
         """
         try:
             request = _parse(record["body"])
-            self._submission.enqueue(self._tenant, request.job_input(), key=f"intake:{record['messageId']}")
+            self._submission.submit(self._tenant, request.job_input(), key=f"intake:{record['messageId']}")
         except (InvalidRequest, IdempotencyConflict) as refusal:
             self._refuse(record, refusal)
 
@@ -41,7 +43,7 @@ class Intake:
         with unavailable_if_it_fails("dead-letter queue"):
             self._client.send_message(
                 QueueUrl=self._dlq_url,
-                MessageBody=record["body"],
+                MessageBody=record["body"][:_LONGEST_BODY],
                 MessageAttributes={
                     name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
                 },

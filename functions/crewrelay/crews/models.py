@@ -6,6 +6,7 @@ from typing import Any
 
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
+from pydantic import ValidationError
 
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.jobs.errors import Misconfigured
@@ -39,8 +40,8 @@ def _build(settings: ModelSettings) -> BaseLLM:
             f"use {ExtractiveLLM.NAME}, openai/…, ollama/…, bedrock/…"
         )
     options: dict[str, Any] = {
-        "base_url": settings.base_url,
-        "api_key": settings.api_key.get_secret_value() if settings.api_key else None,
+        "base_url": str(settings.base_url) if settings.base_url else None,
+        "api_key": _key(settings),
         "timeout": settings.timeout,
         "max_retries": 1,  # a pooled connection may be gone; more than that would only multiply
     }
@@ -48,11 +49,21 @@ def _build(settings: ModelSettings) -> BaseLLM:
     try:
         llm = LLM(model=name, **{option: value for option, value in options.items() if value is not None})
     except Exception as error:  # CrewAI wraps whatever a provider raises in ImportError
-        raise Misconfigured(f"CREWRELAY_MODEL={name!r} can't be used: {_first_line(error)}") from error
-    if provider == "openai" and not (llm.api_key or settings.base_url):
+        raise Misconfigured(f"CREWRELAY_MODEL={name!r} can't be used: {_reason(error)}") from error
+    if provider == "openai" and not llm.api_key:
         raise Misconfigured(f"CREWRELAY_MODEL={name!r} needs a key: set CREWRELAY_MODEL_API_KEY")
     return llm
 
 
-def _first_line(error: Exception) -> str:
+def _key(settings: ModelSettings) -> str | None:
+    """A server of one's own often wants no key; the client won't start without one."""
+    if settings.api_key:
+        return settings.api_key.get_secret_value()
+    return "none" if settings.base_url else None
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        return "; ".join(fault["msg"].removeprefix("Value error, ") for fault in cause.errors(include_input=False))
     return (str(error).strip() or type(error).__name__).splitlines()[0]

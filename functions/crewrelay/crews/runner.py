@@ -1,11 +1,13 @@
 """Runs one crew for one job: everything that holds state is built afresh, nothing is shared with another run."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
 from crewrelay.crews import catalogue
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.models import NewModel, model_factory
+from crewrelay.crews.redaction import Redaction
 from crewrelay.crews.search import SearchPassages
 from crewrelay.crews.tuning import tune_crewai
 from crewrelay.jobs.answer import Answer, Usage
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
 class CrewRunner:
     """The domain's Crew port on CrewAI. Safe to use from many threads at once."""
 
-    def __init__(self, new_model: NewModel, retriever: Retriever) -> None:
+    def __init__(self, new_model: NewModel, retriever: Retriever, secrets: Sequence[str] = ()) -> None:
         tune_crewai()
         self._new_model = new_model
         self._retriever = retriever
+        self._redaction = Redaction(secrets)
+        self._redaction.cover_logs()
 
     def warm_up(self) -> None:
         """Load what the first job would otherwise wait for. Raises StaleIndexError if the index is not the corpus's."""
@@ -39,7 +43,12 @@ class CrewRunner:
             return models[-1]
 
         crew = catalogue.load(job_input.crew)(new_model, SearchPassages(self._retriever, bibliography)).crew()
-        output = crew.kickoff(inputs=dict(job_input.inputs))
+        try:
+            output = crew.kickoff(inputs=dict(job_input.inputs))
+        except BaseException as error:
+            if (redacted := self._redaction.error(error)) is not error:
+                raise redacted from None
+            raise
         text, sources = bibliography.cite(output.raw)
         return Answer(text=text, sources=sources, usage=_usage(models))
 
@@ -47,7 +56,9 @@ class CrewRunner:
 @cache
 def crew_runner() -> CrewRunner:
     """The one of this process, as its settings want it. Raises Misconfigured."""
-    return CrewRunner(model_factory(ModelSettings.read()), EmbeddedRetriever())
+    settings = ModelSettings.read()
+    secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
+    return CrewRunner(model_factory(settings), EmbeddedRetriever(), secrets)
 
 
 def _usage(models: "list[BaseLLM]") -> Usage:

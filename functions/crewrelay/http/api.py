@@ -25,6 +25,7 @@ def create_api(submission: Submission, store: JobStore, tenant: str) -> FastAPI:
         also_documented=_run_routes,
     )
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", tags=["service"])
     async def health() -> Health:
         """Says that the service runs; asks nothing of the table or the queue."""
@@ -33,7 +34,7 @@ def create_api(submission: Submission, store: JobStore, tenant: str) -> FastAPI:
     @app.post("/crewai/run/async", status_code=202, responses=problems(400, 413, 422, 503), tags=["jobs"])
     def submit(body: RunRequest, request: Request, response: Response, key: IdempotencyKey = None) -> Accepted:
         """Accept a job: committed before this answers, run by the worker, to be found at `Location`."""
-        job = submission.enqueue(tenant, body.job_input(), key)
+        job = submission.submit(tenant, body.job_input(), key)
         response.headers["Location"] = status_url(request, job.id)
         return Accepted.of(job)
 

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_COMPLAINTS = 20  # a refusal should not outgrow what it refuses
+_LONGEST_NAME = 100
 RETRY_AFTER = 5  # seconds, with every retryable error
 
 _REMEDIES = {
@@ -103,7 +104,7 @@ def _invalid(error: RequestValidationError) -> JSONResponse:
         return plain_problem(400, "The body is not a JSON object, or came without Content-Type: application/json.")
     errors = [
         {
-            "field": ".".join(str(part) for part in item["loc"][1:]),
+            "field": ".".join(str(part) for part in item["loc"][1:])[:_LONGEST_NAME],
             "message": item["msg"].removeprefix("Value error, "),
         }
         for item in items

@@ -1,7 +1,7 @@
 """The app of the inline function: run the crew within the request, or say where to look."""
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -11,9 +11,9 @@ from crewrelay.http.edge import received_at
 from crewrelay.http.problems import RETRY_AFTER, problem_of
 from crewrelay.http.wire import Accepted, RunAnswer
 from crewrelay.jobs.errors import RunFailed, Unavailable
-from crewrelay.jobs.execution import Execution
+from crewrelay.jobs.execution import Execution, on_own_thread
 from crewrelay.jobs.job import Job
-from crewrelay.jobs.ports import Clock, JobStore, record_of_tenant
+from crewrelay.jobs.ports import Clock, JobRecord, JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission
 from crewrelay.request import RunRequest
 
@@ -23,7 +23,7 @@ router = APIRouter()
 
 
 class InlineRuns(NamedTuple):
-    """`patience` is how long after the gateway got the request it must have its answer."""
+    """A crew may run until `patience` after the gateway got the request; `grace` later there is an answer."""
 
     submission: Submission
     execution: Execution
@@ -31,6 +31,7 @@ class InlineRuns(NamedTuple):
     tenant: str
     clock: Clock
     patience: timedelta
+    grace: timedelta
 
 
 def create_run(inline: InlineRuns) -> FastAPI:
@@ -50,28 +51,35 @@ def run(body: RunRequest, request: Request, response: Response, key: Idempotency
     """Run the crew and answer; at the deadline, 202: the job goes on in the worker."""
     inline: InlineRuns = request.app.state.inline
     deadline = received_at(request, inline.clock) + inline.patience
-    in_time = inline.clock() < deadline  # an image that took its time to start may have used it all
-    accept = inline.submission.accept if in_time else inline.submission.enqueue
-    job = accept(inline.tenant, body.job_input(), key)
-    answer = None
+    if inline.clock() >= deadline:  # an image that took its time to start may have used it all
+        return _accepted(inline.submission.submit(inline.tenant, body.job_input(), key), request)
+    job = inline.submission.submit_to_run_here(inline.tenant, body.job_input(), key)
+    # Giving the job back takes a moment, and longer if the table stalls: the answer does not wait for that.
+    finishing = on_own_thread(lambda: _run(inline, job, deadline), name=f"inline-{job.id}")
+    last_moment = deadline + inline.grace - inline.clock()
     try:
-        if in_time:
-            inline.execution.run(job.id, deadline)
-        job, _, answer = record_of_tenant(inline.store, inline.tenant, job.id)
-    except Unavailable:  # the job is committed: whoever answers its next ring goes on with it
-        logger.warning("lost sight of an inline run", extra={"job_id": job.id}, exc_info=True)
-    location = {"Location": status_url(request, job.id)}
+        job, _, answer = finishing.result(max(0.0, last_moment.total_seconds()))
+    except (TimeoutError, Unavailable):
+        logger.warning("answering before the job is given back", extra={"job_id": job.id}, exc_info=True)
+        return _accepted(job, request)
     if answer is not None:
-        response.headers.update(location)
+        response.headers["Location"] = status_url(request, job.id)
         return RunAnswer.of(job, answer)
-    if job.status.finished:
-        return _failed(job, location)
-    accepted = Accepted.of(job).model_dump_json()
-    return Response(accepted, 202, location | {"Retry-After": str(RETRY_AFTER)}, "application/json")
+    return _failed(job, request) if job.status.finished else _accepted(job, request)
 
 
-def _failed(job: Job, location: dict[str, str]) -> Response:
+def _run(inline: InlineRuns, job: Job, deadline: datetime) -> JobRecord:
+    inline.execution.run(job.id, deadline)
+    return record_of_tenant(inline.store, inline.tenant, job.id)
+
+
+def _accepted(job: Job, request: Request) -> Response:
+    headers = {"Location": status_url(request, job.id), "Retry-After": str(RETRY_AFTER)}
+    return Response(Accepted.of(job).model_dump_json(), 202, headers, "application/json")
+
+
+def _failed(job: Job, request: Request) -> Response:
     reason = job.error.message if job.error else f"The job was {job.status}."
     answer = problem_of(RunFailed(reason), job_id=job.id, error=job.error and job.error.model_dump())
-    answer.headers.update(location)
+    answer.headers["Location"] = status_url(request, job.id)
     return answer

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from datetime import datetime
+from typing import TypeVar
 
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.answer import Answer
@@ -18,6 +19,8 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Policy
 from crewrelay.jobs.ports import Clock, Crew, Doorbell, JobStore, NewId
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Execution:
@@ -34,8 +37,8 @@ class Execution:
     def run(self, job_id: str, deadline: datetime) -> None:
         """Run the job if it is to be run now; return when it has ended or at the deadline, whichever is first.
 
-        At the deadline the job goes back to pending and the bell is rung. Raises Unavailable when the
-        table does not answer: the lease, and then the next ring, take care of the job.
+        At the deadline the job goes back to pending and the bell is rung. Raises Unavailable when the table or the
+        queue does not answer: whoever delivered the bell is to deliver it again.
         """
         record = self._store.load(job_id)
         if record is None:
@@ -64,7 +67,7 @@ class Execution:
         return job
 
     def _carry_out(self, job: Job, job_input: JobInput, deadline: datetime) -> None:
-        running = _start(lambda: self._crew.run(job_input), name=f"crew-{job.id}")
+        running = on_own_thread(lambda: self._crew.run(job_input), name=f"crew-{job.id}")
         while not wait([running], timeout=self._patience(deadline)).done:
             if self._clock() >= deadline:
                 return self._release(job)
@@ -91,10 +94,7 @@ class Execution:
 
     def _release(self, job: Job) -> None:
         self._store.save(job, transitions.release(job, self._clock(), self._policy))
-        try:
-            self._doorbell.ring(job.id)
-        except Unavailable:
-            logger.warning("released, but could not ring", extra={"job_id": job.id}, exc_info=True)
+        self._doorbell.ring(job.id)
 
     def _renewed(self, job: Job) -> Job:
         renewed = transitions.renew(job, self._clock(), self._policy)
@@ -115,9 +115,9 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(type=type(error).__name__, message=message)
 
 
-def _start(work: Callable[[], Answer], name: str) -> Future[Answer]:
+def on_own_thread(work: Callable[[], T], name: str) -> Future[T]:
     """Run on a daemon thread: one that nobody waits for any longer must not keep the process alive."""
-    outcome: Future[Answer] = Future()
+    outcome: Future[T] = Future()
 
     def target() -> None:
         try:

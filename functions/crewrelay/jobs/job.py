@@ -33,9 +33,13 @@ class Policy(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     lease: timedelta = timedelta(seconds=60)
-    ring_again: timedelta = timedelta(seconds=60)
     max_attempts: int = 5
     keep: timedelta = timedelta(days=30)
+
+    @property
+    def ring_again(self) -> timedelta:
+        """When to look again at a job that somebody else has in hand: a lease without renewals is over by then."""
+        return self.lease * 1.5
 
     @property
     def renewal(self) -> timedelta:

@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from datetime import timedelta
 
 from crewrelay.jobs.errors import Unavailable
 from crewrelay.jobs.job import Job, JobInput, Policy, Status, submit
@@ -20,21 +21,24 @@ class Submission:
         self._new_id = new_id
         self._policy = policy
 
-    def accept(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
-        """Commit a job without ringing for it: its caller runs it, or the ring falls due.
+    def submit(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
+        """Commit a job and ring for it. A bell that can't be rung doesn't undo the commit.
 
         `key` is the caller's idempotency key: the same key and input give the same job.
         Raises IdempotencyConflict, Unavailable (nothing was accepted).
         """
-        job_id = str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}")) if key else self._new_id()
-        return self._store.create(submit(job_id, tenant, job_input, self._clock(), self._policy), job_input)
+        return self._accept(tenant, job_input, key, ring_in=timedelta())
 
-    def enqueue(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
-        """Commit a job and ring for it. A bell that can't be rung doesn't undo the commit."""
-        job = self.accept(tenant, job_input, key)
+    def submit_to_run_here(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
+        """The same for a caller who runs the job himself: the bell rings later, should he die of it."""
+        return self._accept(tenant, job_input, key, ring_in=self._policy.ring_again)
+
+    def _accept(self, tenant: str, job_input: JobInput, key: str | None, ring_in: timedelta) -> Job:
+        job_id = str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}")) if key else self._new_id()
+        job = self._store.create(submit(job_id, tenant, job_input, self._clock(), self._policy), job_input)
         if job.status is Status.PENDING:
             try:
-                self._doorbell.ring(job.id)
+                self._doorbell.ring(job.id, ring_in)
             except Unavailable:
                 logger.warning("accepted, but could not ring", extra={"job_id": job.id}, exc_info=True)
         return job

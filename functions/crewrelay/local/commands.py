@@ -47,6 +47,7 @@ def run(
     language: Annotated[str, typer.Option(help="BCP 47 tag of the language to answer in.")] = "en",
 ) -> None:
     """Start the stack, run one job through it, print the answer with its sources, stop."""
+    from httpx import HTTPError
     from pydantic import ValidationError
 
     from crewrelay.local.one_job import JobDidNotComplete, one_job
@@ -59,6 +60,8 @@ def run(
         _fail("; ".join(f"{fault['field']} {fault['message']}" for fault in complaints(error)))
     except JobDidNotComplete as failure:
         _fail(str(failure))
+    except HTTPError as error:
+        _fail(f"the stack did not answer: {error}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.local.child import MISCONFIGURED, RECEIVED_AT, announce, live_and_die_with_parent
 from crewrelay.local.event_source import EventSource
-
-WORKER_TIMEOUT = 900.0  # seconds, the deployed worker's
+from crewrelay.local.resources import load_template
+from crewrelay.local.stack import TEMPLATE
 
 
 class GatewayClock:
@@ -51,9 +51,10 @@ def main() -> None:
         sys.exit(MISCONFIGURED)
     # After a crash the message must come back once the lease has run out, not before.
     visibility = int(settings.lease_seconds * 1.5)
+    deployed = load_template(TEMPLATE)["Resources"]
     for name, queue, handler, concurrency in (
-        ("worker", settings.queue_url, worker, 3),
-        ("intake", os.environ["CREWRELAY_INTAKE_QUEUE_URL"], intake, 1),
+        ("WorkerFunction", settings.queue_url, worker, 3),
+        ("IntakeFunction", os.environ["CREWRELAY_INTAKE_QUEUE_URL"], intake, 1),
     ):
         EventSource(
             sqs(),
@@ -62,7 +63,7 @@ def main() -> None:
             name=name,
             concurrency=concurrency,
             visibility=visibility,
-            timeout=WORKER_TIMEOUT,
+            timeout=deployed[name]["Properties"]["Timeout"],
         ).start()
     _Server(uvicorn.Config(GatewayClock(app), host="127.0.0.1", port=0, log_level="warning")).run()
 

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
@@ -61,8 +59,8 @@ class EventSource:
         while True:
             try:
                 self.poll_once()
-            except (ClientError, BotoCoreError):
-                logger.warning("%s: the queue did not answer", self._name, exc_info=True)
+            except Exception:  # whatever it is, the next poll may do better, and nobody else would poll
+                logger.warning("%s: could not poll", self._name, exc_info=True)
                 time.sleep(1)
 
     def poll_once(self, wait: int = 1) -> int:

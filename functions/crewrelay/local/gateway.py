@@ -78,9 +78,8 @@ def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _unavailable(status: int, detail: str) -> Response:
-    from crewrelay.http.problems import problem_of
+    from crewrelay.http.problems import RETRY_AFTER, problem
     from crewrelay.jobs.errors import Unavailable
 
-    answer = problem_of(Unavailable(detail))
-    answer.status_code = status
-    return answer
+    remedy = "The job may be under way. Send an Idempotency-Key with each run, and repeat the same request to find it."
+    return problem(status, Unavailable.code, detail, remedy, headers={"Retry-After": str(RETRY_AFTER)})

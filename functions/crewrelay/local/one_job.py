@@ -13,6 +13,7 @@ from rich.console import Console
 from crewrelay.request import RunRequest
 
 _POLL = 0.1  # seconds
+_PATIENCE = 900.0  # seconds, as long as a worker may take
 
 
 class JobDidNotComplete(Exception):
@@ -22,7 +23,11 @@ class JobDidNotComplete(Exception):
 def one_job(request: RunRequest) -> None:
     """Raises JobDidNotComplete."""
     progress = Console(stderr=True)
-    with progress.status("starting the stack …") as line, _stack() as url, httpx.Client(base_url=url) as client:
+    with (
+        progress.status("starting the stack …") as line,
+        _stack() as url,
+        httpx.Client(base_url=url, timeout=30, trust_env=False) as client,
+    ):
         accepted = client.post("/crewai/run/async", json=request.model_dump())
         if accepted.status_code != 202:
             raise JobDidNotComplete(f"{accepted.json()['detail']} {accepted.json()['remedy']}")
@@ -37,6 +42,8 @@ def one_job(request: RunRequest) -> None:
                 progress.print(f"GET {location} → {shown} after {time.monotonic() - started:.1f} s")
             if job["status"] in ("completed", "failed", "cancelled"):
                 break
+            if time.monotonic() - started > _PATIENCE:
+                raise JobDidNotComplete(f"the job is still {shown} after {_PATIENCE:.0f} s")
             line.update(f"{shown} …")
             time.sleep(_POLL)
     if job["status"] != "completed":

@@ -48,8 +48,9 @@ class ChildProcess:
     async def ended(self) -> int:
         """Wait until it ends; its exit code. What it prints meanwhile is passed on."""
         assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            sys.stderr.buffer.write(line)
+        while said := await self._process.stdout.read(65536):
+            sys.stderr.buffer.write(said)
+            sys.stderr.flush()
         return await self._process.wait()
 
     async def stop(self) -> None:

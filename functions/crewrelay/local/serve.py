@@ -21,6 +21,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(2048)  # now, and not when the server starts: until then two may hold one port
     except OSError:
         listener.close()
         raise
@@ -34,15 +35,20 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+            loop.add_signal_handler(number, self._stop, number)
         yield
+
+    def _stop(self, number: int) -> None:
+        """The second signal finds the default handler, and ends us at once; our children follow."""
+        asyncio.get_running_loop().remove_signal_handler(number)
+        self.should_exit = True
 
 
 async def serve(listener: socket.socket, gateway_limit: float) -> None:
     """Serve until SIGINT or SIGTERM. Raises StackFailed."""
     stack = Stack()
     config = uvicorn.Config(
-        Gateway(stack, gateway_limit), lifespan="off", log_level="warning", timeout_graceful_shutdown=2
+        Gateway(stack, gateway_limit), lifespan="off", log_level="warning", ws="none", timeout_graceful_shutdown=2
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -53,6 +59,7 @@ async def serve(listener: socket.socket, gateway_limit: float) -> None:
     for task in (announcing, running):
         task.cancel()
     await asyncio.wait({serving, running, announcing})
+    serving.result()
     if not running.cancelled():
         running.result()
 

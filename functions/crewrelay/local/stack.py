@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -27,7 +28,6 @@ CREW_ENVIRONMENT = {
     "CREWAI_DISABLE_TELEMETRY": "true",
     "CREWAI_DISABLE_VERSION_CHECK": "true",
     "HAYSTACK_TELEMETRY_ENABLED": "false",
-    "OPENBLAS_NUM_THREADS": "1",
 }
 
 _EMULATOR_ENVIRONMENT = {
@@ -35,6 +35,9 @@ _EMULATOR_ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "local",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
+    # A proxy knows nothing of our loopback.
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
 }
 
 
@@ -71,7 +74,8 @@ class Stack:
 
     async def crew_url(self) -> str:
         """Where a crew process listens, once one does: another one each time."""
-        await self._crew_is_up.wait()
+        while not self._crews:
+            await self._crew_is_up.wait()
         self._crews.append(self._crews.pop(0))
         return self._crews[-1].url
 
@@ -120,14 +124,18 @@ class Stack:
 def _prepare_environment() -> None:
     """Make the resources, and set the variables that the template gives the functions."""
     import boto3
+    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
     from crewrelay.local.resources import create_storage, environment, load_template
     from crewrelay.settings import IntakeSettings, ModelSettings, RunSettings
 
+    if not TEMPLATE.is_file():
+        raise StackFailed("the local stack is made from template.yaml: run it from a checkout")
     template = load_template(TEMPLATE)
+    patience: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
     try:
-        storage = create_storage(boto3.client("cloudformation"), template)
+        storage = create_storage(boto3.client("cloudformation", config=Config(**patience)), template)
     except (BotoCoreError, ClientError, WaiterError) as error:
         raise StackFailed(f"can't make the table and the queues: {error}") from error
     for function in ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction"):

@@ -1,0 +1,71 @@
+"""Any OpenAI-compatible server: its tool calls, its failures, its key."""
+
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.processes import listening
+from tests.stack import COMMAND, RunningStack, environment, model_variables, running_stack
+
+EXAMPLE = {"topic": "neural networks", "language": "en"}
+KEY = "a-key-that-nobody-may-see"
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[int]:
+    with listening("tests.doubles.model_server") as port:
+        yield port
+
+
+def test_native_tool_calls_search_and_the_answer_cites_what_was_found(model: int) -> None:
+    with running_stack(**model_variables(model)) as stack:
+        body = stack.client.post("/crewai/run", json=EXAMPLE).json()
+    assert body["answer"] == "About neural networks: one fact [1], another [2], an invented one."
+    assert [source["number"] for source in body["sources"]] == [1, 2]
+    assert all("neural" in source["text"].lower() for source in body["sources"])
+    usage = {"model": "scripted", "calls": 3, "prompt_tokens": 30, "completion_tokens": 15}
+    assert body["usage"] == usage
+
+
+def test_a_server_that_wants_no_key_needs_none(model: int) -> None:
+    variables = dict(model_variables(model))
+    del variables["CREWRELAY_MODEL_API_KEY"]
+    with running_stack(**variables) as stack:
+        assert stack.client.post("/crewai/run", json=EXAMPLE).status_code == 200
+
+
+def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_and_no_log() -> None:
+    with listening("tests.doubles.model_server", "--status", "401") as model:
+        variables = {**model_variables(model), "CREWRELAY_MODEL_API_KEY": KEY}
+        process = subprocess.Popen(
+            [*COMMAND, "serve", "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(**variables),
+        )
+        assert process.stdout
+        url, aws_url = (word for word in process.stdout.readline().split() if word.startswith("http://"))
+        stack = RunningStack(url, process, httpx.Client(base_url=url, timeout=40), aws_url)
+        with stack.client:
+            failed = stack.client.post("/crewai/run", json=EXAMPLE)
+            table = stack.resource("JobsTable")
+            rows = stack.aws("dynamodb").scan(TableName=table)["Items"]
+        process.terminate()
+        said, errors = process.communicate(timeout=15)
+    assert failed.status_code == 502
+    assert failed.json()["error"]["type"] == "AuthenticationError"
+    assert "scripted 401" in failed.json()["detail"]
+    assert "scripted 401" in errors  # CrewAI logs it
+    for text in (failed.text, str(rows), said, errors):
+        assert KEY not in text
+
+
+def test_a_server_that_is_not_there_fails_the_job_with_a_reason() -> None:
+    with running_stack(**model_variables(9)) as stack:  # discard: nobody listens
+        failed = stack.client.post("/crewai/run", json=EXAMPLE)
+    assert failed.status_code == 502
+    assert failed.headers["content-type"] == "application/problem+json"
+    assert "connect" in failed.json()["detail"].lower()
