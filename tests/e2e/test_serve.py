@@ -1,5 +1,6 @@
 """The stack as a process: it starts fast, says what is wrong in a line, heals, and leaves nothing behind."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -118,12 +119,70 @@ def test_a_port_in_use_is_one_clear_line() -> None:
     ]
 
 
+def test_the_same_port_can_not_be_had_twice_even_at_once() -> None:
+    port = str(free_port())
+    command = [*COMMAND, "serve", "--port", port]
+    pair = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment())
+        for _ in range(2)
+    ]
+    try:
+        wait_until(lambda: any(process.poll() is not None for process in pair), within=30)
+        (loser,) = (process for process in pair if process.poll() is not None)
+        _, errors = loser.communicate()
+        assert loser.returncode == 1
+        assert errors.count("\n") == 1
+        assert "Address already in use" in errors
+    finally:
+        for process in pair:
+            process.terminate()
+            process.communicate(timeout=15)
+
+
+def test_an_aws_endpoint_that_is_not_there_is_one_clear_line() -> None:
+    variables = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "AWS_DEFAULT_REGION": "us-east-1"}
+    failed = serve_and_fail("--port", "0", **variables, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
+    assert failed.returncode == 1
+    assert len(failed.stderr.splitlines()) == 1
+    assert "can't make the table and the queues" in failed.stderr
+
+
+def test_a_second_ctrl_c_ends_a_start_that_hangs() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+        variables = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+        command = [*COMMAND, "serve", "--port", "0"]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment(**variables, **credentials))
+        asking, _ = silent.accept()
+        with asking:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(5) == 128 + signal.SIGINT
+
+
+def test_a_stack_runs_on_an_aws_that_is_already_there(emulator: str) -> None:
+    credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    for _ in range(2):  # the second finds the resources of the first
+        with running_stack(AWS_ENDPOINT_URL=emulator, **credentials) as stack:
+            assert stack.aws_url == emulator
+            assert stack.client.post("/crewai/run", json=EXAMPLE).status_code == 200
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_loopback() -> None:
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    with running_stack(**proxy) as stack:
+        assert httpx.post(f"{stack.url}/crewai/run", json=EXAMPLE, timeout=30, trust_env=False).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
         ({"CREWRELAY_MODEL": "nonsense"}, "is not of the form provider/model"),
         ({"CREWRELAY_MODEL": "openai/gpt-4o"}, "set CREWRELAY_MODEL_API_KEY"),
         ({"CREWRELAY_MODEL": "nobody/knows"}, "CREWRELAY_MODEL='nobody/knows' can't be used"),
+        ({"CREWRELAY_MODEL_BASE_URL": "nowhere"}, "CREWRELAY_MODEL_BASE_URL"),
         ({"CREWRELAY_LEASE_SECONDS": "soon"}, "CREWRELAY_LEASE_SECONDS"),
         ({"CREWRELAY_GATEWAY_LIMIT": "1"}, "CREWRELAY_GATEWAY_MARGIN must be less"),
     ],

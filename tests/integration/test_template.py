@@ -18,6 +18,7 @@ from crewrelay.aws import rows
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.job import JobInput, Policy
 from crewrelay.local.resources import Template, load_template
+from crewrelay.local.stack import CREW_ENVIRONMENT
 from crewrelay.settings import IntakeSettings, JobSettings, ModelSettings, RunSettings
 from tests.processes import ROOT
 
@@ -338,3 +339,9 @@ def test_the_images_tools_are_pinned_and_uv_is_the_one_that_made_the_lock() -> N
     (locked_by,) = re.findall(r"^UV_VERSION := ([\d.]+)$", makefile, re.MULTILINE)
     assert used == locked_by
     assert re.search(r"^awslambdaric==\d", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+
+
+def test_the_image_and_the_local_stack_set_the_same_for_crewai() -> None:
+    dockerfile = (ROOT / "infra/Dockerfile").read_text()
+    for name, value in CREW_ENVIRONMENT.items():
+        assert f"{name}={value}" in dockerfile

@@ -35,12 +35,13 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop, number)
+            loop.add_signal_handler(number, self._stop)
         yield
 
-    def _stop(self, number: int) -> None:
-        """The second signal finds the default handler, and ends us at once; our children follow."""
-        asyncio.get_running_loop().remove_signal_handler(number)
+    def _stop(self) -> None:
+        """Stop in order; a second signal ends us at once, and our children follow."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, os._exit, 128 + number)
         self.should_exit = True
 
 
