@@ -14,17 +14,18 @@ _WORD = re.compile(r"[^\W_]{2,}")
 _MARKUP = re.compile(r"^[#>*\-\s=]+|[#*=_]{2,}")
 _CITATION = re.compile(r"\[\d[\d\s,;–-]*\]")  # a quotation must not bring citations of its own
 _SMALL_WORDS = {
-    "en": frozenset(
-        "a an and are as at be by can do does for from how in is it its of on or that the this to was what when where "
-        "which who why will with".split()
-    ),
-    "de": frozenset(
-        "der die das den dem des ein eine einer eines und ist sind im in zu von für mit wie was wann wo wer "
-        "warum".split()
-    ),
-    "es": frozenset("el la los las un una unos unas de del y es son en con por para que cómo qué cuándo quién".split()),
+    tag: frozenset(words.split())
+    for tag, words in {
+        "en": "a an and are as at be by can do does for from how i in is it its my no not of on or should that the "
+        "this to was what when where which who why will with would you",
+        "de": "das dem den der des die ein eine einer eines es für ich im in ist kein man mit nicht sich sind sollte "
+        "und von wann warum was wer wie wo zu",
+        "es": "con cuándo cómo de debo debería del el en es la las los mi no para por que quién qué se son un una unas "
+        "unos y",
+    }.items()
 }
 _STOPWORDS = frozenset().union(*_SMALL_WORDS.values())
+_ENOUGH, _AS_GOOD = 0.4, 0.34  # of the query's words; of the best passage's share of them
 _SHORTEST, _LONGEST = 5, 60  # words of a sentence worth quoting
 
 
@@ -83,10 +84,12 @@ def rank(query: str, language: str, passages: Sequence[tuple[int, str]], limit: 
 
 
 def _on_topic(asked: frozenset[str], passages: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
-    """Those passages that hold a good part of what the best one holds of the query."""
-    overlaps = _overlaps(asked, [terms(text) for _, text in passages])
-    most = max(overlaps, default=0.0)
-    return [one for one, overlap in zip(passages, overlaps, strict=True) if most and overlap >= 0.34 * most]
+    """Those passages that hold a good part of what the best one holds of the query, if that is enough of it."""
+    held = [terms(text) for _, text in passages]
+    if max((len(asked & words) for words in held), default=0) < _ENOUGH * max(1, len(asked)):
+        return []
+    overlaps = _overlaps(asked, held)
+    return [one for one, overlap in zip(passages, overlaps, strict=True) if overlap >= _AS_GOOD * max(overlaps)]
 
 
 def _overlaps(asked: frozenset[str], texts: Sequence[frozenset[str]]) -> list[float]:
