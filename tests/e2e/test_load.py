@@ -73,15 +73,18 @@ def test_200_intake_messages_at_once_all_complete(busy_stack: RunningStack) -> N
             QueueUrl=queue_url, Entries=[{"Id": str(index), "MessageBody": body} for index, body in batch]
         )
 
-    def all_submitted() -> dict[str, str] | None:
-        """{job id: topic}, read from the table: nobody told us the ids."""
-        pages = busy_stack.aws("dynamodb").get_paginator("scan").paginate(TableName=table)
-        inputs = [item for page in pages for item in page["Items"] if item["sk"]["S"] == "INPUT"]
-        jobs = {item["pk"]["S"].removeprefix("JOB#"): rows.input_of(item).inputs["topic"] for item in inputs}
-        mine = {job_id: topic for job_id, topic in jobs.items() if topic in topics}
-        return mine if len(mine) == JOBS else None
+    def all_taken() -> bool:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        counts = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)["Attributes"]
+        return all(counts[name] == "0" for name in names)
 
-    found = wait_until(all_submitted, within=60, every=0.5)
+    wait_until(all_taken, within=60, every=0.5)
+    # Nobody told us the ids of the jobs.
+    pages = busy_stack.aws("dynamodb").get_paginator("scan").paginate(TableName=table)
+    inputs = [item for page in pages for item in page["Items"] if item["sk"]["S"] == "INPUT"]
+    jobs = {item["pk"]["S"].removeprefix("JOB#"): rows.input_of(item).inputs["topic"] for item in inputs}
+    found = {job_id: topic for job_id, topic in jobs.items() if topic in topics}
+    assert len(found) == JOBS
     assert set(found.values()) == topics
     drained(busy_stack.client, found)
     took = time.monotonic() - started

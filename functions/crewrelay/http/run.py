@@ -53,7 +53,7 @@ def run(body: RunRequest, request: Request, response: Response, key: Idempotency
     deadline = received_at(request, inline.clock) + inline.patience
     if inline.clock() >= deadline:  # an image that took its time to start may have used it all
         return _accepted(inline.submission.submit(inline.tenant, body.job_input(), key), request)
-    job = inline.submission.submit_to_run_here(inline.tenant, body.job_input(), key)
+    job = inline.submission.submit_to_run_here(inline.tenant, body.job_input(), key, within=inline.patience)
     # Giving the job back takes a moment, and longer if the table stalls: the answer does not wait for that.
     finishing = on_own_thread(lambda: _run(inline, job, deadline), name=f"inline-{job.id}")
     last_moment = deadline + inline.grace - inline.clock()

@@ -29,9 +29,11 @@ class Submission:
         """
         return self._accept(tenant, job_input, key, ring_in=timedelta())
 
-    def submit_to_run_here(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
-        """The same for a caller who runs the job himself: the bell rings later, should he die of it."""
-        return self._accept(tenant, job_input, key, ring_in=self._policy.ring_again)
+    def submit_to_run_here(
+        self, tenant: str, job_input: JobInput, key: str | None = None, *, within: timedelta = timedelta()
+    ) -> Job:
+        """The same for a caller who runs the job himself, within so long: then it rings, should he have died of it."""
+        return self._accept(tenant, job_input, key, ring_in=within + self._policy.ring_again)
 
     def _accept(self, tenant: str, job_input: JobInput, key: str | None, ring_in: timedelta) -> Job:
         job_id = str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}")) if key else self._new_id()

@@ -57,18 +57,20 @@ class Stack:
             folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="crewrelay-"))
             try:
                 async with asyncio.TaskGroup() as tasks:
+                    environment = CREW_ENVIRONMENT | {"CREWAI_STORAGE_DIR": f"{folder}/crewai"}
                     if "AWS_ENDPOINT_URL" not in os.environ:
                         emulator = await ChildProcess.start("crewrelay.local.emulator", {}, folder)
                         cleanup.push_async_callback(emulator.stop)
                         os.environ.update(_EMULATOR_ENVIRONMENT, AWS_ENDPOINT_URL=emulator.url)
                         tasks.create_task(self._watch(emulator))
+                        environment["HOME"] = folder  # CrewAI writes there; nobody needs credentials from it
                     await asyncio.to_thread(_prepare_environment)
                     # The first crew process takes seconds to start: it does so while the API is imported.
-                    tasks.create_task(self._keep_crew_running(folder))
+                    tasks.create_task(self._keep_crew_running(environment, folder))
                     await self._load_api()
                     await self._crew_is_up.wait()
                     for _ in range(1, CREW_PROCESSES):
-                        tasks.create_task(self._keep_crew_running(folder))
+                        tasks.create_task(self._keep_crew_running(environment, folder))
             except* (StackFailed, Misconfigured, ChildDied) as failures:
                 raise StackFailed(str(failures.exceptions[0])) from None
 
@@ -91,8 +93,7 @@ class Stack:
         code = await emulator.ended()
         raise StackFailed(f"the AWS emulator ended with code {code}; its memory was the table, so all jobs are lost")
 
-    async def _keep_crew_running(self, folder: str) -> None:
-        environment = CREW_ENVIRONMENT | {"CREWAI_STORAGE_DIR": f"{folder}/crewai"}
+    async def _keep_crew_running(self, environment: dict[str, str], folder: str) -> None:
         failed_starts = 0
         while True:
             try:
