@@ -41,7 +41,8 @@ integration: setup .venv-sam/.sam ## Adapters and apps against an AWS emulator i
 	.venv/bin/pytest tests/integration -n 2
 
 e2e: setup ## The real stack, as its users see it
-	.venv/bin/pytest tests/e2e
+	.venv/bin/pytest tests/e2e --ignore tests/e2e/test_load.py -n 2 --dist loadfile
+	.venv/bin/pytest tests/e2e/test_load.py
 
 format: setup ## Format and fix what can be fixed
 	.venv/bin/ruff format .
