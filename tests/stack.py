@@ -25,10 +25,11 @@ class RunningStack(NamedTuple):
         """A client of the stack's own AWS."""
         return aws_client(service, self.aws_url)
 
-    def jobs(self) -> set[str]:
-        """The ids of all jobs in its table."""
+    def jobs(self) -> dict[str, str]:
+        """The jobs in its table: {id: status}."""
         items = self.aws("dynamodb").scan(TableName=self.resource("JobsTable"))["Items"]
-        return {item["pk"]["S"].removeprefix("JOB#") for item in items if item["sk"]["S"] == "JOB"}
+        rows = [item for item in items if item["sk"]["S"] == "JOB"]
+        return {row["pk"]["S"].removeprefix("JOB#"): row["status"]["S"] for row in rows}
 
     def resource(self, logical_id: str) -> str:
         """The name or URL of what template.yaml calls so."""

@@ -53,7 +53,7 @@ def test_a_table_that_stalls_does_not_hold_the_request() -> None:
         with ThreadPoolExecutor(1) as pool:
             started = time.monotonic()
             inline = pool.submit(stack.client.post, "/crewai/run", json=EXAMPLE)
-            wait_until(lambda: len(stack.jobs()) == 2, within=2, every=0.02)
+            wait_until(lambda: list(stack.jobs().values()) == ["running"] * 2, within=2, every=0.02)
             os.kill(emulator, signal.SIGSTOP)
             try:
                 response = inline.result()

@@ -145,7 +145,7 @@ def test_status_of_a_running_a_completed_and_a_failed_job(
     store, submission = store_of(storage, clock), submission_of(storage, clock)
     seen = {}
     for outcome in ("running", "completed", "failed"):
-        job = submission.submit_to_run_here("local", INPUT)
+        job = submission.accept("local", INPUT)
         running = transitions.claim(job, "me", clock.now, Policy())
         store.save(job, running)
         if outcome == "completed":
@@ -168,7 +168,7 @@ def test_status_of_a_running_a_completed_and_a_failed_job(
 
 
 def test_another_tenants_job_does_not_exist(client: TestClient, storage: Storage, clock: HandSetClock) -> None:
-    job = submission_of(storage, clock).submit_to_run_here("other", INPUT)
+    job = submission_of(storage, clock).accept("other", INPUT)
     theirs = client.get(f"/crewai/status/{job.id}")
     nobodys = client.get(f"/crewai/status/{uuid.UUID(int=0)}")
     body = assert_problem(theirs, 404, "unknown_job")

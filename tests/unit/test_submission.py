@@ -1,6 +1,7 @@
 """Accepted means durable: the row first, the bell second."""
 
 import itertools
+from datetime import timedelta
 
 import pytest
 
@@ -50,10 +51,12 @@ def test_an_enqueued_job_is_committed_and_rung_for(
 def test_a_job_that_is_run_here_is_committed_and_rung_for_later(
     submission: Submission, store: MemoryJobStore, doorbell: MemoryDoorbell
 ) -> None:
-    job = submission.submit_to_run_here("acme", INPUT)
+    job = submission.accept("acme", INPUT)
+    assert doorbell.rings == []
+    submission.ring_later(job, within=timedelta(seconds=27))
     assert record_of_tenant(store, "acme", job.id).job == job
     assert doorbell.rings == [job.id]
-    assert doorbell.delays[0] > Policy().lease
+    assert doorbell.delays[0] > Policy().lease + timedelta(seconds=27)
 
 
 def test_a_bell_that_can_not_be_rung_does_not_undo_the_commit(

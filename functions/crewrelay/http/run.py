@@ -53,8 +53,8 @@ def run(body: RunRequest, request: Request, response: Response, key: Idempotency
     deadline = received_at(request, inline.clock) + inline.patience
     if inline.clock() >= deadline:  # an image that took its time to start may have used it all
         return _accepted(inline.submission.submit(inline.tenant, body.job_input(), key), request)
-    job = inline.submission.submit_to_run_here(inline.tenant, body.job_input(), key, within=inline.patience)
-    # Giving the job back takes a moment, and longer if the table stalls: the answer does not wait for that.
+    job = inline.submission.accept(inline.tenant, body.job_input(), key)
+    # Once it is committed, the answer waits for nothing: what follows takes longer if the table or the queue stalls.
     finishing = on_own_thread(lambda: _run(inline, job, deadline), name=f"inline-{job.id}")
     last_moment = deadline + inline.grace - inline.clock()
     try:
@@ -69,6 +69,7 @@ def run(body: RunRequest, request: Request, response: Response, key: Idempotency
 
 
 def _run(inline: InlineRuns, job: Job, deadline: datetime) -> JobRecord:
+    inline.submission.ring_later(job, inline.patience)
     inline.execution.run(job.id, deadline)
     return record_of_tenant(inline.store, inline.tenant, job.id)
 

@@ -27,20 +27,23 @@ class Submission:
         `key` is the caller's idempotency key: the same key and input give the same job.
         Raises IdempotencyConflict, Unavailable (nothing was accepted).
         """
-        return self._accept(tenant, job_input, key, ring_in=timedelta())
-
-    def submit_to_run_here(
-        self, tenant: str, job_input: JobInput, key: str | None = None, *, within: timedelta = timedelta()
-    ) -> Job:
-        """The same for a caller who runs the job himself, within so long: then it rings, should he have died of it."""
-        return self._accept(tenant, job_input, key, ring_in=within + self._policy.ring_again)
-
-    def _accept(self, tenant: str, job_input: JobInput, key: str | None, ring_in: timedelta) -> Job:
-        job_id = str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}")) if key else self._new_id()
-        job = self._store.create(submit(job_id, tenant, job_input, self._clock(), self._policy), job_input)
-        if job.status is Status.PENDING:
-            try:
-                self._doorbell.ring(job.id, ring_in)
-            except Unavailable:
-                logger.warning("accepted, but could not ring", extra={"job_id": job.id}, exc_info=True)
+        job = self.accept(tenant, job_input, key)
+        self._ring(job, timedelta())
         return job
+
+    def accept(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
+        """Only commit the job, for a caller who will run it himself and has yet to `ring_later`."""
+        job_id = str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}")) if key else self._new_id()
+        return self._store.create(submit(job_id, tenant, job_input, self._clock(), self._policy), job_input)
+
+    def ring_later(self, job: Job, within: timedelta) -> None:
+        """Ring for a job that its caller runs himself within so long, should he have died of it."""
+        self._ring(job, within + self._policy.ring_again)
+
+    def _ring(self, job: Job, delay: timedelta) -> None:
+        if job.status is not Status.PENDING:
+            return
+        try:
+            self._doorbell.ring(job.id, delay)
+        except Unavailable:
+            logger.warning("accepted, but could not ring", extra={"job_id": job.id}, exc_info=True)
