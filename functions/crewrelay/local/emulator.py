@@ -1,7 +1,11 @@
-"""The AWS emulator in a process of its own: moto is faster there than in a thread of ours, and its conditional
-writes have one winner. Its memory is the table.
-"""
+"""The AWS emulator in a process of its own, where moto is faster than in a thread of ours. Its memory is the table."""
 
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from moto.dynamodb.models import DynamoDBBackend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
@@ -15,8 +19,25 @@ class _KeepAlive(MotoRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None: ...
 
 
+def _make_writes_atomic() -> None:
+    """moto checks a write's condition and writes in two steps: among threads, both of two rivals may win."""
+    lock = threading.RLock()
+
+    def one_at_a_time(write: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(write)
+        def locked(*args: Any, **kwargs: Any) -> Any:
+            with lock:
+                return write(*args, **kwargs)
+
+        return locked
+
+    for name in ("put_item", "update_item", "delete_item", "transact_write_items"):
+        setattr(DynamoDBBackend, name, one_at_a_time(getattr(DynamoDBBackend, name)))
+
+
 def main() -> None:
     live_and_die_with_parent()
+    _make_writes_atomic()
     app = DomainDispatcherApplication(create_backend_app)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_KeepAlive)
     announce(server.port)
