@@ -50,7 +50,7 @@ def main() -> None:
         print(f"crewrelay: {error}", file=sys.stderr, flush=True)
         sys.exit(MISCONFIGURED)
     # After a crash the message must come back once the lease has run out, not before.
-    visibility = int(settings.lease_seconds * 1.5)
+    visibility = int(settings.policy().ring_again.total_seconds())
     deployed = load_template(TEMPLATE)["Resources"]
     for name, queue, handler, concurrency in (
         ("WorkerFunction", settings.queue_url, worker, 3),

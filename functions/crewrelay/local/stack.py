@@ -35,9 +35,6 @@ _EMULATOR_ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "local",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
-    # A proxy knows nothing of our loopback.
-    "NO_PROXY": "127.0.0.1,localhost",
-    "no_proxy": "127.0.0.1,localhost",
 }
 
 
@@ -62,6 +59,8 @@ class Stack:
                         emulator = await ChildProcess.start("crewrelay.local.emulator", {}, folder)
                         cleanup.push_async_callback(emulator.stop)
                         os.environ.update(_EMULATOR_ENVIRONMENT, AWS_ENDPOINT_URL=emulator.url)
+                        for name in ("NO_PROXY", "no_proxy"):  # a proxy knows nothing of our loopback
+                            os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
                         tasks.create_task(self._watch(emulator))
                         environment["HOME"] = folder  # CrewAI writes there; nobody needs credentials from it
                     await asyncio.to_thread(_prepare_environment)
