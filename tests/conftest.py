@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from crewrelay.aws.bodies import Bodies
+from crewrelay.aws.store import DynamoJobStore
+from crewrelay.jobs.ports import Clock
 from crewrelay.local.stack import CREW_ENVIRONMENT
 from tests.processes import ROOT, listening
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
 
@@ -35,15 +39,20 @@ class HandSetClock:
 
 
 class Storage(NamedTuple):
-    """A fresh table and fresh queues, made from template.yaml, and clients for them."""
+    """A fresh table, bucket and queues, made from template.yaml, and clients for them."""
 
     dynamodb: "DynamoDBClient"
     sqs: "SQSClient"
+    s3: "S3Client"
     table: str
+    bucket: str
     queue_url: str
     dlq_url: str
     intake_queue_url: str
     intake_dlq_url: str
+
+    def store(self, clock: Clock) -> DynamoJobStore:
+        return DynamoJobStore(self.dynamodb, self.table, clock, Bodies(lambda: self.s3, self.bucket))
 
     def rows(self) -> list[dict[str, Any]]:
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.table)
@@ -80,7 +89,9 @@ def storage(emulator: str) -> Storage:
     return Storage(
         aws_client("dynamodb", emulator),
         aws_client("sqs", emulator),
+        aws_client("s3", emulator),
         made["JobsTable"],
+        made["BodiesBucket"],
         made["JobQueue"],
         made["JobDeadLetterQueue"],
         made["IntakeQueue"],

@@ -1,18 +1,22 @@
-"""The API function: submit and status. Light: never imports CrewAI, Haystack or numpy."""
+"""The API function: submit, status, cancel, retry. Light: never imports CrewAI, Haystack or numpy."""
 
 from crewrelay import cold_start
-from crewrelay.aws.clients import dynamodb, sqs
+from crewrelay.aws.bodies import Bodies
+from crewrelay.aws.clients import dynamodb, s3, sqs
 from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.http.api import create_api
 from crewrelay.http.edge import lambda_handler
+from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.submission import Submission
 from crewrelay.settings import JobSettings
 from crewrelay.system import new_id, utcnow
 
 settings = JobSettings.read()
-store = DynamoJobStore(dynamodb(), settings.table, utcnow)
+store = DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket))
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
-app = create_api(Submission(store, doorbell, utcnow, new_id, settings.policy()), store, settings.tenant)
+submission = Submission(store, doorbell, utcnow, new_id, settings.policy())
+intervention = Intervention(store, doorbell, utcnow, settings.policy())
+app = create_api(submission, intervention, store, settings.tenant)
 handler = lambda_handler(app)
 cold_start.over()

@@ -5,7 +5,7 @@ import sys
 
 def main() -> None:
     try:
-        from crewrelay.local import commands
+        from crewrelay import commands
     except ModuleNotFoundError as missing:
         sys.exit(f"crewrelay: the package {missing.name} is missing; install crewrelay[local]")
     commands.app()

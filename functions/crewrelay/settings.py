@@ -7,7 +7,7 @@ from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, model_valida
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from crewrelay.jobs.errors import Misconfigured
-from crewrelay.jobs.job import Policy
+from crewrelay.jobs.policy import Budget, Policy
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -32,12 +32,27 @@ class JobSettings(_Settings):
     """What every function that touches jobs needs. `tenant` is the one of callers without a token."""
 
     table: str
+    bucket: str
     queue_url: str
     tenant: str = "local"
     lease_seconds: Annotated[float, Field(ge=1)] = 60
+    backoff_seconds: Seconds = 5
+    call_floor_seconds: Seconds = 2
+    max_attempts: Annotated[int, Field(ge=1)] = 5
+    max_calls: Annotated[int, Field(ge=1)] = 100
+    max_tokens: Annotated[int, Field(ge=1)] = 1_000_000
+    max_runtime_seconds: Seconds = 7200
 
     def policy(self) -> Policy:
-        return Policy(lease=timedelta(seconds=self.lease_seconds))
+        return Policy(
+            lease=timedelta(seconds=self.lease_seconds),
+            first_backoff=timedelta(seconds=self.backoff_seconds),
+            call_floor=timedelta(seconds=self.call_floor_seconds),
+            max_attempts=self.max_attempts,
+            budget=Budget(
+                calls=self.max_calls, tokens=self.max_tokens, runtime=timedelta(seconds=self.max_runtime_seconds)
+            ),
+        )
 
 
 class ModelSettings(_Settings):
@@ -70,6 +85,10 @@ class GatewaySettings(_Settings):
 
 class RunSettings(JobSettings, GatewaySettings):
     """The inline function."""
+
+
+class WorkerSettings(JobSettings):
+    dlq_url: str
 
 
 class IntakeSettings(JobSettings):

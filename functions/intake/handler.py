@@ -4,7 +4,9 @@ from typing import Any
 
 from crewrelay import cold_start
 from crewrelay.aws.batch import BatchResponse, answer_batch
-from crewrelay.aws.clients import dynamodb, sqs
+from crewrelay.aws.bodies import Bodies
+from crewrelay.aws.clients import dynamodb, s3, sqs
+from crewrelay.aws.dead_letters import DeadLetters
 from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.aws.intake import Intake
 from crewrelay.aws.store import DynamoJobStore
@@ -13,10 +15,10 @@ from crewrelay.settings import IntakeSettings
 from crewrelay.system import new_id, utcnow
 
 settings = IntakeSettings.read()
-store = DynamoJobStore(dynamodb(), settings.table, utcnow)
+store = DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket))
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy())
-intake = Intake(submission, settings.tenant, sqs(), settings.intake_dlq_url)
+intake = Intake(submission, settings.tenant, DeadLetters(sqs(), settings.intake_dlq_url))
 cold_start.over()
 
 

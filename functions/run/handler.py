@@ -1,9 +1,11 @@
 """The run function: POST /crewai/run, the crew inline."""
 
 from datetime import timedelta
+from random import random
 
 from crewrelay import cold_start
-from crewrelay.aws.clients import dynamodb, sqs
+from crewrelay.aws.bodies import Bodies
+from crewrelay.aws.clients import dynamodb, s3, sqs
 from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.crews.runner import crew_runner
@@ -15,10 +17,10 @@ from crewrelay.settings import RunSettings
 from crewrelay.system import new_id, utcnow
 
 settings = RunSettings.read()
-store = DynamoJobStore(dynamodb(), settings.table, utcnow)
+store = DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket))
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy())
-execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, settings.policy())
+execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, random, settings.policy())
 patience, grace = timedelta(seconds=settings.patience), timedelta(seconds=settings.gateway_margin / 2)
 app = create_run(InlineRuns(submission, execution, store, settings.tenant, utcnow, patience, grace))
 handler = lambda_handler(app)

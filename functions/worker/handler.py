@@ -1,24 +1,29 @@
 """The worker function: SQS batches of job ids, several crews at once."""
 
+from random import random
 from typing import Any
 
 from crewrelay import cold_start
-from crewrelay.aws.batch import BatchResponse, answer_batch, job_id_of, last_moment
-from crewrelay.aws.clients import dynamodb, sqs
+from crewrelay.aws.batch import BatchResponse, answer_batch, last_moment
+from crewrelay.aws.bells import Bells
+from crewrelay.aws.bodies import Bodies
+from crewrelay.aws.clients import dynamodb, s3, sqs
+from crewrelay.aws.dead_letters import DeadLetters
 from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.crews.runner import crew_runner
 from crewrelay.jobs.execution import Execution
-from crewrelay.settings import JobSettings
+from crewrelay.settings import WorkerSettings
 from crewrelay.system import new_id, utcnow
 
-settings = JobSettings.read()
-store = DynamoJobStore(dynamodb(), settings.table, utcnow)
+settings = WorkerSettings.read()
+store = DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket))
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
-execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, settings.policy())
+execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, random, settings.policy())
+bells = Bells(execution, DeadLetters(sqs(), settings.dlq_url))
 cold_start.over()
 
 
 def handler(event: dict[str, Any], context: Any) -> BatchResponse:
     deadline = last_moment(context, utcnow())
-    return answer_batch(event, lambda record: execution.run(job_id_of(record), deadline))
+    return answer_batch(event, lambda record: bells.answer(record, deadline))

@@ -1,14 +1,19 @@
-"""An OpenAI-compatible model server, scripted: asks for a search, takes notes, answers. In a process of its own.
+"""An OpenAI-compatible model server, scripted: asks for searches, takes notes, answers. In a process of its own.
 
-    python -m tests.doubles.model_server --delay 0.3
+    python -m tests.doubles.model_server --delay 0.3 --searches 4 --statuses 429,429
 
 `--delay` seconds pass before each reply; `--trickle` seconds lie between the bytes of each reply, so that no read of
-the client ever times out; `--status` answers every call with that HTTP status. GET /calls counts the calls.
+the client ever times out; `--searches` is how often it asks for the tool before it takes notes (a research crew makes
+that many model calls and two more); `--statuses` are the HTTP statuses of the first calls, the last one of them for
+all that follow if `--for-ever` is given, else 200; `--code` is the error code that goes with them.
+
+GET /calls counts the calls that reached it; GET /log lists them: {"topic", "digest" (of the request), "status"}.
 It prints `ready PORT`, and ends when its standard input does.
 """
 
 import argparse
 import asyncio
+import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
@@ -24,33 +29,43 @@ from crewrelay.local.child import announce, live_and_die_with_parent
 from crewrelay.local.serve import listen
 
 
-def reply(body: dict[str, Any]) -> dict[str, Any]:
-    """The next message: a tool call if tools are offered and none was called yet, else a text on the topic."""
-    messages = body["messages"]
-    text = "\n".join(str(message.get("content")) for message in messages)
-    found = re.search(r"Topic: (.*)", text)
-    topic = found[1] if found else "nothing"
-    if body.get("tools") and not any(message["role"] == "tool" for message in messages):
-        arguments = json.dumps({"query": topic})
+def topic_of(body: dict[str, Any]) -> str:
+    found = re.search(r"Topic: (.*)", "\n".join(str(message.get("content")) for message in body["messages"]))
+    return found[1].strip() if found else "nothing"
+
+
+def reply(body: dict[str, Any], searches: int) -> dict[str, Any]:
+    """The next message: a tool call if tools are offered and not yet called as often, else a text on the topic."""
+    topic = topic_of(body)
+    made = sum(message["role"] == "tool" for message in body["messages"])
+    if body.get("tools") and made < searches:
+        arguments = json.dumps({"query": f"{topic} {made}" if made else topic})
         name = body["tools"][0]["function"]["name"]
-        call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
+        call = {"id": f"call_{made + 1}", "type": "function", "function": {"name": name, "arguments": arguments}}
         return {"role": "assistant", "content": None, "tool_calls": [call]}
     return {"role": "assistant", "content": f"About {topic}: one fact [1], another [2], an invented one [99]."}
 
 
-def create_app(delay: float, trickle: float, status: int) -> Starlette:
-    calls = 0
+def create_app(options: argparse.Namespace) -> Starlette:
+    log: list[dict[str, Any]] = []
+    statuses = [int(status) for status in options.statuses.split(",") if status]
+
+    def next_status() -> int:
+        if len(log) < len(statuses):
+            return statuses[len(log)]
+        return statuses[-1] if statuses and options.for_ever else 200
 
     async def completions(request: Request) -> Response:
-        nonlocal calls
-        calls += 1
         body = await request.json()
-        await asyncio.sleep(delay)
+        status = next_status()
+        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+        log.append({"topic": topic_of(body), "digest": digest, "status": status})
+        await asyncio.sleep(options.delay)
         if status != 200:
             # As careless servers do, it repeats the key.
             message = f"scripted {status} for {request.headers.get('authorization')}"
-            return JSONResponse({"error": {"message": message, "type": "scripted"}}, status)
-        answer = reply(body)
+            return JSONResponse({"error": {"message": message, "type": "scripted", "code": options.code}}, status)
+        answer = reply(body, options.searches)
         finish = "tool_calls" if "tool_calls" in answer else "stop"
         content = {
             "id": "chatcmpl-1",
@@ -60,14 +75,25 @@ def create_app(delay: float, trickle: float, status: int) -> Starlette:
             "choices": [{"index": 0, "message": answer, "finish_reason": finish}],
             "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
         }
-        if trickle:
-            return StreamingResponse(_trickled(json.dumps(content).encode(), trickle), media_type="application/json")
+        if options.trickle:
+            return StreamingResponse(
+                _trickled(json.dumps(content).encode(), options.trickle), media_type="application/json"
+            )
         return JSONResponse(content)
 
     async def count(request: Request) -> Response:
-        return JSONResponse(calls)
+        return JSONResponse(len(log))
 
-    return Starlette(routes=[Route("/v1/chat/completions", completions, methods=["POST"]), Route("/calls", count)])
+    async def listed(request: Request) -> Response:
+        return JSONResponse(log)
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", completions, methods=["POST"]),
+            Route("/calls", count),
+            Route("/log", listed),
+        ]
+    )
 
 
 async def _trickled(body: bytes, pause: float) -> AsyncIterator[bytes]:
@@ -80,13 +106,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--delay", type=float, default=0)
     parser.add_argument("--trickle", type=float, default=0)
-    parser.add_argument("--status", type=int, default=200)
+    parser.add_argument("--searches", type=int, default=1)
+    parser.add_argument("--statuses", default="")
+    parser.add_argument("--for-ever", action="store_true")
+    parser.add_argument("--code")
     options = parser.parse_args()
     live_and_die_with_parent()
     with listen("127.0.0.1", 0) as listener:
         announce(listener.getsockname()[1])
-        app = create_app(options.delay, options.trickle, options.status)
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off")).run(sockets=[listener])
+        # Kept open for longer than any client keeps a connection: none is closed while it is being used again.
+        config = uvicorn.Config(create_app(options), log_level="warning", lifespan="off", timeout_keep_alive=75)
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -3,24 +3,27 @@ to the same contract.
 """
 
 import threading
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
 
-from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.errors import AnswerTooLarge, IdempotencyConflict, StaleWrite, Unavailable
+from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.journal import Call, Kind, Reply, digest_of, usage_of
 from crewrelay.jobs.ports import Clock, JobRecord
 
 
 class MemoryJobStore:
     """Keeps everything as JSON: what can't be written down can't be stored, and no object is shared with a caller."""
 
-    def __init__(self, clock: Clock, largest_answer: int = 500_000) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._largest_answer = largest_answer
         self._lock = threading.Lock()
         self._jobs: dict[str, str] = {}
         self._inputs: dict[str, str] = {}
         self._answers: dict[tuple[str, int], str] = {}
+        self._calls: dict[str, dict[tuple[str, int], tuple[datetime, str]]] = {}  # with their expiry
 
     def create(self, job: Job, job_input: JobInput) -> Job:
         written, written_input = job.model_dump_json(), job_input.model_dump_json()
@@ -57,10 +60,28 @@ class MemoryJobStore:
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         written = answer.model_dump_json()
-        if len(written) > self._largest_answer:
-            raise AnswerTooLarge(f"The answer takes {len(written):,} bytes; {self._largest_answer:,} fit.")
         with self._lock:
             self._answers[job.id, job.fence] = written
+
+    def put_call(self, job: Job, call: Call) -> Call:
+        written = call.model_dump_json()
+        with self._lock:
+            calls = self._calls.setdefault(job.id, {})
+            expires_at, standing = calls.get((call.digest, call.nth), (self._clock(), written))
+            if expires_at <= self._clock():
+                calls[call.digest, call.nth] = (job.expires_at, written)
+                return call
+            return Call.model_validate_json(standing)
+
+    def journal(self, job: Job) -> list[Call]:
+        with self._lock:
+            kept = self._calls.get(job.id, {}).values()
+            return [Call.model_validate_json(written) for expires_at, written in kept if expires_at > self._clock()]
+
+    def due(self, moment: datetime) -> Iterator[str]:
+        with self._lock:
+            jobs = [Job.model_validate_json(written) for written in self._jobs.values()]
+        return iter([job.id for job in jobs if job.due_at is not None and job.due_at <= moment])
 
     def _standing(self, job_id: str) -> Job | None:
         job = Job.model_validate_json(self._jobs[job_id]) if job_id in self._jobs else None
@@ -70,6 +91,25 @@ class MemoryJobStore:
 def _position(job: Job, before: Job, after: Job) -> tuple[object, ...]:
     claimed = after.fence != before.fence
     return (job.status, job.fence, job.lease_until) if claimed else (job.status, job.fence)
+
+
+class Unjournaled:
+    """The Calls port of a run that nobody resumes: everything is paid for."""
+
+    def __init__(self) -> None:
+        self.paid: list[Call] = []
+        self.stopped: BaseException | None = None
+
+    def call(self, kind: Kind, request: dict[str, Any], pay: Callable[[], Reply]) -> Reply:
+        call = Call(digest=digest_of("", kind, request), nth=0, kind=kind, seconds=0, reply=pay())
+        self.paid.append(call)
+        return call.reply
+
+    def stop(self, error: BaseException) -> None:
+        self.stopped = self.stopped or error
+
+    def usage(self) -> Usage:
+        return usage_of(self.paid)
 
 
 class MemoryDoorbell:

@@ -37,7 +37,7 @@ def test_a_server_that_wants_no_key_needs_none(model: int) -> None:
 
 
 def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_and_no_log() -> None:
-    with listening("tests.doubles.model_server", "--status", "401") as model:
+    with listening("tests.doubles.model_server", "--statuses", "401", "--for-ever") as model:
         variables = {**model_variables(model), "CREWRELAY_MODEL_API_KEY": KEY}
         process = subprocess.Popen(
             [*COMMAND, "serve", "--port", "0"],

@@ -11,13 +11,15 @@ from botocore.config import Config
 from fastapi import FastAPI
 
 from crewrelay.aws.doorbell import SqsDoorbell
-from crewrelay.aws.store import DynamoJobStore
+from crewrelay.crews.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.run import InlineRuns, create_run
 from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.execution import Execution
-from crewrelay.jobs.job import JobInput, Policy
-from crewrelay.jobs.ports import Clock
+from crewrelay.jobs.intervention import Intervention
+from crewrelay.jobs.job import Failure, JobInput
+from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.ports import Calls, Clock
 from crewrelay.jobs.submission import Submission
 from crewrelay.system import new_id, utcnow
 from tests.conftest import Storage
@@ -31,6 +33,8 @@ REQUEST = {"topic": "neural networks", "language": "en"}
 
 Script = Callable[[JobInput], Answer]
 
+POLICY = Policy()
+
 GRACE = timedelta(seconds=1)
 
 
@@ -41,30 +45,43 @@ class ScriptedCrew:
         self._script = script
         self.given: list[JobInput] = []
 
-    def run(self, job_input: JobInput) -> Answer:
+    def fingerprint(self, job_input: JobInput) -> str:
+        return "scripted"
+
+    def run(self, job_input: JobInput, calls: Calls) -> Answer:
         self.given.append(job_input)
         return self._script(job_input)
 
-
-def store_of(storage: Storage, clock: Clock = utcnow) -> DynamoJobStore:
-    return DynamoJobStore(storage.dynamodb, storage.table, clock)
+    def explain(self, error: BaseException) -> Failure:
+        return explain(error)
 
 
 def submission_of(storage: Storage, clock: Clock = utcnow) -> Submission:
     doorbell = SqsDoorbell(storage.sqs, storage.queue_url)
-    return Submission(store_of(storage, clock), doorbell, clock, new_id, Policy())
+    return Submission(storage.store(clock), doorbell, clock, new_id, POLICY)
 
 
 def api_app(storage: Storage, clock: Clock = utcnow, tenant: str = "local") -> FastAPI:
-    return create_api(submission_of(storage, clock), store_of(storage, clock), tenant)
+    store, doorbell = storage.store(clock), SqsDoorbell(storage.sqs, storage.queue_url)
+    intervention = Intervention(store, doorbell, clock, POLICY)
+    return create_api(submission_of(storage, clock), intervention, store, tenant)
+
+
+def execution_of(storage: Storage, crew: ScriptedCrew, clock: Clock = utcnow) -> Execution:
+    doorbell = SqsDoorbell(storage.sqs, storage.queue_url)
+    return Execution(storage.store(clock), doorbell, crew, clock, new_id, lambda: 0.5, POLICY)
 
 
 def run_app(storage: Storage, crew: ScriptedCrew, *, patience: float = 20, tenant: str = "local") -> FastAPI:
     """`patience` in seconds. On the real clock: the wait for the crew is one."""
-    store, doorbell = store_of(storage), SqsDoorbell(storage.sqs, storage.queue_url)
-    execution = Execution(store, doorbell, crew, utcnow, new_id, Policy())
     inline = InlineRuns(
-        submission_of(storage), execution, store, tenant, utcnow, timedelta(seconds=patience), timedelta(seconds=1)
+        submission_of(storage),
+        execution_of(storage, crew),
+        storage.store(utcnow),
+        tenant,
+        utcnow,
+        timedelta(seconds=patience),
+        timedelta(seconds=1),
     )
     return create_run(inline)
 

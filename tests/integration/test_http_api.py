@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 from crewrelay.http.edge import LARGEST_BODY
 from crewrelay.http.problems import MEDIA_TYPE
 from crewrelay.jobs import job as transitions
-from crewrelay.jobs.job import Failure, JobInput, Policy
+from crewrelay.jobs.job import Failure, JobInput
+from crewrelay.jobs.policy import Policy
 from tests.conftest import HandSetClock, Storage
 from tests.integration.http_apps import (
     ANSWER,
@@ -27,7 +28,6 @@ from tests.integration.http_apps import (
     assert_untouched,
     job_row,
     run_app,
-    store_of,
     submission_of,
     unreachable,
 )
@@ -129,9 +129,19 @@ def test_status_of_a_pending_job(client: TestClient, clock: HandSetClock) -> Non
         "crew": "research",
         "inputs": REQUEST,
         "result": None,
+        "result_url": None,
         "sources": [],
         "error": None,
         "usage": None,
+        "receipt": {
+            "calls_paid": 0,
+            "calls_replayed": 0,
+            "prompt_tokens": 0,
+            "completion_tokens": 0,
+            "attempts": 0,
+            "relays": 0,
+            "restarts": 0,
+        },
         "attempts": 0,
     }
     assert datetime.fromisoformat(timestamps["created_at"]) == clock.now
@@ -142,11 +152,11 @@ def test_status_of_a_pending_job(client: TestClient, clock: HandSetClock) -> Non
 def test_status_of_a_running_a_completed_and_a_failed_job(
     client: TestClient, storage: Storage, clock: HandSetClock
 ) -> None:
-    store, submission = store_of(storage, clock), submission_of(storage, clock)
+    store, submission = storage.store(clock), submission_of(storage, clock)
     seen = {}
     for outcome in ("running", "completed", "failed"):
         job = submission.accept("local", INPUT)
-        running = transitions.claim(job, "me", clock.now, Policy())
+        running = transitions.claim(job, "me", "crew-1", clock.now, Policy())
         store.save(job, running)
         if outcome == "completed":
             store.put_answer(running, ANSWER)

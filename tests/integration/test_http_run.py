@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.errors import AnswerTooLarge
+from crewrelay.jobs.errors import BudgetExceeded
 from crewrelay.jobs.job import JobInput
 from tests.conftest import Storage
 from tests.integration.http_apps import (
@@ -143,8 +143,11 @@ def test_requests_wait_for_their_crews_at_the_same_time(storage: Storage) -> Non
     ("error", "reason"),
     [
         (RuntimeError("The model is gone."), "The model is gone."),
-        (SystemExit("The context is too long."), "The context is too long."),
-        (AnswerTooLarge("Too much."), "Too much."),
+        (
+            SystemExit("Too long."),
+            "CrewAI gave up: the conversation is longer than the model's context window. Too long.",
+        ),
+        (BudgetExceeded("Too much."), f"Too much. {BudgetExceeded.remedy}"),
         (ValueError(), "The crew gave no reason."),
     ],
     ids=["an error", "an exit", "an error of ours", "an error without words"],

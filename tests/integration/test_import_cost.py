@@ -22,6 +22,7 @@ AWS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "CREWRELAY_TABLE": "jobs",
+    "CREWRELAY_BUCKET": "bodies",
     "CREWRELAY_QUEUE_URL": "http://127.0.0.1:1/jobs",
 }
 

@@ -19,7 +19,9 @@ ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
     "CREWRELAY_TABLE": "jobs",
+    "CREWRELAY_BUCKET": "bodies",
     "CREWRELAY_QUEUE_URL": "http://127.0.0.1:9/queue",
+    "CREWRELAY_DLQ_URL": "http://127.0.0.1:9/dlq",
     "CREWRELAY_INTAKE_DLQ_URL": "http://127.0.0.1:9/dlq",
 }
 
@@ -39,13 +41,14 @@ def loaded_by(module: str, among: Iterable[str], **more: str) -> set[str]:
     return set(json.loads(result.stdout))
 
 
-@pytest.mark.parametrize("module", ["api.handler", "intake.handler"])
+@pytest.mark.parametrize("module", ["api.handler", "intake.handler", "sweeper.handler"])
 def test_a_light_function_loads_nothing_heavy(module: str) -> None:
     assert loaded_by(module, HEAVY) == set()
 
 
-def test_the_intake_function_loads_no_web_framework() -> None:
-    assert loaded_by("intake.handler", {"fastapi", "starlette", "mangum"}) == set()
+@pytest.mark.parametrize("module", ["intake.handler", "sweeper.handler"])
+def test_an_event_function_loads_no_web_framework(module: str) -> None:
+    assert loaded_by(module, {"fastapi", "starlette", "mangum"}) == set()
 
 
 def test_the_command_loads_nothing_but_itself() -> None:

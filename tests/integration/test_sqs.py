@@ -8,12 +8,14 @@ from uuid import uuid4
 
 import pytest
 
-from crewrelay.aws.batch import BatchResponse, Record, answer_batch, job_id_of
+from crewrelay.aws.batch import BatchResponse, Record, answer_batch
+from crewrelay.aws.bells import job_id_of
+from crewrelay.aws.dead_letters import DeadLetters
 from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.aws.intake import Intake
-from crewrelay.aws.store import DynamoJobStore
-from crewrelay.jobs.errors import Misconfigured, Unavailable
-from crewrelay.jobs.job import Job, JobInput, Policy, Status
+from crewrelay.jobs.errors import InvalidRequest, Misconfigured, Unavailable
+from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.submission import Submission
 from tests.conftest import HandSetClock, Storage
@@ -59,7 +61,7 @@ def test_the_bell_says_the_job_id_and_nothing_else(storage: Storage) -> None:
     (message,) = storage.messages(storage.queue_url)
     assert message["Body"] == job_id
     assert "MessageAttributes" not in message
-    assert job_id_of(record(message["Body"])) == job_id
+    assert job_id_of(message["Body"]) == job_id
 
 
 def test_a_queue_that_is_not_there_is_misconfigured(storage: Storage) -> None:
@@ -72,15 +74,15 @@ def test_a_queue_that_is_not_there_is_misconfigured(storage: Storage) -> None:
 
 @pytest.mark.parametrize("body", ["", "{}", "not an id", '{"job_id": "x"}', "1234", "null"])
 def test_a_body_that_is_no_job_id_is_refused(body: str) -> None:
-    with pytest.raises(ValueError, match="UUID"):
-        job_id_of(record(body))
+    with pytest.raises(InvalidRequest):
+        job_id_of(body)
 
 
 def test_a_malformed_record_fails_alone_and_its_neighbours_are_done() -> None:
     ids = [str(uuid4()) for _ in range(3)]
     records = [record(ids[0]), record("not an id", "the bad one"), record(ids[1]), record(ids[2])]
     done: list[str] = []
-    response = answer_batch(event(*records), lambda one: done.append(job_id_of(one)))
+    response = answer_batch(event(*records), lambda one: done.append(job_id_of(one["body"])))
     assert failed(response) == ["the bad one"]
     assert sorted(done) == sorted(ids)
 
@@ -136,13 +138,13 @@ Take = Callable[..., list[str]]
 def intake(storage: Storage, clock: HandSetClock, store: JobStore | None = None) -> Take:
     """Feeds records to an intake, all in one event; gives the ids of those reported as failed."""
     submission = Submission(
-        store or DynamoJobStore(storage.dynamodb, storage.table, clock),
+        store or storage.store(clock),
         SqsDoorbell(storage.sqs, storage.queue_url),
         clock,
         lambda: str(uuid4()),
         Policy(),
     )
-    taker = Intake(submission, "acme", storage.sqs, storage.intake_dlq_url)
+    taker = Intake(submission, "acme", DeadLetters(storage.sqs, storage.intake_dlq_url))
     return lambda *records: failed(answer_batch(event(*records), taker.take))
 
 
@@ -153,7 +155,7 @@ def job_ids(storage: Storage) -> list[str]:
 def test_a_good_message_becomes_a_job_and_a_bell(storage: Storage, clock: HandSetClock) -> None:
     assert intake(storage, clock)(record(GOOD)) == []
     (job_id,) = job_ids(storage)
-    stored = DynamoJobStore(storage.dynamodb, storage.table, clock).load(job_id)
+    stored = storage.store(clock).load(job_id)
     assert stored is not None
     assert (stored.job.tenant, stored.job.status) == ("acme", Status.PENDING)
     assert stored.input == JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})

@@ -1,6 +1,7 @@
 """What every job store promises; held by DynamoDB's (on an emulator in a process of its own) and by the tests' own."""
 
 import base64
+import hashlib
 import json
 import random
 import socket
@@ -12,14 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from crewrelay.aws import clients, rows
+from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.answer import Answer, Source, Usage
-from crewrelay.jobs.errors import AnswerTooLarge, IdempotencyConflict, Misconfigured, StaleWrite, Unavailable
-from crewrelay.jobs.job import Failure, Job, JobInput, Policy, Status
+from crewrelay.jobs.errors import IdempotencyConflict, Misconfigured, StaleWrite, Unavailable
+from crewrelay.jobs.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
+from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, JobStore
 from tests.conftest import HandSetClock, Storage
 from tests.doubles.ports import MemoryJobStore
@@ -46,7 +51,7 @@ def store(request: pytest.FixtureRequest, clock: HandSetClock) -> JobStore:
 
 
 def dynamo_store(storage: Storage, clock: HandSetClock) -> DynamoJobStore:
-    return DynamoJobStore(storage.dynamodb, storage.table, clock)
+    return storage.store(clock)
 
 
 def submitted(store: JobStore, clock: HandSetClock, job_input: JobInput = INPUT, job_id: str | None = None) -> Job:
@@ -55,7 +60,7 @@ def submitted(store: JobStore, clock: HandSetClock, job_input: JobInput = INPUT,
 
 
 def claimed(store: JobStore, before: Job, clock: HandSetClock, holder: str = "one") -> Job:
-    job = transitions.claim(before, holder, clock(), POLICY)
+    job = transitions.claim(before, holder, "crew-1", clock(), POLICY)
     store.save(before, job)
     return job
 
@@ -88,6 +93,12 @@ def test_every_field_comes_back_as_it_was_stored(store: JobStore, clock: HandSet
         lease_until=now + timedelta(seconds=2, milliseconds=999),
         started_at=now + timedelta(seconds=3),
         finished_at=now + timedelta(seconds=4),
+        end_by=now + timedelta(hours=24),
+        fingerprint="crew-1",
+        stalled=1,
+        relays=3,
+        restarts=1,
+        receipt=Receipt(calls_paid=4, calls_replayed=2, prompt_tokens=40, completion_tokens=20),
         expires_at=now + timedelta(days=30),
         error=FAILURE,
     )
@@ -154,11 +165,15 @@ def completed(store: JobStore, job: Job, clock: HandSetClock) -> Job:
 @pytest.mark.parametrize(
     ("first_claim_it", "move"),
     [
-        pytest.param(False, lambda s, j, c: transitions.claim(j, "two", c(), POLICY), id="claim"),
-        pytest.param(False, lambda s, j, c: transitions.fail(j, FAILURE, c()), id="fail-pending"),
+        pytest.param(False, lambda s, j, c: transitions.claim(j, "two", "crew-1", c(), POLICY), id="claim"),
+        pytest.param(False, lambda s, j, c: transitions.give_up(j, FAILURE, c()), id="give-up-pending"),
+        pytest.param(False, lambda s, j, c: transitions.postpone(j, c(), POLICY), id="postpone-pending"),
         pytest.param(False, lambda s, j, c: transitions.cancel(j, c()), id="cancel-pending"),
         pytest.param(True, lambda s, j, c: transitions.renew(j, c(), POLICY), id="renew"),
-        pytest.param(True, lambda s, j, c: transitions.release(j, c(), POLICY), id="release"),
+        pytest.param(True, lambda s, j, c: transitions.relay(j, c(), POLICY), id="relay"),
+        pytest.param(True, lambda s, j, c: transitions.back_off(j, FAILURE, c(), POLICY), id="back-off"),
+        pytest.param(True, lambda s, j, c: transitions.paid(j, Receipt(calls_paid=1), c(), POLICY), id="paid"),
+        pytest.param(True, lambda s, j, c: transitions.postpone(j, c(), POLICY), id="postpone-running"),
         pytest.param(True, lambda s, j, c: transitions.fail(j, FAILURE, c()), id="fail-running"),
         pytest.param(True, lambda s, j, c: transitions.cancel(j, c()), id="cancel-running"),
         pytest.param(True, completed, id="complete"),
@@ -203,10 +218,10 @@ def test_a_write_is_refused_once_the_fence_moved_even_if_the_status_is_back(
 ) -> None:
     pending = submitted(store, clock)
     first = claimed(store, pending, clock)
-    released = transitions.release(first, clock(), POLICY)
+    released = transitions.relay(first, clock(), POLICY)
     store.save(first, released)
     with pytest.raises(StaleWrite):
-        store.save(pending, transitions.claim(pending, "late", clock(), POLICY))
+        store.save(pending, transitions.claim(pending, "late", "crew-1", clock(), POLICY))
     second = claimed(store, released, clock, "two")
     with pytest.raises(StaleWrite):
         store.save(first, transitions.complete(first, clock()))
@@ -220,7 +235,7 @@ def test_a_claim_is_refused_when_the_lease_was_renewed_under_its_feet(store: Job
     renewed = transitions.renew(running, clock(), POLICY)
     store.save(running, renewed)
     with pytest.raises(StaleWrite):
-        store.save(seen, transitions.claim(seen, "two", clock(), POLICY))
+        store.save(seen, transitions.claim(seen, "two", "crew-1", clock(), POLICY))
     assert loaded(store, running.id).job == renewed
 
 
@@ -268,10 +283,10 @@ def test_a_claim_race_has_one_winner(store: JobStore, clock: HandSetClock) -> No
 
 def test_the_repeat_of_a_write_whose_reply_was_lost_is_accepted(store: JobStore, clock: HandSetClock) -> None:
     pending = submitted(store, clock)
-    running = transitions.claim(pending, "one", clock(), POLICY)
+    running = transitions.claim(pending, "one", "crew-1", clock(), POLICY)
     for before, after in [
         (pending, running),
-        (running, transitions.release(running, clock(), POLICY)),
+        (running, transitions.relay(running, clock(), POLICY)),
     ]:
         store.save(before, after)
         store.save(before, after)
@@ -316,19 +331,88 @@ def test_a_failed_job_shows_no_answer(store: JobStore, clock: HandSetClock) -> N
     assert loaded(store, running.id).answer is None
 
 
-def test_an_answer_of_300_kb_that_does_not_compress_is_kept(store: JobStore, clock: HandSetClock) -> None:
+@pytest.mark.parametrize("size", [300_000, 401_000])
+def test_an_answer_that_does_not_compress_is_read_back_whole(store: JobStore, clock: HandSetClock, size: int) -> None:
     running = claimed(store, submitted(store, clock), clock)
-    answer = ANSWER.model_copy(update={"text": text_of_compressed_size(300_000)})
+    answer = ANSWER.model_copy(update={"text": text_of_compressed_size(size)})
     store.put_answer(running, answer)
     store.save(running, transitions.complete(running, clock()))
-    assert loaded(store, running.id).answer == answer
+    assert loaded(store, running.id) == JobRecord(transitions.complete(running, clock()), INPUT, answer)
 
 
-def test_an_answer_that_does_not_fit_is_refused_by_name(store: JobStore, clock: HandSetClock) -> None:
-    running = claimed(store, submitted(store, clock), clock)
-    with pytest.raises(AnswerTooLarge, match="bytes"):
-        store.put_answer(running, ANSWER.model_copy(update={"text": text_of_compressed_size(450_000)}))
-    assert loaded(store, running.id) == JobRecord(running, INPUT, None)
+# ---- the journal
+
+
+def call_of(text: str = "a reply", digest: str = "d" * 64, nth: int = 0) -> Call:
+    reply = Reply(body=json.dumps(text), model="scripted/one", prompt_tokens=10, completion_tokens=5)
+    return Call(digest=digest, nth=nth, kind=Kind.MODEL, seconds=1.5, reply=reply)
+
+
+def test_a_fresh_jobs_journal_is_empty(store: JobStore, clock: HandSetClock) -> None:
+    assert list(store.journal(submitted(store, clock))) == []
+
+
+def test_calls_come_back_as_they_were_kept_and_no_other_jobs(store: JobStore, clock: HandSetClock) -> None:
+    job, other = submitted(store, clock), submitted(store, clock)
+    calls = [call_of("one"), call_of("two", nth=1), call_of("Grüße 🌍", digest="e" * 64)]
+    assert [store.put_call(job, call) for call in calls] == calls
+    store.put_call(other, call_of("another's"))
+    assert sorted(store.journal(job), key=str) == sorted(calls, key=str)
+
+
+def test_a_call_that_stands_is_adopted(store: JobStore, clock: HandSetClock) -> None:
+    job = submitted(store, clock)
+    store.put_call(job, call_of("the first"))
+    assert store.put_call(job, call_of("the second")) == call_of("the first")
+    assert list(store.journal(job)) == [call_of("the first")]
+
+
+def test_a_call_is_kept_though_the_lease_is_lost(store: JobStore, clock: HandSetClock) -> None:
+    first = claimed(store, submitted(store, clock), clock)
+    clock.pass_(seconds=61)
+    claimed(store, first, clock, "two")
+    assert store.put_call(first, call_of()) == call_of()
+    assert list(store.journal(first)) == [call_of()]
+
+
+def test_the_calls_of_an_expired_job_are_nobodys(store: JobStore, clock: HandSetClock) -> None:
+    old = submitted(store, clock)
+    store.put_call(old, call_of("the old one's"))
+    clock.now = old.expires_at
+    new = submitted(store, clock, job_id=old.id)
+    assert list(store.journal(new)) == []
+    assert store.put_call(new, call_of("the new one's")) == call_of("the new one's")
+    assert list(store.journal(new)) == [call_of("the new one's")]
+
+
+def test_a_reply_of_any_size_is_kept(store: JobStore, clock: HandSetClock) -> None:
+    job = submitted(store, clock)
+    large = call_of(text_of_compressed_size(500_000))
+    store.put_call(job, large)
+    assert list(store.journal(job)) == [large]
+    assert store.put_call(job, call_of("smaller")) == large
+
+
+def test_a_long_journal_is_read_whole(store: JobStore, clock: HandSetClock) -> None:
+    job = submitted(store, clock)
+    calls = [call_of(text_of_compressed_size(100_000), nth=number) for number in range(15)]  # pages of 1 MB
+    for call in calls:
+        store.put_call(job, call)
+    assert sorted(store.journal(job), key=lambda call: call.nth) == calls
+
+
+# ---- what is due
+
+
+def test_only_what_was_due_by_then_is_due(store: JobStore, clock: HandSetClock) -> None:
+    early = [submitted(store, clock) for _ in range(3)]
+    clock.pass_(seconds=1)
+    submitted(store, clock)
+    done = claimed(store, submitted(store, clock), clock)
+    store.save(done, transitions.cancel(done, clock()))
+    assert early[0].due_at is not None
+    assert sorted(store.due(early[0].due_at)) == sorted(job.id for job in early)
+    assert list(store.due(early[0].due_at - timedelta(milliseconds=1))) == []
 
 
 # ---- DynamoDB's alone: what the rows look like
@@ -366,7 +450,7 @@ def test_the_due_index_holds_the_jobs_that_are_owed_something_and_no_other(
     pending = submitted(store, clock)
     running = claimed(store, submitted(store, clock), clock)
     released = claimed(store, submitted(store, clock), clock)
-    store.save(released, transitions.release(released, clock(), POLICY))
+    store.save(released, transitions.relay(released, clock(), POLICY))
     done = claimed(store, submitted(store, clock), clock)
     store.save(done, completed(store, done, clock))
     failed = claimed(store, submitted(store, clock), clock)
@@ -391,6 +475,34 @@ def job_row_size(storage: Storage, job_id: str) -> int:
     return len(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode())
 
 
+def bodies(storage: Storage) -> Bodies:
+    return Bodies(lambda: storage.s3, storage.bucket)
+
+
+def test_an_answer_over_2_mb_is_to_be_fetched(storage: Storage, clock: HandSetClock) -> None:
+    store = storage.store(clock)
+    running = claimed(store, submitted(store, clock), clock)
+    answer = ANSWER.model_copy(update={"text": text_of_compressed_size(5_000_000)})
+    store.put_answer(running, answer)
+    store.save(running, transitions.complete(running, clock()))
+    record = loaded(store, running.id)
+    assert record.answer is None
+    assert record.answer_url is not None
+    assert Answer.model_validate_json(httpx.get(record.answer_url).content) == answer
+
+
+def test_a_large_body_lies_in_the_bucket_under_its_contents_hash(storage: Storage, clock: HandSetClock) -> None:
+    store = storage.store(clock)
+    running = claimed(store, submitted(store, clock), clock)
+    answer = ANSWER.model_copy(update={"text": text_of_compressed_size(401_000)})
+    store.put_answer(running, answer)
+    store.put_answer(running, answer)
+    (stored,) = storage.s3.list_objects_v2(Bucket=storage.bucket)["Contents"]
+    digest = hashlib.sha256(answer.model_dump_json().encode()).hexdigest()
+    assert stored["Key"] == f"jobs/{running.id}/{digest}.json"
+    assert stored["Size"] < 600_000
+
+
 class DiesBeforeTheCommit:
     """A client whose process dies after the first write."""
 
@@ -409,7 +521,7 @@ def test_a_submission_that_died_halfway_is_no_job_and_can_be_repeated(storage: S
     job_id = str(uuid.uuid4())
     dying: Any = DiesBeforeTheCommit(storage.dynamodb)
     with pytest.raises(SystemExit):
-        submitted(DynamoJobStore(dying, storage.table, clock), clock, job_id=job_id)
+        submitted(DynamoJobStore(dying, storage.table, clock, bodies(storage)), clock, job_id=job_id)
     store = dynamo_store(storage, clock)
     assert store.load(job_id) is None
     assert due_job_ids(storage) == set()
@@ -421,7 +533,7 @@ def test_the_input_of_a_repeated_submission_lives_as_long_as_its_job(storage: St
     job_id = str(uuid.uuid4())
     dying: Any = DiesBeforeTheCommit(storage.dynamodb)
     with pytest.raises(SystemExit):
-        submitted(DynamoJobStore(dying, storage.table, clock), clock, job_id=job_id)
+        submitted(DynamoJobStore(dying, storage.table, clock, bodies(storage)), clock, job_id=job_id)
     clock.pass_(days=1)
     submitted(dynamo_store(storage, clock), clock, job_id=job_id)
     expiry = {row["sk"]["S"]: int(row["expires_at"]["N"]) for row in storage.rows()}
@@ -440,7 +552,9 @@ def test_a_table_that_can_not_be_reached_is_unavailable_within_seconds(
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    store = DynamoJobStore(clients.dynamodb.__wrapped__(), "jobs", clock)  # the product's own timeouts and retries
+    store = DynamoJobStore(
+        clients.dynamodb.__wrapped__(), "jobs", clock, Bodies(clients.s3, "bodies")
+    )  # the product's own timeouts and retries
     begun = time.monotonic()
     with pytest.raises(Unavailable, match="table"):
         store.load(str(uuid.uuid4()))
@@ -448,6 +562,6 @@ def test_a_table_that_can_not_be_reached_is_unavailable_within_seconds(
 
 
 def test_a_missing_table_is_misconfigured(storage: Storage, clock: HandSetClock) -> None:
-    store = DynamoJobStore(storage.dynamodb, "no-such-table", clock)
+    store = DynamoJobStore(storage.dynamodb, "no-such-table", clock, bodies(storage))
     with pytest.raises(Misconfigured):
         submitted(store, clock)

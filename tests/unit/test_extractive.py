@@ -11,6 +11,7 @@ from crewrelay.crews.runner import CrewRunner
 from crewrelay.crews.search import NOTHING_FOUND, SearchPassages
 from crewrelay.jobs.answer import Answer, Passage
 from crewrelay.jobs.job import JobInput
+from tests.doubles.ports import Unjournaled
 
 TOOLS: list[dict[str, Any]] = [{"type": "function", "function": {"name": "search_passages", "parameters": {}}}]
 TASK = {"role": "user", "content": "Search the collection.\nTopic: neural networks\n\nExpected: notes."}
@@ -50,7 +51,7 @@ def model() -> ExtractiveLLM:
 def run(shelf: Shelf, topic: str = "neural networks", language: str = "en") -> Answer:
     """The whole crew, from the topic to the cited answer."""
     runner = CrewRunner(model, shelf)
-    return runner.run(JobInput(crew="research", inputs={"topic": topic, "language": language}))
+    return runner.run(JobInput(crew="research", inputs={"topic": topic, "language": language}), Unjournaled())
 
 
 def tool_result(shelf: Shelf) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import pytest
 
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.job import Failure, Job, JobInput, Policy, Status
+from crewrelay.jobs.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.policy import Policy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=10)
@@ -19,9 +20,13 @@ FAILURE = Failure(type="TimeoutError", message="The model did not answer.")
 Move = Callable[[Job, datetime], Job]
 
 MOVES: dict[str, Move] = {
-    "claim": lambda job, now: transitions.claim(job, "two", now, POLICY),
+    "claim": lambda job, now: transitions.claim(job, "two", "crew-1", now, POLICY),
     "renew": lambda job, now: transitions.renew(job, now, POLICY),
-    "release": lambda job, now: transitions.release(job, now, POLICY),
+    "relay": lambda job, now: transitions.relay(job, now, POLICY),
+    "back off": lambda job, now: transitions.back_off(job, FAILURE, now, POLICY),
+    "postpone": lambda job, now: transitions.postpone(job, now, POLICY),
+    "give up": lambda job, now: transitions.give_up(job, FAILURE, now),
+    "retry": lambda job, now: transitions.retry(job, now, POLICY),
     "complete": transitions.complete,
     "fail": lambda job, now: transitions.fail(job, FAILURE, now),
     "cancel": transitions.cancel,
@@ -33,7 +38,7 @@ def pending() -> Job:
 
 
 def running() -> Job:
-    return transitions.claim(pending(), "one", NOW, POLICY)
+    return transitions.claim(pending(), "one", "crew-1", NOW, POLICY)
 
 
 JOBS: dict[str, Callable[[], Job]] = {
@@ -46,16 +51,23 @@ JOBS: dict[str, Callable[[], Job]] = {
 }
 ALLOWED = {
     ("pending", "claim"): Status.RUNNING,
-    ("pending", "fail"): Status.FAILED,
+    ("pending", "postpone"): Status.PENDING,
+    ("pending", "give up"): Status.FAILED,
     ("pending", "cancel"): Status.CANCELLED,
     ("running", "renew"): Status.RUNNING,
-    ("running", "release"): Status.PENDING,
+    ("running", "relay"): Status.PENDING,
+    ("running", "back off"): Status.PENDING,
+    ("running", "postpone"): Status.RUNNING,
     ("running", "complete"): Status.COMPLETED,
     ("running", "fail"): Status.FAILED,
     ("running", "cancel"): Status.CANCELLED,
     ("running on a lease that ran out", "claim"): Status.RUNNING,
     ("running on a lease that ran out", "renew"): Status.RUNNING,
-    ("running on a lease that ran out", "release"): Status.PENDING,
+    ("running on a lease that ran out", "relay"): Status.PENDING,
+    ("running on a lease that ran out", "back off"): Status.PENDING,
+    ("running on a lease that ran out", "postpone"): Status.RUNNING,
+    ("running on a lease that ran out", "give up"): Status.FAILED,
+    ("failed", "retry"): Status.PENDING,
     ("running on a lease that ran out", "complete"): Status.COMPLETED,
     ("running on a lease that ran out", "fail"): Status.FAILED,
     ("running on a lease that ran out", "cancel"): Status.CANCELLED,
@@ -75,7 +87,7 @@ def test_what_may_happen(state: str, move: str) -> None:
     assert (after.holder is not None) == (after.status is Status.RUNNING)
     assert (after.finished_at is not None) == after.status.finished
     assert after.attempts == before.attempts + (move == "claim")
-    assert after.fence == before.fence + (move == "claim")
+    assert after.fence == before.fence + (move in ("claim", "give up"))
 
 
 @pytest.mark.parametrize(("state", "move"), FORBIDDEN)
@@ -102,15 +114,15 @@ def test_a_submission_owes_a_ring_and_keeps_its_input_for_the_policys_time() -> 
 
 
 def test_a_claim_takes_the_next_fence_and_counts_an_attempt() -> None:
-    job = transitions.claim(pending(), "one", LATER, POLICY)
+    job = transitions.claim(pending(), "one", "crew-1", LATER, POLICY)
     assert (job.fence, job.attempts, job.holder) == (1, 1, "one")
     assert job.lease_until == job.due_at == LATER + timedelta(seconds=60)
     assert job.started_at == LATER
 
 
 def test_a_later_claim_keeps_the_first_start() -> None:
-    released = transitions.release(running(), LATER, POLICY)
-    again = transitions.claim(released, "two", LATER, POLICY)
+    released = transitions.relay(running(), LATER, POLICY)
+    again = transitions.claim(released, "two", "crew-1", LATER, POLICY)
     assert (again.fence, again.attempts, again.started_at) == (2, 2, NOW)
 
 
@@ -121,15 +133,15 @@ def test_a_pending_job_is_not_claimed_before_its_time(seconds: int, may: bool) -
     assert transitions.claimable(job, now) is may
     if not may:
         with pytest.raises(StaleWrite):
-            transitions.claim(job, "one", now, POLICY)
+            transitions.claim(job, "one", "crew-1", now, POLICY)
 
 
-@pytest.mark.parametrize(("seconds", "may"), [(59, False), (60, False), (61, True)])
+@pytest.mark.parametrize(("seconds", "may"), [(59, False), (60, True), (61, True)])
 def test_a_lease_is_taken_over_only_after_it_ran_out(seconds: int, may: bool) -> None:
     job, now = running(), NOW + timedelta(seconds=seconds)
     assert transitions.claimable(job, now) is may
     if may:
-        taken = transitions.claim(job, "two", now, POLICY)
+        taken = transitions.claim(job, "two", "crew-1", now, POLICY)
         assert (taken.fence, taken.attempts, taken.holder) == (2, 2, "two")
 
 
@@ -140,7 +152,7 @@ def test_a_renewal_moves_the_lease_and_the_due_time_and_nothing_else() -> None:
 
 
 def test_a_released_job_may_be_claimed_at_once_and_owes_a_ring() -> None:
-    job = transitions.release(running(), LATER, POLICY)
+    job = transitions.relay(running(), LATER, POLICY)
     assert transitions.claimable(job, LATER)
     assert job.due_at == LATER + timedelta(seconds=90)
 
@@ -153,7 +165,7 @@ def test_a_failure_is_kept_with_the_job() -> None:
 def test_a_transition_leaves_its_argument_alone() -> None:
     job = pending()
     copy = job.model_copy(deep=True)
-    transitions.claim(job, "one", NOW, POLICY)
+    transitions.claim(job, "one", "crew-1", NOW, POLICY)
     assert job == copy
 
 

@@ -1,14 +1,14 @@
 """Accepted means durable: the row first, the bell second."""
 
 import itertools
-from datetime import timedelta
 
 import pytest
 
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import IdempotencyConflict, Unavailable, UnknownJob
-from crewrelay.jobs.job import Job, JobInput, Policy, Status
-from crewrelay.jobs.ports import record_of_tenant
+from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.ports import JobRecord, record_of_tenant
 from crewrelay.jobs.submission import Submission
 from tests.conftest import HandSetClock
 from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
@@ -44,19 +44,18 @@ def test_an_enqueued_job_is_committed_and_rung_for(
 ) -> None:
     job = submission.submit("acme", INPUT)
     assert job.status is Status.PENDING
-    assert record_of_tenant(store, "acme", job.id) == (job, INPUT, None)
+    assert record_of_tenant(store, "acme", job.id) == JobRecord(job, INPUT, None)
     assert doorbell.rings == [job.id]
 
 
-def test_a_job_that_is_run_here_is_committed_and_rung_for_later(
+def test_a_job_that_its_caller_runs_is_committed_and_left_to_the_sweeper(
     submission: Submission, store: MemoryJobStore, doorbell: MemoryDoorbell
 ) -> None:
     job = submission.accept("acme", INPUT)
     assert doorbell.rings == []
-    submission.ring_later(job, within=timedelta(seconds=27))
     assert record_of_tenant(store, "acme", job.id).job == job
-    assert doorbell.rings == [job.id]
-    assert doorbell.delays[0] > Policy().lease + timedelta(seconds=27)
+    assert job.due_at is not None
+    assert job.due_at > job.created_at + POLICY.lease
 
 
 def test_a_bell_that_can_not_be_rung_does_not_undo_the_commit(
@@ -94,7 +93,7 @@ def test_a_repeated_key_rings_no_more_once_the_job_is_running(
     submission: Submission, store: MemoryJobStore, doorbell: MemoryDoorbell, clock: HandSetClock
 ) -> None:
     first = submission.submit("acme", INPUT, "a key")
-    running = transitions.claim(first, "one", clock(), POLICY)
+    running = transitions.claim(first, "one", "crew-1", clock(), POLICY)
     store.save(first, running)
     assert submission.submit("acme", INPUT, "a key") == running
     failed = transitions.cancel(running, clock())

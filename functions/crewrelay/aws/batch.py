@@ -4,7 +4,6 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#ser
 """
 
 import logging
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -57,11 +56,6 @@ def _done(record: Record, handle: Callable[[Record], None]) -> bool:
         logger.exception("record failed", extra={"message_id": record.get("messageId")})
         return False
     return True
-
-
-def job_id_of(record: Record) -> str:
-    """The body of an internal message is a job id. Raises ValueError if it is anything else."""
-    return str(uuid.UUID(record["body"].strip()))
 
 
 def last_moment(context: Any, now: datetime) -> datetime:

@@ -13,6 +13,7 @@ from crewrelay.jobs.errors import Misconfigured, Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
 # A read that takes longer is better repeated: the default of 60 s outlives a lease. Three of 3 s make 9 s at worst.
@@ -27,7 +28,7 @@ _CONFIG = Config(
 _LASTING = frozenset(
     """
     AccessDenied AccessDeniedException InvalidClientTokenId InvalidSignatureException ResourceNotFoundException
-    SignatureDoesNotMatch UnrecognizedClientException ValidationException
+    SignatureDoesNotMatch NoSuchBucket UnrecognizedClientException ValidationException ValidationError
     AWS.SimpleQueueService.NonExistentQueue QueueDoesNotExist
     """.split()
 )
@@ -41,6 +42,19 @@ def dynamodb() -> "DynamoDBClient":
 @cache
 def sqs() -> "SQSClient":
     return boto3.client("sqs", config=_CONFIG)
+
+
+@cache
+def s3() -> "S3Client":
+    return boto3.client("s3", config=_CONFIG)
+
+
+def resource(stack: str, logical_id: str) -> str:
+    """The name or URL of what the template of a deployed stack calls so. Raises Misconfigured, Unavailable."""
+    with unavailable_if_it_fails(f"stack {stack}"):
+        client = boto3.client("cloudformation", config=_CONFIG)
+        found = client.describe_stack_resource(StackName=stack, LogicalResourceId=logical_id)
+    return found["StackResourceDetail"]["PhysicalResourceId"]
 
 
 def error_code(error: ClientError) -> str:

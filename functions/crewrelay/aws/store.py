@@ -1,58 +1,62 @@
 """The job store on one DynamoDB table. Every transition is one conditional write of what changed."""
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from crewrelay.aws import rows
+from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
 from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.errors import AnswerTooLarge, IdempotencyConflict, StaleWrite, Unavailable
+from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.journal import Call
 from crewrelay.jobs.ports import Clock, JobRecord
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _LONGEST_ID = 64  # characters; DynamoDB refuses keys over 2 KB
-_LARGEST_ROW = 390_000  # bytes; DynamoDB's limit is 400 KB with names and keys
+_PAGE = 100  # items
 
 
 class DynamoJobStore:
-    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock) -> None:
+    def __init__(self, client: "DynamoDBClient", table: str, clock: Clock, bodies: Bodies) -> None:
         self._client = client
         self._table = table
         self._clock = clock
+        self._bodies = bodies
 
     def create(self, job: Job, job_input: JobInput) -> Job:
         """The INPUT row first, then the JOB row, which is the commit. Both writes may be repeated."""
+        body = self._bodies.kept(job.id, job_input.model_dump_json()) | {"input_digest": job.input_digest}
         # The same input is put again, so that it lives as long as the job that comes after it.
-        self._put_once(rows.input_item(job, job_input), job, or_if="input_digest = :digest")
-        standing = self._put_once(rows.key(job.id, "JOB") | rows.typed(rows.job_values(job)), job)
+        _refuse_another(job, self._put_once(rows.body_item(job, "INPUT", body), unless=job.input_digest))
+        standing = self._put_once(rows.key(job.id, "JOB") | rows.typed(rows.job_values(job)))
+        _refuse_another(job, standing)
         return job if standing is None else rows.job_of(standing)
 
-    def _put_once(self, item: rows.Item, job: Job, or_if: str = "") -> rows.Item | None:
+    def _put_once(self, item: rows.Item, unless: str | None = None) -> rows.Item | None:
         """Put the item unless one stands there that has not expired; then return that one.
 
-        Raises IdempotencyConflict if the standing one came with another input.
+        `unless` is an input digest: an item that has it may be put over.
         """
-        condition = " OR ".join(filter(None, ("attribute_not_exists(pk)", "expires_at <= :now", or_if)))
-        values = {":now": int(self._clock().timestamp())} | ({":digest": job.input_digest} if or_if else {})
+        conditions = ["attribute_not_exists(pk)", "expires_at <= :now"] + ["input_digest = :digest"] * bool(unless)
+        values = {":now": int(self._clock().timestamp()), ":digest": unless}
         with unavailable_if_it_fails("table"):
             try:
                 self._client.put_item(
                     TableName=self._table,
                     Item=item,
-                    ConditionExpression=condition,
+                    ConditionExpression=" OR ".join(conditions),
                     ExpressionAttributeValues=rows.typed(values),
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
-                return None
             except ClientError as error:
-                standing = _standing(error)
-        if rows.plain(standing)["input_digest"] != job.input_digest:
-            raise IdempotencyConflict("This idempotency key was already used with another body.")
-        return standing
+                return _standing(error)
+        return None
 
     def load(self, job_id: str) -> JobRecord | None:
         """Both rows in one round trip; the answer's only once there is one."""
@@ -62,11 +66,14 @@ class DynamoJobStore:
         if "JOB" not in found or rows.expired(found["JOB"], self._clock()):
             return None
         job = rows.job_of(found["JOB"])
-        answer = None
-        if job.status is Status.COMPLETED:
-            sk = rows.result_sk(job.fence)
-            answer = rows.answer_of(self._get(job_id, sk)[sk])
-        return JobRecord(job, rows.input_of(found["INPUT"]), answer)
+        job_input = JobInput.model_validate_json(self._bodies.read(rows.plain(found["INPUT"])))
+        if job.status is not Status.COMPLETED:
+            return JobRecord(job, job_input, None)
+        sk = rows.result_sk(job.fence)
+        result = rows.plain(self._get(job_id, sk)[sk])
+        url = self._bodies.url_if_large(result)
+        answer = None if url else Answer.model_validate_json(self._bodies.read(result))
+        return JobRecord(job, job_input, answer, url)
 
     def save(self, before: Job, after: Job) -> None:
         """Compare and set on status and fence, and when a lease changes hands on the lease itself."""
@@ -95,12 +102,50 @@ class DynamoJobStore:
                     raise StaleWrite(f"job {after.id} moved on") from error
 
     def put_answer(self, job: Job, answer: Answer) -> None:
-        item = rows.answer_item(job, answer)
-        size = len(item["body"]["B"])
-        if size > _LARGEST_ROW:
-            raise AnswerTooLarge(f"The answer takes {size:,} bytes compressed; {_LARGEST_ROW:,} fit.")
+        body = self._bodies.kept(job.id, answer.model_dump_json())
         with unavailable_if_it_fails("table"):
-            self._client.put_item(TableName=self._table, Item=item)
+            self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.result_sk(job.fence), body))
+
+    def put_call(self, job: Job, call: Call) -> Call:
+        body = self._bodies.kept(job.id, call.model_dump_json())
+        standing = self._put_once(rows.body_item(job, rows.call_sk(call), body))
+        return call if standing is None else self._call_of(standing)
+
+    def journal(self, job: Job) -> list[Call]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :calls)",
+            ExpressionAttributeValues=rows.typed({":pk": rows.pk(job.id), ":calls": rows.CALLS}),
+            ConsistentRead=True,
+        )
+        with unavailable_if_it_fails("table"):
+            items = [item for page in pages for item in page["Items"]]
+        return [self._call_of(item) for item in items if not rows.expired(item, self._clock())]
+
+    def _call_of(self, item: rows.Item) -> Call:
+        return Call.model_validate_json(self._bodies.read(rows.plain(item)))
+
+    def due(self, moment: datetime) -> Iterator[str]:
+        """Page by page, each shard in its turn, so that none waits for another one's backlog."""
+        starts: dict[int, Any] = {shard: {} for shard in range(rows.DUE_SHARDS)}
+        while starts:
+            for shard, start in list(starts.items()):
+                with unavailable_if_it_fails("table"):
+                    page = self._client.query(
+                        TableName=self._table,
+                        IndexName="due",
+                        KeyConditionExpression="due_shard = :shard AND due_at <= :moment",
+                        ExpressionAttributeValues=rows.typed(
+                            {":shard": rows.due_shard(shard), ":moment": rows.milliseconds(moment)}
+                        ),
+                        Limit=_PAGE,
+                        **start,
+                    )
+                yield from (rows.job_id(item) for item in page["Items"])
+                if last := page.get("LastEvaluatedKey"):
+                    starts[shard] = {"ExclusiveStartKey": last}
+                else:
+                    del starts[shard]
 
     def _get(self, job_id: str, *sort_keys: str) -> dict[str, rows.Item]:
         """A job's rows by sort key. Raises Unavailable if the table, throttled, leaves some out."""
@@ -110,6 +155,11 @@ class DynamoJobStore:
         if reply.get("UnprocessedKeys"):
             raise Unavailable("The table is throttled.")
         return {item["sk"]["S"]: item for item in reply["Responses"][self._table]}
+
+
+def _refuse_another(job: Job, standing: rows.Item | None) -> None:
+    if standing is not None and rows.plain(standing)["input_digest"] != job.input_digest:
+        raise IdempotencyConflict("This idempotency key was already used with another body.")
 
 
 def _standing(error: ClientError) -> rows.Item:

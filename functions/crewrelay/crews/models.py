@@ -43,7 +43,7 @@ def _build(settings: ModelSettings) -> BaseLLM:
         "base_url": str(settings.base_url) if settings.base_url else None,
         "api_key": _key(settings),
         "timeout": settings.timeout,
-        "max_retries": 1,  # a pooled connection may be gone; more than that would only multiply
+        "max_retries": 0,  # a repeat may be paid twice: the job is tried again later, and replays what it has
     }
     logging.getLogger("crewai.llm").setLevel(logging.CRITICAL)  # it logs what it raises
     try:

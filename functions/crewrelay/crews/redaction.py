@@ -16,14 +16,6 @@ class Redaction:
             text = text.replace(secret, _GONE)
         return text
 
-    def error(self, error: BaseException) -> BaseException:
-        """The error itself, or one of the same name without its secrets, its traceback and its causes."""
-        text = str(error)
-        if self.text(text) == text:
-            return error
-        namesake: type[BaseException] = type(type(error).__name__, (RuntimeError,), {})
-        return namesake(self.text(text))
-
     def cover_logs(self) -> None:
         """Redact every record of this process when it is made, whichever logger and handler it is for."""
         if not self._secrets:

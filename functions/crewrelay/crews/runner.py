@@ -2,22 +2,19 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
-from crewrelay.crews import catalogue
+from crewrelay.crews import catalogue, durable, failures
 from crewrelay.crews.citations import Bibliography
+from crewrelay.crews.journaled import JournaledLLM, JournaledRetriever
 from crewrelay.crews.models import NewModel, model_factory
 from crewrelay.crews.redaction import Redaction
 from crewrelay.crews.search import SearchPassages
 from crewrelay.crews.tuning import tune_crewai
-from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.ports import Retriever
+from crewrelay.jobs.answer import Answer
+from crewrelay.jobs.job import Failure, JobInput
+from crewrelay.jobs.ports import Calls, Retriever
 from crewrelay.retrieval.embedded import EmbeddedRetriever
 from crewrelay.settings import ModelSettings
-
-if TYPE_CHECKING:
-    from crewai.llms.base_llm import BaseLLM
 
 
 class CrewRunner:
@@ -34,23 +31,22 @@ class CrewRunner:
         """Load what the first job would otherwise wait for. Raises StaleIndexError if the index is not the corpus's."""
         self._retriever.retrieve("warm up", top_k=1)
 
-    def run(self, job_input: JobInput) -> Answer:
+    def fingerprint(self, job_input: JobInput) -> str:
+        model = self._new_model()
+        return durable.fingerprint(job_input.crew, f"{model.model} at {model.base_url}")
+
+    def run(self, job_input: JobInput, calls: Calls) -> Answer:
         bibliography = Bibliography()
-        models: list[BaseLLM] = []
+        search = SearchPassages(JournaledRetriever(self._retriever, calls), bibliography)
+        crew_class = catalogue.load(job_input.crew)
+        crew = crew_class(lambda: JournaledLLM(self._new_model(), calls), search).crew()
+        output = durable.make_durable(crew, calls).kickoff(inputs=dict(job_input.inputs))
+        text, sources = bibliography.cite(output.raw)  # type: ignore[union-attr]  # it does not stream
+        return Answer(text=text, sources=sources, usage=calls.usage())
 
-        def new_model() -> "BaseLLM":
-            models.append(self._new_model())
-            return models[-1]
-
-        crew = catalogue.load(job_input.crew)(new_model, SearchPassages(self._retriever, bibliography)).crew()
-        try:
-            output = crew.kickoff(inputs=dict(job_input.inputs))
-        except BaseException as error:
-            if (redacted := self._redaction.error(error)) is not error:
-                raise redacted from None
-            raise
-        text, sources = bibliography.cite(output.raw)
-        return Answer(text=text, sources=sources, usage=_usage(models))
+    def explain(self, error: BaseException) -> Failure:
+        failure = failures.explain(error)
+        return failure.model_copy(update={"message": self._redaction.text(failure.message)})
 
 
 @cache
@@ -59,13 +55,3 @@ def crew_runner() -> CrewRunner:
     settings = ModelSettings.read()
     secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
     return CrewRunner(model_factory(settings), EmbeddedRetriever(), secrets)
-
-
-def _usage(models: "list[BaseLLM]") -> Usage:
-    counted = [model.get_token_usage_summary() for model in models]
-    return Usage(
-        model=models[0].model if models else "none",
-        calls=sum(usage.successful_requests for usage in counted),
-        prompt_tokens=sum(usage.prompt_tokens for usage in counted),
-        completion_tokens=sum(usage.completion_tokens for usage in counted),
-    )

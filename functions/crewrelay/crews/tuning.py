@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import crewai.llms.base_llm as base_llm
+import crewai.utilities.converter as converter
 import crewai.utilities.file_store as file_store
 import crewai.utilities.task_output_storage_handler as task_outputs
 from crewai.agents.agent_executor import AgentExecutor
@@ -28,6 +30,10 @@ def tune_crewai() -> None:
     # An agent's executor makes its state's class anew in every run: a sixth of a run's CPU.
     executor: Any = AgentExecutor
     executor._initial_state_t = type("State", (FlowState, executor._initial_state_t), {"__module__": __name__})
+    # It repeats throttled calls by itself, asleep: here the job is given back and tried again later.
+    vars(base_llm)["run_with_rate_limit_retry"] = lambda operation: operation()
+    # For `output_json` it would ask the provider past the agent's model, and so past the journal.
+    converter.Converter._create_instructor = lambda wanted: _ThroughTheModel(wanted)  # type: ignore
     # It warns, at every call, that it can only estimate the tokens of a model it doesn't know by name.
     logging.getLogger("crewai.llms.base_llm").setLevel(logging.ERROR)
 
@@ -57,6 +63,14 @@ class _NoTaskOutputs:
         return []
 
     def delete_all(self) -> None: ...
+
+
+class _ThroughTheModel:
+    def __init__(self, wanted: converter.Converter) -> None:
+        self._wanted = wanted
+
+    def to_json(self) -> str:
+        return self._wanted.to_pydantic().model_dump_json()
 
 
 def _run_at_once(coroutine: Coroutine[None, None, Any]) -> Any:

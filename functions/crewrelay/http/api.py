@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute
 from crewrelay import __version__
 from crewrelay.http.app import IdempotencyKey, new_app, problems, status_url
 from crewrelay.http.wire import Accepted, Health, JobStatus
+from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission
 from crewrelay.request import RunRequest
@@ -19,7 +20,7 @@ def _run_routes() -> Iterable[BaseRoute]:
     return router.routes
 
 
-def create_api(submission: Submission, store: JobStore, tenant: str) -> FastAPI:
+def create_api(submission: Submission, intervention: Intervention, store: JobStore, tenant: str) -> FastAPI:
     app = new_app(
         "Durable CrewAI crews: answered inline when they fit the request, relayed to a queue when they don't.",
         also_documented=_run_routes,
@@ -42,5 +43,15 @@ def create_api(submission: Submission, store: JobStore, tenant: str) -> FastAPI:
     def status(job_id: str) -> JobStatus:
         """The job as it stands now, with its result once it has one."""
         return JobStatus.of(record_of_tenant(store, tenant, job_id))
+
+    @app.post("/crewai/jobs/{job_id}/cancel", responses=problems(404, 409, 422, 503), tags=["jobs"])
+    def cancel(job_id: str) -> JobStatus:
+        """End the job: at once if it is pending, before its next call if it is running."""
+        return JobStatus.of(intervention.cancel(tenant, job_id))
+
+    @app.post("/crewai/jobs/{job_id}/retry", responses=problems(404, 409, 422, 503), tags=["jobs"])
+    def retry(job_id: str) -> JobStatus:
+        """Try a failed job again: it goes on from where its journal ends, and pays for no call twice."""
+        return JobStatus.of(intervention.retry(tenant, job_id))
 
     return app

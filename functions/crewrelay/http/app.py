@@ -16,6 +16,7 @@ IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_lengt
 _PROBLEMS = {
     400: "The body is not a JSON object",
     404: "There is no such job",
+    409: "The job has ended, and not in a way that this could change",
     413: "The body is larger than 256 KB",
     422: "A field breaks a rule, or the idempotency key was used with another body",
     502: "The crew failed; the job's status holds the reason",

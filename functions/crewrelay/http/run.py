@@ -2,17 +2,18 @@
 
 import logging
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Header, Request, Response
 
 from crewrelay.http.app import IdempotencyKey, new_app, problems, status_url
 from crewrelay.http.edge import received_at
+from crewrelay.http.prefer import Preference, preference
 from crewrelay.http.problems import RETRY_AFTER, problem_of
 from crewrelay.http.wire import Accepted, RunAnswer
 from crewrelay.jobs.errors import RunFailed, Unavailable
 from crewrelay.jobs.execution import Execution, on_own_thread
-from crewrelay.jobs.job import Job
+from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import Clock, JobRecord, JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission
 from crewrelay.request import RunRequest
@@ -44,38 +45,47 @@ def create_run(inline: InlineRuns) -> FastAPI:
 @router.post(
     "/crewai/run",
     response_model=RunAnswer,
+    response_model_exclude_defaults=True,
     responses={202: {"model": Accepted}, **problems(400, 413, 422, 502, 503)},
     tags=["jobs"],
 )
-def run(body: RunRequest, request: Request, response: Response, key: IdempotencyKey = None) -> Response | RunAnswer:
+def run(
+    body: RunRequest,
+    request: Request,
+    response: Response,
+    key: IdempotencyKey = None,
+    prefer: Annotated[list[str] | None, Header(description="RFC 7240: `wait=N` seconds, `respond-async`")] = None,
+) -> Response | RunAnswer:
     """Run the crew and answer; at the deadline, 202: the job goes on in the worker."""
     inline: InlineRuns = request.app.state.inline
-    deadline = received_at(request, inline.clock) + inline.patience
+    wanted = preference(prefer or [], inline.patience)
+    deadline = received_at(request, inline.clock) + wanted.patience
     if inline.clock() >= deadline:  # an image that took its time to start may have used it all
-        return _accepted(inline.submission.submit(inline.tenant, body.job_input(), key), request)
+        return _accepted(inline.submission.submit(inline.tenant, body.job_input(), key), request, wanted)
     job = inline.submission.accept(inline.tenant, body.job_input(), key)
     # Once it is committed, the answer waits for nothing: what follows takes longer if the table or the queue stalls.
     finishing = on_own_thread(lambda: _run(inline, job, deadline), name=f"inline-{job.id}")
     last_moment = deadline + inline.grace - inline.clock()
     try:
-        job, _, answer = finishing.result(max(0.0, last_moment.total_seconds()))
+        record = finishing.result(max(0.0, last_moment.total_seconds()))
     except (TimeoutError, Unavailable):
         logger.warning("answering before the job is given back", extra={"job_id": job.id}, exc_info=True)
-        return _accepted(job, request)
-    if answer is not None:
-        response.headers["Location"] = status_url(request, job.id)
-        return RunAnswer.of(job, answer)
-    return _failed(job, request) if job.status.finished else _accepted(job, request)
+        return _accepted(job, request, wanted)
+    job = record.job
+    if job.status is Status.COMPLETED:
+        response.headers.update({"Location": status_url(request, job.id), **wanted.applied(answered=True)})
+        return RunAnswer.of(record)
+    return _failed(job, request) if job.status.finished else _accepted(job, request, wanted)
 
 
 def _run(inline: InlineRuns, job: Job, deadline: datetime) -> JobRecord:
-    inline.submission.ring_later(job, inline.patience)
     inline.execution.run(job.id, deadline)
     return record_of_tenant(inline.store, inline.tenant, job.id)
 
 
-def _accepted(job: Job, request: Request) -> Response:
+def _accepted(job: Job, request: Request, wanted: Preference) -> Response:
     headers = {"Location": status_url(request, job.id), "Retry-After": str(RETRY_AFTER)}
+    headers |= wanted.applied(answered=False)
     return Response(Accepted.of(job).model_dump_json(), 202, headers, "application/json")
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from crewrelay.jobs.answer import Answer, Source, Usage
+from crewrelay.jobs.answer import Source, Usage
 from crewrelay.jobs.job import Failure, Job, Status
 from crewrelay.jobs.ports import JobRecord
 
@@ -21,19 +21,44 @@ class Accepted(BaseModel):
 
 
 class RunAnswer(BaseModel):
-    """200: the crew answered within the request."""
+    """200: the crew answered within the request. An answer over 2 MB is to be fetched at `answer_url` instead."""
 
     job_id: str
     status: Status
-    answer: str
+    answer: str | None
     sources: list[Source]
-    usage: Usage
+    usage: Usage | None
+    answer_url: str | None = None  # left out unless it is needed
 
     @classmethod
-    def of(cls, job: Job, answer: Answer) -> "RunAnswer":
+    def of(cls, record: JobRecord) -> "RunAnswer":
+        job, _, answer, answer_url = record
         return cls(
-            job_id=job.id, status=job.status, answer=answer.text, sources=list(answer.sources), usage=answer.usage
+            job_id=job.id,
+            status=job.status,
+            answer=answer.text if answer else None,
+            sources=list(answer.sources) if answer else [],
+            usage=answer.usage if answer else None,
+            answer_url=answer_url,
         )
+
+
+class JobReceipt(BaseModel):
+    """What the job has cost so far. `calls_replayed` were answered by its journal instead of being paid again;
+    `attempts` are starts that were not relays; `restarts` were from the beginning, because the crew had changed.
+    """
+
+    calls_paid: int
+    calls_replayed: int
+    prompt_tokens: int
+    completion_tokens: int
+    attempts: int
+    relays: int
+    restarts: int
+
+    @classmethod
+    def of(cls, job: Job) -> "JobReceipt":
+        return cls(**job.receipt.model_dump(), attempts=job.attempts, relays=job.relays, restarts=job.restarts)
 
 
 class Timestamps(BaseModel):
@@ -44,31 +69,38 @@ class Timestamps(BaseModel):
 
 
 class JobStatus(BaseModel):
-    """A job as its owner sees it; `result` is the crew's output once `status` is completed."""
+    """A job as its owner sees it; `result` is the crew's output once `status` is completed.
+
+    A result over 2 MB is to be fetched at `result_url` instead, as JSON with `text`, `sources` and `usage`.
+    """
 
     job_id: str
     status: Status
     crew: str
     inputs: dict[str, str]
     result: str | None
+    result_url: str | None
     sources: list[Source]
     error: Failure | None
     usage: Usage | None
+    receipt: JobReceipt
     attempts: int
     timestamps: Timestamps
 
     @classmethod
     def of(cls, record: JobRecord) -> "JobStatus":
-        job, job_input, answer = record
+        job, job_input, answer, answer_url = record
         return cls(
             job_id=job.id,
             status=job.status,
             crew=job.crew,
             inputs=job_input.inputs,
             result=answer.text if answer else None,
+            result_url=answer_url,
             sources=list(answer.sources) if answer else [],
             error=job.error,
             usage=answer.usage if answer else None,
+            receipt=JobReceipt.of(job),
             attempts=job.attempts,
             timestamps=Timestamps.model_validate(job, from_attributes=True),
         )

@@ -6,8 +6,12 @@ CrewrelayError
 ├── UnknownJob           404  no such job for this tenant
 ├── IdempotencyConflict  422  the key was used with another body
 ├── RunFailed            502  the crew ended without an answer
+├── JobFinished          409  what was asked is only possible before the job ends
 ├── StaleWrite           409  the row moved on: lease lost, cancelled or finished
-├── AnswerTooLarge       500  the answer does not fit its row
+├── BudgetExceeded       500  the job has spent what it may
+├── AttemptsExhausted    500  attempt after attempt got no further
+├── Overdue              500  the job did not end in time
+├── InvalidCrew          500  the crew can't be run durably
 ├── Misconfigured        500  a setting is missing or wrong
 └── Unavailable          503  a service behind us did not answer: table, queue or crew
 """
@@ -56,6 +60,14 @@ class RunFailed(CrewrelayError):
     remedy = "The job's status holds the reason."
 
 
+class JobFinished(CrewrelayError):
+    """The job has ended, and not in a way that what was asked could change."""
+
+    code = "job_finished"
+    http = 409
+    remedy = "Read the job's status; submit a new job to run it again."
+
+
 class StaleWrite(CrewrelayError):
     """The row moved on since it was read: the lease was lost, or the job was cancelled or finished."""
 
@@ -64,11 +76,32 @@ class StaleWrite(CrewrelayError):
     remedy = "Read the job again."
 
 
-class AnswerTooLarge(CrewrelayError):
-    """The answer does not fit its row, even compressed."""
+class BudgetExceeded(CrewrelayError):
+    """The job has spent what it may; the message says of what."""
 
-    code = "answer_too_large"
-    remedy = "Ask for a shorter answer."
+    code = "budget_exceeded"
+    remedy = "Ask for less, or raise the named limit and retry the job: it goes on where it stopped."
+
+
+class AttemptsExhausted(CrewrelayError):
+    """Attempt after attempt journaled nothing new."""
+
+    code = "attempts_exhausted"
+    remedy = "Once the cause is mended, retry the job: it goes on where it stopped."
+
+
+class Overdue(CrewrelayError):
+    """The job did not end within its maximum age or running time."""
+
+    code = "overdue"
+    remedy = "See that the worker runs and keeps up, then retry the job: it goes on where it stopped."
+
+
+class InvalidCrew(CrewrelayError):
+    """The crew uses what would make a resumed run another one; the message says what."""
+
+    code = "invalid_crew"
+    remedy = "Correct the crew as the message says, deploy it and retry the job."
 
 
 class Misconfigured(CrewrelayError):

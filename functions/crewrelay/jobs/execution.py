@@ -13,10 +13,13 @@ from datetime import datetime
 from typing import TypeVar
 
 from crewrelay.jobs import job as transitions
-from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.errors import AnswerTooLarge, CrewrelayError, StaleWrite, Unavailable
-from crewrelay.jobs.job import Failure, Job, JobInput, Policy
-from crewrelay.jobs.ports import Clock, Crew, Doorbell, JobStore, NewId
+from crewrelay.jobs.errors import StaleWrite, Unavailable
+from crewrelay.jobs.job import Failure, Job, JobInput
+from crewrelay.jobs.lease import Lease
+from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.ports import Clock, Crew, Doorbell, Jitter, JobRecord, JobStore, NewId
+from crewrelay.jobs.run import RelayDue, Run
+from crewrelay.jobs.submission import ring
 
 logger = logging.getLogger(__name__)
 
@@ -25,94 +28,125 @@ T = TypeVar("T")
 
 class Execution:
     def __init__(
-        self, store: JobStore, doorbell: Doorbell, crew: Crew, clock: Clock, new_id: NewId, policy: Policy
+        self,
+        store: JobStore,
+        doorbell: Doorbell,
+        crew: Crew,
+        clock: Clock,
+        new_id: NewId,
+        jitter: Jitter,
+        policy: Policy,
     ) -> None:
         self._store = store
         self._doorbell = doorbell
         self._crew = crew
         self._clock = clock
         self._new_id = new_id
+        self._jitter = jitter
         self._policy = policy
 
-    def run(self, job_id: str, deadline: datetime) -> None:
-        """Run the job if it is to be run now; return when it has ended or at the deadline, whichever is first.
+    def run(self, job_id: str, deadline: datetime, *, first_call_is_free: bool = False) -> None:
+        """Run the job if it is to be run now; return when it has ended, for good or for this time, or at the deadline.
 
-        At the deadline the job goes back to pending and the bell is rung. Raises Unavailable when the table or the
-        queue does not answer: whoever delivered the bell is to deliver it again.
+        It is relayed when the time up to the deadline is not enough for its next call. The first call of a fresh
+        worker is free of that question, so that every job gets on. Raises Unavailable when the table does not answer.
         """
         record = self._store.load(job_id)
         if record is None:
             return logger.info("no such job, or no longer", extra={"job_id": job_id})
         try:
-            job = self._claim(record.job)
+            job = self._claim(record)
             if job is not None:
-                self._carry_out(job, record.input, deadline)
+                self._carry_out(job, record.input, deadline, first_call_is_free)
         except StaleWrite as refused:
             logger.info("left to somebody else: %s", refused, extra={"job_id": job_id})
 
-    def _claim(self, before: Job) -> Job | None:
-        now = self._clock()
+    def _claim(self, record: JobRecord) -> Job | None:
+        before, now = record.job, self._clock()
         if not transitions.claimable(before, now):
             return None
-        if before.attempts >= self._policy.max_attempts:
-            failure = Failure(
-                type="attempts_exhausted",
-                message=f"The job did not end within {before.attempts} attempts. "
-                "Its model may be too slow for the time one run is given, or its process keeps dying.",
-            )
-            self._store.save(before, transitions.exhaust(before, failure, now))
+        reason = transitions.reason_to_give_up(before, now, self._policy)
+        if reason:
+            self._store.save(before, transitions.give_up(before, Failure.of(reason), now))
             return None
-        job = transitions.claim(before, self._new_id(), now, self._policy)
+        fingerprint = self._crew.fingerprint(record.input)
+        job = transitions.claim(before, self._new_id(), fingerprint, now, self._policy)
         self._store.save(before, job)
+        if job.restarts > before.restarts:
+            logger.warning("the crew has changed: starting afresh", extra={"job_id": job.id})
         return job
 
-    def _carry_out(self, job: Job, job_input: JobInput, deadline: datetime) -> None:
-        running = on_own_thread(lambda: self._crew.run(job_input), name=f"crew-{job.id}")
-        while not wait([running], timeout=self._patience(deadline)).done:
+    def _carry_out(self, job: Job, job_input: JobInput, deadline: datetime, first_call_is_free: bool) -> None:
+        lease = Lease(self._store, job)
+        try:
+            journal = self._store.journal(job) if job.fence > 1 else ()  # nobody can have paid before the first claim
+        except Unavailable as error:
+            return self._failed(lease, error)
+        run = Run(self._store, self._clock, self._policy, lease, journal, deadline, first_call_is_free)
+        on_own_thread(lambda: self._attempt(run, job_input), name=f"crew-{job.id}")
+        while not wait([run.outcome], timeout=self._patience(deadline)).done:
             if self._clock() >= deadline:
-                return self._release(job)
-            job = self._renewed(job)
-        error = running.exception()  # SystemExit too: CrewAI raises it for a context that is too long
-        if error is not None:
-            return self._fail(job, failure_of(error))
-        self._complete(job, running.result())
+                run.stop(RelayDue("the deadline has come"))
+                return self._relay(lease, run)
+            self._renew(lease, run)
+        self._conclude(lease, run)
+
+    def _attempt(self, run: Run, job_input: JobInput) -> None:
+        try:
+            run.finish(self._crew.run(job_input, run))
+        except BaseException as error:  # SystemExit too: CrewAI raises it for a context that is too long
+            run.stop(error)
 
     def _patience(self, deadline: datetime) -> float:
         remaining = (deadline - self._clock()).total_seconds()
         return max(0.0, min(remaining, self._policy.renewal.total_seconds()))
 
-    def _complete(self, job: Job, answer: Answer) -> None:
+    def _renew(self, lease: Lease, run: Run) -> None:
         try:
-            self._store.put_answer(job, answer)
-        except (AnswerTooLarge, ValueError) as error:  # ValueError: it can't be written down at all
-            return self._fail(job, failure_of(error))
-        self._store.save(job, transitions.complete(job, self._clock()))
-
-    def _fail(self, job: Job, failure: Failure) -> None:
-        logger.warning("the crew failed: %s", failure.type, extra={"job_id": job.id})
-        self._store.save(job, transitions.fail(job, failure, self._clock()))
-
-    def _release(self, job: Job) -> None:
-        self._store.save(job, transitions.release(job, self._clock(), self._policy))
-        self._doorbell.ring(job.id)
-
-    def _renewed(self, job: Job) -> Job:
-        renewed = transitions.renew(job, self._clock(), self._policy)
-        try:
-            self._store.save(job, renewed)
+            lease.advance(lambda job: transitions.renew(job, self._clock(), self._policy))
+        except StaleWrite as refused:
+            run.stop(refused)
+            raise
         except Unavailable:
-            # One renewal in three may fail: the lease still stands, the next round tries again.
-            logger.warning("could not renew the lease", extra={"job_id": job.id}, exc_info=True)
-            return job
-        return renewed
+            # Two renewals in a row may fail: the lease still stands, the next round tries again.
+            logger.warning("could not renew the lease", extra={"job_id": lease.job.id}, exc_info=True)
+
+    def _conclude(self, lease: Lease, run: Run) -> None:
+        error = run.outcome.exception()
+        if error is None:
+            return self._complete(lease, run)
+        if isinstance(error, StaleWrite):
+            raise error
+        if isinstance(error, RelayDue):
+            return self._relay(lease, run)
+        self._failed(lease, error, run)
+
+    def _complete(self, lease: Lease, run: Run) -> None:
+        try:
+            self._store.put_answer(lease.job, run.outcome.result())
+        except ValueError as error:  # it can't be written down at all
+            return self._failed(lease, error, run)
+        lease.advance(lambda job: transitions.complete(_counted(job, run), self._clock()))
+
+    def _relay(self, lease: Lease, run: Run) -> None:
+        job = lease.advance(lambda job: transitions.relay(_counted(job, run), self._clock(), self._policy))
+        ring(self._doorbell, job.id)
+
+    def _failed(self, lease: Lease, error: BaseException, run: Run | None = None) -> None:
+        """Once more later, if the error may pass and the job has attempts left; otherwise that was it."""
+        failure = self._crew.explain(error)
+        job, now = lease.job, self._clock()
+        pause = self._policy.backoff(max(1, job.stalled), self._jitter())
+        logger.warning("the crew failed: %s", failure.type, extra={"job_id": job.id, "retryable": failure.retryable})
+        if failure.retryable and job.stalled < self._policy.max_attempts and now + pause < job.end_by:
+            lease.advance(lambda job: transitions.back_off(_counted(job, run), failure, now + pause, self._policy))
+            ring(self._doorbell, job.id, pause)
+        else:
+            lease.advance(lambda job: transitions.fail(_counted(job, run), failure, now))
 
 
-def failure_of(error: BaseException) -> Failure:
-    """An error as the job keeps it: its public code if it has one, else the name of its class."""
-    message = (str(error) or "The crew gave no reason.")[:500]
-    if isinstance(error, CrewrelayError):
-        return Failure(type=error.code, message=message, retryable=error.retryable)
-    return Failure(type=type(error).__name__, message=message)
+def _counted(job: Job, run: Run | None) -> Job:
+    return job.model_copy(update={"receipt": run.receipt}) if run else job
 
 
 def on_own_thread(work: Callable[[], T], name: str) -> Future[T]:

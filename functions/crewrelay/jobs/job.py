@@ -6,12 +6,14 @@ knows a clock: every transition takes `now` and returns a new Job, or raises Sta
 
 import hashlib
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from crewrelay.jobs.errors import StaleWrite
+from crewrelay.jobs.errors import AttemptsExhausted, CrewrelayError, Overdue, StaleWrite
+from crewrelay.jobs.journal import Receipt
+from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.text import Text
 
 
@@ -25,25 +27,6 @@ class Status(StrEnum):
     @property
     def finished(self) -> bool:
         return self not in (Status.PENDING, Status.RUNNING)
-
-
-class Policy(BaseModel):
-    """How long things may take. The lease outlives twice the clock skew we accept plus one renewal."""
-
-    model_config = ConfigDict(frozen=True)
-
-    lease: timedelta = timedelta(seconds=60)
-    max_attempts: int = 5
-    keep: timedelta = timedelta(days=30)
-
-    @property
-    def ring_again(self) -> timedelta:
-        """When to look again at a job that somebody else has in hand: a lease without renewals is over by then."""
-        return self.lease * 1.5
-
-    @property
-    def renewal(self) -> timedelta:
-        return self.lease / 3
 
 
 class JobInput(BaseModel):
@@ -60,6 +43,9 @@ class JobInput(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+LONGEST_MESSAGE = 500  # characters: the row stays small
+
+
 class Failure(BaseModel):
     """Why a job failed, in words a person can act on."""
 
@@ -67,7 +53,11 @@ class Failure(BaseModel):
 
     type: str
     message: Text
-    retryable: bool = False
+    retryable: bool = False  # whether the same may succeed later
+
+    @classmethod
+    def of(cls, error: CrewrelayError) -> "Failure":
+        return cls(type=error.code, message=f"{error} {error.remedy}"[:LONGEST_MESSAGE], retryable=error.retryable)
 
 
 class Job(BaseModel):
@@ -82,10 +72,16 @@ class Job(BaseModel):
     status: Status = Status.PENDING
     fence: int = 0
     holder: str | None = None  # who claimed: tells the repeat of a write from a rival's
-    attempts: int = 0
+    fingerprint: str | None = None  # of the crew that ran last
+    attempts: int = 0  # a relay that got further goes on with the same one
+    stalled: int = 0  # attempts since the journal last grew
+    relays: int = 0
+    restarts: int = 0  # from the beginning, because the crew had changed
+    receipt: Receipt = Receipt()
     created_at: datetime
     not_before: datetime | None = None  # a backoff, and nothing else: clocks differ
     due_at: datetime | None  # when somebody must look again; None once nothing is owed
+    end_by: datetime  # given up from then on
     lease_until: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -101,6 +97,7 @@ def submit(job_id: str, tenant: str, job_input: JobInput, now: datetime, policy:
         input_digest=job_input.digest(),
         created_at=now,
         due_at=now + policy.ring_again,
+        end_by=now + policy.max_age,
         expires_at=now + policy.keep,
     )
 
@@ -109,20 +106,26 @@ def claimable(job: Job, now: datetime) -> bool:
     """Pending and due, or running on a lease that has run out."""
     if job.status is Status.PENDING:
         return job.not_before is None or job.not_before <= now
-    return job.status is Status.RUNNING and job.lease_until is not None and job.lease_until < now
+    return _abandoned(job, now)
 
 
-def claim(job: Job, holder: str, now: datetime, policy: Policy) -> Job:
+def claim(job: Job, holder: str, fingerprint: str, now: datetime, policy: Policy) -> Job:
     """Start an attempt under a new fence: whoever held an older one is refused from now on."""
     if not claimable(job, now):
         raise StaleWrite(f"job {job.id} is {job.status} and not to be claimed now")
+    started_at = job.started_at or now
     return job.model_copy(
         update={
             "status": Status.RUNNING,
             "fence": job.fence + 1,
             "holder": holder,
+            "fingerprint": fingerprint,
             "attempts": job.attempts + 1,
-            "started_at": job.started_at or now,
+            "stalled": job.stalled + 1,
+            "restarts": job.restarts + (job.fingerprint not in (None, fingerprint)),
+            "not_before": None,
+            "started_at": started_at,
+            "end_by": min(job.end_by, started_at + policy.budget.runtime),
             "lease_until": now + policy.lease,
             "due_at": now + policy.lease,
         }
@@ -134,18 +137,28 @@ def renew(job: Job, now: datetime, policy: Policy) -> Job:
     return job.model_copy(update={"lease_until": now + policy.lease, "due_at": now + policy.lease})
 
 
-def release(job: Job, now: datetime, policy: Policy) -> Job:
-    """Give the job back, to be claimed by whoever answers the bell next."""
-    _require_running(job)
-    return job.model_copy(
-        update={
-            "status": Status.PENDING,
-            "holder": None,
-            "lease_until": None,
-            "not_before": None,
-            "due_at": now + policy.ring_again,
-        }
-    )
+def paid(job: Job, receipt: Receipt, now: datetime, policy: Policy) -> Job:
+    """The journal has grown: write down what it cost, and renew."""
+    return renew(job, now, policy).model_copy(update={"receipt": receipt, "stalled": 0})
+
+
+def relay(job: Job, now: datetime, policy: Policy) -> Job:
+    """Give the job back, to be resumed by whoever answers the bell next: an attempt only if it got no further."""
+    got_further = job.stalled == 0
+    released = _release(job, now, policy)
+    return released.model_copy(update={"relays": job.relays + 1, "attempts": job.attempts - got_further})
+
+
+def back_off(job: Job, error: Failure, until: datetime, policy: Policy) -> Job:
+    """Give the job back after an error that may pass, not to be claimed before `until`."""
+    return _release(job, until, policy).model_copy(update={"not_before": until, "error": error})
+
+
+def postpone(job: Job, now: datetime, policy: Policy) -> Job:
+    """It is being rung for: look again later, and ever later, so that a deep backlog is not flooded."""
+    if job.status.finished:
+        raise StaleWrite(f"job {job.id} is already {job.status}")
+    return job.model_copy(update={"due_at": now + max(policy.ring_again, (now - job.created_at) / 2)})
 
 
 def complete(job: Job, now: datetime) -> Job:
@@ -154,16 +167,32 @@ def complete(job: Job, now: datetime) -> Job:
 
 
 def fail(job: Job, error: Failure, now: datetime) -> Job:
-    if job.status.finished:
-        raise StaleWrite(f"job {job.id} is already {job.status}")
+    _require_running(job)
     return _finish(job.model_copy(update={"error": error}), Status.FAILED, now)
 
 
-def exhaust(job: Job, error: Failure, now: datetime) -> Job:
-    """Fail a job that may not be tried again, under a new fence: a holder who comes back late is refused."""
-    if not claimable(job, now):
+def reason_to_give_up(job: Job, now: datetime, policy: Policy) -> CrewrelayError | None:
+    """Why a job that nobody holds is not to be tried again."""
+    if job.status.finished or (job.status is Status.RUNNING and not _abandoned(job, now)):
+        return None
+    if now >= job.end_by:
+        return Overdue(
+            f"The job did not end by {job.end_by:%Y-%m-%d %H:%M:%S} UTC, after {job.attempts} attempts"
+            + (f"; the last error was {job.error.type}: {job.error.message}" if job.error else ".")
+        )
+    if job.stalled >= policy.max_attempts:
+        return AttemptsExhausted(
+            f"{job.stalled} attempts in a row got no further. "
+            "One call may take longer than a run is given, or the process keeps dying of this job."
+        )
+    return None
+
+
+def give_up(job: Job, error: Failure, now: datetime) -> Job:
+    """Fail a job that nobody holds, under a new fence: a holder who comes back late is refused."""
+    if job.status is not Status.PENDING and not _abandoned(job, now):
         raise StaleWrite(f"job {job.id} is {job.status} and not to be given up now")
-    return fail(job.model_copy(update={"fence": job.fence + 1}), error, now)
+    return _finish(job.model_copy(update={"fence": job.fence + 1, "error": error}), Status.FAILED, now)
 
 
 def cancel(job: Job, now: datetime) -> Job:
@@ -172,9 +201,45 @@ def cancel(job: Job, now: datetime) -> Job:
     return _finish(job, Status.CANCELLED, now)
 
 
+def retry(job: Job, now: datetime, policy: Policy) -> Job:
+    """A failed job once more, from where its journal ends; its clocks and attempts count anew."""
+    if job.status is not Status.FAILED:
+        raise StaleWrite(f"job {job.id} is {job.status}, not failed")
+    return job.model_copy(
+        update={
+            "status": Status.PENDING,
+            "stalled": 0,
+            "not_before": None,
+            "due_at": now + policy.ring_again,
+            "end_by": now + policy.max_age,
+            "started_at": None,
+            "finished_at": None,
+            "error": None,
+        }
+    )
+
+
+def _abandoned(job: Job, now: datetime) -> bool:
+    return job.status is Status.RUNNING and job.lease_until is not None and job.lease_until <= now
+
+
+def _release(job: Job, now: datetime, policy: Policy) -> Job:
+    _require_running(job)
+    return job.model_copy(
+        update={"status": Status.PENDING, "holder": None, "lease_until": None, "due_at": now + policy.ring_again}
+    )
+
+
 def _finish(job: Job, status: Status, now: datetime) -> Job:
     return job.model_copy(
-        update={"status": status, "finished_at": now, "holder": None, "lease_until": None, "due_at": None}
+        update={
+            "status": status,
+            "finished_at": now,
+            "holder": None,
+            "lease_until": None,
+            "not_before": None,
+            "due_at": None,
+        }
     )
 
 

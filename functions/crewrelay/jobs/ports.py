@@ -1,23 +1,26 @@
 """What the domain needs from the world, as Protocols. Adapters: aws/ (store, doorbell), crews/ (crew)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from crewrelay.jobs.answer import Answer, Passage
+from crewrelay.jobs.answer import Answer, Passage, Usage
 from crewrelay.jobs.errors import UnknownJob
-from crewrelay.jobs.job import Job, JobInput
+from crewrelay.jobs.job import Failure, Job, JobInput
+from crewrelay.jobs.journal import Call, Kind, Reply
 
 Clock = Callable[[], datetime]  # aware, UTC
 NewId = Callable[[], str]
+Jitter = Callable[[], float]  # random, from 0 to 1
 
 
 class JobRecord(NamedTuple):
-    """All that a reader may see of a job."""
+    """All that a reader may see of a job. An answer that is too large to pass on is to be fetched at `answer_url`."""
 
     job: Job
     input: JobInput
     answer: Answer | None
+    answer_url: str | None = None
 
 
 class JobStore(Protocol):
@@ -36,10 +39,16 @@ class JobStore(Protocol):
         """One conditional write of what changed. Raises StaleWrite if the row is no longer at `before`."""
 
     def put_answer(self, job: Job, answer: Answer) -> None:
-        """Keep the answer under the job's fence; it counts once the job completes under that fence.
+        """Keep the answer under the job's fence; it counts once the job completes under that fence."""
 
-        Raises AnswerTooLarge.
-        """
+    def put_call(self, job: Job, call: Call) -> Call:
+        """Keep what was paid for, whoever holds the job by now; if the call stands already, that one is returned."""
+
+    def journal(self, job: Job) -> Sequence[Call]:
+        """Every call that was ever kept for the job."""
+
+    def due(self, moment: datetime) -> Iterator[str]:
+        """The ids of unfinished jobs that were due by then, as far as an index knows: some may have moved on."""
 
 
 def record_of_tenant(store: JobStore, tenant: str, job_id: str) -> JobRecord:
@@ -56,10 +65,33 @@ class Doorbell(Protocol):
     def ring(self, job_id: str, delay: timedelta = timedelta()) -> None: ...
 
 
-class Crew(Protocol):
-    """Runs a crew to its end on the calling thread; whatever it raises is the job's failure."""
+class Calls(Protocol):
+    """What a crew is run with: everything that costs goes through here. Safe to use from many threads."""
 
-    def run(self, job_input: JobInput) -> Answer: ...
+    def call(self, kind: Kind, request: dict[str, Any], pay: Callable[[], Reply]) -> Reply:
+        """The reply that the journal holds for this request, or that of `pay`, journaled.
+
+        Raises RunStopped if nothing more may be paid; whatever `pay` raises is passed on, and not journaled.
+        """
+
+    def stop(self, error: BaseException) -> None:
+        """End the run with this error, whatever the crew makes of it. Only the first counts."""
+
+    def usage(self) -> Usage:
+        """What was asked of models in this run, paid or replayed."""
+
+
+class Crew(Protocol):
+    """Runs a crew to its end on the calling thread."""
+
+    def fingerprint(self, job_input: JobInput) -> str:
+        """Changes with everything that makes the same input ask other things: definition, code, libraries, model."""
+
+    def run(self, job_input: JobInput, calls: Calls) -> Answer:
+        """May raise whatever its libraries do, SystemExit included."""
+
+    def explain(self, error: BaseException) -> Failure:
+        """What an error of a run means, in words a person can act on, and whether it may pass."""
 
 
 class Retriever(Protocol):

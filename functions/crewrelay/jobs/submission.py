@@ -5,7 +5,8 @@ import uuid
 from datetime import timedelta
 
 from crewrelay.jobs.errors import Unavailable
-from crewrelay.jobs.job import Job, JobInput, Policy, Status, submit
+from crewrelay.jobs.job import Job, JobInput, Status, submit
+from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore, NewId
 
 logger = logging.getLogger(__name__)
@@ -28,22 +29,19 @@ class Submission:
         Raises IdempotencyConflict, Unavailable (nothing was accepted).
         """
         job = self.accept(tenant, job_input, key)
-        self._ring(job, timedelta())
+        if job.status is Status.PENDING:
+            ring(self._doorbell, job.id)
         return job
 
     def accept(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
-        """Only commit the job, for a caller who will run it himself and has yet to `ring_later`."""
+        """Only commit the job, for a caller who will run it himself; should he die of it, the sweeper rings."""
         job_id = str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}")) if key else self._new_id()
         return self._store.create(submit(job_id, tenant, job_input, self._clock(), self._policy), job_input)
 
-    def ring_later(self, job: Job, within: timedelta) -> None:
-        """Ring for a job that its caller runs himself within so long, should he have died of it."""
-        self._ring(job, within + self._policy.ring_again)
 
-    def _ring(self, job: Job, delay: timedelta) -> None:
-        if job.status is not Status.PENDING:
-            return
-        try:
-            self._doorbell.ring(job.id, delay)
-        except Unavailable:
-            logger.warning("accepted, but could not ring", extra={"job_id": job.id}, exc_info=True)
+def ring(doorbell: Doorbell, job_id: str, delay: timedelta = timedelta()) -> None:
+    """Ring for a job whose row says when it is due: if the bell fails, the sweeper rings again."""
+    try:
+        doorbell.ring(job_id, delay)
+    except Unavailable:
+        logger.warning("could not ring", extra={"job_id": job_id}, exc_info=True)

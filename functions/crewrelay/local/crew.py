@@ -1,4 +1,4 @@
-"""The crew process: the run function's app, and the event sources of the worker and the intake function."""
+"""The crew process: the run function's app, and the event sources of worker, intake and sweeper."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.local.child import MISCONFIGURED, RECEIVED_AT, announce, live_and_die_with_parent
-from crewrelay.local.event_source import EventSource
+from crewrelay.local.event_sources import EventSource, Schedule
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
 
@@ -43,28 +43,22 @@ def main() -> None:
         from crewrelay.crews.runner import crew_runner
         from intake.handler import handler as intake
         from run.handler import app, settings
+        from sweeper.handler import handler as sweeper
         from worker.handler import handler as worker
 
         crew_runner().warm_up()
     except Misconfigured as error:
         print(f"crewrelay: {error}", file=sys.stderr, flush=True)
         sys.exit(MISCONFIGURED)
-    # After a crash the message must come back once the lease has run out, not before.
-    visibility = int(settings.policy().ring_again.total_seconds())
     deployed = load_template(TEMPLATE)["Resources"]
-    for name, queue, handler, concurrency in (
-        ("WorkerFunction", settings.queue_url, worker, 3),
-        ("IntakeFunction", os.environ["CREWRELAY_INTAKE_QUEUE_URL"], intake, 1),
-    ):
-        EventSource(
-            sqs(),
-            queue,
-            handler,
-            name=name,
-            concurrency=concurrency,
-            visibility=visibility,
-            timeout=deployed[name]["Properties"]["Timeout"],
-        ).start()
+    timeout = {name: deployed[name]["Properties"]["Timeout"] for name in deployed if name.endswith("Function")}
+    intake_queue = os.environ["CREWRELAY_INTAKE_QUEUE_URL"]
+    EventSource(
+        sqs(), settings.queue_url, worker, name="worker", concurrency=3, timeout=timeout["WorkerFunction"]
+    ).start()
+    EventSource(sqs(), intake_queue, intake, name="intake", concurrency=1, timeout=timeout["IntakeFunction"]).start()
+    # As often as a lease lasts, as on AWS.
+    Schedule(sweeper, name="sweeper", seconds=settings.lease_seconds, timeout=timeout["SweeperFunction"]).start()
     _Server(uvicorn.Config(GatewayClock(app), host="127.0.0.1", port=0, log_level="warning")).run()
 
 

@@ -1,4 +1,4 @@
-"""Makes the table and the queues from template.yaml itself, through the emulator's own CloudFormation."""
+"""Makes the table, the queues and the bucket from template.yaml itself, through the emulator's own CloudFormation."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ import yaml
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
-_STORAGE = ("AWS::DynamoDB::Table", "AWS::SQS::Queue")
+_STORAGE = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::S3::Bucket")
 
 Template = dict[str, Any]
 
@@ -22,7 +22,7 @@ def load_template(path: Path) -> Template:
 
 
 def create_storage(client: "CloudFormationClient", template: Template, stack_name: str = "crewrelay") -> dict[str, str]:
-    """Create the template's tables and queues, unless they are there; their names and URLs by logical id."""
+    """Create the template's tables, queues and buckets, unless they are there; their names and URLs by logical id."""
     storage = {name: r for name, r in template["Resources"].items() if r["Type"] in _STORAGE}
     body = {"AWSTemplateFormatVersion": "2010-09-09", "Resources": storage}
     with contextlib.suppress(client.exceptions.AlreadyExistsException):

@@ -128,7 +128,7 @@ def _prepare_environment() -> None:
     from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
     from crewrelay.local.resources import create_storage, environment, load_template
-    from crewrelay.settings import IntakeSettings, ModelSettings, RunSettings
+    from crewrelay.settings import IntakeSettings, ModelSettings, RunSettings, WorkerSettings
 
     if not TEMPLATE.is_file():
         raise StackFailed("the local stack is made from template.yaml: run it from a checkout")
@@ -137,10 +137,10 @@ def _prepare_environment() -> None:
     try:
         storage = create_storage(boto3.client("cloudformation", config=Config(**patience)), template)
     except (BotoCoreError, ClientError, WaiterError) as error:
-        raise StackFailed(f"can't make the table and the queues: {error}") from error
-    for function in ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction"):
+        raise StackFailed(f"can't make the table, the queues and the bucket: {error}") from error
+    for function in ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction", "SweeperFunction"):
         os.environ.update(environment(template, function, storage))
     os.environ["CREWRELAY_INTAKE_QUEUE_URL"] = storage["IntakeQueue"]
     os.environ.setdefault("CREWRELAY_LEASE_SECONDS", _SHORT_LEASE)
-    for settings in (RunSettings, IntakeSettings, ModelSettings):
+    for settings in (RunSettings, WorkerSettings, IntakeSettings, ModelSettings):
         settings.read()  # what is wrong is said here, once, and not by every process

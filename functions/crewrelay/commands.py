@@ -1,6 +1,7 @@
-"""The commands of the local stack."""
+"""What the `crewrelay` command can do."""
 
 import asyncio
+from enum import StrEnum
 from importlib.util import find_spec
 from typing import Annotated, NoReturn
 
@@ -62,6 +63,32 @@ def run(
         _fail(str(failure))
     except HTTPError as error:
         _fail(f"the stack did not answer: {error}")
+
+
+class DeadLetterQueue(StrEnum):
+    JOBS = "jobs"
+    INTAKE = "intake"
+
+
+@app.command()
+def redrive(
+    queue: Annotated[DeadLetterQueue, typer.Argument(help="Whose dead letters.")] = DeadLetterQueue.JOBS,
+    stack: Annotated[str, typer.Option(help="The CloudFormation stack that the queues belong to.")] = "crewrelay",
+) -> None:
+    """Bring messages back from a dead-letter queue. What is finished stays finished; what is malformed stays there."""
+    from crewrelay.aws import bells, clients, dead_letters, intake
+    from crewrelay.jobs.errors import Misconfigured, Unavailable
+
+    names, check = {
+        DeadLetterQueue.JOBS: (("JobDeadLetterQueue", "JobQueue"), bells.job_id_of),
+        DeadLetterQueue.INTAKE: (("IntakeDeadLetterQueue", "IntakeQueue"), intake.parse),
+    }[queue]
+    try:
+        dlq_url, queue_url = (clients.resource(stack, name) for name in names)
+        brought_back, left = dead_letters.redrive(clients.sqs(), dlq_url, queue_url, check)
+    except (Unavailable, Misconfigured) as failure:
+        _fail(f"{failure} Are region, credentials and --stack those of the deployment?")
+    typer.echo(f"{brought_back} brought back, {left} left that no redelivery would mend")
 
 
 def _fail(message: str) -> NoReturn:

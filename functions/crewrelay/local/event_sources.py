@@ -1,4 +1,4 @@
-"""Plays Lambda's SQS event source mapping: polls a queue, hands real event shapes to a handler, deletes what it did.
+"""Plays what invokes event handlers on AWS: Lambda's SQS event source mapping, and EventBridge's schedule.
 
 https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 """
@@ -30,7 +30,9 @@ class Context:
 
 
 class EventSource:
-    """`concurrency` invocations at a time, each of up to ten messages."""
+    """Polls a queue, hands real event shapes to a handler, deletes what it did: `concurrency` invocations at a time,
+    each of up to ten messages.
+    """
 
     def __init__(
         self,
@@ -40,7 +42,6 @@ class EventSource:
         *,
         name: str,
         concurrency: int,
-        visibility: int,
         timeout: float,
     ) -> None:
         self._client = client
@@ -48,7 +49,6 @@ class EventSource:
         self._handler = handler
         self._name = name
         self._concurrency = concurrency
-        self._visibility = visibility  # seconds
         self._timeout = timeout  # seconds
 
     def start(self) -> None:
@@ -69,7 +69,6 @@ class EventSource:
             QueueUrl=self._queue_url,
             MaxNumberOfMessages=10,
             WaitTimeSeconds=wait,
-            VisibilityTimeout=self._visibility,
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
         ).get("Messages", [])
@@ -96,6 +95,29 @@ class EventSource:
             for index, record in enumerate(records)
             if record["messageId"] not in failed
         ]
+
+
+class Schedule:
+    """Invokes a handler every so many seconds, one invocation after the other."""
+
+    def __init__(self, handler: EventHandler, *, name: str, seconds: float, timeout: float) -> None:
+        self._handler = handler
+        self._name = name
+        self._seconds = seconds
+        self._timeout = timeout  # seconds
+
+    def start(self) -> None:
+        threading.Thread(target=self._invoke_for_ever, name=self._name, daemon=True).start()
+
+    def _invoke_for_ever(self) -> None:
+        while True:
+            time.sleep(self._seconds)
+            try:
+                self._handler(
+                    {"source": "aws.events", "detail-type": "Scheduled Event"}, Context(self._name, self._timeout)
+                )
+            except Exception:  # the next one may do better
+                logger.exception("%s crashed", self._name)
 
 
 def _record(message: Any) -> dict[str, Any]:

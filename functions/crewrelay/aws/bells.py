@@ -1,0 +1,31 @@
+"""Messages of the job queue: a bell each, answered by running the job."""
+
+import uuid
+from datetime import datetime
+
+from crewrelay.aws.batch import Record
+from crewrelay.aws.dead_letters import DeadLetters
+from crewrelay.jobs.errors import InvalidRequest
+from crewrelay.jobs.execution import Execution
+
+
+class Bells:
+    def __init__(self, execution: Execution, dead_letters: DeadLetters) -> None:
+        self._execution = execution
+        self._dead_letters = dead_letters
+
+    def answer(self, record: Record, deadline: datetime) -> None:
+        """Run the job, or put what is no bell into the dead-letter queue. Raises Unavailable."""
+        try:
+            job_id = job_id_of(record["body"])
+        except InvalidRequest as refusal:
+            return self._dead_letters.put(record, refusal)
+        self._execution.run(job_id, deadline, first_call_is_free=True)
+
+
+def job_id_of(body: str) -> str:
+    """The body of an internal message is a job id. Raises InvalidRequest if it is anything else."""
+    try:
+        return str(uuid.UUID(body.strip()))
+    except ValueError:
+        raise InvalidRequest("The body is not the id of a job.") from None

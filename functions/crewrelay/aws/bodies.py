@@ -1,0 +1,58 @@
+"""What may be large: inside its row while it is small, in S3 under its content's hash when it is not."""
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from crewrelay.aws.clients import unavailable_if_it_fails
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_LARGEST_IN_ROW = 256 * 1024  # bytes, compressed; DynamoDB's limit is 400 KB with names and keys
+LARGEST_ANSWER = 2 * 1024 * 1024  # bytes of JSON: Lambda answers at most 6 MB, and it is escaped twice on its way
+_URL_LIFE = 3600  # seconds
+
+Values = dict[str, Any]
+
+
+class Bodies:
+    """`client` is called when it is first needed: most functions never touch a large body."""
+
+    def __init__(self, client: "Callable[[], S3Client]", bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def kept(self, job_id: str, body: str) -> Values:
+        """The attributes by which a row holds the body, or refers to it: then it lies in S3 already."""
+        data = body.encode()
+        compressed = gzip.compress(data, mtime=0)
+        if len(compressed) <= _LARGEST_IN_ROW and len(data) <= LARGEST_ANSWER:
+            return {"body": compressed}
+        name = f"jobs/{job_id}/{hashlib.sha256(data).hexdigest()}.json"
+        with unavailable_if_it_fails("bucket"):
+            self._client().put_object(
+                Bucket=self._bucket,
+                Key=name,
+                Body=compressed,
+                ContentType="application/json",
+                ContentEncoding="gzip",
+            )
+        return {"object": name, "size": len(data)}
+
+    def read(self, row: Values) -> str:
+        """The body of a row's plain values."""
+        if "body" in row:
+            return gzip.decompress(bytes(row["body"])).decode()
+        with unavailable_if_it_fails("bucket"):
+            content = self._client().get_object(Bucket=self._bucket, Key=row["object"])["Body"].read()
+        return gzip.decompress(content).decode()
+
+    def url_if_large(self, row: Values) -> str | None:
+        """Where to fetch a body that is too large to pass on: a URL that is good for an hour."""
+        if int(row.get("size", 0)) <= LARGEST_ANSWER:
+            return None
+        return self._client().generate_presigned_url(
+            "get_object", Params={"Bucket": self._bucket, "Key": row["object"]}, ExpiresIn=_URL_LIFE
+        )

@@ -1,0 +1,81 @@
+"""What an error of a run means: whether it may pass, and what a person can do about it.
+
+CrewAI wraps errors of its providers in others, so the whole chain of causes is read, from the outside in.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from crewrelay.jobs.errors import CrewrelayError
+from crewrelay.jobs.job import LONGEST_MESSAGE, Failure
+
+_PASSING = frozenset({408, 409, 425, 429})  # and everything from 500 on
+_FOR_GOOD = ("insufficient_quota", "billing_hard_limit_reached")  # both come as 429
+# By name, for their libraries may not be installed: openai and anthropic, httpx, botocore, Python itself.
+_CONNECTIONS = frozenset(
+    "APIConnectionError APITimeoutError TransportError HTTPClientError ConnectionError TimeoutError".split()
+)
+_ADVICE = {
+    400: "The model refused the request; it may be too long, or the model may lack a feature that the crew uses.",
+    401: "The model refused the key: check CREWRELAY_MODEL_API_KEY.",
+    402: "The account of the key has no credit left.",
+    403: "The key may not use this model: check CREWRELAY_MODEL and CREWRELAY_MODEL_API_KEY.",
+    404: "There is no such model: check CREWRELAY_MODEL and CREWRELAY_MODEL_BASE_URL.",
+    429: "The model's rate limit was met.",
+}
+
+
+def explain(error: BaseException) -> Failure:
+    """The failure as the job keeps it."""
+    for cause in _chain(error):
+        if isinstance(cause, CrewrelayError):
+            return Failure.of(cause)
+        status = _status(cause)
+        if status is not None:
+            advice = "The quota of the key is used up." if _out_of_quota(cause) else _ADVICE.get(status, "")
+            return _failure(cause, advice, _passes(cause, status))
+        if _lost_connection(cause):
+            return _failure(cause, "The model, or what a tool asked, did not answer.", retryable=True)
+    if isinstance(error, SystemExit):
+        return _failure(error, "CrewAI gave up: the conversation is longer than the model's context window.", False)
+    return _failure(error, "", retryable=False)
+
+
+def may_pass(error: BaseException) -> bool:
+    return explain(error).retryable
+
+
+def _failure(error: BaseException, advice: str, retryable: bool) -> Failure:
+    text = " ".join(filter(None, (advice, str(error)))) or "The crew gave no reason."
+    return Failure(type=type(error).__name__, message=text[:LONGEST_MESSAGE], retryable=retryable)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that the error stands for: openai, anthropic and httpx name it; botocore hides it."""
+    response: Any = getattr(error, "response", None)
+    if isinstance(response, dict):
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def _passes(error: BaseException, status: int) -> bool:
+    return (status in _PASSING or status >= 500) and not _out_of_quota(error)
+
+
+def _out_of_quota(error: BaseException) -> bool:
+    return str(getattr(error, "code", "")) in _FOR_GOOD
+
+
+def _lost_connection(error: BaseException) -> bool:
+    return not _CONNECTIONS.isdisjoint(base.__name__ for base in type(error).__mro__)

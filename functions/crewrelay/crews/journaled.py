@@ -1,0 +1,225 @@
+"""Model, tools and retrieval of one run, with the journal in between: what was paid for once is never paid for again.
+
+What a crew gets is always what the journal holds, in the first run too, so a resumed run can't differ from it.
+"""
+
+import json
+from typing import Any
+
+from crewai.events.types.llm_events import LLMCallType
+from crewai.llms.base_llm import BaseLLM, call_stop_override, llm_call_context
+from crewai.tools import BaseTool
+from crewai.utilities.agent_utils import is_context_length_exceeded
+from pydantic import BaseModel, PrivateAttr, TypeAdapter
+from pydantic_core import to_jsonable_python
+
+from crewrelay.crews.failures import may_pass
+from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.journal import Kind, Reply
+from crewrelay.jobs.ports import Calls, Retriever
+
+_PASSAGES = TypeAdapter(list[Passage])
+_CUT = "\n[The rest is left out: it is too long for this model.]"
+_LARGEST_SHARE = 0.25  # of the context window: above it CrewAI puts a file of random name in a result's place
+
+
+class JournaledLLM(BaseLLM):
+    """Any CrewAI model, asked only for what the journal does not hold yet."""
+
+    _inner: BaseLLM = PrivateAttr()
+    _calls: Calls = PrivateAttr()
+
+    def __init__(self, inner: BaseLLM, calls: Calls) -> None:
+        super().__init__(model=inner.model, provider=inner.provider, stop=inner.stop)
+        self._inner = inner
+        self._calls = calls
+
+    def call(
+        self,
+        messages: Any,
+        tools: list[dict[str, Any]] | None = None,
+        callbacks: list[Any] | None = None,
+        available_functions: dict[str, Any] | None = None,
+        from_task: Any = None,
+        from_agent: Any = None,
+        response_model: type[BaseModel] | None = None,
+    ) -> Any:
+        asked = False
+
+        def pay() -> Reply:
+            nonlocal asked
+            asked = True
+            inner = _with_own_counters(self._inner)
+            with call_stop_override(inner, self.stop_sequences):
+                reply = inner.call(
+                    messages, tools, callbacks, available_functions, from_task, from_agent, response_model
+                )
+            usage = inner.get_token_usage_summary()
+            return Reply(
+                body=_encoded(reply),
+                model=inner.model,
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+            )
+
+        request = {
+            "model": self._inner.model,
+            "messages": messages,
+            "tools": tools,
+            "response": response_model and response_model.model_json_schema(),
+            "stop": self.stop_sequences,
+        }
+        try:
+            reply = self._calls.call(Kind.MODEL, to_jsonable_python(request, fallback=str), pay)
+        except BaseException as error:
+            # CrewAI shortens a conversation that is too long, and asks again. Nothing else gets better by asking.
+            if not (isinstance(error, Exception) and is_context_length_exceeded(error)):
+                self._calls.stop(error)
+            raise
+        answer = _decoded(reply.body, response_model)
+        self._count(reply)
+        if not asked:  # the inner model does this itself
+            self._report(answer, reply, messages, tools, callbacks, available_functions, from_task, from_agent)
+        return answer
+
+    def _count(self, reply: Reply) -> None:
+        self._token_usage["prompt_tokens"] += reply.prompt_tokens
+        self._token_usage["completion_tokens"] += reply.completion_tokens
+        self._token_usage["total_tokens"] += reply.prompt_tokens + reply.completion_tokens
+        self._token_usage["successful_requests"] += 1
+
+    def _report(
+        self,
+        answer: Any,
+        reply: Reply,
+        messages: Any,
+        tools: Any,
+        callbacks: Any,
+        available_functions: Any,
+        from_task: Any,
+        from_agent: Any,
+    ) -> None:
+        """Tell CrewAI's listeners of a call that was replayed."""
+        with llm_call_context():
+            self._emit_call_started_event(
+                messages=messages,
+                tools=tools,
+                callbacks=callbacks,
+                available_functions=available_functions,
+                from_task=from_task,
+                from_agent=from_agent,
+            )
+            self._emit_call_completed_event(
+                response=answer,
+                call_type=LLMCallType.TOOL_CALL if isinstance(answer, list) else LLMCallType.LLM_CALL,
+                from_task=from_task,
+                from_agent=from_agent,
+                messages=messages,
+                usage={"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens},
+            )
+
+    def supports_function_calling(self) -> bool:
+        supports = getattr(self._inner, "supports_function_calling", None)  # not every model has it
+        return bool(supports and supports())
+
+    def supports_stop_words(self) -> bool:
+        return self._inner.supports_stop_words()
+
+    def supports_multimodal(self) -> bool:
+        return self._inner.supports_multimodal()
+
+    def get_context_window_size(self) -> int:
+        return self._inner.get_context_window_size()
+
+    def get_input_tokens_count(self, messages: Any, tools: Any = None, response_model: Any = None) -> int:
+        return self._inner.get_input_tokens_count(messages, tools, response_model)
+
+    def fitting(self, text: str) -> str:
+        """A tool's result, cut to the share of the context window that CrewAI lets stand as it is."""
+        while True:
+            too_long, tokens = self._inner.is_tool_result_overflowing_threshold(text)
+            if not too_long:
+                return text
+            share = _LARGEST_SHARE * self.get_context_window_size() / tokens
+            keep = int(len(text.removesuffix(_CUT)) * share * 0.95) - len(_CUT)
+            text = text[: max(0, keep)] + _CUT
+            if keep <= 0:
+                return text
+
+
+class ToolFailed(Exception):
+    """A tool's failure as the model is told of it, and as the journal repeats it."""
+
+
+class JournaledTool(BaseTool):
+    """Any CrewAI tool, run only if the journal holds no result of the same call yet."""
+
+    _inner: BaseTool = PrivateAttr()
+    _calls: Calls = PrivateAttr()
+    _model: JournaledLLM = PrivateAttr()
+
+    def __init__(self, inner: BaseTool, model: JournaledLLM, calls: Calls) -> None:
+        named = ("name", "description", "args_schema", "cache_function", "result_as_answer", "max_usage_count")
+        super().__init__(
+            **{name: getattr(inner, name) for name in named}, tool_failure_policy=inner.tool_failure_policy
+        )
+        self.description = inner.description  # CrewAI puts name and arguments before it, once more
+        self._inner = inner
+        self._calls = calls
+        self._model = model
+
+    def _run(self, **arguments: Any) -> str:
+        request = {"tool": self.name, "arguments": to_jsonable_python(arguments, fallback=str)}
+        try:
+            reply = json.loads(self._calls.call(Kind.TOOL, request, lambda: self._paid(arguments)).body)
+        except BaseException as error:
+            self._calls.stop(error)
+            raise
+        if "failed" in reply:
+            raise ToolFailed(reply["failed"])
+        return str(reply["result"])
+
+    def _paid(self, arguments: dict[str, Any]) -> Reply:
+        try:
+            result = self._inner.format_output_for_agent(self._inner.run(**arguments))
+        except Exception as error:
+            if may_pass(error):
+                raise  # the run is tried again later, and the tool with it
+            return Reply(body=json.dumps({"failed": self._model.fitting(f"{type(error).__name__}: {error}")}))
+        return Reply(body=json.dumps({"result": self._model.fitting(result)}))
+
+
+class JournaledRetriever:
+    """Any retriever; a resumed run works from the passages that the first one found."""
+
+    def __init__(self, inner: Retriever, calls: Calls) -> None:
+        self._inner = inner
+        self._calls = calls
+
+    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
+        def pay() -> Reply:
+            return Reply(body=_PASSAGES.dump_json(self._inner.retrieve(query, top_k)).decode())
+
+        try:
+            reply = self._calls.call(Kind.RETRIEVAL, {"query": query, "top_k": top_k}, pay)
+        except BaseException as error:
+            self._calls.stop(error)
+            raise
+        return _PASSAGES.validate_json(reply.body)
+
+
+def _with_own_counters(model: BaseLLM) -> BaseLLM:
+    """A copy that shares the client and counts from zero: what one call used, though others run beside it."""
+    copy = model.model_copy()
+    copy._token_usage = type(model).__private_attributes__["_token_usage"].get_default()
+    return copy
+
+
+def _encoded(reply: Any) -> str:
+    """Text, native tool calls (objects of the provider's library) or a structured answer, as JSON."""
+    return json.dumps(to_jsonable_python(reply, fallback=str))
+
+
+def _decoded(body: str, response_model: type[BaseModel] | None) -> Any:
+    reply = json.loads(body)
+    return response_model.model_validate(reply) if response_model and isinstance(reply, dict) else reply

@@ -1,0 +1,67 @@
+"""Ringing again for whatever is overdue, and ending what nothing will come of.
+
+It claims nothing and runs nothing, so it may be run at any time, twice at once too.
+"""
+
+import logging
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+
+from crewrelay.jobs import job as transitions
+from crewrelay.jobs.errors import StaleWrite
+from crewrelay.jobs.job import Failure
+from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.ports import Clock, Doorbell, JobStore
+from crewrelay.jobs.submission import ring
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 16
+
+
+class Swept(StrEnum):
+    RUNG = "rung"
+    ENDED = "ended"
+    LEFT = "left"  # the index was behind, or somebody else was quicker
+
+
+class Sweeper:
+    def __init__(self, store: JobStore, doorbell: Doorbell, clock: Clock, policy: Policy) -> None:
+        self._store = store
+        self._doorbell = doorbell
+        self._clock = clock
+        self._policy = policy
+
+    def sweep(self, deadline: datetime) -> Counter[Swept]:
+        """Look at every job that is due, until there are no more or the deadline has come; the next sweep goes on.
+
+        Raises Unavailable when the table does not answer.
+        """
+        # Skew: a worker whose clock is behind would find the lease still standing, and drop the bell.
+        overdue = self._store.due(self._clock() - self._policy.skew)
+        swept: Counter[Swept] = Counter()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            while self._clock() < deadline and (some := list(islice(overdue, _AT_ONCE))):
+                swept.update(pool.map(self._look_at, some))
+        logger.info("swept", extra={what.value: swept[what] for what in Swept})
+        return swept
+
+    def _look_at(self, job_id: str) -> Swept:
+        record, now = self._store.load(job_id), self._clock()
+        if record is None or record.job.due_at is None or record.job.due_at > now:
+            return Swept.LEFT
+        job = record.job
+        reason = transitions.reason_to_give_up(job, now, self._policy)
+        try:
+            if reason:
+                self._store.save(job, transitions.give_up(job, Failure.of(reason), now))
+                return Swept.ENDED
+            # Two sweepers may both ring: a bell too many is dropped, one too few would cost the caller time.
+            self._store.save(job, transitions.postpone(job, now, self._policy))
+        except StaleWrite:
+            return Swept.LEFT
+        ring(self._doorbell, job_id)
+        return Swept.RUNG

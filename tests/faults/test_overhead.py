@@ -1,0 +1,88 @@
+"""What the journal costs, in CPU of the process that runs the crew: two writes a call, and a replay."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from statistics import median
+
+from crewrelay.aws import rows
+from crewrelay.crews.extractive import ExtractiveLLM
+from crewrelay.crews.runner import CrewRunner
+from crewrelay.jobs import job as transitions
+from crewrelay.jobs.job import Job, JobInput
+from crewrelay.jobs.journal import Kind, Reply
+from crewrelay.jobs.lease import Lease
+from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.run import Run
+from crewrelay.retrieval.embedded import EmbeddedRetriever
+from crewrelay.system import new_id, utcnow
+from tests.conftest import Storage
+
+POLICY = Policy()
+INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
+CALLS = 200
+REPLY = Reply(
+    body='"%s"' % ("A sentence of a reply. " * 40), model="scripted", prompt_tokens=900, completion_tokens=200
+)
+
+
+def claimed(store: JobStore) -> Job:
+    job = store.create(transitions.submit(new_id(), "acme", INPUT, utcnow(), POLICY), INPUT)
+    return resumed(store, job)
+
+
+def resumed(store: JobStore, job: Job) -> Job:
+    claimed = transitions.claim(job, new_id(), "crew-1", utcnow(), POLICY)
+    store.save(job, claimed)
+    return claimed
+
+
+def run_of(store: JobStore, job: Job) -> Run:
+    return Run(store, utcnow, POLICY, Lease(store, job), store.journal(job), utcnow() + timedelta(minutes=10), True)
+
+
+def test_a_call_costs_two_writes_and_little_cpu(storage: Storage) -> None:
+    requests: list[str] = []
+    storage.dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: requests.append(model.name))
+    store = storage.store(utcnow)
+    run = run_of(store, claimed(store))
+    run.call(Kind.RETRIEVAL, {"query": "warm up"}, lambda: REPLY)
+    requests.clear()
+    journaled = median_cpu(lambda number: run.call(Kind.TOOL, {"number": number}, lambda: REPLY))
+    writes = list(requests)
+    key = rows.key("nobody", "JOB")
+    bare = median_cpu(lambda _: storage.dynamodb.put_item(TableName=storage.table, Item=key))
+    print(f"\njournal: {len(writes) / CALLS:.2f} writes and {journaled:.2f} ms of CPU a call (a bare put: {bare:.2f})")
+    assert writes == ["PutItem", "UpdateItem"] * CALLS
+    assert journaled <= 5
+
+
+def median_cpu(work: Callable[[int], object]) -> float:
+    """Milliseconds of this process's CPU."""
+    spent: list[float] = []
+    for number in range(CALLS):
+        begun = time.process_time()
+        work(number)
+        spent.append((time.process_time() - begun) * 1000)
+    return median(spent)
+
+
+def test_replaying_a_finished_crew_is_cheap(storage: Storage) -> None:
+    store = storage.store(utcnow)
+    runner = CrewRunner(lambda: ExtractiveLLM(model=ExtractiveLLM.NAME), EmbeddedRetriever())
+    job = claimed(store)
+    lease = Lease(store, job)
+    first = Run(store, utcnow, POLICY, lease, [], utcnow() + timedelta(minutes=10), True)
+    answer = runner.run(INPUT, first)
+    spent: list[float] = []
+    for _ in range(11):
+        job = resumed(store, lease.advance(lambda job: transitions.relay(job, utcnow(), POLICY)))
+        lease = Lease(store, job)
+        begun = time.process_time()
+        run = Run(store, utcnow, POLICY, lease, store.journal(job), utcnow() + timedelta(minutes=10), True)
+        assert runner.run(INPUT, run) == answer
+        spent.append((time.process_time() - begun) * 1000)
+        assert run.receipt.calls_paid == first.receipt.calls_paid == answer.usage.calls
+    print(f"\nreplay of a finished crew: {median(spent):.0f} ms of CPU, median of {len(spent)}")
+    assert median(spent) <= 150

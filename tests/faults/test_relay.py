@@ -1,0 +1,49 @@
+"""A run that does not fit its request goes on in the worker, on the real stack, and pays for nothing twice."""
+
+import time
+from collections import Counter
+
+import httpx
+
+from tests.processes import listening
+from tests.stack import model_variables, running_stack
+from tests.waiting import wait_until
+
+BODY = {"topic": "neural networks", "language": "en"}
+
+
+def calls_by_request(model: int) -> Counter[str]:
+    """How often each request reached the model."""
+    return Counter(call["digest"] for call in httpx.get(f"http://127.0.0.1:{model}/log").json())
+
+
+def test_a_cut_run_pays_what_an_uncut_one_does() -> None:
+    with (
+        listening("tests.doubles.model_server", "--delay", "1.5", "--searches", "2") as model,
+        running_stack(**model_variables(model)) as stack,
+    ):
+        uncut = stack.client.post("/crewai/run", json=BODY)
+        assert uncut.status_code == 200
+        needed = calls_by_request(model)
+
+        begun = time.monotonic()
+        cut = stack.client.post("/crewai/run", json=BODY, headers={"Prefer": "wait=3"})
+        took = time.monotonic() - begun
+        paid_inline = calls_by_request(model).total() - needed.total()
+        assert cut.status_code == 202
+        assert cut.headers["Preference-Applied"] == "wait=3"
+        where = cut.headers["Location"]
+        job = wait_until(lambda: (got := stack.client.get(where).json())["status"] == "completed" and got, within=30)
+        paid = calls_by_request(model).total() - needed.total()
+    print(f"\n202 after {took:.2f} s; {paid_inline} of {paid} calls paid inline, uncut needs {needed.total()}")
+    assert took <= 3.5
+    assert paid_inline >= 1
+    assert set((needed + needed).values()) == {2}
+    assert paid == needed.total()
+    receipt = job["receipt"]
+    assert receipt["calls_paid"] == paid
+    assert receipt["calls_replayed"] >= paid_inline
+    assert (receipt["relays"], receipt["attempts"]) == (1, 1)
+    assert job["result"] == uncut.json()["answer"]
+    assert job["sources"] == uncut.json()["sources"]
+    assert job["usage"] == uncut.json()["usage"]

@@ -1,0 +1,59 @@
+"""A sweep reads what is due, whatever else the table holds."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from crewrelay.aws import rows
+from crewrelay.jobs import job as transitions
+from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.sweeper import Sweeper, Swept
+from crewrelay.system import new_id
+from tests.conftest import HandSetClock, Storage
+from tests.doubles.ports import MemoryDoorbell
+
+POLICY = Policy()
+INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
+DUE = 40
+
+
+def fill(storage: Storage, clock: HandSetClock, size: int) -> None:
+    """Rows of jobs that nobody has to look at: half of them have ended, half are due later."""
+    requests: list[Any] = []
+    for number in range(size):
+        job = transitions.submit(new_id(), "acme", INPUT, clock(), POLICY)
+        job = transitions.cancel(job, clock()) if number % 2 else transitions.postpone(job, clock(), POLICY)
+        requests.append({"PutRequest": {"Item": rows.key(job.id, "JOB") | rows.typed(rows.job_values(job))}})
+    for start in range(0, size, 25):
+        storage.dynamodb.batch_write_item(RequestItems={storage.table: requests[start : start + 25]})
+
+
+@pytest.mark.parametrize("size", [1_000, 20_000])
+def test_a_sweep_reads_no_more_of_the_index_than_is_due(storage: Storage, clock: HandSetClock, size: int) -> None:
+    store = storage.store(clock)
+    for _ in range(DUE):
+        store.create(transitions.submit(new_id(), "acme", INPUT, clock(), POLICY), INPUT)
+    clock.pass_(hours=1)
+    fill(storage, clock, size)
+    pages: list[int] = []
+    filters: list[str] = []
+
+    def count(parsed: dict[str, Any], **_: Any) -> None:
+        pages.append(len(parsed["Items"]))
+
+    def look(params: dict[str, Any], **_: Any) -> None:
+        filters.extend(name for name in params if name == "FilterExpression")
+
+    # Without a filter what a query returns is what it read: DynamoDB bills no more.
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.html
+    storage.dynamodb.meta.events.register("provide-client-params.dynamodb.Query", look)
+    storage.dynamodb.meta.events.register("after-call.dynamodb.Query", count)
+    bell = MemoryDoorbell()
+    swept = Sweeper(store, bell, clock, POLICY).sweep(clock() + timedelta(minutes=1))
+    print(f"\nsweep of {size + DUE:,} rows: {sum(pages)} index items in {len(pages)} pages for {DUE} due jobs")
+    assert swept[Swept.RUNG] == len(set(bell.rings)) == DUE
+    assert not filters
+    assert sum(pages) == DUE
+    assert len(pages) == rows.DUE_SHARDS
