@@ -8,6 +8,7 @@ import pytest
 
 from tests.processes import listening
 from tests.stack import COMMAND, RunningStack, environment, model_variables, running_stack
+from tests.waiting import wait_until
 
 EXAMPLE = {"topic": "neural networks", "language": "en"}
 KEY = "a-key-that-nobody-may-see"
@@ -63,9 +64,13 @@ def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_and_no_log() -> No
         assert KEY not in text
 
 
-def test_a_server_that_is_not_there_fails_the_job_with_a_reason() -> None:
-    with running_stack(**model_variables(9)) as stack:  # discard: nobody listens
-        failed = stack.client.post("/crewai/run", json=EXAMPLE)
-    assert failed.status_code == 502
-    assert failed.headers["content-type"] == "application/problem+json"
-    assert "connect" in failed.json()["detail"].lower()
+def test_a_server_that_is_not_there_is_tried_again_until_the_job_fails_with_a_reason() -> None:
+    impatient = {"CREWRELAY_MAX_ATTEMPTS": "2", "CREWRELAY_BACKOFF_SECONDS": "0.2"}
+    with running_stack(**model_variables(9), **impatient) as stack:  # discard: nobody listens
+        accepted = stack.client.post("/crewai/run", json=EXAMPLE)
+        assert accepted.status_code == 202
+        where = accepted.headers["Location"]
+        job = wait_until(lambda: (got := stack.client.get(where).json())["status"] == "failed" and got, within=30)
+    assert job["attempts"] == 2
+    assert job["error"]["retryable"] is True
+    assert "did not answer" in job["error"]["message"]

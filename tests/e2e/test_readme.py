@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import ROOT
-from tests.stack import RunningStack
+from tests.processes import ROOT, listening
+from tests.stack import RunningStack, model_variables, running_stack
 from tests.waiting import wait_until
 
 README = (ROOT / "README.md").read_text()
@@ -22,14 +22,16 @@ def curl(command: str, stack: RunningStack, **variables: str) -> dict[str, Any]:
     return answer
 
 
-def test_the_readme_has_the_three_calls_and_an_error() -> None:
-    assert len(re.findall(r"```bash\ncurl", README)) == 4
+BLOCKS = re.findall(r"```bash\n(curl .*?)```", README, re.DOTALL)
+
+
+def test_the_readme_has_every_call_and_an_error() -> None:
+    assert len(BLOCKS) == 6
 
 
 def test_the_calls_answer_as_they_are_shown_to(stack: RunningStack) -> None:
-    blocks = re.findall(r"```bash\n(curl .*?)```", README, re.DOTALL)
     shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
-    sync, submit, status, refused = blocks
+    sync, submit, status, _, _, refused = BLOCKS
     answers = [curl(sync, stack), curl(submit, stack)]
     job_id = answers[1]["job_id"]
     wait_until(lambda: curl(status, stack, JOB_ID=job_id)["status"] == "completed", within=20)
@@ -37,6 +39,22 @@ def test_the_calls_answer_as_they_are_shown_to(stack: RunningStack) -> None:
     for answer, example in zip(answers, shown, strict=True):
         assert_same_shape(answer, example)
     assert answers[3] == shown[3]
+
+
+def test_a_job_can_be_cancelled_and_a_failed_one_tried_again_as_it_is_shown() -> None:
+    _, submit, status, cancel, retry, _ = BLOCKS
+    with (
+        listening("tests.doubles.model_server", "--delay", "1", "--statuses", "401", "--for-ever") as model,
+        running_stack(**model_variables(model)) as stack,
+    ):
+        cancelled = curl(cancel, stack, JOB_ID=curl(submit, stack)["job_id"])
+        assert cancelled["status"] == "cancelled"
+        job_id = curl(submit, stack)["job_id"]
+        failed = wait_until(
+            lambda: (got := curl(status, stack, JOB_ID=job_id))["status"] == "failed" and got, within=20
+        )
+        assert "CREWRELAY_MODEL_API_KEY" in failed["error"]["message"]
+        assert curl(retry, stack, JOB_ID=job_id)["status"] == "pending"
 
 
 @pytest.mark.parametrize("target", ["run", "test", "serve", "help"])

@@ -144,7 +144,7 @@ def test_an_aws_endpoint_that_is_not_there_is_one_clear_line() -> None:
     failed = serve_and_fail("--port", "0", **variables, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
     assert failed.returncode == 1
     assert len(failed.stderr.splitlines()) == 1
-    assert "can't make the table and the queues" in failed.stderr
+    assert "can't make the table, the queues and the bucket" in failed.stderr
 
 
 def test_a_second_ctrl_c_ends_a_start_that_hangs() -> None:

@@ -28,7 +28,7 @@ class RunAnswer(BaseModel):
     answer: str | None
     sources: list[Source]
     usage: Usage | None
-    answer_url: str | None = None  # left out unless it is needed
+    answer_url: str | None  # left out unless it is needed
 
     @classmethod
     def of(cls, record: JobRecord) -> "RunAnswer":
