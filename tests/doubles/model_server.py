@@ -7,7 +7,8 @@ the client ever times out; `--searches` is how often it asks for the tool before
 that many model calls and two more); `--statuses` are the HTTP statuses of the first calls, the last one of them for
 all that follow if `--for-ever` is given, else 200; `--code` is the error code that goes with them.
 
-GET /calls counts the calls that reached it; GET /log lists them: {"topic", "digest" (of the request), "status"}.
+GET /calls counts the calls that reached it; GET /log lists them: {"topic", "digest" (of the request), "status",
+"caller" (its key), "cut" (nobody waited for the reply any more)}.
 It prints `ready PORT`, and ends when its standard input does.
 """
 
@@ -59,8 +60,11 @@ def create_app(options: argparse.Namespace) -> Starlette:
         body = await request.json()
         status = next_status()
         digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
-        log.append({"topic": topic_of(body), "digest": digest, "status": status})
+        caller = request.headers.get("authorization", "").removeprefix("Bearer ")
+        entry = {"topic": topic_of(body), "digest": digest, "status": status, "caller": caller, "cut": False}
+        log.append(entry)
         await asyncio.sleep(options.delay)
+        entry["cut"] = await request.is_disconnected()
         if status != 200:
             # As careless servers do, it repeats the key.
             message = f"scripted {status} for {request.headers.get('authorization')}"

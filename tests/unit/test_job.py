@@ -195,3 +195,15 @@ def test_equal_inputs_have_equal_digests_whatever_the_order() -> None:
 )
 def test_different_inputs_have_different_digests(other: JobInput) -> None:
     assert other.digest() != INPUT.digest()
+
+
+def test_each_ring_in_vain_is_followed_by_twice_the_patience_until_the_next_claim() -> None:
+    job, pauses = pending(), []
+    for _ in range(5):
+        job = transitions.postpone(job, LATER, POLICY)
+        assert job.due_at
+        pauses.append((job.due_at - LATER).total_seconds())
+    assert pauses == [90, 180, 360, 600, 600]
+    claimed = transitions.claim(job, "one", "crew-1", LATER, POLICY)
+    again = transitions.postpone(claimed, LATER, POLICY)
+    assert again.due_at == LATER + timedelta(seconds=90)

@@ -76,6 +76,7 @@ class Job(BaseModel):
     attempts: int = 0  # a relay that got further goes on with the same one
     stalled: int = 0  # attempts since the journal last grew
     relays: int = 0
+    rung_in_vain: int = 0  # by the sweeper, since the last claim
     restarts: int = 0  # from the beginning, because the crew had changed
     receipt: Receipt = Receipt()
     created_at: datetime
@@ -122,6 +123,7 @@ def claim(job: Job, holder: str, fingerprint: str, now: datetime, policy: Policy
             "fingerprint": fingerprint,
             "attempts": job.attempts + 1,
             "stalled": job.stalled + 1,
+            "rung_in_vain": 0,
             "restarts": job.restarts + (job.fingerprint not in (None, fingerprint)),
             "not_before": None,
             "started_at": started_at,
@@ -155,10 +157,11 @@ def back_off(job: Job, error: Failure, until: datetime, policy: Policy) -> Job:
 
 
 def postpone(job: Job, now: datetime, policy: Policy) -> Job:
-    """It is being rung for: look again later, and ever later, so that a deep backlog is not flooded."""
+    """It is being rung for: look again later, and each time in vain twice as late, so that no backlog is flooded."""
     if job.status.finished:
         raise StaleWrite(f"job {job.id} is already {job.status}")
-    return job.model_copy(update={"due_at": now + max(policy.ring_again, (now - job.created_at) / 2)})
+    pause = min(policy.ring_again * 2.0 ** min(job.rung_in_vain, 30), policy.longest_backoff)
+    return job.model_copy(update={"due_at": now + pause, "rung_in_vain": job.rung_in_vain + 1})
 
 
 def complete(job: Job, now: datetime) -> Job:

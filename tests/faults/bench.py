@@ -1,0 +1,168 @@
+"""A deployment that may be broken on purpose: storage, model, and functions in processes that may be killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import httpx
+
+from crewrelay.aws.doorbell import SqsDoorbell
+from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.submission import Submission
+from crewrelay.local.resources import environment, load_template
+from crewrelay.local.stack import CREW_ENVIRONMENT, TEMPLATE
+from crewrelay.system import new_id, utcnow
+from tests.conftest import Storage
+from tests.doubles.ports import MemoryDoorbell
+from tests.faults.injection import Fate
+from tests.faults.nursery import Birth
+from tests.faults.transitions import TableStream
+from tests.processes import ROOT
+from tests.stack import environment as own_environment
+from tests.stack import model_variables
+
+
+def job_input(topic: str) -> JobInput:
+    return JobInput(crew="research", inputs={"topic": topic, "language": "en"})
+
+
+class Model:
+    """The scripted model server, asked what reached it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def log(self) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = httpx.get(f"http://127.0.0.1:{self.port}/log", timeout=30).json()
+        return calls
+
+    def calls_by(self, name: str) -> Counter[str]:
+        """How many calls reached it, by "topic", "caller" or "digest"."""
+        return Counter(str(call[name]) for call in self.log())
+
+
+class Nursery:
+    """Gives birth to processes of functions; see nursery.py."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def bear(self, birth: Birth) -> int:
+        """The pid of a new process."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(birth) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+@contextmanager
+def nursery() -> Iterator[Nursery]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.nursery"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=own_environment(**CREW_ENVIRONMENT, CREWAI_STORAGE_DIR=os.environ["CREWAI_STORAGE_DIR"]),
+    )
+    assert process.stdin
+    assert process.stdout
+    try:
+        assert process.stdout.readline() == "ready 0\n"
+        yield Nursery(process)
+    finally:
+        process.stdin.close()
+        process.wait(10)
+        process.stdout.close()
+
+
+class Worker(NamedTuple):
+    """A process, and the name under which it calls the model."""
+
+    pid: int
+    caller: str
+
+
+class Bench:
+    """One deployment: a fresh table, and functions that are started and killed one by one."""
+
+    def __init__(self, storage: Storage, emulator: str, model: Model, nursery: Nursery, policy: Policy) -> None:
+        self.storage = storage
+        self.model = model
+        self.policy = policy
+        self.stream = TableStream(storage, emulator)
+        self.store = storage.store(utcnow)
+        self._nursery = nursery
+        template = load_template(TEMPLATE)
+        names = {
+            "JobsTable": storage.table,
+            "BodiesBucket": storage.bucket,
+            "JobQueue": storage.queue_url,
+            "JobDeadLetterQueue": storage.dlq_url,
+        }
+        self._environment = {
+            "AWS_ENDPOINT_URL": emulator,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            **environment(template, "WorkerFunction", names),
+            **model_variables(model.port),
+            "CREWRELAY_LEASE_SECONDS": str(policy.lease.total_seconds()),
+            "CREWRELAY_MAX_ATTEMPTS": str(policy.max_attempts),
+            "CREWRELAY_BACKOFF_SECONDS": str(policy.first_backoff.total_seconds()),
+        }
+
+    def submit(self, topic: str, *, ring: bool = True) -> Job:
+        doorbell = SqsDoorbell(self.storage.sqs, self.storage.queue_url) if ring else MemoryDoorbell()
+        return Submission(self.store, doorbell, utcnow, new_id, self.policy).submit("acme", job_input(topic))
+
+    def start(self, function: str) -> Worker:
+        """A process that is polled for like a function of AWS's, until it is killed."""
+        caller = f"{function}-{uuid.uuid4()}"
+        return Worker(self._nursery.bear(Birth(function, self._as(caller))), caller)
+
+    def invoke(
+        self, job: Job, caller: str, fate: Fate | None = None, nth: int = 1, operations: tuple[str, ...] = ()
+    ) -> int:
+        """A process that answers one bell, whose `nth` request of the operations meets its fate; its pid."""
+        return self._nursery.bear(Birth("worker", self._as(caller), job.id, fate or "", nth, operations))
+
+    def job(self, job_id: str) -> Job:
+        record = self.store.load(job_id)
+        assert record
+        return record.job
+
+    def status(self, job_id: str) -> Status:
+        return self.job(job_id).status
+
+    def answer(self, job_id: str) -> bytes:
+        """That of a completed job, as JSON."""
+        record = self.store.load(job_id)
+        assert record
+        assert record.answer, record.job
+        return record.answer.model_dump_json().encode()
+
+    def _as(self, caller: str) -> dict[str, str]:
+        """The model server knows its callers by their keys."""
+        return self._environment | {"CREWRELAY_MODEL_API_KEY": caller}
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,118 @@
+"""A process that has imported what functions import, and forks them: they may be killed by the hundred.
+
+A fork is ready in a third of a second, an import takes four. Each line of its input is the JSON of a Birth; it answers
+with the pid of the child. At the end of its input it kills every child and ends.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from typing import Any, NamedTuple
+
+
+class Birth(NamedTuple):
+    """`function` is polled for, or, with a `job_id`, invoked once with that job's bell. `fate` is that of the
+    `nth` request (from 1) among `operations`.
+    """
+
+    function: str
+    environment: dict[str, str]
+    job_id: str = ""
+    fate: str = ""
+    nth: int = 1
+    operations: tuple[str, ...] = ()
+
+
+def main() -> None:
+    _import_everything()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need no burial
+    print("ready 0", flush=True)
+    children: list[int] = []
+    for line in sys.stdin:
+        birth = Birth(*json.loads(line))
+        pid = os.fork()
+        if pid == 0:
+            _live(birth)
+        children.append(pid)
+        print(pid, flush=True)
+    for pid in children:
+        if _is_ours(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _is_ours(pid: int) -> bool:
+    """Numbers of dead processes are given to others."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return int(stat.read().rpartition(")")[2].split()[1]) == os.getpid()
+    except FileNotFoundError:
+        return False
+
+
+def _import_everything() -> None:
+    import boto3  # noqa: F401
+    import openai  # noqa: F401
+
+    import crewrelay.crews.research.crew
+    import crewrelay.crews.runner
+    import crewrelay.jobs.sweeper
+    import crewrelay.local.event_sources  # noqa: F401
+
+    assert threading.active_count() == 1, "a fork takes only the thread that forks along"
+
+
+def _live(birth: Birth) -> None:
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(2, 1)  # standard output is the nursery's
+        os.environ.update(birth.environment)
+        threading.Thread(target=_die_with_nursery, args=(os.getppid(),), daemon=True).start()
+        _work(birth)
+    finally:
+        os._exit(1)
+
+
+def _work(birth: Birth) -> None:
+    from crewrelay.aws.clients import dynamodb, sqs
+    from crewrelay.local.event_sources import Context, EventSource, Schedule
+    from tests.faults.injection import Fate, Faults
+
+    if birth.fate:
+        faults = Faults(dynamodb())
+        faults.after(birth.nth - 1, Fate(birth.fate), *birth.operations)
+    handler = _handler(birth.function)
+    if birth.job_id:
+        record = {"messageId": "1", "eventSource": "aws:sqs", "body": birth.job_id}
+        handler({"Records": [record]}, Context(birth.function, 900))
+        os._exit(0)
+    if birth.function == "sweeper":
+        seconds = float(os.environ["CREWRELAY_LEASE_SECONDS"])
+        Schedule(handler, name="sweeper", seconds=seconds, timeout=60).start()
+    else:
+        queue = os.environ["CREWRELAY_QUEUE_URL"]
+        EventSource(sqs(), queue, handler, name="worker", concurrency=1, timeout=900).start()
+    signal.pause()
+
+
+def _handler(function: str) -> Any:
+    if function == "sweeper":
+        from sweeper.handler import handler as sweeper
+
+        return sweeper
+    from worker.handler import handler as worker
+
+    return worker
+
+
+def _die_with_nursery(nursery: int) -> None:
+    ended = threading.Event()
+    while os.getppid() == nursery:
+        ended.wait(0.5)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

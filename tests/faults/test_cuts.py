@@ -1,0 +1,105 @@
+"""A crew of six calls, killed after each of its calls, and cut at each of its writes, before it and after it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import count
+
+import pytest
+
+from crewrelay.jobs.job import Job, Status
+from crewrelay.jobs.journal import Kind
+from crewrelay.jobs.policy import Policy
+from crewrelay.system import utcnow
+from tests.conftest import Storage
+from tests.faults.bench import Bench, Model, Nursery, alive
+from tests.faults.injection import WRITES, Fate
+from tests.processes import listening
+from tests.waiting import wait_until
+
+CALLS = 6
+ENTRIES = 10  # those, and four searches
+TOPIC = "neural networks"
+# A life that ends between its entry and its receipt counts as one that got no further: here every one does.
+POLICY = Policy(lease=timedelta(seconds=1), max_attempts=ENTRIES + 1)
+
+
+@pytest.fixture
+def bench(storage: Storage, emulator: str, processes: Nursery) -> Iterator[Bench]:
+    with listening("tests.doubles.model_server", "--searches", str(CALLS - 2)) as model:
+        yield Bench(storage, emulator, Model(model), processes, POLICY)
+
+
+def live(bench: Bench, job: Job, caller: str, fate: Fate | None = None, nth: int = 1, *operations: str) -> None:
+    """One process's life, from bell to death."""
+    pid = bench.invoke(job, caller, fate, nth, operations)
+    wait_until(lambda: not alive(pid), within=60)
+
+
+def undisturbed(bench: Bench) -> bytes:
+    job = bench.submit(TOPIC, ring=False)
+    live(bench, job, "undisturbed")
+    assert bench.model.calls_by("caller")["undisturbed"] == CALLS
+    return bench.answer(job.id)
+
+
+def journaled(bench: Bench, job: Job) -> int:
+    """Model calls that the journal holds."""
+    return sum(call.kind is Kind.MODEL for call in bench.store.journal(job))
+
+
+def nobody_holds(bench: Bench, job: Job) -> bool:
+    until = bench.job(job.id).lease_until
+    return until is None or until <= utcnow()
+
+
+def test_killed_after_each_of_its_calls_it_pays_for_none_twice(bench: Bench) -> None:
+    expected = undisturbed(bench)
+    job = bench.submit(TOPIC, ring=False)
+    for number in range(ENTRIES):
+        live(bench, job, "killed", Fate.KILLED_AFTER, 1, "PutItem")  # the entry of its first new call
+        assert len(bench.store.journal(job)) == number + 1
+        wait_until(lambda: nobody_holds(bench, job), within=10)
+    live(bench, job, "killed")
+    assert bench.answer(job.id) == expected
+    assert bench.model.calls_by("caller")["killed"] == CALLS
+    receipt = bench.job(job.id).receipt
+    assert (receipt.calls_paid, bench.job(job.id).attempts) == (CALLS, ENTRIES + 1)
+    print(f"\nkilled {ENTRIES} times, after each call: {CALLS} of {CALLS} calls reached the model once")
+
+
+def test_cut_at_any_write_only_a_call_that_was_not_yet_journaled_is_repeated(bench: Bench) -> None:
+    expected = undisturbed(bench)
+    with ThreadPoolExecutor(2) as pool:
+        before, after = pool.map(lambda fate: cut_at_every_write(bench, fate), (Fate.KILLED_BEFORE, Fate.KILLED_AFTER))
+    cut = {**before, **after}
+    paid = bench.model.calls_by("caller")
+    repeated = {caller: paid[caller] - journaled(bench, job) for caller, job in cut.items()}
+    owed = sum(CALLS - journaled(bench, job) for job in cut.values())
+
+    bench.start("worker")
+    bench.start("sweeper")
+    for job in cut.values():
+        wait_until(lambda job=job: bench.job(job.id).status.finished, within=60)  # type: ignore[misc]
+        assert bench.answer(job.id) == expected
+        assert bench.job(job.id).receipt.calls_paid == CALLS
+    assert bench.model.calls_by("caller").total() - paid.total() == owed
+    assert set(repeated.values()) == {0, 1}
+    # Cut between the reply and its entry, once for each call; and where a renewal was cut while a call was under way.
+    assert sum(repeated.values()) >= CALLS
+    print(f"\n{len(cut)} cuts at {len(before)} writes: {sum(repeated.values())} calls repeated, answers identical")
+
+
+def cut_at_every_write(bench: Bench, fate: Fate) -> dict[str, Job]:
+    """A job for each write of a run, cut there; by the name under which it called the model."""
+    jobs: dict[str, Job] = {}
+    for nth in count(1):
+        job, caller = bench.submit(TOPIC, ring=False), f"{fate}-{nth}"
+        live(bench, job, caller, fate, nth, *WRITES)
+        jobs[caller] = job
+        if bench.job(job.id).status is Status.COMPLETED:
+            break
+        assert nth < 100
+    if fate is Fate.KILLED_BEFORE:
+        del jobs[f"{fate}-{len(jobs)}"]  # a run has no so-manieth write
+    return jobs

@@ -1,0 +1,99 @@
+"""Workers under random kill -9: nothing lost, nothing done twice, nothing paid twice but what was under way."""
+
+import os
+import random
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import NamedTuple
+
+import pytest
+
+from crewrelay.jobs.job import Status
+from crewrelay.jobs.policy import Policy
+from tests.conftest import Storage
+from tests.faults.bench import Bench, Model, Nursery, kill
+from tests.processes import listening
+from tests.waiting import wait_until
+
+JOBS = 200  # a round; each has a fresh table, so that the product is measured and not the emulator
+ROUNDS = 10 if os.environ.get("FAULTS") == "long" else 1
+CALLS = 4
+WORKERS = 3
+# Workers die here every second or two, so a job may well not get further five times in a row.
+POLICY = Policy(lease=timedelta(seconds=2), max_attempts=50)
+SECONDS_BETWEEN_KILLS = (1.0, 3.0)
+
+
+class Killer(threading.Thread):
+    """Kills a worker now and then, and starts another in its place."""
+
+    def __init__(self, bench: Bench, seed: int) -> None:
+        super().__init__(name="killer", daemon=True)
+        self.killed: list[str] = []  # by the names under which they called the model
+        self._bench = bench
+        self._random = random.Random(seed)
+        self._enough = threading.Event()
+
+    def run(self) -> None:
+        workers = [self._bench.start("worker") for _ in range(WORKERS)]
+        while not self._enough.wait(self._random.uniform(*SECONDS_BETWEEN_KILLS)):
+            victim = workers.pop(self._random.randrange(WORKERS))
+            kill(victim.pid)
+            self.killed.append(victim.caller)
+            workers.append(self._bench.start("worker"))
+
+    def stop(self) -> None:
+        self._enough.set()
+        self.join()
+
+
+class Round(NamedTuple):
+    kills: int
+    in_mid_call: int
+    takeovers: int
+    paid: int
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_jobs_survive_workers_that_are_killed(storage: Storage, emulator: str, processes: Nursery, number: int) -> None:
+    with listening("tests.doubles.model_server", "--searches", str(CALLS - 2), "--delay", "0.3") as port:
+        bench = Bench(storage, emulator, Model(port), processes, POLICY)
+        done = survived(bench, number)
+    print(
+        f"\n{JOBS} jobs, {done.kills} kills, {done.in_mid_call} of them in mid-call: 0 lost, "
+        f"{done.takeovers} taken over, {done.paid} calls paid of {JOBS * CALLS} needed"
+    )
+    assert done.in_mid_call > 0
+
+
+def survived(bench: Bench, seed: int) -> Round:
+    topics = [f"topic number {number} of {seed}" for number in range(JOBS)]
+    with ThreadPoolExecutor(8) as pool:
+        jobs = dict(zip(topics, pool.map(lambda topic: bench.submit(topic).id, topics), strict=True))
+    bench.start("sweeper")
+    killer = Killer(bench, seed)
+    killer.start()
+    try:
+        wait_until(lambda: all(bench.status(job_id).finished for job_id in jobs.values()), within=240, every=1)
+    finally:
+        killer.stop()
+    return accounted(bench, jobs, killer)
+
+
+def accounted(bench: Bench, jobs: dict[str, str], killer: Killer) -> Round:
+    transitions, log = bench.stream.transitions(), bench.model.log()
+    paid = Counter(str(call["topic"]) for call in log)
+    takeovers = 0
+    for topic, job_id in jobs.items():
+        story = transitions[job_id]
+        assert story[-1].after.status is Status.COMPLETED, story[-1].after.error
+        assert sum(step.ends for step in story) == 1
+        assert all(step.is_lawful for step in story)  # a zombie's commit is not
+        taken_over = sum(step.takes_over for step in story)
+        assert CALLS <= paid[topic] <= CALLS + taken_over
+        takeovers += taken_over
+        assert f"About {topic}:" in bench.answer(job_id).decode()
+    cut = {call["caller"] for call in log if call["cut"]}
+    return Round(len(killer.killed), len(cut & set(killer.killed)), takeovers, len(log))

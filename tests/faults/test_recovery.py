@@ -1,0 +1,61 @@
+"""After a kill the job goes on within a lease and a sweep, not after the queue's visibility timeout."""
+
+import os
+import time
+from datetime import timedelta
+
+import pytest
+
+from crewrelay.jobs.job import Job, Status
+from crewrelay.jobs.policy import Policy
+from crewrelay.local.resources import load_template
+from crewrelay.local.stack import TEMPLATE
+from tests.conftest import Storage
+from tests.faults.bench import Bench, Model, Nursery, kill
+from tests.processes import listening
+from tests.waiting import wait_until
+
+SHIPPED = Policy()
+SHORT = Policy(lease=timedelta(seconds=2))
+LONG_FORM = os.environ.get("FAULTS") == "long"
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        pytest.param(SHORT, id="short"),
+        pytest.param(SHIPPED, id="shipped", marks=pytest.mark.skipif(not LONG_FORM, reason="takes minutes")),
+    ],
+)
+def test_a_killed_workers_jobs_go_on_within_a_lease_and_a_sweep(
+    storage: Storage, emulator: str, processes: Nursery, policy: Policy
+) -> None:
+    visibility = load_template(TEMPLATE)["Resources"]["JobQueue"]["Properties"]["VisibilityTimeout"]
+    lease = policy.lease.total_seconds()
+    allowed = (lease + lease) * 1.2  # it is swept once in a lease
+    with listening("tests.doubles.model_server", "--delay", "0.5") as port:
+        bench = Bench(storage, emulator, Model(port), processes, policy)
+        bench.start("sweeper")
+        took = [recovery(bench, f"topic {number}") for number in range(3)]
+    seconds = ", ".join(f"{one:.1f}" for one in sorted(took))
+    print(f"\nrecovered {seconds} s after a kill; lease and sweep {lease:g} s each; SQS alone: {visibility} s")
+    assert max(took) <= allowed
+
+
+def recovery(bench: Bench, topic: str) -> float:
+    """Seconds from the kill of a worker in mid-call to the claim of its job by another."""
+    first = bench.start("worker")
+    job = bench.submit(topic)
+    wait_until(lambda: bench.model.calls_by("topic")[topic] > 0, within=20)
+    kill(first.pid)
+    killed = time.monotonic()
+    second = bench.start("worker")
+    wait_until(lambda: taken_over(bench, job), within=bench.policy.lease.total_seconds() * 4)
+    took = time.monotonic() - killed
+    wait_until(lambda: bench.status(job.id) is Status.COMPLETED, within=60)
+    kill(second.pid)
+    return took
+
+
+def taken_over(bench: Bench, job: Job) -> bool:
+    return bench.job(job.id).fence > 1

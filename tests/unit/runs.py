@@ -1,0 +1,93 @@
+"""A job that is run attempt by attempt, in memory and by a hand-set clock."""
+
+from datetime import timedelta
+
+from crewrelay.jobs import job as transitions
+from crewrelay.jobs.errors import Unavailable
+from crewrelay.jobs.job import Job, JobInput
+from crewrelay.jobs.journal import Call, Kind, Reply
+from crewrelay.jobs.lease import Lease
+from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.run import Run
+from tests.conftest import HandSetClock
+from tests.doubles.ports import MemoryJobStore
+
+POLICY = Policy(lease=timedelta(seconds=60), call_floor=timedelta(seconds=2))
+INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
+
+
+class Table(MemoryJobStore):
+    """Fails as often as it is told to."""
+
+    failing_puts = 0
+    failing_saves = 0
+
+    def put_call(self, job: Job, call: Call) -> Call:
+        self.failing_puts -= 1
+        if self.failing_puts >= 0:
+            raise Unavailable("The table did not answer.")
+        return super().put_call(job, call)
+
+    def save(self, before: Job, after: Job) -> None:
+        self.failing_saves -= 1
+        if self.failing_saves >= 0:
+            raise Unavailable("The table did not answer.")
+        super().save(before, after)
+
+
+class Attempts:
+    """One job, and the attempts at it."""
+
+    def __init__(self, clock: HandSetClock) -> None:
+        self.clock = clock
+        self.table = Table(clock)
+
+    def start(self, policy: Policy = POLICY, seconds: float = 900, *, first_call_is_free: bool = False) -> Run:
+        """The first attempt, or the next: whoever had the job before gives it back."""
+        record = self.table.load("an-id")
+        if record is None:
+            job = self.table.create(transitions.submit("an-id", "acme", INPUT, self.clock(), policy), INPUT)
+        else:
+            job = transitions.relay(record.job, self.clock(), policy)
+            self.table.save(record.job, job)
+        claimed = transitions.claim(job, "me", "crew-1", self.clock(), policy)
+        self.table.save(job, claimed)
+        deadline = self.clock() + timedelta(seconds=seconds)
+        lease = Lease(self.table, claimed)
+        return Run(self.table, self.clock, policy, lease, self.table.journal(claimed), deadline, first_call_is_free)
+
+    @property
+    def job(self) -> Job:
+        """As it stands in the table."""
+        record = self.table.load("an-id")
+        assert record is not None
+        return record.job
+
+    @property
+    def journal(self) -> list[Call]:
+        return self.table.journal(self.job)
+
+    def cancel(self) -> None:
+        self.table.save(self.job, transitions.cancel(self.job, self.clock()))
+
+
+def reply(text: str, tokens: int = 10) -> Reply:
+    return Reply(body=text, model="scripted/one", prompt_tokens=tokens - 1, completion_tokens=1)
+
+
+def ask(run: Run, question: str, answer: str = "yes", kind: Kind = Kind.MODEL, tokens: int = 10) -> str:
+    return run.call(kind, {"asked": question}, lambda: reply(answer, tokens)).body
+
+
+def replay(run: Run, question: str, kind: Kind = Kind.MODEL) -> str:
+    """The answer to a question for which nobody is to be paid."""
+
+    def pay() -> Reply:
+        raise AssertionError(f"{question} was paid for again")
+
+    return run.call(kind, {"asked": question}, pay).body
+
+
+def reason(run: Run) -> BaseException | None:
+    """Why a run that is over failed."""
+    return run.outcome.exception(0)

@@ -1,0 +1,135 @@
+"""A claimed job in its holder's hands: every write is fenced, and once it is lost it stays lost."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
+import pytest
+
+from crewrelay.jobs import job as transitions
+from crewrelay.jobs.errors import StaleWrite, Unavailable
+from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.journal import Receipt
+from crewrelay.jobs.lease import Lease
+from crewrelay.jobs.policy import Policy
+from tests.conftest import HandSetClock
+from tests.doubles.ports import MemoryJobStore
+
+POLICY = Policy()
+INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
+PATIENCE = 10  # seconds until a test that hangs gives up
+
+
+class Table(MemoryJobStore):
+    """Counts the writes it is asked for, and fails while it is out of order."""
+
+    out_of_order = False
+    writes = 0
+
+    def save(self, before: Job, after: Job) -> None:
+        self.writes += 1
+        if self.out_of_order:
+            raise Unavailable("The table did not answer.")
+        super().save(before, after)
+
+
+@pytest.fixture
+def table(clock: HandSetClock) -> Table:
+    return Table(clock)
+
+
+@pytest.fixture
+def lease(table: Table, clock: HandSetClock) -> Lease:
+    submitted = table.create(transitions.submit("an-id", "acme", INPUT, clock(), POLICY), INPUT)
+    job = transitions.claim(submitted, "me", "crew-1", clock(), POLICY)
+    table.save(submitted, job)
+    table.writes = 0
+    return Lease(table, job)
+
+
+def standing(table: Table) -> Job:
+    record = table.load("an-id")
+    assert record is not None
+    return record.job
+
+
+def stolen(table: Table, clock: HandSetClock) -> Job:
+    """The job as whoever claims it once the lease has run out has it."""
+    clock.pass_(minutes=5)
+    before = standing(table)
+    after = transitions.claim(before, "a rival", "crew-1", clock(), POLICY)
+    MemoryJobStore.save(table, before, after)
+    return after
+
+
+def counted(job: Job) -> Job:
+    """One call more than before: what is lost between two threads can be seen."""
+    return job.model_copy(update={"receipt": Receipt(calls_paid=job.receipt.calls_paid + 1)})
+
+
+def test_the_job_moves_on_in_the_table_and_in_its_holders_hands(
+    table: Table, lease: Lease, clock: HandSetClock
+) -> None:
+    clock.pass_(seconds=20)
+    moved = lease.advance(lambda job: transitions.renew(job, clock(), POLICY))
+    assert moved == lease.job == standing(table)
+    assert moved.lease_until == clock() + POLICY.lease
+
+
+def test_a_write_that_fails_leaves_the_holder_where_it_was_and_may_be_tried_again(table: Table, lease: Lease) -> None:
+    before = lease.job
+    table.out_of_order = True
+    with pytest.raises(Unavailable):
+        lease.advance(counted)
+    assert lease.job == before
+    table.out_of_order = False
+    lease.advance(counted)
+    assert standing(table).receipt.calls_paid == 1
+
+
+def test_a_holder_whose_job_was_stolen_is_refused_from_then_on(table: Table, lease: Lease, clock: HandSetClock) -> None:
+    before, rival = lease.job, stolen(table, clock)
+    with pytest.raises(StaleWrite, match="moved on") as first:
+        lease.advance(counted)
+    table.writes = 0
+    with pytest.raises(StaleWrite) as second:
+        lease.advance(counted)
+    assert second.value is first.value
+    assert table.writes == 0  # the table isn't even asked again
+    assert (lease.job, standing(table)) == (before, rival)
+
+
+def test_a_transition_that_may_not_happen_loses_the_job_without_a_write(table: Table, lease: Lease) -> None:
+    with pytest.raises(StaleWrite, match="not failed"):
+        lease.advance(lambda job: transitions.retry(job, job.created_at, POLICY))
+    with pytest.raises(StaleWrite, match="not failed"):
+        lease.advance(counted)
+    assert table.writes == 0
+
+
+def test_a_job_given_back_is_no_longer_its_holders(table: Table, lease: Lease, clock: HandSetClock) -> None:
+    lease.advance(lambda job: transitions.relay(job, clock(), POLICY))
+    with pytest.raises(StaleWrite):
+        lease.advance(lambda job: transitions.renew(job, clock(), POLICY))
+    assert standing(table).status is Status.PENDING
+
+
+def test_a_late_write_of_a_holder_whose_lease_ran_out_unclaimed_is_taken(
+    table: Table, lease: Lease, clock: HandSetClock
+) -> None:
+    clock.pass_(minutes=5)
+    lease.advance(lambda job: transitions.renew(job, clock(), POLICY))
+    assert standing(table).lease_until == clock() + timedelta(seconds=60)
+
+
+def test_threads_take_turns_and_none_undoes_what_another_wrote(table: Table, lease: Lease) -> None:
+    together = Barrier(8)
+
+    def advance(_: int) -> None:
+        together.wait(PATIENCE)
+        for _ in range(5):
+            lease.advance(counted)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(advance, range(8)))
+    assert standing(table).receipt.calls_paid == lease.job.receipt.calls_paid == 40

@@ -1,0 +1,51 @@
+"""The pauses between attempts: doubling, bounded, and half of each left to chance."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crewrelay.jobs.policy import Policy
+
+POLICY = Policy(first_backoff=timedelta(seconds=5), longest_backoff=timedelta(minutes=10))
+
+
+@pytest.mark.parametrize(
+    ("attempt", "longest"), [(1, 5), (2, 10), (3, 20), (7, 320), (8, 600), (9, 600), (31, 600), (10_000, 600)]
+)
+def test_a_pause_is_between_half_of_its_longest_and_that(attempt: int, longest: float) -> None:
+    shortest, middle, full = (POLICY.backoff(attempt, jitter).total_seconds() for jitter in (0.0, 0.5, 1.0))
+    assert (shortest, middle, full) == (longest / 2, longest * 0.75, longest)
+
+
+@given(
+    attempt=st.integers(1, 1_000_000),
+    jitter=st.floats(0, 1),
+    first=st.timedeltas(timedelta(milliseconds=1), timedelta(hours=1)),
+    longest=st.timedeltas(timedelta(milliseconds=1), timedelta(days=1)),
+)
+def test_no_pause_is_longer_than_the_longest_nor_shorter_than_half_the_first(
+    attempt: int, jitter: float, first: timedelta, longest: timedelta
+) -> None:
+    pause = Policy(first_backoff=first, longest_backoff=longest).backoff(attempt, jitter)
+    rounding = timedelta(microseconds=1)
+    assert min(first, longest) / 2 - rounding <= pause <= longest
+
+
+def test_a_first_pause_longer_than_the_longest_is_cut_too() -> None:
+    policy = Policy(first_backoff=timedelta(hours=1), longest_backoff=timedelta(seconds=30))
+    assert policy.backoff(1, 1.0) == timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("lease", [timedelta(seconds=3), timedelta(seconds=60), timedelta(minutes=10)])
+def test_a_lease_outlives_two_failed_renewals_and_clocks_that_differ(lease: timedelta) -> None:
+    policy = Policy(lease=lease)
+    assert policy.renewal * 3 <= lease
+    assert policy.renewal + 2 * policy.skew < lease
+
+
+@pytest.mark.parametrize("lease", [timedelta(seconds=3), timedelta(seconds=60), timedelta(minutes=10)])
+def test_nobody_is_rung_for_again_before_a_lease_without_renewals_is_over(lease: timedelta) -> None:
+    policy = Policy(lease=lease)
+    assert policy.ring_again - policy.skew >= lease

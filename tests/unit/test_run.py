@@ -1,0 +1,188 @@
+"""One attempt at a job: what it pays for, what its journal tells it again, and what it has cost."""
+
+import itertools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from crewrelay.jobs.answer import Usage
+from crewrelay.jobs.errors import StaleWrite, Unavailable
+from crewrelay.jobs.journal import Kind, Reply
+from crewrelay.jobs.run import RunStopped
+from tests.conftest import HandSetClock
+from tests.unit.runs import Attempts, ask, reason, replay, reply
+
+PATIENCE = 10  # seconds until a test that hangs gives up
+QUESTIONS = ("one", "two", "two", "three")
+
+
+@pytest.fixture
+def attempts(clock: HandSetClock) -> Attempts:
+    return Attempts(clock)
+
+
+# ---- the journal
+
+
+@pytest.mark.parametrize("order", sorted(set(itertools.permutations(QUESTIONS))), ids=" ".join)
+def test_a_resumed_run_is_answered_by_the_journal_in_any_order(attempts: Attempts, order: Sequence[str]) -> None:
+    first = attempts.start()
+    told = [ask(first, question, f"{question}, {n}") for n, question in enumerate(QUESTIONS)]
+    second = attempts.start()
+    again = [replay(second, question) for question in order]
+    assert sorted(again) == sorted(told)
+    assert all(answer.startswith(question) for question, answer in zip(order, again, strict=True))
+
+
+def test_identical_calls_are_told_apart_by_their_number(attempts: Attempts) -> None:
+    first = attempts.start()
+    assert [ask(first, "again", answer) for answer in ("a", "b", "c")] == ["a", "b", "c"]
+    assert sorted(call.nth for call in attempts.journal) == [0, 1, 2]
+    second = attempts.start()
+    assert [replay(second, "again") for _ in range(3)] == ["a", "b", "c"]
+    assert ask(second, "again", "d") == "d"
+
+
+def test_identical_calls_at_once_each_get_a_number_of_their_own(attempts: Attempts) -> None:
+    together = Barrier(8)
+    run = attempts.start()
+
+    def asked(answer: int) -> str:
+        def pay() -> Reply:
+            together.wait(PATIENCE)
+            return reply(str(answer))
+
+        return run.call(Kind.MODEL, {"asked": "the same"}, pay).body
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(asked, range(8)))
+    assert sorted(told) == [str(n) for n in range(8)]
+    resumed = attempts.start()
+    assert sorted(replay(resumed, "the same") for _ in range(8)) == sorted(told)
+
+
+def test_the_same_words_to_a_model_and_to_a_tool_are_two_calls(attempts: Attempts) -> None:
+    run = attempts.start()
+    assert (ask(run, "what?", "a"), ask(run, "what?", "b", Kind.TOOL)) == ("a", "b")
+    resumed = attempts.start()
+    assert (replay(resumed, "what?", Kind.TOOL), replay(resumed, "what?")) == ("b", "a")
+
+
+def test_a_call_that_fails_is_not_journaled_and_gives_its_number_back(attempts: Attempts) -> None:
+    run = attempts.start()
+
+    def pay() -> Reply:
+        raise TimeoutError("the model took too long")
+
+    with pytest.raises(TimeoutError, match="too long"):
+        run.call(Kind.MODEL, {"asked": "one"}, pay)
+    assert attempts.journal == []
+    assert not run.outcome.done()
+    ask(run, "one")
+    assert [call.nth for call in attempts.journal] == [0]
+
+
+def test_what_somebody_else_kept_first_is_what_both_are_told(attempts: Attempts) -> None:
+    zombie, successor = attempts.start(), attempts.start()
+    assert ask(successor, "one", "the first") == "the first"
+    assert ask(zombie, "one", "the second") == "the first"
+
+
+def test_a_call_is_in_the_journal_before_its_receipt_is_written(attempts: Attempts) -> None:
+    run = attempts.start()
+    attempts.table.failing_saves = 1
+    assert ask(run, "one") == "yes"  # the run goes on: the next claim recounts
+    assert [call.reply.body for call in attempts.journal] == ["yes"]
+    assert attempts.job.receipt.calls_paid == 0
+    ask(run, "two")
+    assert attempts.job.receipt == run.receipt
+    assert (run.receipt.calls_paid, run.receipt.tokens) == (2, 20)
+
+
+def test_what_was_paid_is_kept_although_the_table_fails_twice(attempts: Attempts) -> None:
+    run = attempts.start()
+    attempts.table.failing_puts = 2
+    assert ask(run, "one") == "yes"
+    assert replay(attempts.start(), "one") == "yes"
+
+
+def test_a_table_that_fails_thrice_fails_the_call_and_nothing_is_counted(attempts: Attempts) -> None:
+    run = attempts.start()
+    attempts.table.failing_puts = 3
+    with pytest.raises(Unavailable):
+        ask(run, "one")
+    assert (run.receipt.calls_paid, run.usage().calls, attempts.journal) == (0, 0, [])
+
+
+def test_a_receipt_that_is_refused_stops_the_run_and_the_entry_stays(attempts: Attempts) -> None:
+    run = attempts.start()
+
+    def pay() -> Reply:
+        attempts.cancel()
+        return reply("too late, but paid")
+
+    assert run.call(Kind.MODEL, {"asked": "one"}, pay).body == "too late, but paid"
+    assert isinstance(reason(run), StaleWrite)
+    assert [call.reply.body for call in attempts.journal] == ["too late, but paid"]
+    with pytest.raises(RunStopped):
+        ask(run, "two")
+
+
+def test_a_job_that_gets_further_has_a_fresh_lease_and_all_its_attempts(
+    attempts: Attempts, clock: HandSetClock
+) -> None:
+    run = attempts.start()
+    assert attempts.job.stalled == 1
+    clock.pass_(seconds=50)
+    ask(run, "one")
+    clock.pass_(seconds=50)
+    ask(run, "two")
+    assert attempts.job.stalled == 0
+    assert attempts.job.lease_until is not None
+    assert (attempts.job.lease_until - clock()).total_seconds() == 60
+
+
+# ---- what it has cost
+
+
+def test_a_claim_recounts_by_the_journal_what_was_paid(attempts: Attempts) -> None:
+    first = attempts.start()
+    attempts.table.failing_saves = 2
+    ask(first, "one", tokens=30)
+    ask(first, "a tool", kind=Kind.TOOL)
+    assert attempts.job.receipt.calls_paid == 0
+    receipt = attempts.start().receipt
+    assert (receipt.calls_paid, receipt.prompt_tokens, receipt.completion_tokens) == (1, 29, 1)
+
+
+def test_the_receipt_counts_models_only_and_apart_what_was_replayed(attempts: Attempts) -> None:
+    first = attempts.start()
+    ask(first, "one")
+    ask(first, "a tool", kind=Kind.TOOL)
+    second = attempts.start()
+    replay(second, "one")
+    replay(second, "a tool", Kind.TOOL)
+    ask(second, "two")
+    receipt = attempts.job.receipt
+    assert (receipt.calls_paid, receipt.calls_replayed, receipt.tokens) == (2, 1, 20)
+
+
+def test_replays_of_earlier_attempts_stay_counted(attempts: Attempts) -> None:
+    ask(attempts.start(), "one")
+    for n in range(2):
+        run = attempts.start()
+        replay(run, "one")
+        ask(run, f"more {n}")
+    assert attempts.job.receipt.calls_replayed == 2
+
+
+def test_usage_is_what_this_run_asked_of_models_whether_paid_or_replayed(attempts: Attempts) -> None:
+    ask(attempts.start(), "one", tokens=30)
+    run = attempts.start()
+    assert run.usage() == Usage(model="none")
+    replay(run, "one")
+    ask(run, "two", tokens=5)
+    ask(run, "a tool", kind=Kind.TOOL)
+    assert run.usage() == Usage(model="scripted/one", calls=2, prompt_tokens=33, completion_tokens=2)

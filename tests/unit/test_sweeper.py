@@ -1,0 +1,254 @@
+"""Ringing again for what is overdue, and ending what nothing will come of: at any time, twice at once too."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from threading import Barrier
+
+import pytest
+
+from crewrelay.jobs import job as transitions
+from crewrelay.jobs.errors import StaleWrite, Unavailable
+from crewrelay.jobs.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.policy import Budget, Policy
+from crewrelay.jobs.ports import JobRecord
+from crewrelay.jobs.sweeper import Sweeper, Swept
+from tests.conftest import HandSetClock
+from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
+
+POLICY = Policy(max_attempts=3, budget=Budget(runtime=timedelta(hours=2)))
+INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
+FAILURE = Failure(type="TimeoutError", message="The model did not answer.", retryable=True)
+PATIENCE = 10  # seconds until a test that hangs gives up
+
+
+class Table(MemoryJobStore):
+    """Something may happen between a look and the write that follows, and the index may be behind."""
+
+    after_load: Callable[[], None] = staticmethod(lambda: None)
+    stale_index: tuple[str, ...] = ()
+
+    def load(self, job_id: str) -> JobRecord | None:
+        record = super().load(job_id)
+        self.after_load()
+        return record
+
+    def due(self, moment: datetime) -> Iterator[str]:
+        yield from self.stale_index or super().due(moment)
+
+
+class Office:
+    """A table of jobs, a bell, and who sweeps."""
+
+    def __init__(self, clock: HandSetClock) -> None:
+        self.clock = clock
+        self.table = Table(clock)
+        self.doorbell = MemoryDoorbell()
+        self.sweeper = Sweeper(self.table, self.doorbell, clock, POLICY)
+
+    def submit(self, job_id: str = "an-id") -> Job:
+        return self.table.create(transitions.submit(job_id, "acme", INPUT, self.clock(), POLICY), INPUT)
+
+    def claim(self, job_id: str = "an-id") -> Job:
+        before = self.job(job_id)
+        return self.saved(before, transitions.claim(before, "a worker", "crew-1", self.clock(), POLICY))
+
+    def saved(self, before: Job, after: Job) -> Job:
+        self.table.save(before, after)
+        return after
+
+    def job(self, job_id: str = "an-id") -> Job:
+        record = MemoryJobStore.load(self.table, job_id)
+        assert record is not None
+        return record.job
+
+    def sweep(self, seconds: float = 60) -> Counter[Swept]:
+        return self.sweeper.sweep(self.clock() + timedelta(seconds=seconds))
+
+
+@pytest.fixture
+def office(clock: HandSetClock) -> Office:
+    return Office(clock)
+
+
+def test_a_job_whose_bell_was_lost_is_rung_for_and_looked_at_again_later(office: Office) -> None:
+    office.submit()
+    office.clock.pass_(minutes=2)
+    assert office.sweep() == {Swept.RUNG: 1}
+    assert office.sweep() == {}  # not twice in a row
+    assert office.doorbell.rings == ["an-id"]
+    office.clock.pass_(minutes=15)
+    assert office.sweep() == {Swept.RUNG: 1}
+
+
+@pytest.mark.parametrize(("seconds", "rung"), [(94, False), (95, True)])
+def test_a_job_is_due_once_a_clock_that_is_behind_finds_it_so_too(office: Office, seconds: int, rung: bool) -> None:
+    office.submit()  # due after 90 s; clocks may differ by 5 s
+    office.clock.pass_(seconds=seconds)
+    office.sweep()
+    assert office.doorbell.rings == ["an-id"] * rung
+
+
+def test_a_dead_workers_job_is_rung_for_and_not_claimed(office: Office) -> None:
+    office.submit()
+    running = office.claim()
+    office.clock.pass_(minutes=2)
+    assert office.sweep() == {Swept.RUNG: 1}
+    job = office.job()
+    assert (job.status, job.fence, job.holder, job.lease_until) == (
+        Status.RUNNING,
+        running.fence,
+        running.holder,
+        running.lease_until,
+    )
+    assert transitions.claimable(job, office.clock())
+
+
+def test_a_live_workers_job_is_left_alone(office: Office) -> None:
+    office.submit()
+    office.clock.pass_(minutes=2)
+    office.claim()
+    assert office.sweep() == {}
+
+
+def test_a_job_that_backs_off_is_not_rung_for_before_its_time(office: Office) -> None:
+    office.submit()
+    running = office.claim()
+    until = office.clock() + timedelta(minutes=8)
+    office.saved(running, transitions.back_off(running, FAILURE, until, POLICY))
+    office.clock.pass_(minutes=8)
+    assert office.sweep() == {}
+    office.clock.pass_(minutes=2)
+    assert office.sweep() == {Swept.RUNG: 1}
+
+
+@pytest.mark.parametrize("claimed", [False, True], ids=["never started", "started"])
+def test_a_job_past_its_end_is_ended_with_the_reason(office: Office, claimed: bool) -> None:
+    office.submit()
+    if claimed:
+        office.claim()
+    office.clock.pass_(hours=2 if claimed else 24)
+    assert office.sweep() == {Swept.ENDED: 1}
+    job = office.job()
+    assert (job.status, job.due_at, job.finished_at) == (Status.FAILED, None, office.clock())
+    assert job.error is not None
+    assert job.error.type == "overdue"
+    assert office.doorbell.rings == []
+    assert office.sweep() == {}
+
+
+def test_a_job_that_gets_no_further_is_ended_and_who_comes_back_late_is_refused(office: Office) -> None:
+    office.submit()
+    for _ in range(POLICY.max_attempts):
+        late = office.claim()
+        office.clock.pass_(minutes=2)
+    assert office.sweep() == {Swept.ENDED: 1}
+    error = office.job().error
+    assert error is not None
+    assert error.type == "attempts_exhausted"
+    with pytest.raises(StaleWrite):
+        office.saved(late, transitions.complete(late, office.clock()))
+
+
+def test_a_bell_that_fails_is_rung_by_a_later_sweep(office: Office) -> None:
+    office.submit()
+    office.clock.pass_(minutes=2)
+    office.doorbell.out_of_order = True
+    office.sweep()
+    assert office.job().status is Status.PENDING
+    office.doorbell.out_of_order = False
+    office.clock.pass_(minutes=15)
+    office.sweep()
+    assert office.doorbell.rings == ["an-id"]
+
+
+# ---- an index that is behind, and rivals
+
+
+def test_what_the_index_says_of_jobs_that_moved_on_is_left(office: Office) -> None:
+    for job_id in ("fresh", "running", "cancelled"):
+        office.submit(job_id)
+    office.claim("running")
+    office.saved(office.job("cancelled"), transitions.cancel(office.job("cancelled"), office.clock()))
+    before = {job_id: office.job(job_id) for job_id in ("fresh", "running", "cancelled")}
+    office.table.stale_index = ("never there", *before)
+    assert office.sweep() == {Swept.LEFT: 4}
+    assert {job_id: office.job(job_id) for job_id in before} == before
+    assert office.doorbell.rings == []
+
+
+@pytest.mark.parametrize("hours", [0.1, 24], ids=["due", "overdue"])
+def test_a_job_that_is_cancelled_under_the_sweepers_hands_is_left(office: Office, hours: float) -> None:
+    job = office.submit()
+    office.clock.pass_(hours=hours)
+    office.table.after_load = lambda: MemoryJobStore.save(office.table, job, transitions.cancel(job, office.clock()))
+    assert office.sweep() == {Swept.LEFT: 1}
+    assert office.job().status is Status.CANCELLED
+    assert office.doorbell.rings == []
+
+
+def test_a_stalled_job_whose_holder_renews_in_time_is_left_to_it(office: Office) -> None:
+    office.submit()
+    for _ in range(POLICY.max_attempts):
+        holder = office.claim()
+        office.clock.pass_(minutes=2)
+    renewed = transitions.renew(holder, office.clock(), POLICY)
+    office.table.after_load = lambda: MemoryJobStore.save(office.table, holder, renewed)
+    assert office.sweep() == {Swept.LEFT: 1}
+    assert office.job() == renewed
+
+
+def test_two_sweepers_at_once_end_a_job_once_and_ring_at_least_once(office: Office) -> None:
+    office.submit("overdue")
+    office.clock.pass_(hours=24)
+    office.submit("due")
+    office.clock.pass_(minutes=2)
+    together = Barrier(2)  # both have looked before either writes
+
+    def meet() -> None:
+        together.wait(PATIENCE)
+
+    office.table.after_load = meet
+    with ThreadPoolExecutor(2) as pool:
+        for job_id in ("due", "overdue"):
+            office.table.stale_index = (job_id,)
+            list(pool.map(lambda _: office.sweep(), range(2)))
+    assert set(office.doorbell.rings) == {"due"}
+    assert office.job("due").status is Status.PENDING
+    assert (office.job("overdue").status, office.job("overdue").fence) == (Status.FAILED, 1)
+
+
+# ---- many
+
+
+def test_every_job_that_is_due_is_looked_at_once(office: Office) -> None:
+    for n in range(50):
+        office.submit(f"job {n}")
+    office.clock.pass_(minutes=2)
+    assert office.sweep() == {Swept.RUNG: 50}
+    assert sorted(office.doorbell.rings) == sorted(f"job {n}" for n in range(50))
+
+
+def test_at_the_deadline_a_sweep_stops_and_the_next_one_goes_on(office: Office) -> None:
+    for n in range(50):
+        office.submit(f"job {n}")
+    office.clock.pass_(minutes=2)
+    assert office.sweep(seconds=0) == {}
+    deadline = office.clock() + timedelta(seconds=1)
+    office.table.after_load = lambda: setattr(office.clock, "now", deadline)  # during the first look
+    first = office.sweeper.sweep(deadline)[Swept.RUNG]
+    assert 0 < first < 50
+    assert office.sweep() == {Swept.RUNG: 50 - first}
+    assert sorted(office.doorbell.rings) == sorted(f"job {n}" for n in range(50))
+
+
+def test_a_table_that_does_not_answer_is_raised(office: Office) -> None:
+    def fail() -> None:
+        raise Unavailable("The table did not answer.")
+
+    office.submit()
+    office.clock.pass_(minutes=2)
+    office.table.after_load = fail
+    with pytest.raises(Unavailable):
+        office.sweep()
