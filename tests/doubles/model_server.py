@@ -5,7 +5,8 @@
 `--delay` seconds pass before each reply; `--trickle` seconds lie between the bytes of each reply, so that no read of
 the client ever times out; `--searches` is how often it asks for the tool before it takes notes (a research crew makes
 that many model calls and two more); `--statuses` are the HTTP statuses of the first calls, the last one of them for
-all that follow if `--for-ever` is given, else 200; `--code` is the error code that goes with them.
+all that follow if `--for-ever` is given, else 200; `--code` is the error code that goes with them; `--size` is that
+of its texts in characters, such as no compression makes much smaller.
 
 GET /calls counts the calls that reached it; GET /log lists them: {"topic", "digest" (of the request), "status",
 "caller" (its key), "cut" (nobody waited for the reply any more)}.
@@ -16,7 +17,9 @@ import argparse
 import asyncio
 import hashlib
 import json
+import random
 import re
+import string
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,13 +32,15 @@ from starlette.routing import Route
 from crewrelay.local.child import announce, live_and_die_with_parent
 from crewrelay.local.serve import listen
 
+_LETTERS = (string.ascii_letters.encode() * 5)[:256]
+
 
 def topic_of(body: dict[str, Any]) -> str:
     found = re.search(r"Topic: (.*)", "\n".join(str(message.get("content")) for message in body["messages"]))
     return found[1].strip() if found else "nothing"
 
 
-def reply(body: dict[str, Any], searches: int) -> dict[str, Any]:
+def reply(body: dict[str, Any], searches: int, size: int) -> dict[str, Any]:
     """The next message: a tool call if tools are offered and not yet called as often, else a text on the topic."""
     topic = topic_of(body)
     made = sum(message["role"] == "tool" for message in body["messages"])
@@ -44,7 +49,12 @@ def reply(body: dict[str, Any], searches: int) -> dict[str, Any]:
         name = body["tools"][0]["function"]["name"]
         call = {"id": f"call_{made + 1}", "type": "function", "function": {"name": name, "arguments": arguments}}
         return {"role": "assistant", "content": None, "tool_calls": [call]}
-    return {"role": "assistant", "content": f"About {topic}: one fact [1], another [2], an invented one [99]."}
+    text = f"About {topic}: one fact [1], another [2], an invented one [99]."
+    return {"role": "assistant", "content": text + noise(topic, size - len(text))}
+
+
+def noise(seed: str, size: int) -> str:
+    return random.Random(seed).randbytes(max(0, size)).translate(_LETTERS).decode()
 
 
 def create_app(options: argparse.Namespace) -> Starlette:
@@ -69,7 +79,7 @@ def create_app(options: argparse.Namespace) -> Starlette:
             # As careless servers do, it repeats the key.
             message = f"scripted {status} for {request.headers.get('authorization')}"
             return JSONResponse({"error": {"message": message, "type": "scripted", "code": options.code}}, status)
-        answer = reply(body, options.searches)
+        answer = reply(body, options.searches, options.size)
         finish = "tool_calls" if "tool_calls" in answer else "stop"
         content = {
             "id": "chatcmpl-1",
@@ -111,6 +121,7 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0)
     parser.add_argument("--trickle", type=float, default=0)
     parser.add_argument("--searches", type=int, default=1)
+    parser.add_argument("--size", type=int, default=0)
     parser.add_argument("--statuses", default="")
     parser.add_argument("--for-ever", action="store_true")
     parser.add_argument("--code")

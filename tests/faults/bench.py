@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from crewrelay.aws import rows
 from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
@@ -95,7 +96,9 @@ class Worker(NamedTuple):
 class Bench:
     """One deployment: a fresh table, and functions that are started and killed one by one."""
 
-    def __init__(self, storage: Storage, emulator: str, model: Model, nursery: Nursery, policy: Policy) -> None:
+    def __init__(
+        self, storage: Storage, emulator: str, model: Model, nursery: Nursery, policy: Policy, **settings: str
+    ) -> None:
         self.storage = storage
         self.model = model
         self.policy = policy
@@ -109,13 +112,14 @@ class Bench:
             "JobQueue": storage.queue_url,
             "JobDeadLetterQueue": storage.dlq_url,
         }
-        self._environment = {
+        self.environment = {
             "AWS_ENDPOINT_URL": emulator,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
             **environment(template, "WorkerFunction", names),
             **model_variables(model.port),
+            **settings,
             "CREWRELAY_LEASE_SECONDS": str(policy.lease.total_seconds()),
             "CREWRELAY_MAX_ATTEMPTS": str(policy.max_attempts),
             "CREWRELAY_BACKOFF_SECONDS": str(policy.first_backoff.total_seconds()),
@@ -123,18 +127,26 @@ class Bench:
 
     def submit(self, topic: str, *, ring: bool = True) -> Job:
         doorbell = SqsDoorbell(self.storage.sqs, self.storage.queue_url) if ring else MemoryDoorbell()
-        return Submission(self.store, doorbell, utcnow, new_id, self.policy).submit("acme", job_input(topic))
+        return Submission(self.store, doorbell, utcnow, new_id, self.policy).submit("local", job_input(topic))
 
-    def start(self, function: str) -> Worker:
-        """A process that is polled for like a function of AWS's, until it is killed."""
+    def start(self, function: str, fate: Fate | None = None, operation: str = "") -> Worker:
+        """A process that is polled for like a function of AWS's, until it is killed, or one of its requests is."""
         caller = f"{function}-{uuid.uuid4()}"
-        return Worker(self._nursery.bear(Birth(function, self._as(caller))), caller)
+        birth = Birth(function, self._as(caller), fate=fate or "", operations=(operation,))
+        return Worker(self._nursery.bear(birth), caller)
 
     def invoke(
         self, job: Job, caller: str, fate: Fate | None = None, nth: int = 1, operations: tuple[str, ...] = ()
     ) -> int:
         """A process that answers one bell, whose `nth` request of the operations meets its fate; its pid."""
         return self._nursery.bear(Birth("worker", self._as(caller), job.id, fate or "", nth, operations))
+
+    def submits(self, topic: str, fate: Fate, operation: str) -> int:
+        """A process that posts a topic to the API function, and whose first such request meets its fate; its pid."""
+        return self._nursery.bear(Birth("api", self.environment, topic, fate, 1, (operation,)))
+
+    def job_ids(self) -> list[str]:
+        return [rows.job_id(row) for row in self.storage.rows() if row["sk"]["S"] == "JOB"]
 
     def job(self, job_id: str) -> Job:
         record = self.store.load(job_id)
@@ -153,7 +165,7 @@ class Bench:
 
     def _as(self, caller: str) -> dict[str, str]:
         """The model server knows its callers by their keys."""
-        return self._environment | {"CREWRELAY_MODEL_API_KEY": caller}
+        return self.environment | {"CREWRELAY_MODEL_API_KEY": caller}
 
 
 def kill(pid: int) -> None:

@@ -1,5 +1,6 @@
 """Faults between a process and AWS, put in by botocore's own hooks: the product's code is as it ships."""
 
+import json
 import os
 import signal
 import threading
@@ -18,6 +19,7 @@ class Fate(StrEnum):
     """What becomes of one request on its way to AWS; a retry of botocore's is a request of its own."""
 
     THROTTLED = "throttled"
+    CONFLICTED = "conflicted"  # with a transaction on the same item
     TIMED_OUT = "timed out"  # it never arrived
     REPLY_LOST = "reply lost"  # it was executed
     KILLED_BEFORE = "killed before"  # this process, with SIGKILL
@@ -62,8 +64,8 @@ class Faults:
             fate = next(filter(None, [rule(operation) for rule in self._rules]), None)
         if fate is None:
             return None
-        if fate is Fate.THROTTLED:
-            return _throttled(request)
+        if fate in _REFUSALS:
+            return _refused(request, _REFUSALS[fate])
         if fate in (Fate.REPLY_LOST, Fate.KILLED_AFTER):
             self._http.send(request)
         if fate in (Fate.KILLED_BEFORE, Fate.KILLED_AFTER):
@@ -76,6 +78,9 @@ class _Raw(BytesIO):
         return [self.read()]
 
 
-def _throttled(request: AWSPreparedRequest) -> AWSResponse:
-    body = b'{"__type": "com.amazonaws#ThrottlingException", "message": "Rate exceeded"}'
-    return AWSResponse(request.url, 400, HTTPHeaders.from_dict({"x-amzn-errortype": "ThrottlingException"}), _Raw(body))
+_REFUSALS = {Fate.THROTTLED: "ThrottlingException", Fate.CONFLICTED: "TransactionConflictException"}
+
+
+def _refused(request: AWSPreparedRequest, code: str) -> AWSResponse:
+    body = json.dumps({"__type": f"com.amazonaws#{code}", "message": "refused by a test"}).encode()
+    return AWSResponse(request.url, 400, HTTPHeaders.from_dict({"x-amzn-errortype": code}), _Raw(body))

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 
 class Birth(NamedTuple):
-    """`function` is polled for, or, with a `job_id`, invoked once with that job's bell. `fate` is that of the
-    `nth` request (from 1) among `operations`.
+    """`function` is polled for, or, with a `body`, invoked once: the worker with that bell, the API with that topic.
+    `fate` is that of the `nth` request (from 1) among `operations`.
     """
 
     function: str
     environment: dict[str, str]
-    job_id: str = ""
+    body: str = ""
     fate: str = ""
     nth: int = 1
     operations: tuple[str, ...] = ()
@@ -81,11 +81,13 @@ def _work(birth: Birth) -> None:
     from tests.faults.injection import Fate, Faults
 
     if birth.fate:
-        faults = Faults(dynamodb())
-        faults.after(birth.nth - 1, Fate(birth.fate), *birth.operations)
+        for client in (dynamodb(), sqs()):
+            Faults(client).after(birth.nth - 1, Fate(birth.fate), *birth.operations)
+    if birth.function == "api":
+        return _post(birth.body)
     handler = _handler(birth.function)
-    if birth.job_id:
-        record = {"messageId": "1", "eventSource": "aws:sqs", "body": birth.job_id}
+    if birth.body:
+        record = {"messageId": "1", "eventSource": "aws:sqs", "body": birth.body}
         handler({"Records": [record]}, Context(birth.function, 900))
         os._exit(0)
     if birth.function == "sweeper":
@@ -95,6 +97,14 @@ def _work(birth: Birth) -> None:
         queue = os.environ["CREWRELAY_QUEUE_URL"]
         EventSource(sqs(), queue, handler, name="worker", concurrency=1, timeout=900).start()
     signal.pause()
+
+
+def _post(topic: str) -> None:
+    from starlette.testclient import TestClient
+
+    from api.handler import app
+
+    TestClient(app).post("/crewai/run/async", json={"topic": topic, "language": "en"})
 
 
 def _handler(function: str) -> Any:

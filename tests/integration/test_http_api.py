@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from crewrelay.http.edge import LARGEST_BODY
 from crewrelay.http.problems import MEDIA_TYPE
 from crewrelay.jobs import job as transitions
-from crewrelay.jobs.job import Failure, JobInput
+from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.policy import Policy
 from tests.conftest import HandSetClock, Storage
 from tests.integration.http_apps import (
@@ -41,6 +41,27 @@ INPUT = JobInput(crew="research", inputs=REQUEST)
 @pytest.fixture
 def client(storage: Storage, clock: HandSetClock) -> TestClient:
     return TestClient(api_app(storage, clock), raise_server_exceptions=False)
+
+
+def job_that_is(status: str, storage: Storage, clock: HandSetClock, tenant: str = "local") -> Job:
+    """A job as a worker, or whoever cancelled it, left it."""
+    store, job = storage.store(clock), submission_of(storage, clock).accept(tenant, INPUT)
+    if status in ("pending", "cancelled"):
+        ended = transitions.cancel(job, clock.now) if status == "cancelled" else job
+        store.save(job, ended)
+        return ended
+    running = transitions.claim(job, "me", "crew-1", clock.now, Policy())
+    store.save(job, running)
+    if status == "completed":
+        store.put_answer(running, ANSWER)
+    failure = Failure(type="no_model", message="The model is gone.")
+    ended = {
+        "running": running,
+        "completed": transitions.complete(running, clock.now),
+        "failed": transitions.fail(running, failure, clock.now),
+    }[status]
+    store.save(running, ended)
+    return ended
 
 
 # ---- submit
@@ -152,18 +173,9 @@ def test_status_of_a_pending_job(client: TestClient, clock: HandSetClock) -> Non
 def test_status_of_a_running_a_completed_and_a_failed_job(
     client: TestClient, storage: Storage, clock: HandSetClock
 ) -> None:
-    store, submission = storage.store(clock), submission_of(storage, clock)
     seen = {}
     for outcome in ("running", "completed", "failed"):
-        job = submission.accept("local", INPUT)
-        running = transitions.claim(job, "me", "crew-1", clock.now, Policy())
-        store.save(job, running)
-        if outcome == "completed":
-            store.put_answer(running, ANSWER)
-            store.save(running, transitions.complete(running, clock.now))
-        if outcome == "failed":
-            failure = Failure(type="no_model", message="The model is gone.")
-            store.save(running, transitions.fail(running, failure, clock.now))
+        job = job_that_is(outcome, storage, clock)
         seen[outcome] = client.get(f"/crewai/status/{job.id}").json()
         assert seen[outcome]["status"] == outcome
         assert seen[outcome]["attempts"] == 1
@@ -224,6 +236,87 @@ def test_a_job_id_longer_than_a_key_may_be_is_unknown_too(storage: Storage) -> N
 
     client = TestClient(api_app(storage._replace(dynamodb=cast("DynamoDBClient", Strict()))))
     assert_problem(client.get(f"/crewai/status/{'x' * 3000}"), 404, "unknown_job")
+
+
+# ---- cancel and retry
+
+
+@pytest.mark.parametrize("status", ["pending", "running"])
+def test_a_cancelled_job_answers_200_as_its_status_does_the_second_time_too(
+    client: TestClient, storage: Storage, clock: HandSetClock, status: str
+) -> None:
+    job = job_that_is(status, storage, clock)
+    clock.pass_(seconds=5)
+    response = client.post(f"/crewai/jobs/{job.id}/cancel")
+    assert (response.status_code, response.json()["status"]) == (200, "cancelled")
+    assert datetime.fromisoformat(response.json()["timestamps"]["finished_at"]) == clock.now
+    clock.pass_(seconds=5)
+    again = client.post(f"/crewai/jobs/{job.id}/cancel")
+    assert (again.status_code, again.json()) == (200, response.json())
+    assert client.get(f"/crewai/status/{job.id}").json() == response.json()
+    assert storage.messages(storage.queue_url) == []
+
+
+def test_a_failed_job_that_is_retried_answers_200_and_is_rung_for(
+    client: TestClient, storage: Storage, clock: HandSetClock
+) -> None:
+    job = job_that_is("failed", storage, clock)
+    response = client.post(f"/crewai/jobs/{job.id}/retry")
+    assert (response.status_code, response.json()["status"], response.json()["error"]) == (200, "pending", None)
+    assert client.get(f"/crewai/status/{job.id}").json() == response.json()
+    assert [message["Body"] for message in storage.messages(storage.queue_url)] == [job.id]
+
+
+@pytest.mark.parametrize(("status", "rung"), [("pending", True), ("running", False)])
+def test_a_job_under_way_that_is_retried_is_left_to_go_on(
+    client: TestClient, storage: Storage, clock: HandSetClock, status: str, rung: bool
+) -> None:
+    job = job_that_is(status, storage, clock)
+    before = storage.rows()
+    response = client.post(f"/crewai/jobs/{job.id}/retry")
+    assert (response.status_code, response.json()["status"]) == (200, status)
+    assert storage.rows() == before
+    assert len(storage.messages(storage.queue_url)) == rung
+
+
+@pytest.mark.parametrize(
+    ("what", "status"),
+    [("cancel", "completed"), ("cancel", "failed"), ("retry", "completed"), ("retry", "cancelled")],
+)
+def test_what_can_not_be_changed_any_more_is_a_conflict(
+    client: TestClient, storage: Storage, clock: HandSetClock, what: str, status: str
+) -> None:
+    job = job_that_is(status, storage, clock)
+    before = storage.rows()
+    body = assert_problem(client.post(f"/crewai/jobs/{job.id}/{what}"), 409, "job_finished")
+    assert status in body["detail"]
+    assert storage.rows() == before
+    assert storage.messages(storage.queue_url) == []
+
+
+@pytest.mark.parametrize("what", ["cancel", "retry"])
+@pytest.mark.parametrize("status", ["pending", "running", "completed", "failed", "cancelled"])
+def test_another_tenants_job_can_be_neither_cancelled_nor_retried_nor_told_from_none(
+    client: TestClient, storage: Storage, clock: HandSetClock, what: str, status: str
+) -> None:
+    job, nobodys = job_that_is(status, storage, clock, tenant="other"), str(uuid.UUID(int=0))
+    before = storage.rows()
+    theirs = assert_problem(client.post(f"/crewai/jobs/{job.id}/{what}"), 404, "unknown_job")
+    none = assert_problem(client.post(f"/crewai/jobs/{nobodys}/{what}"), 404, "unknown_job")
+    assert theirs["detail"].replace(job.id, nobodys) == none["detail"]
+    assert storage.rows() == before
+    assert storage.messages(storage.queue_url) == []
+
+
+@pytest.mark.parametrize("what", ["cancel", "retry"])
+def test_cancel_and_retry_take_posts_only_and_say_when_the_table_does_not_answer(storage: Storage, what: str) -> None:
+    path = f"/crewai/jobs/{uuid.UUID(int=0)}/{what}"
+    with unreachable("dynamodb") as dynamodb:
+        client = TestClient(api_app(storage._replace(dynamodb=dynamodb)), raise_server_exceptions=False)
+        assert_problem(client.post(path), 503, "unavailable")
+        refused = client.get(path)
+    assert_problem(refused, 405, "method_not_allowed")
+    assert refused.headers["allow"] == "POST"
 
 
 # ---- what is refused, by the inline endpoint as by the other
@@ -467,9 +560,16 @@ def test_every_documented_error_is_a_problem_and_of_its_media_type(apps: list[Fa
         assert contents == {MEDIA_TYPE: "#/components/schemas/Problem"}, key
 
 
-def test_what_status_may_answer_is_documented(apps: list[FastAPI]) -> None:
-    documented = dict(operations(apps[0]))["GET /crewai/status/{job_id}"]["responses"]
-    assert {"200", "404", "503"} <= documented.keys()
+@pytest.mark.parametrize(
+    ("operation", "statuses"),
+    [
+        ("GET /crewai/status/{job_id}", {"200", "404", "503"}),
+        ("POST /crewai/jobs/{job_id}/cancel", {"200", "404", "409", "503"}),
+        ("POST /crewai/jobs/{job_id}/retry", {"200", "404", "409", "503"}),
+    ],
+)
+def test_what_may_be_answered_of_a_job_is_documented(apps: list[FastAPI], operation: str, statuses: set[str]) -> None:
+    assert statuses <= dict(operations(apps[0]))[operation]["responses"].keys()
 
 
 def test_health_asks_nothing_of_the_table(storage: Storage) -> None:

@@ -203,6 +203,69 @@ def test_a_queue_that_does_not_answer_at_the_deadline_leaves_the_job_due(
     assert "due_at" in row
 
 
+# ---- preferences
+
+
+def test_a_caller_in_a_hurry_waits_no_longer_than_he_says(storage: Storage, gate: threading.Event) -> None:
+    started = time.monotonic()
+    response = client_of(storage, blocking(gate)).post("/crewai/run", json=REQUEST, headers={"Prefer": "wait=1"})
+    assert 1 <= time.monotonic() - started < 1 + SLACK
+    assert (response.status_code, response.headers["preference-applied"]) == (202, "wait=1")
+    assert [message["Body"] for message in storage.messages(storage.queue_url)] == [response.json()["job_id"]]
+
+
+@pytest.mark.parametrize(
+    ("prefer", "applied"),
+    [("respond-async", "respond-async"), ("wait=0", "wait=0"), ("respond-async, wait=0", "respond-async, wait=0")],
+)
+def test_a_caller_who_does_not_wait_gets_202_at_once_and_no_crew_starts_here(
+    storage: Storage, prefer: str, applied: str
+) -> None:
+    crew = ScriptedCrew()
+    response = client_of(storage, crew).post("/crewai/run", json=REQUEST, headers={"Prefer": prefer})
+    job_id = response.json()["job_id"]
+    assert response.status_code == 202
+    assert response.json() == {"job_id": job_id, "status": "pending"}
+    assert (response.headers["preference-applied"], response.headers["location"]) == (
+        applied,
+        f"/crewai/status/{job_id}",
+    )
+    assert int(response.headers["retry-after"]) > 0
+    assert job_row(storage, job_id)["status"] == {"S": "pending"}
+    assert [message["Body"] for message in storage.messages(storage.queue_url)] == [job_id]
+    assert crew.given == []
+
+
+def test_an_answer_within_the_wait_is_200_although_202_would_do(storage: Storage) -> None:
+    headers = {"Prefer": "respond-async, wait=15"}
+    response = client_of(storage, ScriptedCrew()).post("/crewai/run", json=REQUEST, headers=headers)
+    assert (response.status_code, response.headers["preference-applied"]) == (200, "wait=15")
+
+
+def test_a_caller_who_would_wait_longer_than_the_gateway_is_told_how_long_it_is(
+    storage: Storage, gate: threading.Event
+) -> None:
+    started = time.monotonic()
+    client = client_of(storage, blocking(gate), patience=1)
+    response = client.post("/crewai/run", json=REQUEST, headers={"Prefer": "wait=600"})
+    assert 1 <= time.monotonic() - started < 1 + SLACK
+    assert (response.status_code, response.headers["preference-applied"]) == (202, "wait=1")
+
+
+@pytest.mark.parametrize("prefer", [None, "", "wait=soon", "wait=-1", "foo=bar; wait=0", ",;=,"])
+def test_what_can_not_be_understood_is_ignored_and_not_said_to_be_applied(storage: Storage, prefer: str | None) -> None:
+    headers = {} if prefer is None else {"Prefer": prefer}
+    response = client_of(storage, ScriptedCrew()).post("/crewai/run", json=REQUEST, headers=headers)
+    assert response.status_code == 200
+    assert "preference-applied" not in response.headers
+
+
+def test_preferences_may_come_in_headers_of_their_own(storage: Storage) -> None:
+    headers = [("Prefer", "respond-async"), ("Prefer", "wait=0")]
+    response = client_of(storage, ScriptedCrew()).post("/crewai/run", json=REQUEST, headers=headers)
+    assert (response.status_code, response.headers["preference-applied"]) == (202, "respond-async, wait=0")
+
+
 # ---- idempotency
 
 

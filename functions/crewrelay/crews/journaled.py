@@ -10,7 +10,7 @@ from crewai.events.types.llm_events import LLMCallType
 from crewai.llms.base_llm import BaseLLM, call_stop_override, llm_call_context
 from crewai.tools import BaseTool
 from crewai.utilities.agent_utils import is_context_length_exceeded
-from pydantic import BaseModel, PrivateAttr, TypeAdapter
+from pydantic import BaseModel, PrivateAttr, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from crewrelay.crews.failures import may_pass
@@ -21,6 +21,10 @@ from crewrelay.jobs.ports import Calls, Retriever
 _PASSAGES = TypeAdapter(list[Passage])
 _CUT = "\n[The rest is left out: it is too long for this model.]"
 _LARGEST_SHARE = 0.25  # of the context window: above it CrewAI puts a file of random name in a result's place
+
+
+class MisshapenReply(Exception):
+    """A model's answer that is not in the shape that was asked for. It is journaled like any: it was paid for."""
 
 
 class JournaledLLM(BaseLLM):
@@ -50,13 +54,17 @@ class JournaledLLM(BaseLLM):
             nonlocal asked
             asked = True
             inner = _with_own_counters(self._inner)
-            with call_stop_override(inner, self.stop_sequences):
-                reply = inner.call(
-                    messages, tools, callbacks, available_functions, from_task, from_agent, response_model
-                )
+            try:
+                with call_stop_override(inner, self.stop_sequences):
+                    reply = inner.call(
+                        messages, tools, callbacks, available_functions, from_task, from_agent, response_model
+                    )
+                body = _encoded(reply)
+            except ValidationError as error:  # it answered, and is paid
+                body = json.dumps({"misshapen": str(error)})
             usage = inner.get_token_usage_summary()
             return Reply(
-                body=_encoded(reply),
+                body=body,
                 model=inner.model,
                 prompt_tokens=usage.prompt_tokens,
                 completion_tokens=usage.completion_tokens,
@@ -71,12 +79,12 @@ class JournaledLLM(BaseLLM):
         }
         try:
             reply = self._calls.call(Kind.MODEL, to_jsonable_python(request, fallback=str), pay)
+            answer = _decoded(reply.body, response_model)
         except BaseException as error:
             # CrewAI shortens a conversation that is too long, and asks again. Nothing else gets better by asking.
             if not (isinstance(error, Exception) and is_context_length_exceeded(error)):
                 self._calls.stop(error)
             raise
-        answer = _decoded(reply.body, response_model)
         self._count(reply)
         if not asked:  # the inner model does this itself
             self._report(answer, reply, messages, tools, callbacks, available_functions, from_task, from_agent)
@@ -217,9 +225,13 @@ def _with_own_counters(model: BaseLLM) -> BaseLLM:
 
 def _encoded(reply: Any) -> str:
     """Text, native tool calls (objects of the provider's library) or a structured answer, as JSON."""
-    return json.dumps(to_jsonable_python(reply, fallback=str))
+    return json.dumps({"said": to_jsonable_python(reply, fallback=str)})
 
 
 def _decoded(body: str, response_model: type[BaseModel] | None) -> Any:
+    """Raises MisshapenReply."""
     reply = json.loads(body)
-    return response_model.model_validate(reply) if response_model and isinstance(reply, dict) else reply
+    if "misshapen" in reply:
+        raise MisshapenReply(f"The model's answer is not in the shape that the task asks for: {reply['misshapen']}")
+    said = reply["said"]
+    return response_model.model_validate(said) if response_model and isinstance(said, dict) else said

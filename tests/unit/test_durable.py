@@ -1,0 +1,205 @@
+"""Which crews can be resumed, what is said of the others, and when a resumed crew is another one."""
+
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crewai import Agent, Crew, Process, Task
+from crewai.tools import BaseTool
+
+from crewrelay.crews import durable
+from crewrelay.crews.citations import Bibliography
+from crewrelay.crews.durable import fingerprint, make_durable
+from crewrelay.crews.journaled import JournaledLLM, JournaledRetriever, JournaledTool
+from crewrelay.crews.search import SearchPassages
+from crewrelay.crews.tuning import tune_crewai
+from crewrelay.jobs.errors import InvalidCrew
+from crewrelay.jobs.ports import Calls
+from crewrelay.retrieval.embedded import EmbeddedRetriever
+from tests.conftest import HandSetClock
+from tests.doubles.crew import ScriptedModel, Weather, weather_call
+from tests.doubles.ports import Unjournaled
+from tests.unit.runs import Attempts
+
+
+@pytest.fixture(autouse=True)
+def tuned() -> None:
+    tune_crewai()
+
+
+@pytest.fixture
+def calls() -> Unjournaled:
+    return Unjournaled()
+
+
+def journaled(calls: Calls, model: ScriptedModel | None = None) -> JournaledLLM:
+    return JournaledLLM(model or ScriptedModel(), calls)
+
+
+def crew_of(
+    calls: Calls,
+    *,
+    model: ScriptedModel | None = None,
+    agent: dict[str, Any] | None = None,
+    task: dict[str, Any] | None = None,
+    **options: Any,
+) -> Crew:
+    """A forecaster with one task; the rest is up to a test."""
+    known: dict[str, Any] = {
+        "role": "Forecaster",
+        "goal": "Forecast.",
+        "backstory": "You look up.",
+        "max_retry_limit": 0,
+    }
+    forecaster = Agent(**{**known, "llm": journaled(calls, model), **(agent or {})})
+    wanted: dict[str, Any] = {"description": "Tell the weather.", "expected_output": "A sentence.", "agent": forecaster}
+    return Crew(agents=[forecaster], tasks=[Task(**{**wanted, **(task or {})})], **options)
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "fault", "remedy"),
+    [
+        ({"planning": True}, "planning writes other prompts", "remove planning=True"),
+        ({"memory": True}, "memory is not the same", "remove memory=True"),
+        (
+            {"manager_llm": ScriptedModel(), "process": Process.hierarchical},
+            "the manager's model is not journaled",
+            "build it with new_model()",
+        ),
+        ({"agent": {"memory": True}}, "memory of Forecaster is not the same", "remove it"),
+        ({"agent": {"llm": ScriptedModel()}}, "the model of Forecaster is not journaled", "build it with new_model()"),
+        ({"agent": {"inject_date": True}}, "inject_date of Forecaster", "remove it"),
+        ({"agent": {"planning": True}}, "planning of Forecaster writes other prompts", "remove it"),
+        ({"task": {"human_input": True}}, "nobody is there to answer", "remove human_input of a task"),
+        (
+            {"task": {"human_input": True, "name": "report"}},
+            "nobody is there to answer",
+            "remove human_input of report",
+        ),
+    ],
+    ids=[
+        "a planning crew",
+        "a crew with a memory",
+        "another manager's model",
+        "an agent with a memory",
+        "another model",
+        "a date",
+        "a planning agent",
+        "a person's input",
+        "a person's input to a task with a name",
+    ],
+)
+def test_a_crew_that_can_not_be_resumed_is_refused_with_the_remedy(
+    calls: Unjournaled, options: dict[str, Any], fault: str, remedy: str
+) -> None:
+    with pytest.raises(InvalidCrew) as refused:
+        make_durable(crew_of(calls, **options), calls)
+    message = str(refused.value)
+    assert fault in message
+    assert message.endswith(f": {remedy}.")
+
+
+def test_a_managers_model_is_to_be_journaled_as_any_agents(calls: Unjournaled) -> None:
+    boss: dict[str, Any] = {"role": "Boss", "goal": "Manage.", "backstory": "You know."}
+    options: dict[str, Any] = {"process": Process.hierarchical}
+    make_durable(crew_of(calls, manager_agent=Agent(**boss, llm=journaled(calls)), **options), calls)
+    with pytest.raises(InvalidCrew, match="the model of Boss is not journaled"):
+        make_durable(crew_of(calls, manager_agent=Agent(**boss, llm=ScriptedModel()), **options), calls)
+
+
+def test_all_that_is_wrong_is_said_at_once(calls: Unjournaled) -> None:
+    crew = crew_of(
+        calls, agent={"inject_date": True, "llm": ScriptedModel()}, task={"human_input": True}, planning=True
+    )
+    with pytest.raises(InvalidCrew) as refused:
+        make_durable(crew, calls)
+    assert str(refused.value).count(";") == 3
+
+
+def test_a_refused_crew_is_left_as_it_was(calls: Unjournaled) -> None:
+    weather = Weather()
+    crew = crew_of(calls, agent={"tools": [weather]}, planning=True)
+    with pytest.raises(InvalidCrew):
+        make_durable(crew, calls)
+    assert crew.agents[0].tools == [weather]
+
+
+# ---- tools
+
+
+def test_every_tool_of_an_agent_and_of_a_task_is_journaled_once(calls: Unjournaled) -> None:
+    crew = crew_of(calls, agent={"tools": [Weather()]}, task={"tools": [Weather()]})
+    assert make_durable(crew, calls) is crew
+    (of_agent,), (of_task,) = crew.agents[0].tools or [], crew.tasks[0].tools or []
+    assert (type(of_agent), type(of_task)) == (JournaledTool, JournaledTool)
+    make_durable(crew, calls)
+    assert crew.agents[0].tools == [of_agent]
+    assert crew.tasks[0].tools == [of_task]
+
+
+def test_the_search_is_left_as_it_is_for_it_journals_its_passages(calls: Unjournaled) -> None:
+    search = SearchPassages(JournaledRetriever(EmbeddedRetriever(), calls), Bibliography())
+    tools: list[BaseTool] = [search]
+    crew = make_durable(crew_of(calls, agent={"tools": tools}), calls)
+    assert crew.agents[0].tools == [search]
+
+
+def test_a_resumed_crew_asks_neither_its_model_nor_its_tools_again(clock: HandSetClock) -> None:
+    def script(messages: Any) -> Any:
+        asked_already = any(message["role"] == "tool" for message in messages)
+        return "It rains in Ulm." if asked_already else weather_call("Ulm")
+
+    attempts, weather, model = Attempts(clock), Weather(), ScriptedModel(script)
+    told = []
+    for _ in range(2):
+        run = attempts.start()
+        crew = make_durable(crew_of(run, model=model, agent={"tools": [weather]}), run)
+        told.append(crew.kickoff().raw)  # type: ignore[union-attr]  # it does not stream
+    assert told == ["It rains in Ulm."] * 2
+    assert (len(model.asked), weather.asked) == (2, ["Ulm"])
+    assert len(attempts.journal) == 3
+
+
+# ---- fingerprint
+
+
+def test_the_same_crew_with_the_same_model_is_the_same() -> None:
+    assert fingerprint("research", "openai/one at None") == fingerprint("research", "openai/one at None")
+
+
+@pytest.mark.parametrize(
+    ("crew", "model"),
+    [
+        ("other", "openai/one at None"),
+        ("research", "openai/two at None"),
+        ("research", "openai/one at https://models.example"),
+        ("researchopenai", "/one at None"),
+    ],
+)
+def test_another_crew_or_another_model_is_another(crew: str, model: str) -> None:
+    assert fingerprint(crew, model) != fingerprint("research", "openai/one at None")
+
+
+def test_another_release_of_crewai_makes_another_crew(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint.__wrapped__("research", "openai/one")
+    assert fingerprint.__wrapped__("research", "openai/one") == before
+    monkeypatch.setattr(durable, "version", lambda _: importlib.metadata.version("crewai") + ".1")
+    assert fingerprint.__wrapped__("research", "openai/one") != before
+
+
+@pytest.mark.parametrize("changed", ["durable.py", "research/config/tasks.yaml"])
+def test_another_prompt_or_other_code_makes_another_crew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    for name in ("durable.py", "research/config/tasks.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("as it was")
+    monkeypatch.setattr(durable, "__file__", str(tmp_path / "durable.py"))
+    before = fingerprint.__wrapped__("research", "openai/one")
+    (tmp_path / changed).write_text("as it is now")
+    assert fingerprint.__wrapped__("research", "openai/one") != before

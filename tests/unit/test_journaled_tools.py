@@ -1,0 +1,132 @@
+"""A crew's tools and its retrieval with the journal in between: what they found or how they failed is told again."""
+
+from typing import Any
+
+import pytest
+
+from crewrelay.crews.journaled import JournaledLLM, JournaledRetriever, JournaledTool, ToolFailed
+from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.journal import Kind
+from crewrelay.jobs.ports import Calls
+from tests.conftest import HandSetClock
+from tests.doubles.crew import ScriptedModel, Weather
+from tests.unit.runs import Attempts, reason
+
+FOUND = [Passage(id="p1", title="One", url="https://example.org/1", text="It rains 🌧.", score=0.5)]
+LONGEST = 1000  # characters that the scripted model takes of a tool's result
+
+
+class Shelf:
+    """A retriever that always finds the same."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
+        self.asked.append((query, top_k))
+        return FOUND
+
+
+@pytest.fixture
+def attempts(clock: HandSetClock) -> Attempts:
+    return Attempts(clock)
+
+
+def tool_of(weather: Weather, calls: Calls) -> JournaledTool:
+    return JournaledTool(weather, JournaledLLM(ScriptedModel(), calls), calls)
+
+
+def failing(error: Exception) -> Weather:
+    def script(_: str) -> str:
+        raise error
+
+    return Weather(script)
+
+
+def test_a_tool_is_to_the_model_what_it_was_before(attempts: Attempts) -> None:
+    weather = Weather()
+    tool = tool_of(weather, attempts.start())
+    assert (tool.name, tool.description, tool.args_schema) == (weather.name, weather.description, weather.args_schema)
+
+
+def test_a_result_is_told_again_for_the_same_arguments_only(attempts: Attempts) -> None:
+    weather = Weather()
+    for _ in range(2):
+        tool = tool_of(weather, attempts.start())
+        assert [tool.run(city=city) for city in ("Ulm", "Bonn")] == ["rain in Ulm", "rain in Bonn"]
+    assert weather.asked == ["Ulm", "Bonn"]
+
+
+def test_a_failure_is_told_again_in_the_same_words(attempts: Attempts) -> None:
+    weather = failing(ValueError("no such city"))
+    for _ in range(2):
+        run = attempts.start()
+        with pytest.raises(ToolFailed, match=r"^ValueError: no such city$"):
+            tool_of(weather, run).run(city="Ulm")
+        assert not run.outcome.done()  # the model may try something else
+    assert weather.asked == ["Ulm"]
+
+
+def test_a_failure_that_may_pass_stops_the_run_and_the_next_one_asks_again(attempts: Attempts) -> None:
+    run, error = attempts.start(), TimeoutError("too slow")
+    with pytest.raises(TimeoutError):
+        tool_of(failing(error), run).run(city="Ulm")
+    assert reason(run) is error
+    assert attempts.journal == []
+    assert tool_of(Weather(), attempts.start()).run(city="Ulm") == "rain in Ulm"
+
+
+def test_a_tool_that_would_end_the_process_ends_the_run_instead(attempts: Attempts) -> None:
+    def script(_: str) -> str:
+        raise SystemExit(3)
+
+    run = attempts.start()
+    with pytest.raises(SystemExit):
+        tool_of(Weather(script), run).run(city="Ulm")
+    assert isinstance(reason(run), SystemExit)
+
+
+@pytest.mark.parametrize("length", [0, 1, LONGEST])
+def test_a_result_that_the_model_can_take_is_left_whole(attempts: Attempts, length: int) -> None:
+    assert tool_of(Weather(lambda _: "x" * length), attempts.start()).run(city="Ulm") == "x" * length
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["a result", "a failure"])
+@pytest.mark.parametrize("length", [LONGEST + 1, 100_000])
+def test_what_is_too_long_for_the_model_is_cut_once_and_for_all(attempts: Attempts, length: int, fails: bool) -> None:
+    text = "".join(str(n % 10) for n in range(length))
+    weather = failing(ValueError(text)) if fails else Weather(lambda _: text)
+
+    def told() -> str:
+        try:
+            return str(tool_of(weather, attempts.start()).run(city="Ulm"))
+        except ToolFailed as failed:
+            return str(failed)
+
+    first = told()
+    kept, remark = first.rsplit("\n", 1)
+    assert text.startswith(kept.removeprefix("ValueError: "))
+    assert "left out" in remark
+    assert LONGEST * 0.8 < len(first) <= LONGEST
+    assert told() == first
+    assert weather.asked == ["Ulm"]
+
+
+def test_a_resumed_run_works_from_the_passages_that_the_first_one_found(attempts: Attempts) -> None:
+    shelf = Shelf()
+    for _ in range(2):
+        retriever = JournaledRetriever(shelf, attempts.start())
+        assert [retriever.retrieve(*asked) for asked in (("rain", 3), ("rain", 4), ("snow", 3))] == [FOUND] * 3
+    assert shelf.asked == [("rain", 3), ("rain", 4), ("snow", 3)]
+    assert {call.kind for call in attempts.journal} == {Kind.RETRIEVAL}
+
+
+def test_an_index_that_fails_stops_the_run(attempts: Attempts) -> None:
+    class Broken:
+        def retrieve(self, query: str, top_k: int = 5) -> Any:
+            raise OSError("the index is gone")
+
+    run = attempts.start()
+    with pytest.raises(OSError, match="gone"):
+        JournaledRetriever(Broken(), run).retrieve("rain")
+    assert isinstance(reason(run), OSError)
