@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import crewai.llms.base_llm as base_llm
 import crewai.utilities.converter as converter
@@ -18,6 +18,8 @@ import crewai.utilities.task_output_storage_handler as task_outputs
 from crewai.agents.agent_executor import AgentExecutor
 from crewai.flow.runtime import FlowState
 from crewai_core.lock_store import set_lock_backend
+
+T = TypeVar("T")
 
 
 @cache
@@ -36,6 +38,23 @@ def tune_crewai() -> None:
     converter.Converter._create_instructor = lambda wanted: _ThroughTheModel(wanted)  # type: ignore
     # It warns, at every call, that it can only estimate the tokens of a model it doesn't know by name.
     logging.getLogger("crewai.llms.base_llm").setLevel(logging.ERROR)
+
+
+def build_openai_models() -> None:
+    """Call once, before the first model is asked: the SDK finishes the classes of its answers at their first use, and
+    where two threads do so at once one of them fails. https://github.com/pydantic/pydantic/issues/11849
+    """
+    from openai import BaseModel
+
+    for model in _subclasses(BaseModel):
+        if model.__module__.startswith(("openai.types.chat", "openai.types.completion_usage")):
+            model.model_rebuild()
+
+
+def _subclasses(model: type[T]) -> Iterator[type[T]]:
+    for subclass in model.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
 
 
 def _in_process_lock() -> Any:

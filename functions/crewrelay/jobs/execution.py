@@ -10,20 +10,24 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Clock, Crew, Doorbell, Jitter, JobRecord, JobStore, NewId
+from crewrelay.jobs.ports import Clock, Crew, Doorbell, Jitter, JobRecord, JobStore, NewId, Wait
 from crewrelay.jobs.run import RelayDue, Run
 from crewrelay.jobs.submission import ring
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+def done_within(outcome: Future[Any], seconds: float) -> bool:
+    return bool(wait([outcome], timeout=seconds).done)
 
 
 class Execution:
@@ -36,6 +40,7 @@ class Execution:
         new_id: NewId,
         jitter: Jitter,
         policy: Policy,
+        wait: Wait = done_within,
     ) -> None:
         self._store = store
         self._doorbell = doorbell
@@ -44,6 +49,7 @@ class Execution:
         self._new_id = new_id
         self._jitter = jitter
         self._policy = policy
+        self._wait = wait
 
     def run(self, job_id: str, deadline: datetime, *, first_call_is_free: bool = False) -> None:
         """Run the job if it is to be run now; return when it has ended, for good or for this time, or at the deadline.
@@ -84,7 +90,7 @@ class Execution:
             return self._failed(lease, error)
         run = Run(self._store, self._clock, self._policy, lease, journal, deadline, first_call_is_free)
         on_own_thread(lambda: self._attempt(run, job_input), name=f"crew-{job.id}")
-        while not wait([run.outcome], timeout=self._patience(deadline)).done:
+        while not self._wait(run.outcome, self._patience(deadline)):
             if self._clock() >= deadline:
                 run.stop(RelayDue("the deadline has come"))
                 return self._relay(lease, run)

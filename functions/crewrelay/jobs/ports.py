@@ -1,6 +1,7 @@
 """What the domain needs from the world, as Protocols. Adapters: aws/ (store, doorbell), crews/ (crew)."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
@@ -12,6 +13,7 @@ from crewrelay.jobs.journal import Call, Kind, Reply
 Clock = Callable[[], datetime]  # aware, UTC
 NewId = Callable[[], str]
 Jitter = Callable[[], float]  # random, from 0 to 1
+Wait = Callable[[Future[Any], float], bool]  # until it is done or so many seconds have passed; whether it is done
 
 
 class JobRecord(NamedTuple):
