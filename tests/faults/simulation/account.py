@@ -1,0 +1,69 @@
+"""What is asserted of every single thing that happens: writes to a job's row, and calls that are paid for."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from crewrelay.jobs.job import Job, Status
+
+Key = tuple[str, int]  # a call's digest, and its number among identical ones
+
+
+class Step(NamedTuple):
+    """A write to a job's row that changed it."""
+
+    by: str
+    before: Job
+    after: Job
+
+    @property
+    def ends(self) -> bool:
+        return self.after.status.finished and not self.before.status.finished
+
+    @property
+    def takes_over(self) -> bool:
+        """From a holder that did not give the job back."""
+        return self.before.status is self.after.status is Status.RUNNING and self.after.fence > self.before.fence
+
+    @property
+    def is_lawful(self) -> bool:
+        """A job that has ended stays as it is, but for a failed one that is tried again; a fence never falls, rises by
+        one at a time, and always does when the job gets another holder.
+        """
+        before, after = self.before, self.after
+        if before.status.finished and not (before.status is Status.FAILED and after.status is Status.PENDING):
+            return False
+        if after.fence - before.fence not in (0, 1):
+            return False
+        taken = after.status is Status.RUNNING and after.holder != before.holder
+        if taken and after.fence == before.fence:
+            return False
+        return (after.due_at is None) == after.status.finished  # somebody will look at it again
+
+
+class Run:
+    """What one attempt at a job has paid for."""
+
+    def __init__(self, claimed: Job) -> None:
+        self.job_id = claimed.id
+        self.fence = claimed.fence
+        self.fingerprint = claimed.fingerprint or ""
+        self.known: set[Key] = set()  # to the journal, when it was read
+        self.faults = 0  # of requests to the table
+        self._told: set[Key] = set()
+        self._asked_too_late = 0
+
+    def asks(self, key: Key, standing: Job, now: datetime) -> None:
+        """Nothing is paid for that the journal held, nothing twice by one run, nothing on a lease that has run out, and
+        once the job has moved on no more than one call, or as many more as writes failed that would have told of it.
+        """
+        assert key not in self.known
+        assert key not in self._told
+        if standing.fence == self.fence and standing.status is Status.RUNNING:
+            assert standing.lease_until
+            assert now < standing.lease_until
+        else:
+            self._asked_too_late += 1
+            assert self._asked_too_late <= 1 + self.faults
+
+    def is_told(self, key: Key) -> None:
+        self._told.add(key)

@@ -1,0 +1,202 @@
+"""The domain's ports over one shared truth, strict. Each request of a process is a stop, at which the schedule decides
+what becomes of it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, TypeVar
+
+from crewrelay.crews.failures import explain
+from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.errors import Unavailable
+from crewrelay.jobs.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
+from crewrelay.jobs.ports import Calls, JobRecord
+from tests.doubles.ports import MemoryJobStore
+from tests.faults.simulation.account import Run, Step
+from tests.faults.simulation.strands import Fate, Process, Schedule
+
+T = TypeVar("T")
+
+BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+TOKENS = 10  # of a model's call
+
+
+class Message(NamedTuple):
+    job_id: str
+    visible_at: datetime
+
+
+class World:
+    def __init__(self) -> None:
+        self.schedule = Schedule(BEGIN)
+        self.table = MemoryJobStore(lambda: self.schedule.now)
+        self.queue: list[Message] = []
+        self.crew_version = 1
+        self.history: defaultdict[str, list[Step]] = defaultdict(list)
+        self.runs: dict[Process, Run] = {}
+        self.replies = 0
+
+    @property
+    def visible(self) -> list[Message]:
+        return [message for message in self.queue if message.visible_at <= self.schedule.now]
+
+    def job(self, job_id: str) -> Job:
+        record = self.table.load(job_id)
+        assert record
+        return record.job
+
+    def jobs(self) -> list[Job]:
+        return [self.job(job_id) for job_id in self.history]
+
+
+class Table:
+    """The JobStore port of one process."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        self._world = world
+        self._process = process
+
+    def create(self, job: Job, job_input: JobInput) -> Job:
+        def write() -> Job:
+            standing = self._world.table.create(job, job_input)
+            self._world.history.setdefault(job.id, [])
+            return standing
+
+        return self._request("create", write)
+
+    def load(self, job_id: str) -> JobRecord | None:
+        return self._request("load", lambda: self._world.table.load(job_id))
+
+    def save(self, before: Job, after: Job) -> None:
+        def write() -> None:
+            standing = self._world.job(after.id)
+            self._world.table.save(before, after)
+            if standing == after:
+                return
+            self._world.history[after.id].append(Step(self._process.name, standing, after))
+            if after.status is Status.RUNNING and after.fence > standing.fence:
+                self._world.runs[self._process] = Run(after)
+
+        self._request("save", write)
+
+    def put_answer(self, job: Job, answer: Answer) -> None:
+        self._request("put answer", lambda: self._world.table.put_answer(job, answer))
+
+    def put_call(self, job: Job, call: Call) -> Call:
+        return self._request("put call", lambda: self._world.table.put_call(job, call))
+
+    def journal(self, job: Job) -> Sequence[Call]:
+        def read() -> Sequence[Call]:
+            calls = self._world.table.journal(job)
+            self._world.runs[self._process].known = {(call.digest, call.nth) for call in calls}
+            return calls
+
+        return self._request("journal", read)
+
+    def due(self, moment: datetime) -> Iterator[str]:
+        return self._request("due", lambda: self._world.table.due(moment))
+
+    def _request(self, at: str, execute: Callable[[], T]) -> T:
+        fate = self._process.strand.stop(at)
+        if fate is not Fate.DONE and self._process in self._world.runs:
+            self._world.runs[self._process].faults += 1
+        if fate in (Fate.LOST, Fate.REFUSED):
+            raise Unavailable("The table did not answer.")
+        found = execute()
+        if fate is Fate.REPLY_LOST:
+            raise Unavailable("The table did not answer.")
+        return found
+
+
+class Bell:
+    """The Doorbell port of one process."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        self._world = world
+        self._process = process
+
+    def ring(self, job_id: str, delay: timedelta = timedelta()) -> None:
+        fate = self._process.strand.stop("ring")
+        if fate in (Fate.DONE, Fate.REPLY_LOST):
+            self._world.queue.append(Message(job_id, self._world.schedule.now + delay))
+        if fate is not Fate.DONE:
+            raise Unavailable("The queue did not answer.")
+
+
+class ScriptedCrew:
+    """The Crew port of one process. No reply is like another, even to the same question, so that an answer tells which
+    replies it was made of.
+    """
+
+    def __init__(self, world: World, process: Process) -> None:
+        self._world = world
+        self._process = process
+
+    def fingerprint(self, job_input: JobInput) -> str:
+        return f"crew-{self._world.crew_version}"
+
+    def run(self, job_input: JobInput, calls: Calls) -> Answer:
+        self._process.begin_crew()
+        try:
+            return Answer(text=self._text(job_input, calls), usage=Usage(model="scripted"))
+        finally:
+            self._process.end_crew()
+
+    def explain(self, error: BaseException) -> Failure:
+        return explain(error)
+
+    def _text(self, job_input: JobInput, calls: Calls) -> str:
+        said = []
+        try:
+            for kind, request, nth in script(job_input):
+                key = (digest_of(self._account.fingerprint, kind, request), nth)
+                said.append(calls.call(kind, request, lambda kind=kind, key=key: self._ask(kind, key)).body)  # type: ignore[misc]
+        except BaseException as error:
+            calls.stop(error)
+            raise
+        return text_of(said)
+
+    @property
+    def _account(self) -> Run:
+        return self._world.runs[self._process]
+
+    def _ask(self, kind: Kind, key: tuple[str, int]) -> Reply:
+        self._account.asks(key, self._world.job(self._account.job_id), self._process.clock())
+        fate = self._process.strand.stop(kind)
+        if fate is Fate.REFUSED:
+            raise PermissionError("refused for good")
+        if fate is not Fate.DONE:
+            raise ConnectionError("try again later")
+        self._account.is_told(key)
+        self._world.replies += 1
+        return Reply(body=f"reply {self._world.replies}", prompt_tokens=TOKENS if kind is Kind.MODEL else 0)
+
+
+Asked = tuple[Kind, dict[str, str], int]  # kind, request, its number among identical ones
+
+
+def script(job_input: JobInput) -> list[Asked]:
+    """It searches, asks its model so many things, uses a tool, and asks the first of them twice again."""
+    models: list[Asked] = [
+        (Kind.MODEL, {"asked": f"question {number}"}, 0) for number in range(int(job_input.inputs["calls"]))
+    ]
+    again = [(kind, request, nth) for kind, request, _ in models[:1] for nth in (1, 2)]
+    return [(Kind.RETRIEVAL, {"asked": "search"}, 0), *models, (Kind.TOOL, {"asked": "tool"}, 0), *again]
+
+
+def text_of(said: Sequence[str]) -> str:
+    return ", ".join(said)
+
+
+def answer_by_journal(job: Job, job_input: JobInput, journal: Sequence[Call]) -> str:
+    """What a run that is told all that was journaled makes of it."""
+    standing = {(call.digest, call.nth): call.reply.body for call in journal}
+    return text_of(
+        [standing[digest_of(job.fingerprint or "", kind, request), nth] for kind, request, nth in script(job_input)]
+    )
+
+
+def model_calls(journal: Sequence[Call]) -> Counter[Kind]:
+    return Counter(call.kind for call in journal)
