@@ -125,6 +125,10 @@ class DurableRuns(RuleBasedStateMachine):
                 self.accepted.add(process.result.id)
 
     @invariant()
+    def no_promise_is_broken(self) -> None:
+        assert self.world.broken == []
+
+    @invariant()
     def every_write_is_lawful(self) -> None:
         for steps in self.world.history.values():
             assert all(step.is_lawful and step.after.stalled <= POLICY.max_attempts for step in steps)
@@ -139,7 +143,7 @@ class DurableRuns(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             until = self.world.schedule.now + LONGEST_RECOVERY
-            while not all(job.status.finished for job in self.world.jobs()):
+            while self.world.schedule.ready or not all(job.status.finished for job in self.world.jobs()):
                 assert self.world.schedule.now < until, self.world.jobs()
                 self.all_go_on()
                 for message in self.world.visible:
@@ -147,8 +151,8 @@ class DurableRuns(RuleBasedStateMachine):
                     self.answer(message, timedelta(seconds=870), timedelta(), EVERY_STEP)
                 self.sweep(skew=timedelta(), steps=EVERY_STEP)
                 self.world.schedule.now += timedelta(seconds=30)
-            self.all_go_on()
             self.no_process_ends_in_a_surprise()
+            self.no_promise_is_broken()
             self.every_write_is_lawful()
             for job in self.world.jobs():
                 self.assert_accounted(job)

@@ -52,18 +52,26 @@ class Run:
         self._told: set[Key] = set()
         self._asked_too_late = 0
 
-    def asks(self, key: Key, standing: Job, now: datetime) -> None:
-        """Nothing is paid for that the journal held, nothing twice by one run, nothing on a lease that has run out, and
-        once the job has moved on no more than one call, or as many more as writes failed that would have told of it.
-        """
-        assert key not in self.known
-        assert key not in self._told
-        if standing.fence == self.fence and standing.status is Status.RUNNING:
-            assert standing.lease_until
-            assert now < standing.lease_until
-        else:
-            self._asked_too_late += 1
-            assert self._asked_too_late <= 1 + self.faults
+    def asks(self, key: Key, standing: Job, now: datetime) -> list[str]:
+        """A call is to be paid for: the promises that this breaks. Told, not raised: the run would catch it."""
+        held = standing.fence == self.fence and standing.status is Status.RUNNING
+        self._asked_too_late += not held
+        return [
+            promise
+            for promise, is_broken in (
+                ("nothing is paid for that the journal held", key in self.known),
+                ("nothing is paid for twice by one run", key in self._told),
+                (
+                    "nothing is paid for on a lease that has run out",
+                    held and standing.lease_until is not None and now >= standing.lease_until,
+                ),
+                (
+                    "once a job has moved on one more call is paid for, unless the write failed that would tell of it",
+                    self._asked_too_late > 1 + self.faults,
+                ),
+            )
+            if is_broken
+        ]
 
     def is_told(self, key: Key) -> None:
         self._told.add(key)

@@ -37,6 +37,7 @@ class World:
         self.history: defaultdict[str, list[Step]] = defaultdict(list)
         self.runs: dict[Process, Run] = {}
         self.replies = 0
+        self.broken: list[str] = []  # promises
 
     @property
     def visible(self) -> list[Message]:
@@ -163,7 +164,8 @@ class ScriptedCrew:
         return self._world.runs[self._process]
 
     def _ask(self, kind: Kind, key: tuple[str, int]) -> Reply:
-        self._account.asks(key, self._world.job(self._account.job_id), self._process.clock())
+        broken = self._account.asks(key, self._world.job(self._account.job_id), self._process.clock())
+        self._world.broken += broken
         fate = self._process.strand.stop(kind)
         if fate is Fate.REFUSED:
             raise PermissionError("refused for good")
