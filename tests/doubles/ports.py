@@ -111,6 +111,8 @@ class Unjournaled:
     def usage(self) -> Usage:
         return usage_of(self.paid)
 
+    is_last_attempt = False
+
 
 class MemoryDoorbell:
     """Remembers who was rung for; out of order, it refuses as the queue does."""

@@ -9,6 +9,7 @@ from crewrelay.aws import rows
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.runner import CrewRunner
 from crewrelay.jobs import job as transitions
+from crewrelay.jobs.execution import done_within
 from crewrelay.jobs.job import Job, JobInput
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.lease import Lease
@@ -39,7 +40,16 @@ def resumed(store: JobStore, job: Job) -> Job:
 
 
 def run_of(store: JobStore, job: Job) -> Run:
-    return Run(store, utcnow, POLICY, Lease(store, job), store.journal(job), utcnow() + timedelta(minutes=10), True)
+    return Run(
+        store,
+        utcnow,
+        POLICY,
+        Lease(store, job),
+        store.journal(job),
+        utcnow() + timedelta(minutes=10),
+        True,
+        done_within,
+    )
 
 
 def test_a_call_costs_two_writes_and_little_cpu(storage: Storage) -> None:
@@ -73,14 +83,14 @@ def test_replaying_a_finished_crew_is_cheap(storage: Storage) -> None:
     runner = CrewRunner(lambda: ExtractiveLLM(model=ExtractiveLLM.NAME), EmbeddedRetriever())
     job = claimed(store)
     lease = Lease(store, job)
-    first = Run(store, utcnow, POLICY, lease, [], utcnow() + timedelta(minutes=10), True)
+    first = Run(store, utcnow, POLICY, lease, [], utcnow() + timedelta(minutes=10), True, done_within)
     answer = runner.run(INPUT, first)
     spent: list[float] = []
     for _ in range(11):
         job = resumed(store, lease.advance(lambda job: transitions.relay(job, utcnow(), POLICY)))
         lease = Lease(store, job)
         begun = time.process_time()
-        run = Run(store, utcnow, POLICY, lease, store.journal(job), utcnow() + timedelta(minutes=10), True)
+        run = Run(store, utcnow, POLICY, lease, store.journal(job), utcnow() + timedelta(minutes=10), True, done_within)
         assert runner.run(INPUT, run) == answer
         spent.append((time.process_time() - begun) * 1000)
         assert run.receipt.calls_paid == first.receipt.calls_paid == answer.usage.calls

@@ -2,6 +2,7 @@
 the shortest story that breaks a promise. `FAULTS=long` tells many more stories.
 """
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -237,7 +238,11 @@ def test_in_any_story_the_promises_hold(monkeypatch: pytest.MonkeyPatch, figure:
     monkeypatch.setattr(lease, "threading", SimpleNamespace(Lock=Lock))
     monkeypatch.setattr(sweeper, "_AT_ONCE", 1)
     TOLD.clear()
-    run_state_machine_as_test(DurableRuns, settings=STORIES)
+    logging.disable(logging.CRITICAL)
+    try:
+        run_state_machine_as_test(DurableRuns, settings=STORIES)
+    finally:
+        logging.disable(logging.NOTSET)
     figure("simulation: " + ", ".join(f"{TOLD[what]:,} {what}" for what in sorted(TOLD, key=lambda what: -TOLD[what])))
     reached = {"killed with a call in flight", "taken over", "relayed", "completed", "failed", "cancelled", "restarted"}
     assert reached <= TOLD.keys()

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +11,7 @@ import pytest
 
 from crewrelay.aws.batch import BatchResponse, Record, answer_batch
 from crewrelay.aws.bells import job_id_of
-from crewrelay.aws.dead_letters import DeadLetters
+from crewrelay.aws.dead_letters import MESSAGE_ID, DeadLetters
 from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.aws.intake import Intake
 from crewrelay.jobs.errors import InvalidRequest, Misconfigured, Unavailable
@@ -194,7 +195,7 @@ def test_a_bad_message_goes_to_the_dead_letters_with_the_reason(
     (letter,) = storage.messages(storage.intake_dlq_url)
     attributes = {name: value["StringValue"] for name, value in letter["MessageAttributes"].items()}
     assert letter["Body"] == body
-    assert attributes["message_id"] == "the-bad-one"
+    assert attributes[MESSAGE_ID] == "the-bad-one"
     assert attributes["code"] == "invalid_request"
     assert reason in attributes["reason"]
     assert storage.rows() == []
@@ -217,3 +218,20 @@ def test_with_the_table_down_the_message_is_delivered_again(storage: Storage, cl
     assert take(record(GOOD, "good"), record("bad", "bad")) == ["good"]
     assert storage.messages(storage.queue_url) == []
     assert len(storage.messages(storage.intake_dlq_url)) == 1
+
+
+# ---- the bell of a backoff
+
+
+def test_a_bell_never_comes_before_its_time(storage: Storage) -> None:
+    """Too early, it would be dropped: the backoff still stands."""
+    delays: list[int] = []
+
+    def look(params: dict[str, Any], **_: Any) -> None:
+        delays.append(params["DelaySeconds"])
+
+    storage.sqs.meta.events.register("provide-client-params.sqs.SendMessage", look)
+    bell = SqsDoorbell(storage.sqs, storage.queue_url)
+    for seconds in (0, 0.001, 4.9, 5, 899.5, 5_000):
+        bell.ring("a-job", timedelta(seconds=seconds))
+    assert delays == [0, 1, 5, 5, 900, 900]

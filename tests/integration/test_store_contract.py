@@ -460,13 +460,48 @@ def test_the_due_index_holds_the_jobs_that_are_owed_something_and_no_other(
     assert due_job_ids(storage) == {pending.id, running.id, released.id}
 
 
+def test_a_key_whose_submission_died_long_ago_is_free_for_another_body(storage: Storage, clock: HandSetClock) -> None:
+    store, other = dynamo_store(storage, clock), JobInput(crew="research", inputs={"topic": "another"})
+    job = submitted(store, clock)
+    storage.dynamodb.delete_item(TableName=storage.table, Key=rows.key(job.id, "JOB"))  # as if it had never come to it
+    clock.pass_(seconds=30)  # it may still be under way
+    with pytest.raises(IdempotencyConflict):
+        store.create(transitions.submit(job.id, "acme", other, clock(), POLICY), other)
+    clock.pass_(seconds=60)
+    later = transitions.submit(job.id, "acme", other, clock(), POLICY)
+    assert store.create(later, other) == later
+    assert loaded(store, job.id).input == other
+
+
+def test_a_key_whose_job_has_expired_is_free_though_its_input_was_renewed(
+    storage: Storage, clock: HandSetClock
+) -> None:
+    store, other = dynamo_store(storage, clock), JobInput(crew="research", inputs={"topic": "another"})
+    job = submitted(store, clock)
+    clock.pass_(days=29)
+    store.create(transitions.submit(job.id, "acme", INPUT, clock(), POLICY), INPUT)
+    with pytest.raises(IdempotencyConflict):
+        store.create(transitions.submit(job.id, "acme", other, clock(), POLICY), other)
+    clock.pass_(days=2)
+    later = transitions.submit(job.id, "acme", other, clock(), POLICY)
+    assert store.create(later, other) == later
+    assert loaded(store, job.id).input == other
+
+
 def test_the_job_row_stays_small_whatever_the_topic(storage: Storage, clock: HandSetClock) -> None:
     store = dynamo_store(storage, clock)
     job = submitted(store, clock, JobInput(crew="research", inputs={"topic": "漢" * 2000, "language": "zh-Hant-TW"}))
     running = claimed(store, job, clock, str(uuid.uuid4()))
     assert job_row_size(storage, job.id) < 2048
-    store.save(running, transitions.fail(running, Failure(type="BadRequestError", message="m" * 500), clock()))
-    assert job_row_size(storage, job.id) < 2048
+    reply = Call(digest="d" * 64, nth=99_999, kind=Kind.MODEL, seconds=1, reply=Reply(body=""))
+    failure = Failure(type="UnprocessableEntityError", message="🌧" * 5_000)
+    for _ in range(9):  # retried again and again
+        failed = transitions.fail(running, failure, clock(), reply)
+        store.save(running, failed)
+        assert job_row_size(storage, job.id) < 2048
+        retried = transitions.retry(failed, clock(), POLICY)
+        store.save(failed, retried)
+        running = claimed(store, retried, clock, str(uuid.uuid4()))
 
 
 def job_row_size(storage: Storage, job_id: str) -> int:

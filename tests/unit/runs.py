@@ -1,10 +1,12 @@
 """A job that is run attempt by attempt, in memory and by a hand-set clock."""
 
+from concurrent.futures import Future
 from datetime import timedelta
+from typing import Any
 
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import Unavailable
-from crewrelay.jobs.job import Job, JobInput
+from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
@@ -52,9 +54,28 @@ class Attempts:
             self.table.save(record.job, job)
         claimed = transitions.claim(job, "me", "crew-1", self.clock(), policy)
         self.table.save(job, claimed)
+        return self._run(claimed, policy, seconds, first_call_is_free=first_call_is_free)
+
+    def fail(self, run: Run) -> None:
+        """As if the crew could do nothing with the last reply."""
+        failure = Failure(type="ValueError", message="nonsense")
+        self.table.save(self.job, transitions.fail(self.job, failure, self.clock(), run.blamed))
+
+    def retry(self) -> Run:
+        retried = transitions.retry(self.job, self.clock(), POLICY)
+        self.table.save(self.job, retried)
+        claimed = transitions.claim(retried, "me", "crew-1", self.clock(), POLICY)
+        self.table.save(retried, claimed)
+        return self._run(claimed, POLICY, 900, first_call_is_free=True)
+
+    def _run(self, claimed: Job, policy: Policy, seconds: float, *, first_call_is_free: bool) -> Run:
         deadline = self.clock() + timedelta(seconds=seconds)
-        lease = Lease(self.table, claimed)
-        return Run(self.table, self.clock, policy, lease, self.table.journal(claimed), deadline, first_call_is_free)
+        lease, journal = Lease(self.table, claimed), self.table.journal(claimed)
+        return Run(self.table, self.clock, policy, lease, journal, deadline, first_call_is_free, self._wait)
+
+    def _wait(self, outcome: "Future[Any]", seconds: float) -> bool:
+        self.clock.pass_(seconds=seconds)
+        return outcome.done()
 
     @property
     def job(self) -> Job:

@@ -11,7 +11,8 @@ from crewai.tools import BaseTool
 from crewrelay.crews import durable
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.durable import fingerprint, make_durable
-from crewrelay.crews.journaled import JournaledLLM, JournaledRetriever, JournaledTool
+from crewrelay.crews.journaled import JournaledLLM
+from crewrelay.crews.journaled_tools import JournaledRetriever, JournaledTool
 from crewrelay.crews.search import SearchPassages
 from crewrelay.crews.tuning import tune_crewai
 from crewrelay.jobs.errors import InvalidCrew
@@ -63,8 +64,14 @@ def crew_of(
 @pytest.mark.parametrize(
     ("options", "fault", "remedy"),
     [
-        ({"planning": True}, "planning writes other prompts", "remove planning=True"),
-        ({"memory": True}, "memory is not the same", "remove memory=True"),
+        ({"planning": True}, "planning of the crew makes other prompts", "remove it"),
+        ({"memory": True}, "memory of the crew is not the same", "remove it"),
+        ({"stream": True}, "nobody reads its stream", "remove stream=True"),
+        (
+            {"agent": {"function_calling_llm": ScriptedModel()}},
+            "function_calling_llm of Forecaster",
+            "build it with new_model()",
+        ),
         (
             {"manager_llm": ScriptedModel(), "process": Process.hierarchical},
             "the manager's model is not journaled",
@@ -73,7 +80,8 @@ def crew_of(
         ({"agent": {"memory": True}}, "memory of Forecaster is not the same", "remove it"),
         ({"agent": {"llm": ScriptedModel()}}, "the model of Forecaster is not journaled", "build it with new_model()"),
         ({"agent": {"inject_date": True}}, "inject_date of Forecaster", "remove it"),
-        ({"agent": {"planning": True}}, "planning of Forecaster writes other prompts", "remove it"),
+        ({"agent": {"planning": True}}, "planning of Forecaster makes other prompts", "remove it"),
+        ({"agent": {"mcps": ["https://mcp.example"]}}, "mcps of Forecaster asks services", "remove it"),
         ({"task": {"human_input": True}}, "nobody is there to answer", "remove human_input of a task"),
         (
             {"task": {"human_input": True, "name": "report"}},
@@ -84,11 +92,14 @@ def crew_of(
     ids=[
         "a planning crew",
         "a crew with a memory",
+        "a stream",
+        "another model for function calls",
         "another manager's model",
         "an agent with a memory",
         "another model",
         "a date",
         "a planning agent",
+        "a server of tools",
         "a person's input",
         "a person's input to a task with a name",
     ],
@@ -162,6 +173,27 @@ def test_a_resumed_crew_asks_neither_its_model_nor_its_tools_again(clock: HandSe
     assert told == ["It rains in Ulm."] * 2
     assert (len(model.asked), weather.asked) == (2, ["Ulm"])
     assert len(attempts.journal) == 3
+
+
+def test_an_agent_that_only_a_task_names_is_checked_and_journaled_too(calls: Unjournaled) -> None:
+    def crew(**options: Any) -> Crew:
+        other = Agent(**{"role": "Other", "goal": "Help.", "backstory": "You help.", **options})
+        task = Task(description="Help.", expected_output="Help.", agent=other)
+        return Crew(agents=[], tasks=[task])
+
+    with pytest.raises(InvalidCrew, match="inject_date of Other"):
+        make_durable(crew(llm=journaled(calls), inject_date=True), calls)
+    durable_crew = make_durable(crew(llm=journaled(calls), tools=[Weather()]), calls)
+    assert durable_crew.tasks[0].agent
+    assert [type(tool) for tool in durable_crew.tasks[0].agent.tools or []] == [JournaledTool]
+
+
+def test_the_tools_of_a_task_that_a_manager_gives_away_are_journaled(calls: Unjournaled) -> None:
+    crew = crew_of(
+        calls, task={"agent": None, "tools": [Weather()]}, process=Process.hierarchical, manager_llm=journaled(calls)
+    )
+    make_durable(crew, calls)
+    assert [type(tool) for tool in crew.tasks[0].tools or []] == [JournaledTool]
 
 
 # ---- fingerprint

@@ -204,7 +204,7 @@ def test_an_error_that_may_pass_gives_the_job_back_for_later(error: Exception, c
     assert (job.status, job.attempts, job.holder) == (Status.PENDING, 1, None)
     assert job.error is not None
     assert job.error.retryable
-    assert job.not_before == clock() + desk.doorbell.delays[0]
+    assert job.not_before == clock() + desk.doorbell.delays[0] - POLICY.skew  # a clock behind ours finds it over too
     assert desk.doorbell.rings == [job_id]
     desk.run(job_id)  # a duplicate of the message does not defeat the backoff
     assert desk.record(job_id).job == job
@@ -229,7 +229,14 @@ def test_an_error_that_does_not_pass_fails_the_job_after_its_attempts(clock: Han
 
 
 def test_a_long_reason_is_cut() -> None:
-    assert len(explain(ValueError("x" * 10_000)).message) == 500
+    assert len(explain(ValueError("x" * 10_000)).message) == 700
+
+
+@pytest.mark.parametrize("character", ["é", "漢", "🌧"])
+def test_a_reason_is_cut_between_characters(character: str) -> None:
+    message = explain(ValueError(character * 10_000)).message
+    assert set(message) == {character}
+    assert 690 < len(message.encode()) <= 700
 
 
 def test_a_reason_can_always_be_written_down() -> None:
@@ -250,7 +257,7 @@ def test_at_the_deadline_the_job_is_given_back_and_rung_for_once() -> None:
     desk.run(job_id, seconds=0.05)
     assert crew.started.wait(PATIENCE)
     released = desk.record(job_id)
-    assert (released.job.status, released.job.holder, released.job.attempts) == (Status.PENDING, None, 1)
+    assert (released.job.status, released.job.holder, released.job.relays) == (Status.PENDING, None, 1)
     assert desk.doorbell.rings == [job_id]
 
     crew.may_end.set()
@@ -268,7 +275,7 @@ def test_a_job_given_back_is_run_again_while_its_zombie_still_lives() -> None:
     zombie.may_end.set()
     desk.join_crew(job_id)
     job, _, answer, _ = desk.record(job_id)
-    assert (job.status, job.fence, job.attempts) == (Status.COMPLETED, 2, 2)
+    assert (job.status, job.fence, job.relays) == (Status.COMPLETED, 2, 1)
     assert answer is not None
     assert answer.text == "the second"
 

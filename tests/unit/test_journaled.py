@@ -1,7 +1,10 @@
 """A crew's model with the journal in between: the second time nobody is asked, and nobody can tell."""
 
+import copy
+import re
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +16,10 @@ from pydantic import BaseModel
 
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.journaled import JournaledLLM
+from crewrelay.crews.replies import MisshapenReply
 from crewrelay.jobs.errors import BudgetExceeded
 from crewrelay.jobs.policy import Budget
-from crewrelay.jobs.run import RunStopped
+from crewrelay.jobs.run import Run, RunStopped
 from tests.conftest import HandSetClock
 from tests.doubles.crew import ScriptedModel, weather_call
 from tests.unit.runs import POLICY, Attempts, reason
@@ -76,6 +80,46 @@ def test_another_question_tool_schema_or_stop_word_is_another_call(attempts: Att
     assert model.stops == [[], [], [], [], ["Observation:"]]
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"id": "", "type": "function", "function": {"name": "weather", "arguments": "{}"}},
+        {"function": {"name": "weather", "arguments": "{}"}},
+        {"name": "weather", "input": {}},
+        SimpleNamespace(function_call=SimpleNamespace(name="weather", args={})),
+        SimpleNamespace(id=None, function=SimpleNamespace(name="weather", arguments="{}")),
+    ],
+    ids=["an empty id", "no id", "Bedrock's", "Gemini's", "an object's"],
+)
+def test_a_tool_call_without_an_id_gets_the_same_one_in_every_process(attempts: Attempts, call: Any) -> None:
+    def told(run: Run) -> Any:
+        return JournaledLLM(ScriptedModel(lambda _: [copy.deepcopy(call)]), run).call("What now?", tools=TOOLS)
+
+    others = Attempts(attempts.clock)
+    ((first,), (again,), (elsewhere,)) = (told(attempts.start()), told(attempts.start()), told(others.start()))
+    assert first == again == elsewhere
+    assert re.fullmatch(r"call_[0-9a-f]{16}_0", first["id"])
+    assert first["function"]["name"] == "weather"
+    ((another,),) = (JournaledLLM(ScriptedModel(lambda _: [call]), attempts.start()).call("And now?", tools=TOOLS),)
+    assert another["id"] != first["id"]
+
+
+def test_an_answer_in_the_wrong_shape_is_journaled_and_refused_again(attempts: Attempts) -> None:
+    model = ScriptedModel(lambda _: City.model_validate_json('{"name": "Ulm"}'))
+    for _ in range(2):
+        run = attempts.start()
+        with pytest.raises(MisshapenReply, match="not in the shape"):
+            JournaledLLM(model, run).call("Which city?", response_model=City)
+        assert isinstance(reason(run), MisshapenReply)
+    assert model.asked == ["Which city?"]
+    assert attempts.job.receipt.calls_paid == 1
+
+
+def test_what_a_coworker_says_is_never_put_into_a_file_of_random_name(attempts: Attempts) -> None:
+    journaled = JournaledLLM(ScriptedModel(), attempts.start())
+    assert journaled.is_tool_result_overflowing_threshold("x" * 100_000)[0] is False
+
+
 # ---- what it cost
 
 
@@ -87,11 +131,16 @@ def test_tokens_are_counted_call_by_call_though_calls_run_side_by_side(attempts:
         return message
 
     model, run = ScriptedModel(script), attempts.start()
+    JournaledLLM(ScriptedModel(), run).call("")  # until one has ended, nobody knows how large a call is
     journaled = JournaledLLM(model, run)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(journaled.call, ["x" * 100, "x" * 7]))
-    assert {(call.reply.prompt_tokens, call.reply.completion_tokens) for call in attempts.journal} == {(100, 1), (7, 1)}
-    assert (run.usage().model, run.usage().calls, run.usage().prompt_tokens) == ("scripted/one", 2, 107)
+    assert {(call.reply.prompt_tokens, call.reply.completion_tokens) for call in attempts.journal} == {
+        (0, 1),
+        (100, 1),
+        (7, 1),
+    }
+    assert (run.usage().model, run.usage().calls, run.usage().prompt_tokens) == ("scripted/one", 3, 107)
     assert journaled.get_token_usage_summary().total_tokens == 109
     assert model.get_token_usage_summary().total_tokens == 0  # the original only lends its client
 

@@ -3,14 +3,17 @@
 from typing import Any
 
 import pytest
+from crewai.tools import BaseTool
+from crewai.tools.tool_failure import ToolFailure
 
-from crewrelay.crews.journaled import JournaledLLM, JournaledRetriever, JournaledTool, ToolFailed
+from crewrelay.crews.journaled import JournaledLLM
+from crewrelay.crews.journaled_tools import JournaledRetriever, JournaledTool, ToolFailed
 from crewrelay.jobs.answer import Passage
-from crewrelay.jobs.journal import Kind
+from crewrelay.jobs.journal import Kind, digest_of
 from crewrelay.jobs.ports import Calls
 from tests.conftest import HandSetClock
 from tests.doubles.crew import ScriptedModel, Weather
-from tests.unit.runs import Attempts, reason
+from tests.unit.runs import POLICY, Attempts, reason
 
 FOUND = [Passage(id="p1", title="One", url="https://example.org/1", text="It rains 🌧.", score=0.5)]
 LONGEST = 1000  # characters that the scripted model takes of a tool's result
@@ -74,6 +77,44 @@ def test_a_failure_that_may_pass_stops_the_run_and_the_next_one_asks_again(attem
     assert reason(run) is error
     assert attempts.journal == []
     assert tool_of(Weather(), attempts.start()).run(city="Ulm") == "rain in Ulm"
+
+
+def test_a_failure_that_does_not_pass_until_the_last_attempt_is_told_to_the_model(attempts: Attempts) -> None:
+    """As CrewAI does it: the model may have made up the host that does not answer."""
+    weather = failing(TimeoutError("too slow"))
+    for _ in range(POLICY.max_attempts - 1):
+        with pytest.raises(TimeoutError):
+            tool_of(weather, attempts.start()).run(city="Ulm")
+    run = attempts.start()
+    with pytest.raises(ToolFailed, match=r"^TimeoutError: too slow$"):
+        tool_of(weather, run).run(city="Ulm")
+    assert not run.outcome.done()
+
+
+def test_a_failure_that_a_tool_reports_is_one_the_second_time_too(attempts: Attempts) -> None:
+    def reports(_: str) -> Any:
+        return ToolFailure(message="no such city", code="404")
+
+    weather = Weather(reports)
+    told = [tool_of(weather, attempts.start()).run(city="Ulm") for _ in range(2)]
+    assert told == [ToolFailure(message="no such city", code="404")] * 2
+    assert weather.asked == ["Ulm"]
+
+
+def test_arguments_without_an_order_are_the_same_call_in_every_process(attempts: Attempts) -> None:
+    class Cities(BaseTool):
+        name: str = "cities"
+        description: str = "Counts cities."
+
+        def _run(self, names: frozenset[str]) -> str:
+            return str(len(names))
+
+    cities = Cities()
+    names = {f"city {number}" for number in range(20)}
+    JournaledTool(cities, JournaledLLM(ScriptedModel(), run := attempts.start()), run)._run(names=names)
+    (call,) = attempts.journal
+    request = {"tool": "cities", "arguments": {"names": sorted(names)}}
+    assert call.digest == digest_of("crew-1", Kind.TOOL, request)
 
 
 def test_a_tool_that_would_end_the_process_ends_the_run_instead(attempts: Attempts) -> None:

@@ -74,12 +74,13 @@ def test_calls_of_earlier_attempts_count_and_replays_do_not(attempts: Attempts) 
 
 
 def test_calls_in_flight_are_calls_made(attempts: Attempts) -> None:
-    run = attempts.start(TWO_CALLS)
+    run = attempts.start(POLICY.model_copy(update={"budget": Budget(calls=3)}))
+    ask(run, "zero")
     calls = [CallInFlight(run, "one"), CallInFlight(run, "two")]
     refuse(run)
     assert [call.end() for call in calls] == ["at last"] * 2
     assert isinstance(reason(run), BudgetExceeded)
-    assert attempts.job.receipt.calls_paid == 2
+    assert attempts.job.receipt.calls_paid == 3
 
 
 def test_many_threads_make_no_call_too_many(attempts: Attempts) -> None:
@@ -109,14 +110,82 @@ def test_the_call_that_spends_the_last_tokens_is_the_last(attempts: Attempts, to
     assert "100 are allowed" in str(reason(run))
 
 
-def test_tokens_are_overspent_by_what_was_in_flight_and_no_more(attempts: Attempts) -> None:
-    run = attempts.start(HUNDRED_TOKENS)
-    calls = [CallInFlight(run, question, tokens=100) for question in ("one", "two")]
-    calls.pop().end()
-    refuse(run)
-    calls.pop().end()
-    assert attempts.job.receipt.tokens == 200
+@pytest.mark.parametrize("first", [0, 1])
+def test_tokens_are_overspent_by_one_call_however_many_are_made_at_once(attempts: Attempts, first: int) -> None:
+    run, together = attempts.start(HUNDRED_TOKENS), Barrier(8)
+    for number in range(first):
+        ask(run, f"first {number}", tokens=40)
+
+    def asked(number: int) -> bool:
+        together.wait(PATIENCE)
+        try:
+            return ask(run, f"question {number}", tokens=40) == "yes"
+        except RunStopped:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(asked, range(8))) == 3 - first
     assert isinstance(reason(run), BudgetExceeded)
+    assert attempts.job.receipt.tokens == 120
+
+
+def test_calls_that_leave_tokens_enough_are_made_side_by_side(attempts: Attempts) -> None:
+    run = attempts.start(HUNDRED_TOKENS)
+    ask(run, "zero", tokens=20)
+    calls = [CallInFlight(run, question, tokens=20) for question in ("one", "two", "three", "four")]
+    assert [call.end() for call in calls] == ["at last"] * 4
+
+
+def test_a_run_that_is_stopped_leaves_nobody_waiting_for_tokens(attempts: Attempts) -> None:
+    run = attempts.start(HUNDRED_TOKENS)
+    call = CallInFlight(run, "one", tokens=100)
+    waiting = on_own_thread(lambda: refuse(run, "two"), name="two")
+    run.stop(RelayDue("enough"))
+    waiting.result(PATIENCE)
+    call.end()
+    assert isinstance(reason(run), RelayDue)
+
+
+# ---- what a retry asks for anew
+
+
+def blamed(run: Run) -> str | None:
+    return run.blamed.reply.body if run.blamed else None
+
+
+def test_the_last_reply_is_blamed_for_a_failure_after_it(attempts: Attempts) -> None:
+    run = attempts.start()
+    assert blamed(run) is None
+    ask(run, "one", "1")
+    ask(run, "two", "2")
+    ask(run, "a tool", kind=Kind.TOOL)
+    assert blamed(run) == "2"
+
+
+def test_no_reply_is_blamed_for_a_call_that_got_none(attempts: Attempts) -> None:
+    run = attempts.start()
+    ask(run, "one", "1")
+
+    def pay() -> Reply:
+        raise PermissionError("no such key")
+
+    with pytest.raises(PermissionError):
+        run.call(Kind.MODEL, {"asked": "two"}, pay)
+    assert blamed(run) is None
+
+
+def test_a_retried_job_asks_for_the_blamed_reply_anew_and_for_no_other(attempts: Attempts) -> None:
+    run = attempts.start()
+    ask(run, "one", "1")
+    ask(run, "two", "nonsense")
+    for said in ("more nonsense", "sense"):
+        attempts.fail(run)
+        run = attempts.retry()
+        replay(run, "one")
+        assert ask(run, "two", said) == said
+    resumed = attempts.start()  # and whoever goes on from there is told the same
+    assert [replay(resumed, question) for question in ("one", "two")] == ["1", "sense"]
+    assert attempts.job.receipt.calls_paid == 4
 
 
 def test_a_job_without_tokens_left_may_still_use_its_tools(attempts: Attempts) -> None:

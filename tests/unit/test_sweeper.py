@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -243,12 +244,25 @@ def test_at_the_deadline_a_sweep_stops_and_the_next_one_goes_on(office: Office) 
     assert sorted(office.doorbell.rings) == sorted(f"job {n}" for n in range(50))
 
 
-def test_a_table_that_does_not_answer_is_raised(office: Office) -> None:
-    def fail() -> None:
+def test_a_job_that_can_not_be_read_does_not_stop_the_sweep(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [office.submit(f"job {number}").id for number in range(40)]
+    office.clock.pass_(minutes=2)
+    load = office.table.load
+
+    def broken(job_id: str) -> Any:
+        if job_id == jobs[0]:
+            raise KeyError("INPUT")
+        return load(job_id)
+
+    monkeypatch.setattr(office.table, "load", broken)
+    assert office.sweep() == {Swept.RUNG: 39, Swept.FAILED: 1}
+    assert set(office.doorbell.rings) == set(jobs[1:])
+
+
+def test_an_index_that_does_not_answer_is_raised(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: datetime) -> Any:
         raise Unavailable("The table did not answer.")
 
-    office.submit()
-    office.clock.pass_(minutes=2)
-    office.table.after_load = fail
+    monkeypatch.setattr(office.table, "due", fail)
     with pytest.raises(Unavailable):
         office.sweep()

@@ -46,7 +46,8 @@ def sqs() -> "SQSClient":
 
 @cache
 def s3() -> "S3Client":
-    return boto3.client("s3", config=_CONFIG)
+    # Without it boto3 signs URLs of some regions in a way that newer buckets refuse.
+    return boto3.client("s3", config=_CONFIG.merge(Config(signature_version="s3v4")))
 
 
 def resource(stack: str, logical_id: str) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LONGEST_BODY = 50_000  # characters: with the reason it must fit a message of 256 KB, and no good one is as long
-MESSAGE_ID = "message_id"  # the attribute with the id that a message had at first: a copy gets another
+MESSAGE_ID = "crewrelay_message_id"  # the attribute with the id that a message had at first: a copy gets another
 
 
 class DeadLetters:

@@ -1,5 +1,6 @@
 """The doorbell on SQS: the body is the job id and nothing else."""
 
+import math
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,5 +20,7 @@ class SqsDoorbell:
     def ring(self, job_id: str, delay: timedelta = timedelta()) -> None:
         with unavailable_if_it_fails("queue"):
             self._client.send_message(
-                QueueUrl=self._queue_url, MessageBody=job_id, DelaySeconds=int(min(delay, _LONGEST).total_seconds())
+                QueueUrl=self._queue_url,
+                MessageBody=job_id,
+                DelaySeconds=math.ceil(min(delay, _LONGEST).total_seconds()),  # a bell too early would be dropped
             )

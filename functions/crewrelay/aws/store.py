@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _LONGEST_ID = 64  # characters; DynamoDB refuses keys over 2 KB
 _PAGE = 100  # items
+_LONGEST_SUBMISSION = 60  # seconds between the two writes of a submission, and more
 
 
 class DynamoJobStore:
@@ -32,19 +33,29 @@ class DynamoJobStore:
     def create(self, job: Job, job_input: JobInput) -> Job:
         """The INPUT row first, then the JOB row, which is the commit. Both writes may be repeated."""
         body = self._bodies.kept(job.id, job_input.model_dump_json()) | {"input_digest": job.input_digest}
+        item = rows.body_item(job, "INPUT", body)
         # The same input is put again, so that it lives as long as the job that comes after it.
-        _refuse_another(job, self._put_once(rows.body_item(job, "INPUT", body), unless=job.input_digest))
+        rival = self._put_once(item, "input_digest = :digest", {":digest": job.input_digest})
+        if rival is not None and self._is_orphan(rival, job):
+            values = {":digest": rows.plain(rival)["input_digest"], ":expires_at": rows.plain(rival)["expires_at"]}
+            rival = self._put_once(item, "(input_digest = :digest AND expires_at = :expires_at)", values)
+        _refuse_another(job, rival)
         standing = self._put_once(rows.key(job.id, "JOB") | rows.typed(rows.job_values(job)))
         _refuse_another(job, standing)
         return job if standing is None else rows.job_of(standing)
 
-    def _put_once(self, item: rows.Item, unless: str | None = None) -> rows.Item | None:
+    def _is_orphan(self, item: rows.Item, job: Job) -> bool:
+        """An input without a job: its submission died long ago, or its job has expired before it."""
+        age = int(job.expires_at.timestamp()) - int(item["expires_at"]["N"])
+        return age > _LONGEST_SUBMISSION and self.load(job.id) is None
+
+    def _put_once(self, item: rows.Item, or_over: str = "", values: dict[str, Any] | None = None) -> rows.Item | None:
         """Put the item unless one stands there that has not expired; then return that one.
 
-        `unless` is an input digest: an item that has it may be put over.
+        `or_over` is a condition, with its `values`, under which a standing item may be put over.
         """
-        conditions = ["attribute_not_exists(pk)", "expires_at <= :now"] + ["input_digest = :digest"] * bool(unless)
-        values = {":now": int(self._clock().timestamp()), ":digest": unless}
+        conditions = filter(None, ("attribute_not_exists(pk)", "expires_at <= :now", or_over))
+        values = {":now": int(self._clock().timestamp()), **(values or {})}
         with unavailable_if_it_fails("table"):
             try:
                 self._client.put_item(

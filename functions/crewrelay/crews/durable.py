@@ -5,15 +5,34 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from crewai import Agent, Crew
+from crewai import Crew
 from crewai.agents.agent_builder.base_agent import BaseAgent
 from crewai.tools import BaseTool
 
-from crewrelay.crews.journaled import JournaledLLM, JournaledTool
+from crewrelay.crews.journaled import JournaledLLM
+from crewrelay.crews.journaled_tools import JournaledTool
 from crewrelay.crews.search import SearchPassages
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.ports import Calls
+
+_ANOTHER_PROMPT = "makes other prompts in every run"
+_PAST_THE_JOURNAL = "asks services past the journal"
+_NOT_TO_BE_RESUMED = {
+    "planning": _ANOTHER_PROMPT,
+    "planning_config": _ANOTHER_PROMPT,
+    "reasoning": _ANOTHER_PROMPT,
+    "inject_date": "puts another date into every run",
+    "memory": "is not the same in the next run",
+    "knowledge": _PAST_THE_JOURNAL,
+    "knowledge_sources": _PAST_THE_JOURNAL,
+    "mcps": _PAST_THE_JOURNAL,
+    "apps": _PAST_THE_JOURNAL,
+    "a2a": _PAST_THE_JOURNAL,
+    "multimodal": _PAST_THE_JOURNAL,
+    "allow_code_execution": _PAST_THE_JOURNAL,
+}
 
 
 def make_durable(crew: Crew, calls: Calls) -> Crew:
@@ -24,40 +43,54 @@ def make_durable(crew: Crew, calls: Calls) -> Crew:
     faults = list(_faults(crew))
     if faults:
         raise InvalidCrew(f"The crew can't be resumed: {'; '.join(faults)}.")
-    for agent in crew.agents:
-        agent.tools = [_journaled(tool, agent, calls) for tool in agent.tools or []]
+    for agent in _agents(crew):
+        agent.tools = [_journaled(tool, agent.llm, calls) for tool in agent.tools or []]
     for task in crew.tasks:
-        task.tools = [_journaled(tool, task.agent, calls) for tool in task.tools or []]
+        model = task.agent.llm if task.agent else _managers_model(crew)
+        task.tools = [_journaled(tool, model, calls) for tool in task.tools or []]
     return crew
 
 
-def _journaled(tool: BaseTool, agent: BaseAgent | None, calls: Calls) -> BaseTool:
-    if agent is None or isinstance(tool, SearchPassages | JournaledTool):  # the search journals its passages
+def _agents(crew: Crew) -> list[BaseAgent]:
+    """All who may be asked: those of the crew, those that only a task names, and the manager."""
+    named = (*crew.agents, *(task.agent for task in crew.tasks), crew.manager_agent)
+    return list({id(agent): agent for agent in named if agent is not None}.values())
+
+
+def _managers_model(crew: Crew) -> Any:
+    return crew.manager_agent.llm if crew.manager_agent else crew.manager_llm
+
+
+def _journaled(tool: BaseTool, model: Any, calls: Calls) -> BaseTool:
+    if isinstance(tool, SearchPassages | JournaledTool):  # the search journals its passages
         return tool
-    return JournaledTool(tool, agent.llm, calls)  # type: ignore[arg-type]  # checked above
+    return JournaledTool(tool, model, calls)
 
 
 def _faults(crew: Crew) -> Iterator[str]:
-    if crew.planning:
-        yield "planning writes other prompts in every run: remove planning=True"
-    if crew.memory:
-        yield "memory is not the same in the next run: remove memory=True"
+    yield from _faults_of_all(crew, "the crew")
+    if crew.stream:
+        yield "nobody reads its stream: remove stream=True"
     if crew.manager_llm is not None and not isinstance(crew.manager_llm, JournaledLLM):
         yield "the manager's model is not journaled: build it with new_model()"
-    for agent in filter(None, (*crew.agents, crew.manager_agent)):
+    for agent in _agents(crew):
         name = str(agent.role).strip()
-        if getattr(agent, "memory", None):
-            yield f"memory of {name} is not the same in the next run: remove it"
         if not isinstance(agent.llm, JournaledLLM):
             yield f"the model of {name} is not journaled: build it with new_model()"
-        if isinstance(agent, Agent):
-            if agent.inject_date:
-                yield f"inject_date of {name} puts another date into every run: remove it"
-            if agent.planning or agent.planning_config:
-                yield f"planning of {name} writes other prompts in every run: remove it"
+        yield from _faults_of_all(agent, name)
     for task in crew.tasks:
         if task.human_input:
             yield f"nobody is there to answer: remove human_input of {task.name or 'a task'}"
+
+
+def _faults_of_all(member: Crew | BaseAgent, name: str) -> Iterator[str]:
+    options = vars(member)  # to ask for some of them is deprecated
+    for option, effect in _NOT_TO_BE_RESUMED.items():
+        if options.get(option):
+            yield f"{option} of {name} {effect}: remove it"
+    model = options.get("function_calling_llm")
+    if model is not None and not isinstance(model, JournaledLLM):
+        yield f"function_calling_llm of {name} is not journaled: build it with new_model()"
 
 
 @cache

@@ -3,11 +3,11 @@
 CrewAI wraps errors of its providers in others, so the whole chain of causes is read, from the outside in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from crewrelay.jobs.errors import CrewrelayError
-from crewrelay.jobs.job import LONGEST_MESSAGE, Failure
+from crewrelay.jobs.job import Failure
 
 _PASSING = frozenset({408, 409, 425, 429})  # and everything from 500 on
 _FOR_GOOD = ("insufficient_quota", "billing_hard_limit_reached")  # both come as 429
@@ -25,29 +25,30 @@ _ADVICE = {
 }
 
 
-def explain(error: BaseException) -> Failure:
-    """The failure as the job keeps it."""
+def explain(error: BaseException, redact: Callable[[str], str] = str) -> Failure:
+    """The failure as the job keeps it. `redact` gets the message whole, before it is cut to what a row holds."""
     for cause in _chain(error):
         if isinstance(cause, CrewrelayError):
             return Failure.of(cause)
         status = _status(cause)
         if status is not None:
             advice = "The quota of the key is used up." if _out_of_quota(cause) else _ADVICE.get(status, "")
-            return _failure(cause, advice, _passes(cause, status))
+            return _failure(cause, redact, advice, _passes(cause, status))
         if _lost_connection(cause):
-            return _failure(cause, "The model, or what a tool asked, did not answer.", retryable=True)
+            return _failure(cause, redact, "The model, or what a tool asked, did not answer.", retryable=True)
     if isinstance(error, SystemExit):
-        return _failure(error, "CrewAI gave up: the conversation is longer than the model's context window.", False)
-    return _failure(error, "", retryable=False)
+        advice = "CrewAI gave up: the conversation is longer than the model's context window."
+        return _failure(error, redact, advice, retryable=False)
+    return _failure(error, redact, "", retryable=False)
 
 
 def may_pass(error: BaseException) -> bool:
     return explain(error).retryable
 
 
-def _failure(error: BaseException, advice: str, retryable: bool) -> Failure:
-    text = " ".join(filter(None, (advice, str(error)))) or "The crew gave no reason."
-    return Failure(type=type(error).__name__, message=text[:LONGEST_MESSAGE], retryable=retryable)
+def _failure(error: BaseException, redact: Callable[[str], str], advice: str, retryable: bool) -> Failure:
+    text = " ".join(filter(None, (advice, redact(str(error))))) or "The crew gave no reason."
+    return Failure(type=type(error).__name__, message=text, retryable=retryable)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -56,7 +57,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         yield cause
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
 def _status(error: BaseException) -> int | None:

@@ -1,30 +1,22 @@
-"""Model, tools and retrieval of one run, with the journal in between: what was paid for once is never paid for again.
+"""The model of one run, with the journal in between: what was paid for once is never paid for again.
 
 What a crew gets is always what the journal holds, in the first run too, so a resumed run can't differ from it.
 """
 
-import json
 from typing import Any
 
 from crewai.events.types.llm_events import LLMCallType
 from crewai.llms.base_llm import BaseLLM, call_stop_override, llm_call_context
-from crewai.tools import BaseTool
 from crewai.utilities.agent_utils import is_context_length_exceeded
-from pydantic import BaseModel, PrivateAttr, TypeAdapter, ValidationError
+from pydantic import BaseModel, PrivateAttr, ValidationError
 from pydantic_core import to_jsonable_python
 
-from crewrelay.crews.failures import may_pass
-from crewrelay.jobs.answer import Passage
+from crewrelay.crews.replies import decoded, encoded, encoded_misshapen
 from crewrelay.jobs.journal import Kind, Reply
-from crewrelay.jobs.ports import Calls, Retriever
+from crewrelay.jobs.ports import Calls
 
-_PASSAGES = TypeAdapter(list[Passage])
 _CUT = "\n[The rest is left out: it is too long for this model.]"
-_LARGEST_SHARE = 0.25  # of the context window: above it CrewAI puts a file of random name in a result's place
-
-
-class MisshapenReply(Exception):
-    """A model's answer that is not in the shape that was asked for. It is journaled like any: it was paid for."""
+_LARGEST_SHARE = 0.25  # of the context window, as CrewAI has it
 
 
 class JournaledLLM(BaseLLM):
@@ -48,6 +40,14 @@ class JournaledLLM(BaseLLM):
         from_agent: Any = None,
         response_model: type[BaseModel] | None = None,
     ) -> Any:
+        asked_for = {
+            "model": self._inner.model,
+            "messages": messages,
+            "tools": tools,
+            "response": response_model and response_model.model_json_schema(),
+            "stop": self.stop_sequences,
+        }
+        request = to_jsonable_python(asked_for, fallback=str)
         asked = False
 
         def pay() -> Reply:
@@ -59,9 +59,9 @@ class JournaledLLM(BaseLLM):
                     reply = inner.call(
                         messages, tools, callbacks, available_functions, from_task, from_agent, response_model
                     )
-                body = _encoded(reply)
+                body = encoded(reply, request)
             except ValidationError as error:  # it answered, and is paid
-                body = json.dumps({"misshapen": str(error)})
+                body = encoded_misshapen(error)
             usage = inner.get_token_usage_summary()
             return Reply(
                 body=body,
@@ -70,16 +70,9 @@ class JournaledLLM(BaseLLM):
                 completion_tokens=usage.completion_tokens,
             )
 
-        request = {
-            "model": self._inner.model,
-            "messages": messages,
-            "tools": tools,
-            "response": response_model and response_model.model_json_schema(),
-            "stop": self.stop_sequences,
-        }
         try:
-            reply = self._calls.call(Kind.MODEL, to_jsonable_python(request, fallback=str), pay)
-            answer = _decoded(reply.body, response_model)
+            reply = self._calls.call(Kind.MODEL, request, pay)
+            answer = decoded(reply.body, response_model)
         except BaseException as error:
             # CrewAI shortens a conversation that is too long, and asks again. Nothing else gets better by asking.
             if not (isinstance(error, Exception) and is_context_length_exceeded(error)):
@@ -142,8 +135,14 @@ class JournaledLLM(BaseLLM):
     def get_input_tokens_count(self, messages: Any, tools: Any = None, response_model: Any = None) -> int:
         return self._inner.get_input_tokens_count(messages, tools, response_model)
 
+    def is_tool_result_overflowing_threshold(self, tool_result: str) -> tuple[bool, int]:
+        """Never: what a tool or a coworker says would be put into a file of random name, and in the next run the
+        prompt would be another.
+        """
+        return False, self.get_input_tokens_count(tool_result)
+
     def fitting(self, text: str) -> str:
-        """A tool's result, cut to the share of the context window that CrewAI lets stand as it is."""
+        """A tool's result, cut to the share of the context window that it may take."""
         while True:
             too_long, tokens = self._inner.is_tool_result_overflowing_threshold(text)
             if not too_long:
@@ -155,83 +154,8 @@ class JournaledLLM(BaseLLM):
                 return text
 
 
-class ToolFailed(Exception):
-    """A tool's failure as the model is told of it, and as the journal repeats it."""
-
-
-class JournaledTool(BaseTool):
-    """Any CrewAI tool, run only if the journal holds no result of the same call yet."""
-
-    _inner: BaseTool = PrivateAttr()
-    _calls: Calls = PrivateAttr()
-    _model: JournaledLLM = PrivateAttr()
-
-    def __init__(self, inner: BaseTool, model: JournaledLLM, calls: Calls) -> None:
-        named = ("name", "description", "args_schema", "cache_function", "result_as_answer", "max_usage_count")
-        super().__init__(
-            **{name: getattr(inner, name) for name in named}, tool_failure_policy=inner.tool_failure_policy
-        )
-        self.description = inner.description  # CrewAI puts name and arguments before it, once more
-        self._inner = inner
-        self._calls = calls
-        self._model = model
-
-    def _run(self, **arguments: Any) -> str:
-        request = {"tool": self.name, "arguments": to_jsonable_python(arguments, fallback=str)}
-        try:
-            reply = json.loads(self._calls.call(Kind.TOOL, request, lambda: self._paid(arguments)).body)
-        except BaseException as error:
-            self._calls.stop(error)
-            raise
-        if "failed" in reply:
-            raise ToolFailed(reply["failed"])
-        return str(reply["result"])
-
-    def _paid(self, arguments: dict[str, Any]) -> Reply:
-        try:
-            result = self._inner.format_output_for_agent(self._inner.run(**arguments))
-        except Exception as error:
-            if may_pass(error):
-                raise  # the run is tried again later, and the tool with it
-            return Reply(body=json.dumps({"failed": self._model.fitting(f"{type(error).__name__}: {error}")}))
-        return Reply(body=json.dumps({"result": self._model.fitting(result)}))
-
-
-class JournaledRetriever:
-    """Any retriever; a resumed run works from the passages that the first one found."""
-
-    def __init__(self, inner: Retriever, calls: Calls) -> None:
-        self._inner = inner
-        self._calls = calls
-
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
-        def pay() -> Reply:
-            return Reply(body=_PASSAGES.dump_json(self._inner.retrieve(query, top_k)).decode())
-
-        try:
-            reply = self._calls.call(Kind.RETRIEVAL, {"query": query, "top_k": top_k}, pay)
-        except BaseException as error:
-            self._calls.stop(error)
-            raise
-        return _PASSAGES.validate_json(reply.body)
-
-
 def _with_own_counters(model: BaseLLM) -> BaseLLM:
     """A copy that shares the client and counts from zero: what one call used, though others run beside it."""
     copy = model.model_copy()
     copy._token_usage = type(model).__private_attributes__["_token_usage"].get_default()
     return copy
-
-
-def _encoded(reply: Any) -> str:
-    """Text, native tool calls (objects of the provider's library) or a structured answer, as JSON."""
-    return json.dumps({"said": to_jsonable_python(reply, fallback=str)})
-
-
-def _decoded(body: str, response_model: type[BaseModel] | None) -> Any:
-    """Raises MisshapenReply."""
-    reply = json.loads(body)
-    if "misshapen" in reply:
-        raise MisshapenReply(f"The model's answer is not in the shape that the task asks for: {reply['misshapen']}")
-    said = reply["said"]
-    return response_model.model_validate(said) if response_model and isinstance(said, dict) else said

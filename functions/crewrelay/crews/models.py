@@ -16,6 +16,8 @@ from crewrelay.settings import ModelSettings
 
 NewModel = Callable[[], BaseLLM]
 
+_NO_KEY = "none"
+
 
 def model_factory(settings: ModelSettings) -> NewModel:
     """Raises Misconfigured if the model's name, package or key is missing or wrong."""
@@ -63,7 +65,12 @@ def _key(settings: ModelSettings) -> str | None:
     """A server of one's own often wants no key; the client won't start without one."""
     if settings.api_key:
         return settings.api_key.get_secret_value()
-    return "none" if settings.base_url else None
+    return _NO_KEY if settings.base_url else None
+
+
+def secrets_of(model: BaseLLM) -> list[str]:
+    """What must not be written down: the key, be it from our settings or from a variable that its provider reads."""
+    return [model.api_key] if model.api_key and model.api_key != _NO_KEY else []
 
 
 def _reason(error: Exception) -> str:

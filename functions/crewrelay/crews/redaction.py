@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 _GONE = "[redacted]"
 
@@ -17,17 +16,12 @@ class Redaction:
         return text
 
     def cover_logs(self) -> None:
-        """Redact every record of this process when it is made, whichever logger and handler it is for."""
+        """Redact what every handler of this process formats: message, exception and all, on whichever logger."""
         if not self._secrets:
             return
-        plain = logging.getLogRecordFactory()
+        plain = logging.Handler.format
 
-        def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
-            record = plain(*args, **kwargs)
-            record.msg, record.args = self.text(record.getMessage()), None
-            if record.exc_info:
-                record.exc_text = self.text(logging.Formatter().formatException(record.exc_info))
-                record.exc_info = None
-            return record
+        def redacted(handler: logging.Handler, record: logging.LogRecord) -> str:
+            return self.text(plain(handler, record))
 
-        logging.setLogRecordFactory(factory)
+        logging.Handler.format = redacted  # type: ignore

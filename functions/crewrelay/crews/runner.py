@@ -5,8 +5,9 @@ from functools import cache
 
 from crewrelay.crews import catalogue, durable, failures
 from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.journaled import JournaledLLM, JournaledRetriever
-from crewrelay.crews.models import NewModel, model_factory
+from crewrelay.crews.journaled import JournaledLLM
+from crewrelay.crews.journaled_tools import JournaledRetriever
+from crewrelay.crews.models import NewModel, model_factory, secrets_of
 from crewrelay.crews.redaction import Redaction
 from crewrelay.crews.search import SearchPassages
 from crewrelay.crews.tuning import tune_crewai
@@ -45,13 +46,12 @@ class CrewRunner:
         return Answer(text=text, sources=sources, usage=calls.usage())
 
     def explain(self, error: BaseException) -> Failure:
-        failure = failures.explain(error)
-        return failure.model_copy(update={"message": self._redaction.text(failure.message)})
+        return failures.explain(error, self._redaction.text)
 
 
 @cache
 def crew_runner() -> CrewRunner:
     """The one of this process, as its settings want it. Raises Misconfigured."""
     settings = ModelSettings.read()
-    secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
-    return CrewRunner(model_factory(settings), EmbeddedRetriever(), secrets)
+    new_model = model_factory(settings)
+    return CrewRunner(new_model, EmbeddedRetriever(), secrets_of(new_model()))

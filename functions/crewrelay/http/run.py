@@ -11,7 +11,7 @@ from crewrelay.http.edge import received_at
 from crewrelay.http.prefer import Preference, preference
 from crewrelay.http.problems import RETRY_AFTER, problem_of
 from crewrelay.http.wire import Accepted, RunAnswer
-from crewrelay.jobs.errors import RunFailed, Unavailable
+from crewrelay.jobs.errors import RunFailed
 from crewrelay.jobs.execution import Execution, on_own_thread
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import Clock, JobRecord, JobStore, record_of_tenant
@@ -68,7 +68,7 @@ def run(
     last_moment = deadline + inline.grace - inline.clock()
     try:
         record = finishing.result(max(0.0, last_moment.total_seconds()))
-    except (TimeoutError, Unavailable):
+    except Exception:  # whatever it is, the job is committed, and the sweeper looks after it
         logger.warning("answering before the job is given back", extra={"job_id": job.id}, exc_info=True)
         return _accepted(job, request, wanted)
     job = record.job

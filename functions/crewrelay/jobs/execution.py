@@ -88,7 +88,7 @@ class Execution:
             journal = self._store.journal(job) if job.fence > 1 else ()  # nobody can have paid before the first claim
         except Unavailable as error:
             return self._failed(lease, error)
-        run = Run(self._store, self._clock, self._policy, lease, journal, deadline, first_call_is_free)
+        run = Run(self._store, self._clock, self._policy, lease, journal, deadline, first_call_is_free, self._wait)
         on_own_thread(lambda: self._attempt(run, job_input), name=f"crew-{job.id}")
         while not self._wait(run.outcome, self._patience(deadline)):
             if self._clock() >= deadline:
@@ -130,12 +130,16 @@ class Execution:
     def _complete(self, lease: Lease, run: Run) -> None:
         try:
             self._store.put_answer(lease.job, run.outcome.result())
-        except ValueError as error:  # it can't be written down at all
+        except (StaleWrite, Unavailable):
+            raise
+        except Exception as error:  # it can't be written down at all
             return self._failed(lease, error, run)
         lease.advance(lambda job: transitions.complete(_counted(job, run), self._clock()))
 
     def _relay(self, lease: Lease, run: Run) -> None:
-        job = lease.advance(lambda job: transitions.relay(_counted(job, run), self._clock(), self._policy))
+        job = lease.advance(
+            lambda job: transitions.relay(_counted(job, run), self._clock(), self._policy, tried=run.tried)
+        )
         ring(self._doorbell, job.id)
 
     def _failed(self, lease: Lease, error: BaseException, run: Run | None = None) -> None:
@@ -146,9 +150,11 @@ class Execution:
         logger.warning("the crew failed: %s", failure.type, extra={"job_id": job.id, "retryable": failure.retryable})
         if failure.retryable and job.stalled < self._policy.max_attempts and now + pause < job.end_by:
             lease.advance(lambda job: transitions.back_off(_counted(job, run), failure, now + pause, self._policy))
-            ring(self._doorbell, job.id, pause)
+            # Skew: a worker whose clock is behind would find the backoff still standing, and drop the bell.
+            ring(self._doorbell, job.id, pause + self._policy.skew)
         else:
-            lease.advance(lambda job: transitions.fail(_counted(job, run), failure, now))
+            blamed = run.blamed if run else None
+            lease.advance(lambda job: transitions.fail(_counted(job, run), failure, now, blamed))
 
 
 def _counted(job: Job, run: Run | None) -> Job:

@@ -45,6 +45,8 @@ class Intervention:
                 return job
             if job.status is not Status.FAILED:
                 raise JobFinished(f"The job is {job.status}: only a failed one can be tried again.")
+            if transitions.too_old(job, self._clock(), self._policy):
+                raise JobFinished("The job is too old: it would expire before it had ended again.")
             return transitions.retry(job, self._clock(), self._policy)
 
         record = self._change(tenant, job_id, retried)

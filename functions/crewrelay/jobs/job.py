@@ -8,11 +8,12 @@ import hashlib
 import json
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from crewrelay.jobs.errors import AttemptsExhausted, CrewrelayError, Overdue, StaleWrite
-from crewrelay.jobs.journal import Receipt
+from crewrelay.jobs.journal import Call, Receipt
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.text import Text
 
@@ -43,7 +44,12 @@ class JobInput(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-LONGEST_MESSAGE = 500  # characters: the row stays small
+_LONGEST_MESSAGE = 700  # bytes: the row stays small
+_MOST_DISCARDED = 4
+
+
+def _short(message: str) -> str:
+    return message.encode()[:_LONGEST_MESSAGE].decode(errors="ignore")
 
 
 class Failure(BaseModel):
@@ -52,12 +58,12 @@ class Failure(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     type: str
-    message: Text
+    message: Annotated[Text, AfterValidator(_short)]
     retryable: bool = False  # whether the same may succeed later
 
     @classmethod
     def of(cls, error: CrewrelayError) -> "Failure":
-        return cls(type=error.code, message=f"{error} {error.remedy}"[:LONGEST_MESSAGE], retryable=error.retryable)
+        return cls(type=error.code, message=f"{error} {error.remedy}", retryable=error.retryable)
 
 
 class Job(BaseModel):
@@ -78,6 +84,8 @@ class Job(BaseModel):
     relays: int = 0
     rung_in_vain: int = 0  # by the sweeper, since the last claim
     restarts: int = 0  # from the beginning, because the crew had changed
+    blamed: str | None = None  # the key of the model's reply with which the crew failed
+    discarded: tuple[str, ...] = ()  # those that were blamed before a retry: they are asked for anew
     receipt: Receipt = Receipt()
     created_at: datetime
     not_before: datetime | None = None  # a backoff, and nothing else: clocks differ
@@ -144,11 +152,12 @@ def paid(job: Job, receipt: Receipt, now: datetime, policy: Policy) -> Job:
     return renew(job, now, policy).model_copy(update={"receipt": receipt, "stalled": 0})
 
 
-def relay(job: Job, now: datetime, policy: Policy) -> Job:
-    """Give the job back, to be resumed by whoever answers the bell next: an attempt only if it got no further."""
-    got_further = job.stalled == 0
-    released = _release(job, now, policy)
-    return released.model_copy(update={"relays": job.relays + 1, "attempts": job.attempts - got_further})
+def relay(job: Job, now: datetime, policy: Policy, *, tried: bool = True) -> Job:
+    """Give the job back, to be resumed by whoever answers the bell next. It was an attempt only if it got no further
+    though it had time for a call.
+    """
+    counts = {"attempts": job.attempts - (job.stalled == 0 or not tried), "stalled": job.stalled - (not tried)}
+    return _release(job, now, policy).model_copy(update={"relays": job.relays + 1, **counts})
 
 
 def back_off(job: Job, error: Failure, until: datetime, policy: Policy) -> Job:
@@ -169,9 +178,9 @@ def complete(job: Job, now: datetime) -> Job:
     return _finish(job, Status.COMPLETED, now)
 
 
-def fail(job: Job, error: Failure, now: datetime) -> Job:
+def fail(job: Job, error: Failure, now: datetime, blamed: Call | None = None) -> Job:
     _require_running(job)
-    return _finish(job.model_copy(update={"error": error}), Status.FAILED, now)
+    return _finish(job.model_copy(update={"error": error, "blamed": blamed and blamed.key}), Status.FAILED, now)
 
 
 def reason_to_give_up(job: Job, now: datetime, policy: Policy) -> CrewrelayError | None:
@@ -204,9 +213,17 @@ def cancel(job: Job, now: datetime) -> Job:
     return _finish(job, Status.CANCELLED, now)
 
 
+def too_old(job: Job, now: datetime, policy: Policy) -> bool:
+    """It might expire before it ended once more."""
+    return now + policy.max_age > job.expires_at
+
+
 def retry(job: Job, now: datetime, policy: Policy) -> Job:
-    """A failed job once more, from where its journal ends; its clocks and attempts count anew."""
-    if job.status is not Status.FAILED:
+    """A failed job once more, from where its journal ends; its clocks and attempts count anew.
+
+    A reply with which the crew could do nothing would fail it again: the model is asked for another.
+    """
+    if job.status is not Status.FAILED or too_old(job, now, policy):
         raise StaleWrite(f"job {job.id} is {job.status}, not failed")
     return job.model_copy(
         update={
@@ -218,6 +235,8 @@ def retry(job: Job, now: datetime, policy: Policy) -> Job:
             "started_at": None,
             "finished_at": None,
             "error": None,
+            "blamed": None,
+            "discarded": (*job.discarded, *filter(None, [job.blamed]))[-_MOST_DISCARDED:],
         }
     )
 

@@ -43,6 +43,10 @@ class Call(BaseModel):
     seconds: float
     reply: Reply
 
+    @property
+    def key(self) -> str:
+        return f"{self.digest}#{self.nth}"
+
 
 class Receipt(BaseModel):
     """What a job's models have cost so far. `calls_replayed` were answered by the journal and not paid again."""

@@ -82,6 +82,10 @@ class Calls(Protocol):
     def usage(self) -> Usage:
         """What was asked of models in this run, paid or replayed."""
 
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether an error that may pass ends the job all the same."""
+
 
 class Crew(Protocol):
     """Runs a crew to its end on the calling thread."""

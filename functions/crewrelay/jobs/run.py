@@ -5,20 +5,23 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.errors import BudgetExceeded, Overdue, StaleWrite, Unavailable
+from crewrelay.jobs.errors import Overdue, StaleWrite, Unavailable
 from crewrelay.jobs.journal import Call, Kind, Receipt, Reply, digest_of, usage_of
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Clock, JobStore
+from crewrelay.jobs.ports import Clock, JobStore, Wait
+from crewrelay.jobs.spending import Spending
 
 logger = logging.getLogger(__name__)
 
-_PUTS = 3  # of an entry, each of which the adapter repeats: what was paid is worth it
+# Seconds between the puts of an entry, each of which the adapter repeats: what was paid is worth it.
+_PAUSES = (0.5, 1, 2, 4, 8, 16)
+_NEVER: "Future[Any]" = Future()
 
 
 class RunStopped(Exception):
@@ -46,6 +49,7 @@ class Run:
         journal: Sequence[Call],
         deadline: datetime,
         first_call_is_free: bool,
+        wait: Wait,
     ) -> None:
         self.outcome: Future[Answer] = Future()
         self._store = store
@@ -54,20 +58,37 @@ class Run:
         self._lease = lease
         self._deadline = deadline
         self._first_call_is_free = first_call_is_free  # of the question whether there is time for it
-        self._turn = threading.RLock()  # for everything below
-        self._receipt = lease.job.receipt.recounted(journal)
-        self._standing = {(call.digest, call.nth): call for call in journal}
-        self._longest: defaultdict[Kind, float] = defaultdict(float)  # seconds
-        for call in journal:
-            self._longest[call.kind] = max(self._longest[call.kind], call.seconds)
+        self._wait = wait
+        self._turn = threading.Condition()  # for everything below
+        self._spending = Spending(policy.budget, lease.job.receipt, journal)
+        self._standing = {call.key: call for call in journal if call.key not in lease.job.discarded}
         self._numbers: defaultdict[str, set[int]] = defaultdict(set)
+        for key in lease.job.discarded:
+            digest, _, nth = key.rpartition("#")
+            self._numbers[digest].add(int(nth))
         self._used: list[Call] = []
-        self._in_flight: list[Kind] = []
+        self._last_was_answered = True
+        self._tried = first_call_is_free
         self._stopped: BaseException | None = None
 
     @property
     def receipt(self) -> Receipt:
-        return self._receipt
+        return self._spending.receipt
+
+    @property
+    def tried(self) -> bool:
+        """Not so if there was no time even for its first call."""
+        return self._tried
+
+    @property
+    def is_last_attempt(self) -> bool:
+        return self._lease.job.stalled >= self._policy.max_attempts
+
+    @property
+    def blamed(self) -> Call | None:
+        """The model's last reply, if it was with this reply that the crew could do nothing."""
+        replies = [call for call in self._used if call.kind is Kind.MODEL]
+        return replies[-1] if replies and self._last_was_answered else None
 
     def usage(self) -> Usage:
         return usage_of(self._used)
@@ -82,25 +103,28 @@ class Run:
             if self.outcome.done():
                 return
             self._stopped = self._stopped or error
-            if not self._in_flight:
+            self._turn.notify_all()
+            if not self._spending.in_flight:
                 self.outcome.set_exception(self._stopped)
 
     def call(self, kind: Kind, request: dict[str, Any], pay: Callable[[], Reply]) -> Reply:
         digest = digest_of(self._lease.job.fingerprint or "", kind, request)
         nth = self._number(digest)
         try:
-            call = self._standing.get((digest, nth))
+            call = self._standing.get(f"{digest}#{nth}")
             if call:
                 with self._turn:
-                    self._receipt = self._receipt.with_replayed(call)
+                    self._spending.receipt = self._spending.receipt.with_replayed(call)
             else:
                 call = self._paid(digest, nth, kind, pay)
         except BaseException:
             with self._turn:
                 self._numbers[digest].discard(nth)  # it got no reply: a repeat is the same call
+                self._last_was_answered = False
             raise
         with self._turn:
             self._used.append(call)
+            self._last_was_answered = True
         return call.reply
 
     def _number(self, digest: str) -> int:
@@ -122,57 +146,55 @@ class Run:
             return call
         finally:
             with self._turn:
-                self._in_flight.remove(kind)
+                self._spending.in_flight.remove(kind)
+                self._turn.notify_all()
                 if self._stopped:
                     self.stop(self._stopped)
 
     def _set_out(self, kind: Kind) -> None:
         """Raises RunStopped, and stops the run, if this call may not be made."""
         with self._turn:
+            while not self._stopped and self._spending.is_open(kind):
+                self._turn.wait()
             if not self._stopped:
                 reason = self._reason_not_to(kind)
                 if reason:
                     self.stop(reason)
             if self._stopped or self.outcome.done():
                 raise RunStopped("this run may make no more calls")
-            self._in_flight.append(kind)
+            self._spending.in_flight.append(kind)
+            self._tried = True
 
     def _reason_not_to(self, kind: Kind) -> Exception | None:
-        now, job, budget = self._clock(), self._lease.job, self._policy.budget
+        now, job = self._clock(), self._lease.job
         if job.lease_until is None or now >= job.lease_until:
             return StaleWrite(f"the lease of job {job.id} could not be renewed in time")
         if now >= job.end_by:
             return Overdue(f"The job did not end by {job.end_by:%Y-%m-%d %H:%M:%S} UTC.")
-        if kind is Kind.MODEL and self._receipt.calls_paid + self._in_flight.count(kind) >= budget.calls:
-            return BudgetExceeded(
-                f"The job has made {self._receipt.calls_paid} model calls; {budget.calls} are allowed."
-            )
-        if kind is Kind.MODEL and self._receipt.tokens >= budget.tokens:
-            return BudgetExceeded(f"The job has used {self._receipt.tokens:,} tokens; {budget.tokens:,} are allowed.")
-        if not self._first_call_is_free and self._deadline - now < self._expected(kind):
+        if excess := self._spending.excess(kind):
+            return excess
+        expected = max(self._policy.call_floor, self._spending.expected(kind))
+        if not self._first_call_is_free and self._deadline - now < expected:
             return RelayDue(f"{(self._deadline - now).total_seconds():.1f} s are left")
         return None
 
-    def _expected(self, kind: Kind) -> timedelta:
-        return max(self._policy.call_floor, timedelta(seconds=self._longest[kind]))
-
     def _kept(self, call: Call) -> Call:
         """Put into the journal, unfenced: it was paid for. The one that stands there already is taken instead."""
-        for _ in range(_PUTS - 1):
+        for seconds in _PAUSES:
             try:
                 return self._store.put_call(self._lease.job, call)
             except Unavailable:
                 logger.warning("could not journal a call yet", extra={"job_id": self._lease.job.id}, exc_info=True)
+            self._wait(_NEVER, seconds)
         return self._store.put_call(self._lease.job, call)
 
     def _account(self, call: Call) -> None:
         """Write the receipt under the fence. Refused, the job is no longer ours: stop before spending again."""
         with self._turn:
-            self._receipt = self._receipt.with_paid(call)
-            self._longest[call.kind] = max(self._longest[call.kind], call.seconds)
+            self._spending.add(call)
             self._first_call_is_free = False
         try:
-            self._lease.advance(lambda job: transitions.paid(job, self._receipt, self._clock(), self._policy))
+            self._lease.advance(lambda job: transitions.paid(job, self.receipt, self._clock(), self._policy))
         except StaleWrite as refused:
             self.stop(refused)
         except Unavailable:  # the entry is kept, and the next claim recounts

@@ -26,6 +26,7 @@ class Swept(StrEnum):
     RUNG = "rung"
     ENDED = "ended"
     LEFT = "left"  # the index was behind, or somebody else was quicker
+    FAILED = "failed"  # it could not be looked at; it comes first again in the next sweep, and must not stop it
 
 
 class Sweeper:
@@ -38,16 +39,23 @@ class Sweeper:
     def sweep(self, deadline: datetime) -> Counter[Swept]:
         """Look at every job that is due, until there are no more or the deadline has come; the next sweep goes on.
 
-        Raises Unavailable when the table does not answer.
+        Raises Unavailable when the index does not answer.
         """
         # Skew: a worker whose clock is behind would find the lease still standing, and drop the bell.
         overdue = self._store.due(self._clock() - self._policy.skew)
         swept: Counter[Swept] = Counter()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             while self._clock() < deadline and (some := list(islice(overdue, _AT_ONCE))):
-                swept.update(pool.map(self._look_at, some))
+                swept.update(pool.map(self._looked_at, some))
         logger.info("swept", extra={what.value: swept[what] for what in Swept})
         return swept
+
+    def _looked_at(self, job_id: str) -> Swept:
+        try:
+            return self._look_at(job_id)
+        except Exception:
+            logger.exception("could not look at a job", extra={"job_id": job_id})
+            return Swept.FAILED
 
     def _look_at(self, job_id: str) -> Swept:
         record, now = self._store.load(job_id), self._clock()

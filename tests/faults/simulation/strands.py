@@ -124,11 +124,12 @@ class Process:
 
     def wait(self, outcome: "Future[Any]", seconds: float) -> bool:
         """The domain's Wait port, by the schedule's clock."""
-        assert self._crew_has_begun.wait(PATIENCE)
-        self._outcome = outcome
-        outcome.add_done_callback(lambda _: self._settle_crew())
+        if self.strand is self.main:
+            assert self._crew_has_begun.wait(PATIENCE)
+            self._outcome = outcome
+            outcome.add_done_callback(lambda _: self._settle_crew())
         until = self.schedule.now + timedelta(seconds=seconds)
-        self.main.stop("waiting", lambda: outcome.done() or self.schedule.now >= until)
+        self.strand.stop("waiting", lambda: outcome.done() or self.schedule.now >= until)
         return outcome.done()
 
     def begin_crew(self) -> None:

@@ -1,0 +1,94 @@
+"""Tools and retrieval of one run, with the journal in between."""
+
+import json
+from typing import Any
+
+from crewai.tools import BaseTool
+from crewai.tools.tool_failure import ToolFailure
+from pydantic import PrivateAttr, TypeAdapter
+from pydantic_core import to_jsonable_python
+
+from crewrelay.crews.failures import may_pass
+from crewrelay.crews.journaled import JournaledLLM
+from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.journal import Kind, Reply
+from crewrelay.jobs.ports import Calls, Retriever
+
+_PASSAGES = TypeAdapter(list[Passage])
+
+
+class ToolFailed(Exception):
+    """A tool's failure as the model is told of it, and as the journal repeats it."""
+
+
+class JournaledTool(BaseTool):
+    """Any CrewAI tool, run only if the journal holds no result of the same call yet."""
+
+    _inner: BaseTool = PrivateAttr()
+    _calls: Calls = PrivateAttr()
+    _model: JournaledLLM = PrivateAttr()
+
+    def __init__(self, inner: BaseTool, model: JournaledLLM, calls: Calls) -> None:
+        named = ("name", "description", "args_schema", "cache_function", "result_as_answer", "max_usage_count")
+        super().__init__(
+            **{name: getattr(inner, name) for name in named}, tool_failure_policy=inner.tool_failure_policy
+        )
+        self.description = inner.description  # CrewAI puts name and arguments before it, once more
+        self._inner = inner
+        self._calls = calls
+        self._model = model
+
+    def _run(self, **arguments: Any) -> Any:
+        try:
+            request = {"tool": self.name, "arguments": to_jsonable_python(_in_order(arguments), fallback=str)}
+            reply = json.loads(self._calls.call(Kind.TOOL, request, lambda: self._paid(arguments)).body)
+        except BaseException as error:
+            self._calls.stop(error)
+            raise
+        if "raised" in reply:
+            raise ToolFailed(reply["raised"])
+        return ToolFailure.model_validate(reply["failure"]) if "failure" in reply else str(reply["result"])
+
+    def _paid(self, arguments: dict[str, Any]) -> Reply:
+        try:
+            result = self._inner.run(**arguments)
+        except Exception as error:
+            if may_pass(error) and not self._calls.is_last_attempt:
+                raise  # the run is tried again later, and the tool with it
+            return _reply(raised=self._model.fitting(f"{type(error).__name__}: {error}"))
+        if isinstance(result, ToolFailure):
+            fitting = result.model_copy(update={"message": self._model.fitting(result.message)})
+            return _reply(failure=fitting.model_dump(mode="json"))
+        return _reply(result=self._model.fitting(self._inner.format_output_for_agent(result)))
+
+
+class JournaledRetriever:
+    """Any retriever; a resumed run works from the passages that the first one found."""
+
+    def __init__(self, inner: Retriever, calls: Calls) -> None:
+        self._inner = inner
+        self._calls = calls
+
+    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
+        def pay() -> Reply:
+            return Reply(body=_PASSAGES.dump_json(self._inner.retrieve(query, top_k)).decode())
+
+        try:
+            reply = self._calls.call(Kind.RETRIEVAL, {"query": query, "top_k": top_k}, pay)
+        except BaseException as error:
+            self._calls.stop(error)
+            raise
+        return _PASSAGES.validate_json(reply.body)
+
+
+def _reply(**outcome: Any) -> Reply:
+    return Reply(body=json.dumps(outcome))
+
+
+def _in_order(value: Any) -> Any:
+    """The same in every process: the order of a set depends on its hash seed."""
+    if isinstance(value, dict):
+        return {name: _in_order(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_order(one) for one in value]
+    return sorted(value, key=repr) if isinstance(value, set | frozenset) else value

@@ -1,0 +1,42 @@
+"""The model's key is in nothing that is logged, and the log still tells what went wrong."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+KEY = "sk-0123456789abcdef"
+
+_LOGS = f"""
+import logging, sys
+from crewrelay.crews.redaction import Redaction
+from crewrelay.system import logger
+Redaction(["{KEY}"]).cover_logs()
+library = logging.getLogger("some.library")
+library.addHandler(logging.StreamHandler(sys.stdout))
+library.warning("%d", "a fault of the library's own")
+library.warning("refused %s", "{KEY}")
+try:
+    raise ValueError("no such key: {KEY}")
+except ValueError:
+    library.exception("failed")
+    logging.getLogger("crewrelay.jobs").exception("record failed", extra={{"key": "{KEY}"}})
+"""
+
+
+@pytest.fixture(scope="module")
+def printed() -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", _LOGS], capture_output=True, text=True, check=True)
+
+
+def test_no_handler_writes_the_key(printed: "subprocess.CompletedProcess[str]") -> None:
+    assert KEY not in printed.stdout + printed.stderr
+    assert "refused [redacted]" in printed.stdout
+
+
+def test_what_went_wrong_is_told_all_the_same(printed: "subprocess.CompletedProcess[str]") -> None:
+    assert "ValueError: no such key: [redacted]" in printed.stdout
+    record = json.loads(printed.stdout.splitlines()[-1])
+    assert (record["message"], record["exception_name"]) == ("record failed", "ValueError")
+    assert "no such key: [redacted]" in record["exception"]
