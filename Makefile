@@ -13,7 +13,7 @@ UV := .venv/bin/uv
 # Compiled: what is imported in seconds would otherwise be compiled for as long at its first start.
 SYNC := pip sync --quiet --require-hashes --compile-bytecode
 
-.PHONY: help setup run serve test check unit integration e2e lock format index
+.PHONY: help setup run serve test check unit integration faults faults-long e2e lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ run: setup ## Start the stack, send the example, print the answer, stop (TOPIC="
 serve: setup ## Run the stack until Ctrl-C (HOST, PORT)
 	@exec .venv/bin/crewrelay serve --host $(HOST) --port $(PORT)
 
-test: check unit integration e2e ## Everything that CI runs
+test: check unit integration faults e2e ## Everything that CI runs
 
 check: setup .venv-sam/.sam ## Format, lint, types, architecture
 	.venv/bin/ruff format --check .
@@ -39,6 +39,12 @@ unit: setup ## Pure tests, in seconds
 
 integration: setup .venv-sam/.sam ## Adapters and apps against an AWS emulator in its own process
 	.venv/bin/pytest tests/integration -n 2
+
+faults: setup ## Proofs: crashes, kills, lost replies, duplicates, a simulation (tests/faults/README.md)
+	.venv/bin/pytest tests/faults -n 2
+
+faults-long: setup ## The same at length: 2,000 jobs under kill -9, thousands of simulated stories
+	FAULTS=long .venv/bin/pytest tests/faults -n 2
 
 e2e: setup ## The real stack, as its users see it
 	.venv/bin/pytest tests/e2e --ignore tests/e2e/test_load.py -n 2 --dist loadfile

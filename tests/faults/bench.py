@@ -41,6 +41,10 @@ class Model:
     def __init__(self, port: int) -> None:
         self.port = port
 
+    def calls(self) -> int:
+        count: int = httpx.get(f"http://127.0.0.1:{self.port}/calls", timeout=30).json()
+        return count
+
     def log(self) -> list[dict[str, Any]]:
         calls: list[dict[str, Any]] = httpx.get(f"http://127.0.0.1:{self.port}/log", timeout=30).json()
         return calls
@@ -58,9 +62,16 @@ class Nursery:
 
     def bear(self, birth: Birth) -> int:
         """The pid of a new process."""
+        return self._say(birth)
+
+    def kill(self, pids: list[int]) -> None:
+        """Those of them that still live: numbers of dead processes are given to others."""
+        self._say(pids)
+
+    def _say(self, words: Any) -> int:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps(birth) + "\n")
+        self._process.stdin.write(json.dumps(words) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
@@ -105,6 +116,7 @@ class Bench:
         self.stream = TableStream(storage, emulator)
         self.store = storage.store(utcnow)
         self._nursery = nursery
+        self._born: list[int] = []
         template = load_template(TEMPLATE)
         names = {
             "JobsTable": storage.table,
@@ -133,17 +145,17 @@ class Bench:
         """A process that is polled for like a function of AWS's, until it is killed, or one of its requests is."""
         caller = f"{function}-{uuid.uuid4()}"
         birth = Birth(function, self._as(caller), fate=fate or "", operations=(operation,))
-        return Worker(self._nursery.bear(birth), caller)
+        return Worker(self._bear(birth), caller)
 
     def invoke(
         self, job: Job, caller: str, fate: Fate | None = None, nth: int = 1, operations: tuple[str, ...] = ()
     ) -> int:
         """A process that answers one bell, whose `nth` request of the operations meets its fate; its pid."""
-        return self._nursery.bear(Birth("worker", self._as(caller), job.id, fate or "", nth, operations))
+        return self._bear(Birth("worker", self._as(caller), job.id, fate or "", nth, operations))
 
     def submits(self, topic: str, fate: Fate, operation: str) -> int:
         """A process that posts a topic to the API function, and whose first such request meets its fate; its pid."""
-        return self._nursery.bear(Birth("api", self.environment, topic, fate, 1, (operation,)))
+        return self._bear(Birth("api", self.environment, topic, fate, 1, (operation,)))
 
     def job_ids(self) -> list[str]:
         return [rows.job_id(row) for row in self.storage.rows() if row["sk"]["S"] == "JOB"]
@@ -162,6 +174,14 @@ class Bench:
         assert record
         assert record.answer, record.job
         return record.answer.model_dump_json().encode()
+
+    def _bear(self, birth: Birth) -> int:
+        self._born.append(self._nursery.bear(birth))
+        return self._born[-1]
+
+    def end(self) -> None:
+        """Kill what is left of its processes."""
+        self._nursery.kill(self._born)
 
     def _as(self, caller: str) -> dict[str, str]:
         """The model server knows its callers by their keys."""

@@ -25,6 +25,8 @@ def new_bench(storage: Storage, emulator: str, processes: Nursery) -> Iterator[N
 
         def make(*model: str, policy: Policy = SHIPPED, **settings: str) -> Bench:
             port = cleanup.enter_context(listening("tests.doubles.model_server", *model))
-            return Bench(storage, emulator, Model(port), processes, policy, **settings)
+            bench = Bench(storage, emulator, Model(port), processes, policy, **settings)
+            cleanup.callback(bench.end)
+            return bench
 
         yield make

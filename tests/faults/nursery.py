@@ -1,7 +1,8 @@
 """A process that has imported what functions import, and forks them: they may be killed by the hundred.
 
-A fork is ready in a third of a second, an import takes four. Each line of its input is the JSON of a Birth; it answers
-with the pid of the child. At the end of its input it kills every child and ends.
+A fork is ready in a third of a second, an import takes four. Each line of its input is the JSON of a Birth, and is
+answered with the pid of the child, or of pids, and is answered with 0 once those children are dead. At the end of its
+input it kills every child and ends.
 """
 
 import json
@@ -31,13 +32,21 @@ def main() -> None:
     print("ready 0", flush=True)
     children: list[int] = []
     for line in sys.stdin:
-        birth = Birth(*json.loads(line))
+        words = json.loads(line)
+        if all(isinstance(word, int) for word in words):
+            _kill(words)
+            print(0, flush=True)
+            continue
         pid = os.fork()
         if pid == 0:
-            _live(birth)
+            _live(Birth(*words))
         children.append(pid)
         print(pid, flush=True)
-    for pid in children:
+    _kill(children)
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
         if _is_ours(pid):
             os.kill(pid, signal.SIGKILL)
 

@@ -1,6 +1,5 @@
 """A crew of six calls, killed after each of its calls, and cut at each of its writes, before it and after it."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import count
@@ -11,10 +10,10 @@ from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import utcnow
-from tests.conftest import Storage
-from tests.faults.bench import Bench, Model, Nursery, alive
+from tests.conftest import Figure
+from tests.faults.bench import Bench, alive
+from tests.faults.conftest import NewBench
 from tests.faults.injection import WRITES, Fate
-from tests.processes import listening
 from tests.waiting import wait_until
 
 CALLS = 6
@@ -25,9 +24,8 @@ POLICY = Policy(lease=timedelta(seconds=1), max_attempts=ENTRIES + 1)
 
 
 @pytest.fixture
-def bench(storage: Storage, emulator: str, processes: Nursery) -> Iterator[Bench]:
-    with listening("tests.doubles.model_server", "--searches", str(CALLS - 2)) as model:
-        yield Bench(storage, emulator, Model(model), processes, POLICY)
+def bench(new_bench: NewBench) -> Bench:
+    return new_bench("--searches", str(CALLS - 2), policy=POLICY)
 
 
 def live(bench: Bench, job: Job, caller: str, fate: Fate | None = None, nth: int = 1, *operations: str) -> None:
@@ -53,7 +51,7 @@ def nobody_holds(bench: Bench, job: Job) -> bool:
     return until is None or until <= utcnow()
 
 
-def test_killed_after_each_of_its_calls_it_pays_for_none_twice(bench: Bench) -> None:
+def test_killed_after_each_of_its_calls_it_pays_for_none_twice(bench: Bench, figure: Figure) -> None:
     expected = undisturbed(bench)
     job = bench.submit(TOPIC, ring=False)
     for number in range(ENTRIES):
@@ -65,10 +63,10 @@ def test_killed_after_each_of_its_calls_it_pays_for_none_twice(bench: Bench) -> 
     assert bench.model.calls_by("caller")["killed"] == CALLS
     receipt = bench.job(job.id).receipt
     assert (receipt.calls_paid, bench.job(job.id).attempts) == (CALLS, ENTRIES + 1)
-    print(f"\nkilled {ENTRIES} times, after each call: {CALLS} of {CALLS} calls reached the model once")
+    figure(f"killed {ENTRIES} times, after each call: {CALLS} of {CALLS} calls reached the model once")
 
 
-def test_cut_at_any_write_only_a_call_that_was_not_yet_journaled_is_repeated(bench: Bench) -> None:
+def test_cut_at_any_write_only_a_call_that_was_not_yet_journaled_is_repeated(bench: Bench, figure: Figure) -> None:
     expected = undisturbed(bench)
     with ThreadPoolExecutor(2) as pool:
         before, after = pool.map(lambda fate: cut_at_every_write(bench, fate), (Fate.KILLED_BEFORE, Fate.KILLED_AFTER))
@@ -87,7 +85,7 @@ def test_cut_at_any_write_only_a_call_that_was_not_yet_journaled_is_repeated(ben
     assert set(repeated.values()) == {0, 1}
     # Cut between the reply and its entry, once for each call; and where a renewal was cut while a call was under way.
     assert sum(repeated.values()) >= CALLS
-    print(f"\n{len(cut)} cuts at {len(before)} writes: {sum(repeated.values())} calls repeated, answers identical")
+    figure(f"{len(cut)} cuts at {len(before)} writes: {sum(repeated.values())} calls repeated, answers identical")
 
 
 def cut_at_every_write(bench: Bench, fate: Fate) -> dict[str, Job]:

@@ -18,7 +18,7 @@ from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.run import Run
 from crewrelay.retrieval.embedded import EmbeddedRetriever
 from crewrelay.system import new_id, utcnow
-from tests.conftest import Storage
+from tests.conftest import Figure, Storage
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
@@ -52,7 +52,7 @@ def run_of(store: JobStore, job: Job) -> Run:
     )
 
 
-def test_a_call_costs_two_writes_and_little_cpu(storage: Storage) -> None:
+def test_a_call_costs_two_writes_and_little_cpu(storage: Storage, figure: Figure) -> None:
     requests: list[str] = []
     storage.dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: requests.append(model.name))
     store = storage.store(utcnow)
@@ -63,7 +63,7 @@ def test_a_call_costs_two_writes_and_little_cpu(storage: Storage) -> None:
     writes = list(requests)
     key = rows.key("nobody", "JOB")
     bare = median_cpu(lambda _: storage.dynamodb.put_item(TableName=storage.table, Item=key))
-    print(f"\njournal: {len(writes) / CALLS:.2f} writes and {journaled:.2f} ms of CPU a call (a bare put: {bare:.2f})")
+    figure(f"journal: {len(writes) / CALLS:.2f} writes and {journaled:.2f} ms of CPU a call (a bare put: {bare:.2f})")
     assert writes == ["PutItem", "UpdateItem"] * CALLS
     assert journaled <= 5
 
@@ -78,7 +78,7 @@ def median_cpu(work: Callable[[int], object]) -> float:
     return median(spent)
 
 
-def test_replaying_a_finished_crew_is_cheap(storage: Storage) -> None:
+def test_replaying_a_finished_crew_is_cheap(storage: Storage, figure: Figure) -> None:
     store = storage.store(utcnow)
     runner = CrewRunner(lambda: ExtractiveLLM(model=ExtractiveLLM.NAME), EmbeddedRetriever())
     job = claimed(store)
@@ -94,5 +94,5 @@ def test_replaying_a_finished_crew_is_cheap(storage: Storage) -> None:
         assert runner.run(INPUT, run) == answer
         spent.append((time.process_time() - begun) * 1000)
         assert run.receipt.calls_paid == first.receipt.calls_paid == answer.usage.calls
-    print(f"\nreplay of a finished crew: {median(spent):.0f} ms of CPU, median of {len(spent)}")
+    figure(f"replay of a finished crew: {median(spent):.0f} ms of CPU, median of {len(spent)}")
     assert median(spent) <= 150

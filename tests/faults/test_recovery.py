@@ -10,9 +10,9 @@ from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
-from tests.conftest import Storage
-from tests.faults.bench import Bench, Model, Nursery, kill
-from tests.processes import listening
+from tests.conftest import Figure
+from tests.faults.bench import Bench, kill
+from tests.faults.conftest import NewBench
 from tests.waiting import wait_until
 
 SHIPPED = Policy()
@@ -28,18 +28,17 @@ LONG_FORM = os.environ.get("FAULTS") == "long"
     ],
 )
 def test_a_killed_workers_jobs_go_on_within_a_lease_and_a_sweep(
-    storage: Storage, emulator: str, processes: Nursery, policy: Policy
+    new_bench: NewBench, figure: Figure, policy: Policy
 ) -> None:
     visibility = load_template(TEMPLATE)["Resources"]["JobQueue"]["Properties"]["VisibilityTimeout"]
     lease = policy.lease.total_seconds()
     allowed = (lease + lease) * 1.2  # it is swept once in a lease
-    with listening("tests.doubles.model_server", "--delay", "0.5") as port:
-        bench = Bench(storage, emulator, Model(port), processes, policy)
-        bench.start("sweeper")
-        bench.start("worker")
-        took = [recovery(bench, f"topic {number}") for number in range(3)]
+    bench = new_bench("--delay", "0.5", policy=policy)
+    bench.start("sweeper")
+    bench.start("worker")
+    took = [recovery(bench, f"topic {number}") for number in range(3)]
     seconds = ", ".join(f"{one:.1f}" for one in sorted(took))
-    print(f"\nrecovered {seconds} s after a kill; lease and sweep {lease:g} s each; SQS alone: {visibility} s")
+    figure(f"recovered {seconds} s after a kill; lease and sweep {lease:g} s each; SQS alone: {visibility} s")
     assert max(took) <= allowed
 
 

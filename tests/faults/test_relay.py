@@ -5,6 +5,7 @@ from collections import Counter
 
 import httpx
 
+from tests.conftest import Figure
 from tests.processes import listening
 from tests.stack import model_variables, running_stack
 from tests.waiting import wait_until
@@ -17,7 +18,7 @@ def calls_by_request(model: int) -> Counter[str]:
     return Counter(call["digest"] for call in httpx.get(f"http://127.0.0.1:{model}/log").json())
 
 
-def test_a_cut_run_pays_what_an_uncut_one_does() -> None:
+def test_a_cut_run_pays_what_an_uncut_one_does(figure: Figure) -> None:
     with (
         listening("tests.doubles.model_server", "--delay", "1.5", "--searches", "2") as model,
         running_stack(**model_variables(model)) as stack,
@@ -35,7 +36,7 @@ def test_a_cut_run_pays_what_an_uncut_one_does() -> None:
         where = cut.headers["Location"]
         job = wait_until(lambda: (got := stack.client.get(where).json())["status"] == "completed" and got, within=30)
         paid = calls_by_request(model).total() - needed.total()
-    print(f"\n202 after {took:.2f} s; {paid_inline} of {paid} calls paid inline, uncut needs {needed.total()}")
+    figure(f"202 after {took:.2f} s; {paid_inline} of {paid} calls paid inline, uncut needs {needed.total()}")
     assert took <= 3.5
     assert paid_inline >= 1
     assert set((needed + needed).values()) == {2}

@@ -11,7 +11,7 @@ from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.system import new_id
-from tests.conftest import HandSetClock, Storage
+from tests.conftest import Figure, HandSetClock, Storage
 from tests.doubles.ports import MemoryDoorbell
 
 POLICY = Policy()
@@ -31,7 +31,9 @@ def fill(storage: Storage, clock: HandSetClock, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1_000, 20_000])
-def test_a_sweep_reads_no_more_of_the_index_than_is_due(storage: Storage, clock: HandSetClock, size: int) -> None:
+def test_a_sweep_reads_no_more_of_the_index_than_is_due(
+    storage: Storage, clock: HandSetClock, size: int, figure: Figure
+) -> None:
     store = storage.store(clock)
     for _ in range(DUE):
         store.create(transitions.submit(new_id(), "acme", INPUT, clock(), POLICY), INPUT)
@@ -52,7 +54,7 @@ def test_a_sweep_reads_no_more_of_the_index_than_is_due(storage: Storage, clock:
     storage.dynamodb.meta.events.register("after-call.dynamodb.Query", count)
     bell = MemoryDoorbell()
     swept = Sweeper(store, bell, clock, POLICY).sweep(clock() + timedelta(minutes=1))
-    print(f"\nsweep of {size + DUE:,} rows: {sum(pages)} index items in {len(pages)} pages for {DUE} due jobs")
+    figure(f"sweep of {size + DUE:,} rows: {sum(pages)} index items in {len(pages)} pages for {DUE} due jobs")
     assert swept[Swept.RUNG] == len(set(bell.rings)) == DUE
     assert not filters
     assert sum(pages) == DUE

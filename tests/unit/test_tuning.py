@@ -14,6 +14,8 @@ from crewai.flow.runtime import FlowState
 from crewai_core.lock_store import lock
 
 from crewrelay.crews.tuning import _run_at_once, tune_crewai
+from tests.processes import ROOT
+from tests.stack import environment
 
 
 def test_an_executors_state_is_of_one_class_in_every_run() -> None:
@@ -48,18 +50,43 @@ def test_no_task_output_is_stored_and_no_lock_is_a_file() -> None:
         pass
 
 
-_UNFINISHED = """
-from crewrelay.crews.models import model_factory
-from crewrelay.settings import ModelSettings
-from openai.types.chat import ChatCompletion, ChatCompletionMessage, ChatCompletionMessageFunctionToolCall
+_FINISHED_BY_A_RUN = """
+import os
+import sys
 
-models = (ChatCompletion, ChatCompletionMessage, ChatCompletionMessageFunctionToolCall)
-assert not any(model.__pydantic_complete__ for model in models)  # or there is nothing to finish any more
-model_factory(ModelSettings(CREWRELAY_MODEL="openai/scripted", base_url="http://127.0.0.1:1/v1"))
-print([model.__name__ for model in models if not model.__pydantic_complete__])
+from pydantic import BaseModel
+
+import tests.conftest
+from crewrelay.crews.runner import crew_runner
+from crewrelay.jobs.job import JobInput
+from tests.doubles.ports import Unjournaled
+from tests.processes import listening
+
+
+def unfinished(model=BaseModel):
+    for subclass in model.__subclasses__():
+        if not subclass.__pydantic_complete__:
+            yield f"{subclass.__module__}.{subclass.__name__}"
+        yield from unfinished(subclass)
+
+
+with listening("tests.doubles.model_server") as port:
+    os.environ["CREWRELAY_MODEL_BASE_URL"] = f"http://127.0.0.1:{port}/v1"
+    runner = crew_runner()
+    runner.warm_up()
+    before = set(unfinished())
+    runner.run(JobInput(crew="research", inputs={"topic": "sorting", "language": "en"}), Unjournaled())
+    print(sorted(before - set(unfinished())))
 """
 
 
-def test_a_models_answers_need_no_class_that_threads_would_have_to_finish() -> None:
-    printed = subprocess.run([sys.executable, "-c", _UNFINISHED], capture_output=True, text=True, check=False)
-    assert printed.stdout == "[]\n", printed.stderr
+def test_a_run_leaves_no_class_to_be_finished_that_threads_would_finish_at_once() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-c", _FINISHED_BY_A_RUN],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=environment(CREWRELAY_MODEL="openai/scripted", CREWRELAY_MODEL_API_KEY="test-key"),
+    )
+    assert printed.stdout.splitlines()[-1:] == ["[]"], printed

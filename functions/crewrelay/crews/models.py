@@ -1,7 +1,6 @@
 """The model that CREWRELAY_MODEL names, built once; every agent gets a copy with counters of its own."""
 
 import logging
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,6 @@ from crewai.llms.base_llm import BaseLLM
 from pydantic import ValidationError
 
 from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.tuning import build_openai_models
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.settings import ModelSettings
 
@@ -56,8 +54,6 @@ def _build(settings: ModelSettings) -> BaseLLM:
         raise Misconfigured(f"CREWRELAY_MODEL={name!r} can't be used: {_reason(error)}") from error
     if provider == "openai" and not llm.api_key:
         raise Misconfigured(f"CREWRELAY_MODEL={name!r} needs a key: set CREWRELAY_MODEL_API_KEY")
-    if "openai" in sys.modules:  # others than OpenAI are asked through its SDK too
-        build_openai_models()
     return llm
 
 

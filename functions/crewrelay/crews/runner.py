@@ -10,7 +10,7 @@ from crewrelay.crews.journaled_tools import JournaledRetriever
 from crewrelay.crews.models import NewModel, model_factory, secrets_of
 from crewrelay.crews.redaction import Redaction
 from crewrelay.crews.search import SearchPassages
-from crewrelay.crews.tuning import tune_crewai
+from crewrelay.crews.tuning import finish_classes, tune_crewai
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.ports import Calls, Retriever
@@ -23,6 +23,7 @@ class CrewRunner:
 
     def __init__(self, new_model: NewModel, retriever: Retriever, secrets: Sequence[str] = ()) -> None:
         tune_crewai()
+        finish_classes()
         self._new_model = new_model
         self._retriever = retriever
         self._redaction = Redaction(secrets)

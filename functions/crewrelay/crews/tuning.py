@@ -18,8 +18,12 @@ import crewai.utilities.task_output_storage_handler as task_outputs
 from crewai.agents.agent_executor import AgentExecutor
 from crewai.flow.runtime import FlowState
 from crewai_core.lock_store import set_lock_backend
+from pydantic import BaseModel
 
 T = TypeVar("T")
+
+# All of OpenAI's would take 2.5 s; these, which any model server's answers are read with, take 0.05.
+_UNFINISHED = ("crewai.", "openai._base_client", "openai.types.chat", "openai.types.completion_usage")
 
 
 @cache
@@ -40,15 +44,14 @@ def tune_crewai() -> None:
     logging.getLogger("crewai.llms.base_llm").setLevel(logging.ERROR)
 
 
-def build_openai_models() -> None:
-    """Call once, before the first model is asked: the SDK finishes the classes of its answers at their first use, and
-    where two threads do so at once one of them fails. https://github.com/pydantic/pydantic/issues/11849
+def finish_classes() -> None:
+    """Call before the first crew is run. CrewAI and OpenAI's SDK have pydantic finish some of their classes at their
+    first use, and where two threads do so at once, one of them fails: a job in a few hundred, for good.
+    https://github.com/pydantic/pydantic/issues/11849
     """
-    from openai import BaseModel
-
-    for model in _subclasses(BaseModel):
-        if model.__module__.startswith(("openai.types.chat", "openai.types.completion_usage")):
-            model.model_rebuild()
+    for model in set(_subclasses(BaseModel)):
+        if model.__module__.startswith(_UNFINISHED) and not model.__pydantic_complete__:
+            model.model_rebuild(raise_errors=False)
 
 
 def _subclasses(model: type[T]) -> Iterator[type[T]]:

@@ -7,6 +7,7 @@ the deadline whatever the model does, and no renewal outlives the call.
 import contextvars
 import logging
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from datetime import datetime
@@ -147,7 +148,8 @@ class Execution:
         failure = self._crew.explain(error)
         job, now = lease.job, self._clock()
         pause = self._policy.backoff(max(1, job.stalled), self._jitter())
-        logger.warning("the crew failed: %s", failure.type, extra={"job_id": job.id, "retryable": failure.retryable})
+        seen = {"job_id": job.id, "retryable": failure.retryable, "where": _where(error)}
+        logger.warning("the crew failed: %s", failure.type, extra=seen)
         if failure.retryable and job.stalled < self._policy.max_attempts and now + pause < job.end_by:
             lease.advance(lambda job: transitions.back_off(_counted(job, run), failure, now + pause, self._policy))
             # Skew: a worker whose clock is behind would find the backoff still standing, and drop the bell.
@@ -155,6 +157,11 @@ class Execution:
         else:
             blamed = run.blamed if run else None
             lease.advance(lambda job: transitions.fail(_counted(job, run), failure, now, blamed))
+
+
+def _where(error: BaseException) -> list[str]:
+    """The last steps to an error, for the log; its message may hold what a caller asked, and stays in the row."""
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-5:]]
 
 
 def _counted(job: Job, run: Run | None) -> Job:
