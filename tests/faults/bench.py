@@ -7,7 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from tests.faults.transitions import TableStream
 from tests.processes import ROOT
 from tests.stack import environment as own_environment
 from tests.stack import model_variables
+from tests.waiting import wait_until
 
 
 def job_input(topic: str) -> JobInput:
@@ -40,14 +41,18 @@ class Model:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
 
     def calls(self) -> int:
-        count: int = httpx.get(f"http://127.0.0.1:{self.port}/calls", timeout=30).json()
+        count: int = self._client.get("/calls").json()
         return count
 
     def log(self) -> list[dict[str, Any]]:
-        calls: list[dict[str, Any]] = httpx.get(f"http://127.0.0.1:{self.port}/log", timeout=30).json()
+        calls: list[dict[str, Any]] = self._client.get("/log").json()
         return calls
+
+    def close(self) -> None:
+        self._client.close()
 
     def calls_by(self, name: str) -> Counter[str]:
         """How many calls reached it, by "topic", "caller" or "digest"."""
@@ -182,6 +187,18 @@ class Bench:
     def end(self) -> None:
         """Kill what is left of its processes."""
         self._nursery.kill(self._born)
+        self.model.close()
+
+    def wait_for_all(self, job_ids: Iterable[str], within: float) -> None:
+        """Until they have ended. Those that have are not asked for again: the emulator has enough to do."""
+        running = list(job_ids)
+
+        def none_left() -> bool:
+            while running and self.status(running[-1]).finished:
+                running.pop()
+            return not running
+
+        wait_until(none_left, within, every=0.5)
 
     def _as(self, caller: str) -> dict[str, str]:
         """The model server knows its callers by their keys."""

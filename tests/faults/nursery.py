@@ -5,12 +5,19 @@ answered with the pid of the child, or of pids, and is answered with 0 once thos
 input it kills every child and ends.
 """
 
+import importlib
 import json
 import os
 import signal
 import sys
 import threading
 from typing import Any, NamedTuple
+
+# What functions import at their first use, or in their handlers.
+_MODULES = """
+boto3 crewai.skills.tool openai.resources.chat crewrelay.aws.bells crewrelay.aws.doorbell crewrelay.aws.store
+crewrelay.crews.research.crew crewrelay.http.api crewrelay.jobs.sweeper crewrelay.local.event_sources crewrelay.system
+""".split()
 
 
 class Birth(NamedTuple):
@@ -61,14 +68,16 @@ def _is_ours(pid: int) -> bool:
 
 
 def _import_everything() -> None:
-    import boto3  # noqa: F401
-    import openai  # noqa: F401
+    from crewrelay.crews import runner
+    from crewrelay.crews.tuning import finish_classes
+    from crewrelay.retrieval.embedded import EmbeddedRetriever
 
-    import crewrelay.crews.research.crew
-    import crewrelay.crews.runner
-    import crewrelay.jobs.sweeper
-    import crewrelay.local.event_sources  # noqa: F401
-
+    for module in _MODULES:
+        importlib.import_module(module)
+    finish_classes()
+    retriever = EmbeddedRetriever()
+    retriever.retrieve("warm up", top_k=1)
+    vars(runner)["EmbeddedRetriever"] = lambda: retriever  # loading it takes a second
     assert threading.active_count() == 1, "a fork takes only the thread that forks along"
 
 

@@ -15,15 +15,14 @@ from crewrelay.jobs.policy import Policy
 from tests.conftest import Figure
 from tests.faults.bench import Bench, kill
 from tests.faults.conftest import NewBench
-from tests.waiting import wait_until
 
 JOBS = 200  # a round; each has a fresh table, so that the product is measured and not the emulator
 ROUNDS = 10 if os.environ.get("FAULTS") == "long" else 1
-CALLS = 4
+CALLS = 3
 WORKERS = 3
-CALLS_BETWEEN_KILLS = (8, 24)  # by all workers; time would say nothing of how far they got
+CALLS_BETWEEN_KILLS = (10, 40)  # by all workers; time would say nothing of how far they got
 # Workers die here all the time, so a job may well not get further five times in a row.
-POLICY = Policy(lease=timedelta(seconds=3), max_attempts=50)
+POLICY = Policy(lease=timedelta(seconds=6), max_attempts=50)
 
 
 class Killer(threading.Thread):
@@ -47,7 +46,7 @@ class Killer(threading.Thread):
     def _wait_for_calls(self) -> bool:
         """Whether to go on."""
         enough = self._bench.model.calls() + self._random.randint(*CALLS_BETWEEN_KILLS)
-        while self._bench.model.calls() < enough and not self._enough.wait(0.05):
+        while self._bench.model.calls() < enough and not self._enough.wait(0.2):
             pass
         return not self._enough.is_set()
 
@@ -82,7 +81,7 @@ def survived(bench: Bench, seed: int) -> Round:
     killer = Killer(bench, seed)
     killer.start()
     try:
-        wait_until(lambda: all(bench.status(job_id).finished for job_id in jobs.values()), within=400, every=1)
+        bench.wait_for_all(jobs.values(), within=400)
     finally:
         killer.stop()
     return accounted(bench, jobs, killer)

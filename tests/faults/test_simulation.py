@@ -226,7 +226,7 @@ def inputs(calls: int) -> JobInput:
 
 
 STORIES = settings(
-    max_examples=3_000 if LONG_FORM else 80,
+    max_examples=3_000 if LONG_FORM else 60,
     stateful_step_count=60,
     derandomize=not LONG_FORM,
     deadline=None,
