@@ -29,8 +29,8 @@ Search = Callable[[], list[Any]]
 def ours(weaviate: WeaviateDouble) -> Iterator[Search]:
     collections = WeaviateCollections(weaviate.server)
     collection = collections.create(NAME, Embedding("tests/384", 384))
-    chunks = chunks_of("a", *[f"about subject{number}, at length: {'a sentence. ' * 40}" for number in range(200)])
-    vectors = [vector(*[1 + (row * column) % 7 for column in range(384)]) for row in range(200)]
+    chunks = chunks_of("a", *[f"about subject{number}, at length: {'a sentence. ' * 40}" for number in range(20)])
+    vectors = [vector(*[1 + (row * column) % 7 for column in range(384)]) for row in range(20)]
     collection.put(Document("a.txt", "1"), chunks, vectors)
     yield lambda: collection.search(QUERY, NEAR, 5, PATIENCE)
     collections.delete(NAME)
