@@ -39,6 +39,7 @@ unit: setup ## Pure tests, in seconds
 
 integration: setup .venv-sam/.sam ## Adapters and apps against an AWS emulator in its own process
 	.venv/bin/pytest tests/integration -n 2
+	.venv/bin/pytest tests/bench -s
 
 e2e: setup ## The real stack, as its users see it
 	.venv/bin/pytest tests/e2e --ignore tests/e2e/test_load.py -n 2 --dist loadfile
