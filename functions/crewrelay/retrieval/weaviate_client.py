@@ -95,9 +95,8 @@ class Connection:
     async def _connected(self, instead_of: "_Link | None" = None) -> "_Link":
         async with self._connecting:
             if self._link is None or self._link is instead_of:
-                client = await self._connect()
                 await self._close()
-                self._link = _Link(client)
+                self._link = _Link(await self._connect())
             return self._link
 
     async def _connect(self) -> WeaviateAsyncClient:
