@@ -1,6 +1,7 @@
 """A line to a server on this machine that can be held up, dropped and cut, on a thread of this process."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,11 @@ class _Call:
 
 class Line:
     def __init__(self, target: int) -> None:
-        self.port = 0
+        # Kept while the line is cut: what is no longer listened on may be taken by whoever connects to somewhere.
+        self._claim = socket.socket()
+        self._claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._claim.bind(("127.0.0.1", 0))
+        self.port: int = self._claim.getsockname()[1]
         self._target = target
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
@@ -66,8 +71,7 @@ class Line:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
+            self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port, reuse_port=True)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         onward, back = await asyncio.open_connection("127.0.0.1", self._target)
@@ -96,6 +100,7 @@ class Line:
     def run(self) -> None:
         self._loop.run_forever()
         self._loop.close()
+        self._claim.close()
 
     def end(self) -> None:
         self._do(self._end())
