@@ -39,6 +39,7 @@ unit: setup ## Pure tests, in seconds
 
 integration: setup .venv-sam/.sam ## Adapters and apps against an AWS emulator in its own process
 	.venv/bin/pytest tests/integration -n 2
+	.venv/bin/pytest tests/bench -s
 
 faults: setup ## Proofs: crashes, kills, lost replies, duplicates, a simulation (tests/faults/README.md)
 	.venv/bin/pytest tests/faults -n 2

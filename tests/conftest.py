@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
+    from tests.weaviate import WeaviateDouble
+
 
 # As on the stack: before CrewAI is imported, or it asks the network.
 os.environ.update(CREW_ENVIRONMENT, CREWAI_STORAGE_DIR=tempfile.mkdtemp(prefix="crewrelay-test-"))
@@ -94,6 +96,15 @@ def emulator() -> Iterator[str]:
     """The URL of an AWS emulator that this test process has for itself."""
     with listening("crewrelay.local.emulator") as port:
         yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def weaviate() -> Iterator["WeaviateDouble"]:
+    """A double of Weaviate that this test process has for itself."""
+    from tests.weaviate import weaviate_double
+
+    with weaviate_double() as double:
+        yield double
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_the_command_loads_nothing_but_itself() -> None:
     assert loaded_by("crewrelay.cli", {"fastapi", "boto3", "crewai", *HEAVY}) == set()
 
 
-def test_the_worker_does_load_crewai(tmp_path: Path) -> None:
+def test_the_worker_does_load_crewai_and_no_weaviate_that_is_not_configured(tmp_path: Path) -> None:
     """Or the tests above could not fail."""
     quiet = {"HOME": str(tmp_path), "CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_TRACING_ENABLED": "false"}
-    assert loaded_by("worker.handler", {"crewai"}, **quiet) == {"crewai"}
+    assert loaded_by("worker.handler", {"crewai", "weaviate"}, **quiet) == {"crewai"}

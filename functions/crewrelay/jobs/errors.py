@@ -13,6 +13,12 @@ CrewrelayError
 ├── Overdue              500  the job did not end in time
 ├── InvalidCrew          500  the crew can't be run durably
 ├── Misconfigured        500  a setting is missing or wrong
+├── RetrievalError       500  the passages can't be searched or changed
+│   ├── RetrievalUnavailable   503  the store did not answer
+│   ├── RetrievalUnauthorised  500  the store refused the key
+│   ├── RetrievalMisconfigured 500  the store is not what the settings say
+│   ├── CollectionMissing      500  there is no such collection
+│   └── EmbedderMismatch       500  the collection holds another embedder's vectors
 └── Unavailable          503  a service behind us did not answer: table, queue or crew
 """
 
@@ -118,3 +124,46 @@ class Unavailable(CrewrelayError):
     http = 503
     retryable = True
     remedy = "Send the same request again after the seconds in Retry-After."
+
+
+class RetrievalError(CrewrelayError):
+    """The passages can't be searched or changed."""
+
+    code = "retrieval_failed"
+
+
+class RetrievalUnavailable(RetrievalError):
+    """The store of passages did not answer in time."""
+
+    code = "retrieval_unavailable"
+    http = 503
+    retryable = True
+    remedy = "It is tried again; if it stays so, see that WEAVIATE_URL can be reached."
+
+
+class RetrievalUnauthorised(RetrievalError):
+    """The store of passages refused the key."""
+
+    code = "retrieval_unauthorised"
+    remedy = "Check WEAVIATE_API_KEY."
+
+
+class RetrievalMisconfigured(RetrievalError):
+    """The store of passages is not what the settings say; the message says what it is."""
+
+    code = "retrieval_misconfigured"
+    remedy = "Correct what the message names."
+
+
+class CollectionMissing(RetrievalError):
+    """There is no such collection."""
+
+    code = "collection_missing"
+    remedy = "Fill it with `crewrelay ingest PATH… --collection NAME`, or name another one."
+
+
+class EmbedderMismatch(RetrievalError):
+    """The collection holds the vectors of another embedder, which can't be compared with this one's."""
+
+    code = "embedder_mismatch"
+    remedy = "Use the embedder that the message names, or fill a new collection."

@@ -1,0 +1,94 @@
+"""What the Weaviate client raises, as errors of ours that say whether to try again and what to do."""
+
+import re
+from collections.abc import Iterator
+
+import httpx
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+from weaviate.exceptions import (
+    AuthenticationFailedError,
+    ResponseCannotBeDecodedError,
+    UnexpectedStatusCodeError,
+    WeaviateClosedClientError,
+    WeaviateConnectionError,
+    WeaviateGRPCUnavailableError,
+    WeaviateStartUpError,
+    WeaviateTimeoutError,
+)
+
+from crewrelay.jobs.errors import (
+    CollectionMissing,
+    RetrievalError,
+    RetrievalMisconfigured,
+    RetrievalUnauthorised,
+    RetrievalUnavailable,
+)
+
+_LOST = (
+    TimeoutError,
+    WeaviateClosedClientError,
+    WeaviateConnectionError,
+    WeaviateGRPCUnavailableError,
+    WeaviateTimeoutError,
+    httpx.TransportError,
+)
+_GRPC = {
+    StatusCode.UNAUTHENTICATED: RetrievalUnauthorised,
+    StatusCode.PERMISSION_DENIED: RetrievalUnauthorised,
+    StatusCode.UNAVAILABLE: RetrievalUnavailable,
+    StatusCode.DEADLINE_EXCEEDED: RetrievalUnavailable,
+    StatusCode.CANCELLED: RetrievalUnavailable,
+    StatusCode.RESOURCE_EXHAUSTED: RetrievalUnavailable,
+    StatusCode.UNIMPLEMENTED: RetrievalMisconfigured,
+}
+_NO_CLASS = re.compile(r"could not find class|class .*(not found|not present|does not exist)", re.IGNORECASE)
+
+
+def named(error: BaseException) -> RetrievalError:
+    """The error of ours for one of the client's."""
+    if isinstance(error, RetrievalError):
+        return error
+    chain = list(_chain(error))
+    return next(filter(None, map(_kind, chain)), RetrievalError)(f"Weaviate: {_reason(chain[-1])}")
+
+
+def is_status(error: BaseException, status: int) -> bool:
+    """Whether an HTTP request was answered with this status."""
+    return isinstance(error, UnexpectedStatusCodeError) and error.status_code == status
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was raised for. The client hides a gRPC status behind an error with its text only."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _kind(error: BaseException) -> type[RetrievalError] | None:
+    if _NO_CLASS.search(_reason(error)):
+        return CollectionMissing
+    if isinstance(error, AioRpcError):
+        return _GRPC.get(error.code())
+    if isinstance(error, UnexpectedStatusCodeError):
+        return _kind_of_status(error.status_code)
+    if isinstance(error, AuthenticationFailedError):
+        return RetrievalUnauthorised
+    if isinstance(error, WeaviateStartUpError) and "not supported" in str(error):
+        return RetrievalMisconfigured
+    if isinstance(error, ResponseCannotBeDecodedError):
+        return RetrievalMisconfigured
+    return RetrievalUnavailable if isinstance(error, (*_LOST, WeaviateStartUpError)) else None
+
+
+def _kind_of_status(status: int) -> type[RetrievalError] | None:
+    if status in (401, 403):
+        return RetrievalUnauthorised
+    if status == 404:
+        return RetrievalMisconfigured  # of what is asked for by name, the caller knows better
+    return RetrievalUnavailable if status == 429 or status >= 500 else None
+
+
+def _reason(error: BaseException) -> str:
+    text = error.details() if isinstance(error, AioRpcError) else str(error)
+    return (text or type(error).__name__).strip()

@@ -1,0 +1,88 @@
+"""How a collection lies in Weaviate: the names of its two classes, what is in them, whose vectors they are.
+
+The passages are laid out as weaviate-haystack lays out its documents (`_original_id`, `content`, the rest is meta), so
+that its document store and its retrievers read them as they are.
+"""
+
+import json
+import re
+from typing import Any
+
+from crewrelay.jobs.errors import RetrievalMisconfigured
+from crewrelay.retrieval.collection import Embedding, checked_name
+
+PASSAGES, DOCUMENTS = "Crewrelay_", "CrewrelayDocuments_"
+
+# A class is named by letters, digits and underscores, and no two names may differ only in case.
+_ESCAPES = {"_": "__", "-": "_h"}
+_UNESCAPES = {escape: character for character, escape in _ESCAPES.items()}
+
+
+def passages_class(name: str) -> str:
+    return PASSAGES + _escaped(name)
+
+
+def documents_class(name: str) -> str:
+    return DOCUMENTS + _escaped(name)
+
+
+def collection_name(class_name: str) -> str | None:
+    """The collection whose passages a class holds, None if it holds none of ours."""
+    if not class_name.startswith(PASSAGES):
+        return None
+    return re.sub("_.", lambda escape: _UNESCAPES.get(escape[0], escape[0]), class_name.removeprefix(PASSAGES))
+
+
+def passages_schema(name: str, embedding: Embedding) -> dict[str, Any]:
+    return {
+        "class": passages_class(name),
+        "description": json.dumps(embedding._asdict()),
+        "vectorizer": "none",
+        "vectorIndexType": "hnsw",
+        "vectorIndexConfig": {"distance": "cosine"},
+        # A stop word of one language is a word of another.
+        "invertedIndexConfig": {"bm25": {"k1": 1.2, "b": 0.75}, "stopwords": {"preset": "none"}},
+        "properties": [
+            _text("_original_id"),
+            _text("content", searched=True),
+            _text("title"),
+            _text("url"),
+            _text("indexed_text", searched=True),
+            _text("document", filtered=True),
+            _text("revision", filtered=True),
+        ],
+    }
+
+
+def documents_schema(name: str) -> dict[str, Any]:
+    return {
+        "class": documents_class(name),
+        "vectorizer": "none",
+        "vectorIndexType": "hnsw",
+        "vectorIndexConfig": {"skip": True},
+        "properties": [_text("source"), _text("digest")],
+    }
+
+
+def embedding_of(name: str, description: str | None) -> Embedding:
+    """What `passages_schema` wrote down."""
+    try:
+        return Embedding(**json.loads(description or ""))
+    except (TypeError, ValueError) as error:
+        raise RetrievalMisconfigured(
+            f"The class {passages_class(name)} does not say whose vectors it holds: it was not made by crewrelay"
+        ) from error
+
+
+def _escaped(name: str) -> str:
+    return "".join(_ESCAPES.get(character, character) for character in checked_name(name))
+
+
+def _text(name: str, *, searched: bool = False, filtered: bool = False) -> dict[str, Any]:
+    return {
+        "name": name,
+        "dataType": ["text"],
+        "indexSearchable": searched,
+        "indexFilterable": filtered,
+        "tokenization": "word" if searched else "field",
+    }

@@ -1,0 +1,25 @@
+"""What is wrong with a double of Weaviate, and what was asked of it."""
+
+import threading
+from collections import Counter
+from typing import Any
+
+
+class Faults:
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self.set({})
+
+    def set(self, faults: dict[str, Any]) -> None:
+        self.delay: float = faults.get("delay", 0)  # seconds before a search is answered
+        self.unavailable: list[str] = faults.get("unavailable", [])  # gRPC methods
+        self.key: str | None = faults.get("key")  # the only one that is let in
+        self.version: str = faults.get("version", "1.37.0")
+
+    def admit(self, authorization: str | None) -> bool:
+        return self.key is None or authorization == f"Bearer {self.key}"
+
+    def count(self, call: str) -> None:
+        with self._lock:
+            self.calls[call] += 1
