@@ -1,5 +1,6 @@
 """What holds passages, whichever store it is: the port that retrieval searches and ingestion fills."""
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import NamedTuple, Protocol
@@ -8,9 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.errors import RetrievalMisconfigured
 from crewrelay.retrieval.chunks import Chunk
 
 Vector = npt.NDArray[np.float32]  # (dimension,), of length 1
+
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+def checked_name(name: str) -> str:
+    """The name of a collection as it is. Raises RetrievalMisconfigured unless it is one that every store can take."""
+    if not _NAME.fullmatch(name):
+        raise RetrievalMisconfigured(
+            f"{name!r} is no name for a collection: a lower-case letter, then up to 62 of a-z, 0-9, '-' and '_'"
+        )
+    return name
 
 
 class Embedding(NamedTuple):
@@ -53,7 +67,7 @@ class Collection(Protocol):
 
 
 class Collections(Protocol):
-    """The collections of one store. Every method may raise a RetrievalError."""
+    """The collections of one store. Every method may raise a RetrievalError, RetrievalMisconfigured for a bad name."""
 
     def open(self, name: str, embedding: Embedding) -> Collection:
         """Raises CollectionMissing, and EmbedderMismatch if it holds another embedder's vectors."""
