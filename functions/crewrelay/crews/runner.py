@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 
+from crewrelay import composition
 from crewrelay.crews import catalogue, durable, failures
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.journaled import JournaledLLM, JournaledRetriever
@@ -13,8 +14,7 @@ from crewrelay.crews.tuning import tune_crewai
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.ports import Calls, Retriever
-from crewrelay.retrieval.embedded import EmbeddedRetriever
-from crewrelay.settings import ModelSettings
+from crewrelay.settings import EmbedderSettings, ModelSettings, RetrievalSettings
 
 
 class CrewRunner:
@@ -52,6 +52,7 @@ class CrewRunner:
 @cache
 def crew_runner() -> CrewRunner:
     """The one of this process, as its settings want it. Raises Misconfigured."""
-    settings = ModelSettings.read()
-    secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
-    return CrewRunner(model_factory(settings), EmbeddedRetriever(), secrets)
+    model, retrieval, embedder = ModelSettings.read(), RetrievalSettings.read(), EmbedderSettings.read()
+    keys = (model.api_key, retrieval.weaviate_api_key, embedder.api_key)
+    retriever = composition.retriever(retrieval, composition.embedder(embedder))
+    return CrewRunner(model_factory(model), retriever, [key.get_secret_value() for key in keys if key])
