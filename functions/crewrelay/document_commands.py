@@ -46,10 +46,10 @@ def ingest(
         settings = composition.retrieval_settings(collection)
         name = settings.collection or composition.DOCUMENTS
         embedder = PersistentEmbedder(composition.embedder(EmbedderSettings.read()), time.sleep)
-        target = composition.target(composition.collections(settings), name, embedder, dry_run)
         total = sum(1 for _ in files_under(paths))
         if not total and not prune:
             fail(f"there is nothing to ingest: no file whose name ends with {', '.join(sorted(FORMATS))}")
+        target = composition.target(composition.collections(settings), name, embedder, dry_run)
         ingestion = Ingestion(target, embedder, dry_run)
         task = progress.add_task(f"into {name}", total=total)
         for one in ingestion.ingest(files_under(paths)):

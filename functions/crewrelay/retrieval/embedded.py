@@ -69,6 +69,7 @@ class EmbeddedCollections:
     def delete(self, name: str) -> None:
         if self._read_only(name):
             refuse()
+        self.embedding(name)  # or looking for one that is not there would make the file
         with self._database.writing(self._patience) as connection:
             connection.execute("DELETE FROM collections WHERE id = ?", (state(connection, name).id,))
 
