@@ -70,9 +70,9 @@ def target(stores: Collections, name: str, vectors: Embedder, dry_run: bool) -> 
     return stores.open(name, found._replace(embedder=vectors.name))
 
 
-def retriever(settings: RetrievalSettings, vectors: Embedder) -> CollectionRetriever:
+def retriever(stores: Collections, settings: RetrievalSettings, vectors: Embedder) -> CollectionRetriever:
     """What the crews search. Where no collection is named, the shipped corpus stands in until there are documents."""
-    return CollectionRetriever(_opening(collections(settings), settings), vectors)
+    return CollectionRetriever(_opening(stores, settings), vectors)
 
 
 def _opening(stores: Collections, settings: RetrievalSettings) -> Callable[[Embedding], Collection]:

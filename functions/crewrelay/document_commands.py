@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from contextlib import ExitStack, closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -42,14 +43,16 @@ def ingest(
 
     started, console = time.monotonic(), Console(stderr=True)
     outcomes, passages = Counter[Outcome](), 0
-    with errors_told(), Progress(console=console, disable=not console.is_terminal) as progress:
+    with errors_told(), ExitStack() as until_done:
+        progress = until_done.enter_context(Progress(console=console, disable=not console.is_terminal))
         settings = composition.retrieval_settings(collection)
         name = settings.collection or composition.DOCUMENTS
         embedder = PersistentEmbedder(composition.embedder(EmbedderSettings.read()), time.sleep)
         total = sum(1 for _ in files_under(paths))
         if not total and not prune:
             fail(f"there is nothing to ingest: no file whose name ends with {', '.join(sorted(FORMATS))}")
-        target = composition.target(composition.collections(settings), name, embedder, dry_run)
+        stores = until_done.enter_context(closing(composition.collections(settings)))
+        target = composition.target(stores, name, embedder, dry_run)
         ingestion = Ingestion(target, embedder, dry_run)
         task = progress.add_task(f"into {name}", total=total)
         for one in ingestion.ingest(files_under(paths)):
@@ -82,8 +85,9 @@ def search(
     from crewrelay.settings import EmbedderSettings
 
     with errors_told():
-        embedder = composition.embedder(EmbedderSettings.read())
-        passages = composition.retriever(composition.retrieval_settings(collection), embedder).retrieve(query, top_k)
+        settings, embedder = composition.retrieval_settings(collection), composition.embedder(EmbedderSettings.read())
+        with closing(composition.collections(settings)) as stores:
+            passages = composition.retriever(stores, settings, embedder).retrieve(query, top_k)
     for passage in passages:
         typer.echo(f"{passage.score:.3f}  {passage.title} ({passage.url}) {passage.id}\n{passage.text}\n")
     if not passages:
@@ -101,8 +105,7 @@ def list_collections() -> None:
     """Name, documents, passages and embedder of each."""
     from crewrelay import composition
 
-    with errors_told():
-        stores = composition.collections(composition.retrieval_settings())
+    with errors_told(), closing(composition.collections(composition.retrieval_settings())) as stores:
         rows = [("collection", "documents", "passages", "embedder")]
         for name in stores.names():
             embedding = stores.embedding(name)
@@ -119,6 +122,6 @@ def delete_collection(name: Annotated[str, typer.Argument(help="The collection's
     """Delete a collection and all that is in it."""
     from crewrelay import composition
 
-    with errors_told():
-        composition.collections(composition.retrieval_settings()).delete(name)
+    with errors_told(), closing(composition.collections(composition.retrieval_settings())) as stores:
+        stores.delete(name)
     typer.echo(f"deleted {name}")

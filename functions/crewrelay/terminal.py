@@ -22,4 +22,4 @@ def errors_told() -> Iterator[None]:
     except Misconfigured as error:  # its message is its remedy
         fail(str(error))
     except CrewrelayError as error:
-        fail(f"{error} {error.remedy}")
+        fail(f"{str(error).rstrip('.')}. {error.remedy}")

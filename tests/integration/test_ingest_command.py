@@ -55,7 +55,7 @@ class Shell:
     def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
         """What it printed: standard output and errors."""
         with self.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            output, errors = process.communicate(timeout=60)
+            output, errors = process.communicate(timeout=300)
         assert process.returncode == code, (output, errors)
         return output, errors
 
@@ -255,6 +255,7 @@ def test_the_shipped_corpus_ingested_by_the_command_is_found_as_well_as_its_own_
 
     with listening("tests.doubles.embedding_server", "--shipped") as port:
         shell = Shell(tmp_path, port)
+        shell.variables["CREWRELAY_EMBEDDER_TIMEOUT"] = "120"  # what overlaps is embedded in earnest
         output, _ = shell.run("ingest", str(SHIPPED_CORPUS))
     assert output.startswith("63 added, 0 changed, 0 unchanged, 0 skipped; ")  # with its licence
     collection = EmbeddedCollections(tmp_path / ".crewrelay").open("documents", Embedding("openai/words", E5_DIMENSION))

@@ -70,12 +70,14 @@ def test_a_setting_that_has_a_name_of_its_own_is_named_by_it(monkeypatch: pytest
 
 
 def first(query: str, **settings: str) -> str:
-    retriever = composition.retriever(RetrievalSettings.read().model_copy(update=settings), WordEmbedder())
+    wanted = RetrievalSettings.read().model_copy(update=settings)
+    retriever = composition.retriever(composition.collections(wanted), wanted, WordEmbedder())
     return retriever.retrieve(query)[0].text
 
 
 def test_documents_take_the_place_of_the_shipped_corpus_once_there_are_any(tmp_path: Path) -> None:
-    retriever = composition.retriever(RetrievalSettings.read(), WordEmbedder())
+    settings = RetrievalSettings.read()
+    retriever = composition.retriever(composition.collections(settings), settings, WordEmbedder())
     with pytest.raises(EmbedderMismatch, match="'shipped'"):  # whose vectors are not of these words
         retriever.retrieve("cats")
     collection = EmbeddedCollections(tmp_path).create(composition.DOCUMENTS, FAKE)

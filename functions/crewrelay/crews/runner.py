@@ -54,5 +54,5 @@ def crew_runner() -> CrewRunner:
     """The one of this process, as its settings want it. Raises Misconfigured."""
     model, retrieval, embedder = ModelSettings.read(), RetrievalSettings.read(), EmbedderSettings.read()
     keys = (model.api_key, retrieval.weaviate_api_key, embedder.api_key)
-    retriever = composition.retriever(retrieval, composition.embedder(embedder))
+    retriever = composition.retriever(composition.collections(retrieval), retrieval, composition.embedder(embedder))
     return CrewRunner(model_factory(model), retriever, [key.get_secret_value() for key in keys if key])

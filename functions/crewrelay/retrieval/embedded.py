@@ -73,6 +73,9 @@ class EmbeddedCollections:
         with self._database.writing(self._patience) as connection:
             connection.execute("DELETE FROM collections WHERE id = ?", (state(connection, name).id,))
 
+    def close(self) -> None:
+        """Nothing is kept open."""
+
     def _read_only(self, name: str) -> ShippedCollection | None:
         return self._shipped if checked_name(name) == SHIPPED else None
 
