@@ -41,9 +41,11 @@ class RunningStack(NamedTuple):
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's, without what would lead a stack elsewhere."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CREWRELAY_", "AWS_"))}
-    return kept | variables
+    """This process's, without what would lead a stack elsewhere, or to what somebody has ingested here."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("CREWRELAY_", "AWS_", "WEAVIATE"))
+    }
+    return kept | {"CREWRELAY_COLLECTIONS": "/nonexistent"} | variables
 
 
 @contextmanager

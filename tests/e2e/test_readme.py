@@ -67,7 +67,8 @@ def test_every_setting_is_documented() -> None:
     settings = (ROOT / "functions/crewrelay/settings.py").read_text()
     names = re.findall(r"^    (\w+): (?!ClassVar)", settings, re.MULTILINE)
     for name in names:
-        variants = {f"CREWRELAY_{name}".upper(), f"CREWRELAY_MODEL_{name}".upper()}
+        prefixes = ("",) if name.startswith("weaviate") else ("CREWRELAY_", "CREWRELAY_MODEL_", "CREWRELAY_EMBEDDER_")
+        variants = {f"{prefix}{name}".upper() for prefix in prefixes}
         assert name == "name" or any(variant in README for variant in variants), name
 
 

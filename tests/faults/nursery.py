@@ -68,7 +68,7 @@ def _is_ours(pid: int) -> bool:
 
 
 def _import_everything() -> None:
-    from crewrelay.crews import runner
+    from crewrelay import composition
     from crewrelay.crews.tuning import finish_classes
     from crewrelay.retrieval.embedded import EmbeddedRetriever
 
@@ -77,7 +77,7 @@ def _import_everything() -> None:
     finish_classes()
     retriever = EmbeddedRetriever()
     retriever.retrieve("warm up", top_k=1)
-    vars(runner)["EmbeddedRetriever"] = lambda: retriever  # loading it takes a second
+    vars(composition)["retriever"] = lambda *_: retriever  # loading it takes a second
     assert threading.active_count() == 1, "a fork takes only the thread that forks along"
 
 

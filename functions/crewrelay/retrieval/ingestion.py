@@ -1,0 +1,87 @@
+"""Files become passages of a collection: one document at a time, so that memory does not grow with their number.
+
+A document is known by its source and by the digest of its passages. The digest is written last: whatever interrupts an
+ingestion, the next one goes on with the document that was being written.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from crewrelay.retrieval.chunks import OVERLAP_WORDS, Chunk, chunks_of
+from crewrelay.retrieval.collection import Collection, Document
+from crewrelay.retrieval.conversion import Unreadable
+from crewrelay.retrieval.embedder import Embedder
+from crewrelay.retrieval.files import lies_under, source_of
+from crewrelay.retrieval.pages import read_page
+
+
+class Outcome(StrEnum):
+    ADDED = "added"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    REMOVED = "removed"
+
+
+class Ingested(NamedTuple):
+    """What became of one document. `passages` are those that were written, `reason` is why it was skipped."""
+
+    source: str
+    outcome: Outcome
+    passages: int = 0
+    reason: str = ""
+
+
+class Ingestion:
+    """`collection` None is one that is still to be made, as a dry run may find it. A dry run neither embeds nor
+    writes."""
+
+    def __init__(self, collection: Collection | None, embedder: Embedder, dry_run: bool = False) -> None:
+        self._collection = collection
+        self._embedder = embedder
+        self._dry_run = dry_run
+
+    def ingest(self, files: Iterable[Path]) -> Iterator[Ingested]:
+        """One outcome a file, as soon as it is done. Raises what the collection and the embedder raise."""
+        return map(self._one, files)
+
+    def prune(self, paths: Sequence[Path]) -> Iterator[Ingested]:
+        """Remove the documents whose files were under these paths and are no longer there."""
+        known = self._collection.documents() if self._collection else iter(())
+        sources = (document.source for document in known)
+        # All at first: what is being listed should not change meanwhile.
+        vanished = [one for one in sources if lies_under(one, paths) and not Path(one).exists()]
+        for source in vanished:
+            if self._collection and not self._dry_run:
+                self._collection.remove(source)
+            yield Ingested(source, Outcome.REMOVED)
+
+    def _one(self, file: Path) -> Ingested:
+        source = source_of(file)
+        try:
+            source.encode()
+        except UnicodeEncodeError:
+            return Ingested(source.encode(errors="replace").decode(), Outcome.SKIPPED, reason="its name is not UTF-8")
+        try:
+            chunks = chunks_of(source, read_page(file, source), OVERLAP_WORDS)
+        except Unreadable as error:
+            return Ingested(source, Outcome.SKIPPED, reason=str(error))
+        document = Document(source, _digest(chunks))
+        before = self._collection.digest(source) if self._collection else None
+        if before == document.digest:
+            return Ingested(source, Outcome.UNCHANGED)
+        if self._collection and not self._dry_run:
+            vectors = self._embedder.passages([chunk.indexed_text for chunk in chunks])
+            self._collection.put(document, chunks, list(vectors))
+        return Ingested(source, Outcome.CHANGED if before else Outcome.ADDED, len(chunks))
+
+
+def _digest(chunks: Sequence[Chunk]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        for part in (chunk.id, chunk.title, chunk.url, chunk.heading, chunk.text):
+            digest.update(f"{part}\0".encode())
+    return digest.hexdigest()

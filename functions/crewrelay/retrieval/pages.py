@@ -1,0 +1,74 @@
+"""Files read as pages."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from haystack.components.converters import PyPDFToDocument, TextFileToDocument
+
+from crewrelay.retrieval import markup
+from crewrelay.retrieval.chunks import Page, Section, titled_page
+from crewrelay.retrieval.conversion import Unreadable, cleaned, converted, one_line
+from crewrelay.retrieval.printed import running_text
+
+
+def read_page(path: Path, source: str) -> Page:
+    """What a file says. Raises Unreadable."""
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
+        raise Unreadable(f"its name ends with none of {', '.join(sorted(_READERS))}")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from error
+    if not data.strip():
+        raise Unreadable("it is empty")
+    try:
+        page = read(data, source)
+    except Unreadable:
+        raise
+    except Exception as error:  # whatever a library makes of a broken file: the others are to be read all the same
+        raise Unreadable(one_line(f"{type(error).__name__}: {error}")) from error
+    sections = [Section(one_line(section.heading), section.text) for section in page.sections if section.text.strip()]
+    if not sections:
+        raise Unreadable("it holds no text")
+    return Page(one_line(page.title) or path.stem, one_line(page.url), sections)
+
+
+def _text(data: bytes, source: str) -> Page:
+    if b"\0" in data:
+        raise Unreadable("it is not text")
+    text = converted(TextFileToDocument(), data).content or ""
+    return titled_page(text) or Page("", source, [Section("", cleaned(text))])
+
+
+def _pdf(data: bytes, source: str) -> Page:
+    text = running_text(converted(PyPDFToDocument(), data).content or "")
+    if not text:
+        raise Unreadable("it holds no text; its pages may be pictures")
+    return Page(_pdf_title(data), source, [Section("", text)])
+
+
+def _pdf_title(data: bytes) -> str:
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    try:
+        about = PdfReader(io.BytesIO(data)).metadata
+        return str(about.title or "") if about else ""
+    except (PyPdfError, LookupError, TypeError, ValueError):  # damaged, while its pages can be read
+        return ""
+
+
+_READERS: dict[str, Callable[[bytes, str], Page]] = {
+    ".txt": _text,
+    ".text": _text,
+    ".md": markup.markdown,
+    ".markdown": markup.markdown,
+    ".html": markup.html,
+    ".htm": markup.html,
+    ".xhtml": markup.html,
+    ".pdf": _pdf,
+    ".docx": markup.docx,
+}
+FORMATS = frozenset(_READERS)

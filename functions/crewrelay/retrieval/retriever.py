@@ -1,0 +1,32 @@
+"""The port by which crews search, over whichever collection and embedder."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from crewrelay.jobs.answer import Passage
+from crewrelay.retrieval.collection import Collection, Embedding
+from crewrelay.retrieval.embedder import Embedder
+
+PATIENCE = timedelta(seconds=10)
+
+
+class CollectionRetriever:
+    """Searches the collection that `opened` gives for the embedder's vectors. Safe to use from many threads at once."""
+
+    def __init__(
+        self, opened: Callable[[Embedding], Collection], embedder: Embedder, patience: timedelta = PATIENCE
+    ) -> None:
+        self._opened = opened
+        self._embedder = embedder
+        self._patience = patience
+
+    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
+        """The `top_k` passages that fit best, best first, their scores from 0 to 1; none for a blank query.
+
+        Raises RetrievalError, and what the embedder raises.
+        """
+        if not query.strip() or top_k < 1:
+            return []
+        vector = self._embedder.query(query)
+        collection = self._opened(Embedding(self._embedder.name, len(vector)))
+        return collection.search(query, vector, top_k, self._patience)

