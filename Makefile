@@ -13,7 +13,7 @@ UV := .venv/bin/uv
 # Compiled: what is imported in seconds would otherwise be compiled for as long at its first start.
 SYNC := pip sync --quiet --require-hashes --compile-bytecode
 
-.PHONY: help setup run serve test check unit integration faults faults-long e2e lock format index
+.PHONY: help setup run serve test check unit integration faults faults-long e2e eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ faults-long: setup ## The same at length: 2,000 jobs under kill -9, thousands of
 e2e: setup ## The real stack, as its users see it
 	.venv/bin/pytest tests/e2e --ignore tests/e2e/test_load.py -n 2 --dist loadfile
 	.venv/bin/pytest tests/e2e/test_load.py
+
+eval: setup ## Answers to 246 questions on the shipped corpus, measured (HALF=tune for the other half; 10 minutes)
+	.venv/bin/python -m tests.eval.evaluation $(HALF)
 
 format: setup ## Format and fix what can be fixed
 	.venv/bin/ruff format .
