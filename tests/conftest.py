@@ -108,17 +108,17 @@ def weaviate() -> Iterator["WeaviateDouble"]:
 
 
 @pytest.fixture
-def storage(emulator: str) -> Storage:
+def storage(emulator: str) -> Iterator[Storage]:
     from crewrelay.local.resources import create_storage, load_template
     from tests.aws import aws_client
 
-    made = create_storage(
-        aws_client("cloudformation", emulator), load_template(ROOT / "template.yaml"), f"test-{uuid.uuid4()}"
-    )
-    return Storage(
-        aws_client("dynamodb", emulator),
-        aws_client("sqs", emulator),
-        aws_client("s3", emulator),
+    clients = [aws_client(service, emulator) for service in ("cloudformation", "dynamodb", "sqs", "s3")]
+    cloudformation, dynamodb, sqs, s3 = clients
+    made = create_storage(cloudformation, load_template(ROOT / "template.yaml"), f"test-{uuid.uuid4()}")
+    yield Storage(
+        dynamodb,
+        sqs,
+        s3,
         made["JobsTable"],
         made["BodiesBucket"],
         made["JobQueue"],
@@ -126,3 +126,5 @@ def storage(emulator: str) -> Storage:
         made["IntakeQueue"],
         made["IntakeDeadLetterQueue"],
     )
+    for client in clients:  # each keeps a connection
+        client.close()

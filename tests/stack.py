@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import httpx
 
 from tests.aws import aws_client
 
+_client = cache(aws_client)  # each keeps a connection
 COMMAND = (sys.executable, "-m", "crewrelay")
 
 
@@ -23,7 +25,7 @@ class RunningStack(NamedTuple):
 
     def aws(self, service: str) -> Any:
         """A client of the stack's own AWS."""
-        return aws_client(service, self.aws_url)
+        return _client(service, self.aws_url)
 
     def jobs(self) -> dict[str, str]:
         """The jobs in its table: {id: status}."""

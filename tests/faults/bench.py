@@ -188,6 +188,7 @@ class Bench:
         """Kill what is left of its processes."""
         self._nursery.kill(self._born)
         self.model.close()
+        self.stream.close()
 
     def wait_for_all(self, job_ids: Iterable[str], within: float) -> None:
         """Until they have ended. Those that have are not asked for again: the emulator has enough to do."""

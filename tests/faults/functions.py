@@ -23,8 +23,11 @@ class Functions:
     def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in bench.environment.items():
             monkeypatch.setenv(name, value)
-        for cached in (clients.dynamodb, clients.sqs, clients.s3, crew_runner):
-            cached.cache_clear()
+        for client in (clients.dynamodb, clients.sqs, clients.s3):
+            if client.cache_info().currsize:  # that of an earlier test
+                client().close()
+            client.cache_clear()
+        crew_runner.cache_clear()
         self.table = Faults(clients.dynamodb())
         self.queue = Faults(clients.sqs())
         self._sweeper = _new("sweeper.handler").handler

@@ -45,6 +45,9 @@ class TableStream:
         table = storage.dynamodb.update_table(TableName=storage.table, StreamSpecification=specification)
         self._arn = table["TableDescription"]["LatestStreamArn"]
 
+    def close(self) -> None:
+        self._client.close()
+
     def transitions(self) -> dict[str, list[Transition]]:
         """By job id."""
         found: defaultdict[str, list[Transition]] = defaultdict(list)
