@@ -47,7 +47,10 @@ class DynamoJobStore:
     def _is_orphan(self, item: rows.Item, job: Job) -> bool:
         """An input without a job: its submission died long ago, or its job has expired before it."""
         age = int(job.expires_at.timestamp()) - int(item["expires_at"]["N"])
-        return age > _LONGEST_SUBMISSION and self.load(job.id) is None
+        if age <= _LONGEST_SUBMISSION:
+            return False
+        found = self._get(job.id, "JOB")
+        return "JOB" not in found or rows.expired(found["JOB"], self._clock())
 
     def _put_once(self, item: rows.Item, or_over: str = "", values: dict[str, Any] | None = None) -> rows.Item | None:
         """Put the item unless one stands there that has not expired; then return that one.

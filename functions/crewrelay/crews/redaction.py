@@ -24,4 +24,4 @@ class Redaction:
         def redacted(handler: logging.Handler, record: logging.LogRecord) -> str:
             return self.text(plain(handler, record))
 
-        logging.Handler.format = redacted  # type: ignore
+        logging.Handler.format = redacted  # type: ignore[method-assign,assignment]

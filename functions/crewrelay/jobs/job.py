@@ -45,7 +45,7 @@ class JobInput(BaseModel):
 
 
 _LONGEST_MESSAGE = 700  # bytes: the row stays small
-_MOST_DISCARDED = 4
+_MOST_DISCARDED = 4  # for the same reason; a fifth retry in vain is told the oldest of these replies again
 
 
 def _short(message: str) -> str:
