@@ -31,7 +31,7 @@ def test_sync_run_answers_with_cited_sources(stack: RunningStack) -> None:
     response = stack.client.post("/crewai/run", json=EXAMPLE)
     assert response.status_code == 200
     body = response.json()
-    assert set(body) == {"job_id", "status", "answer", "sources", "usage"}
+    assert set(body) == {"job_id", "status", "answer", "sources", "answerable", "unknown_citations", "usage"}
     assert body["status"] == "completed"
     assert [source["number"] for source in body["sources"]] == list(range(1, len(body["sources"]) + 1))
     assert len(body["sources"]) >= 2

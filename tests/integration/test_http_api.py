@@ -153,6 +153,8 @@ def test_status_of_a_pending_job(client: TestClient, clock: HandSetClock) -> Non
         "result_url": None,
         "sources": [],
         "error": None,
+        "answerable": None,
+        "unknown_citations": [],
         "usage": None,
         "receipt": {
             "calls_paid": 0,

@@ -68,6 +68,8 @@ def test_a_crew_that_ends_in_time_answers_200_with_these_keys(storage: Storage) 
         "status": "completed",
         "answer": ANSWER.text,
         "sources": [source.model_dump() for source in ANSWER.sources],
+        "answerable": None,
+        "unknown_citations": [],
         "usage": ANSWER.usage.model_dump(),
     }
     assert response.headers["location"] == f"/crewai/status/{job_id}"

@@ -35,6 +35,14 @@ def test_passages_are_numbered_in_the_order_of_their_first_retrieval() -> None:
         ("Both [3,1].", "Both [1][2].", "ca"),
         ("Both [2; 3].", "Both [1][2].", "bc"),
         ("Both [1][2].", "Both [1][2].", "ab"),
+        ("A range [1-3].", "A range [1][2][3].", "abc"),
+        ("A range [2–3], and one [1].", "A range [1][2], and one [3].", "bca"),
+        ("More than there is [2-9].", "More than there is [1][2].", "bc"),
+        ("Backwards [3-1].", "Backwards [1][2].", "ca"),
+        ("A footnote [^2].", "A footnote [1].", "b"),
+        ("Another habit 【2】, and 【3†source】.", "Another habit [1], and [2].", "bc"),
+        ("A link [2](https://evil.example/x) of its own.", "A link [1] of its own.", "b"),
+        ("In parentheses [2] (that is, here).", "In parentheses [1] (that is, here).", "b"),
         ("Both [3] [2].", "Both [1] [2].", "cb"),
         ("Invented [99].", "Invented.", ""),
         ("Zero [0].", "Zero.", ""),
@@ -49,19 +57,36 @@ def test_passages_are_numbered_in_the_order_of_their_first_retrieval() -> None:
     ],
 )
 def test_citations_are_renumbered_as_they_appear(bibliography: Bibliography, text: str, cited: str, names: str) -> None:
-    found, sources = bibliography.cite(text)
+    found, sources, _ = bibliography.cite(text)
     assert found == cited
     assert [(source.number, source.id) for source in sources] == list(enumerate(names, 1))
 
 
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("Real [2].", ()),
+        ("Invented [99], real [1], invented [7] and again [99].", (99, 7)),
+        ("Half a range [2-5].", (4, 5)),
+        ("A span of years [1990-2020].", (1990, 2020)),
+        ("Zero [0].", (0,)),
+        ("`code[9]`", ()),
+    ],
+)
+def test_numbers_that_no_passage_has_are_reported(
+    bibliography: Bibliography, text: str, unknown: tuple[int, ...]
+) -> None:
+    assert bibliography.cite(text).unknown == unknown
+
+
 def test_a_source_is_the_passage_word_for_word(bibliography: Bibliography) -> None:
-    _, (source,) = bibliography.cite("Only this one [2].")
+    _, (source,), _ = bibliography.cite("Only this one [2].")
     expected = passage("b")
     assert (source.title, source.url, source.text) == (expected.title, expected.url, expected.text)
 
 
 def test_without_passages_no_citation_survives() -> None:
-    assert Bibliography().cite("Invented [1], and more [2].") == ("Invented, and more.", ())
+    assert Bibliography().cite("Invented [1], and more [2].") == ("Invented, and more.", (), (1, 2))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +94,7 @@ def test_without_passages_no_citation_survives() -> None:
     ["`items[0]`", "`row[1]`", "```python\nprint(items[0], items[99])\n```"],
 )
 def test_an_index_in_code_is_no_citation(bibliography: Bibliography, code: str) -> None:
-    text, sources = bibliography.cite(f"The first is {code} as they say [3].")
+    text, sources, _ = bibliography.cite(f"The first is {code} as they say [3].")
     assert text == f"The first is {code} as they say [1]."
     assert [source.id for source in sources] == ["c"]
 
@@ -79,4 +104,4 @@ def test_citing_twice_gives_the_same(bibliography: Bibliography) -> None:
 
 
 def test_a_number_of_any_length_is_only_unknown(bibliography: Bibliography) -> None:
-    assert bibliography.cite(f"Absurd [{'9' * 5000}].") == ("Absurd.", ())
+    assert bibliography.cite(f"Absurd [{'9' * 5000}].") == ("Absurd.", (), (999_999_999,))

@@ -127,7 +127,7 @@ def test_the_same_question_has_the_same_answer() -> None:
 def test_with_nothing_found_it_says_so_in_the_asked_language(language: str, said: str) -> None:
     answer = run(Shelf(), language=language)
     assert answer.text.startswith(said)
-    assert answer.sources == ()
+    assert (answer.sources, answer.answerable) == ((), False)
 
 
 def test_with_nothing_quotable_it_cites_nothing() -> None:
@@ -199,7 +199,7 @@ def test_a_passage_can_not_speak_for_another(hostile: str, position: int) -> Non
     answer = run(shelf)
     assert shelf.queries == ["neural networks"]
     assert answer.text.startswith("What the sources say about “neural networks”\n\n")
-    assert answer.text.endswith("(crewrelay/extractive: Quoted word for word.)")
+    assert answer.text.endswith("(crewrelay/extractive: Quoted word for word, in the language of the sources.)")
     assert_word_for_word(answer)
     assert {source.text for source in answer.sources} <= set(texts)
 

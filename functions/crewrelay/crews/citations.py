@@ -1,45 +1,78 @@
 """The passages that a run has seen, numbered, and the check that an answer cites only those."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from crewrelay.jobs.answer import Passage, Source
 
-# Code comes first: an index in it is no citation.
-_CITATION = re.compile(r"```.*?```|`[^`\n]+`|(?P<space>[ \t]*)\[(?P<numbers>\d+(?:\s*[,;]\s*\d+)*)\]", re.DOTALL)
+_NUMBERS = r"\d+(?:\s*[,;–-]\s*\d+)*"
+# Code comes first: an index in it is no citation. A link's address goes with its citation, for no passage gave it.
+_CITATION = re.compile(
+    r"```.*?```|`[^`\n]+`"
+    rf"|(?P<space>[ \t]*)(?:\[\^?(?P<numbers>{_NUMBERS})\]|【(?P<others>{_NUMBERS})(?:†[^】\n]*)?】)(?:\([^()\s]*\))?",
+    re.DOTALL,
+)
+_NUMBER_OR_RANGE = re.compile(r"(\d+)(?:\s*[–-]\s*(\d+))?")
+_WIDEST = 20  # numbers of a range
+_DIGITS = 9  # enough to tell that no passage has such a number
+
+
+class Cited(NamedTuple):
+    """A text whose every citation stands for one of `sources`; `unknown` are the numbers that were taken out."""
+
+    text: str
+    sources: tuple[Source, ...]
+    unknown: tuple[int, ...]
 
 
 class Bibliography:
-    """Numbers passages from 1 in the order in which they were first retrieved."""
+    """Numbers passages from 1 in the order in which they were first retrieved; `asked` once there was a search."""
 
     def __init__(self) -> None:
         self._passages: dict[str, Passage] = {}
+        self.asked = False
 
     def number(self, passages: Sequence[Passage]) -> list[tuple[int, Passage]]:
+        self.asked = True
         for passage in passages:
             self._passages.setdefault(passage.id, passage)
         order = {passage_id: number for number, passage_id in enumerate(self._passages, 1)}
         return [(order[passage.id], passage) for passage in passages]
 
-    def cite(self, text: str) -> tuple[str, tuple[Source, ...]]:
-        """The text with its citations renumbered as they appear, and their sources.
+    def cite(self, text: str) -> Cited:
+        """The text with its citations renumbered as they appear: `[2, 5-7]`, `[^2]` and `【2】` become `[1][2]…`.
 
         A number that no passage has is taken out: it would cite nothing.
         """
         seen = list(self._passages.values())
-        seen_as = {str(number): number for number in range(1, len(seen) + 1)}
         cited: dict[int, int] = {}
+        unknown: dict[int, None] = {}
 
         def renumbered(match: re.Match[str]) -> str:
-            if match["numbers"] is None:
+            numbers = match["numbers"] or match["others"]
+            if numbers is None:
                 return match[0]
-            known = [seen_as[number] for number in re.findall(r"\d+", match["numbers"]) if number in seen_as]
-            numbers = dict.fromkeys(cited.setdefault(number, len(cited) + 1) for number in known)
-            return match["space"] + "".join(f"[{number}]" for number in numbers) if numbers else ""
+            here: dict[int, None] = {}
+            for number in _each(numbers):
+                if 1 <= number <= len(seen):
+                    here[cited.setdefault(number, len(cited) + 1)] = None
+                else:
+                    unknown[number] = None
+            return match["space"] + "".join(f"[{number}]" for number in here) if here else ""
 
         text = _CITATION.sub(renumbered, text)
         sources = (
             Source(number=new, **seen[old - 1].model_dump(include={"id", "title", "url", "text"}))
             for old, new in cited.items()
         )
-        return text, tuple(sources)
+        return Cited(text, tuple(sources), tuple(unknown))
+
+
+def _each(numbers: str) -> Iterator[int]:
+    for match in _NUMBER_OR_RANGE.finditer(numbers):
+        first, last = (int(digits[:_DIGITS]) for digits in (match[1], match[2] or match[1]))
+        if 0 <= last - first < _WIDEST:
+            yield from range(first, last + 1)
+        else:
+            yield from (first, last)

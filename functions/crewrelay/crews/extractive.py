@@ -12,28 +12,13 @@ from typing import Any, ClassVar
 from crewai.events.types.llm_events import LLMCallType
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 
-from crewrelay.crews import sentences
+from crewrelay.crews import phrases, sentences
 from crewrelay.crews.search import unfenced
 from crewrelay.crews.sentences import Sentence
 
 _PASSAGE = re.compile(r'<passage number="(\d+)"[^>]*>\n(.*?)\n</passage>', re.DOTALL)
 _NOTE = re.compile(r"^- (.+) \[(\d+)\]$", re.MULTILINE)
 _MOST_SENTENCES = 8
-
-# What the model says in its own name, by language; the rest is quotation.
-_PHRASES = {
-    "en": ("What the sources say about “{topic}”", "The sources do not answer this.", "Quoted word for word."),
-    "de": (
-        "Was die Quellen zu „{topic}“ sagen",
-        "Die Quellen beantworten das nicht.",
-        "Wörtlich zitiert, in der Sprache der Quellen.",
-    ),
-    "es": (
-        "Lo que dicen las fuentes sobre «{topic}»",
-        "Las fuentes no responden a esto.",
-        "Citado literalmente, en el idioma de las fuentes.",
-    ),
-}
 _NO_PHRASES = "No {language} wording: this model quotes and does not translate."
 
 
@@ -103,12 +88,12 @@ def _reply(messages: list[Any], tools: list[dict[str, Any]] | None) -> Any:
 
 
 def _answer(topic: str, language: str, notes: list[Sentence]) -> str:
-    heading, nothing, manner = _PHRASES.get(language.split("-")[0].lower(), _PHRASES["en"])
-    if language.split("-")[0].lower() not in _PHRASES:
+    heading, nothing, manner = phrases.phrases(language)
+    if not phrases.are_in(language):
         manner = _NO_PHRASES.format(language=language)
     signature = f"({ExtractiveLLM.NAME}: {manner})"
     if not notes:
-        return f"{nothing}\n\n{signature}"
+        return f"{phrases.NOT_ANSWERABLE}\n\n{nothing}\n\n{signature}"
     numbers = dict.fromkeys(note.number for note in notes)
     paragraphs = (" ".join(f"{note.text} [{number}]" for note in notes if note.number == number) for number in numbers)
     title = heading.format(topic=sentences.without_citations(topic))

@@ -9,10 +9,11 @@ from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledRetriever
 from crewrelay.crews.models import NewModel, model_factory, secrets_of
+from crewrelay.crews.phrases import refusal
 from crewrelay.crews.redaction import Redaction
 from crewrelay.crews.search import SearchPassages
 from crewrelay.crews.tuning import finish_classes, tune_crewai
-from crewrelay.jobs.answer import Answer
+from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.ports import Calls, Retriever
 from crewrelay.settings import EmbedderSettings, ModelSettings, RetrievalSettings
@@ -43,11 +44,23 @@ class CrewRunner:
         crew_class = catalogue.load(job_input.crew)
         crew = crew_class(lambda: JournaledLLM(self._new_model(), calls), search).crew()
         output = durable.make_durable(crew, calls).kickoff(inputs=dict(job_input.inputs))
-        text, sources = bibliography.cite(output.raw)  # type: ignore[union-attr]  # it does not stream
-        return Answer(text=text, sources=sources, usage=calls.usage())
+        text = output.raw  # type: ignore[union-attr]  # it does not stream
+        return _answer(text, bibliography, job_input.inputs.get("language", ""), calls.usage())
 
     def explain(self, error: BaseException) -> Failure:
         return failures.explain(error, self._redaction.text)
+
+
+def _answer(text: str, bibliography: Bibliography, language: str, usage: Usage) -> Answer:
+    declined = refusal(text, language)
+    if declined is not None:
+        nothing = Bibliography()  # so no citation stands
+        return Answer(text=nothing.cite(declined).text, answerable=False, usage=usage)
+    cited = bibliography.cite(text)
+    answerable = bool(cited.sources) if bibliography.asked else None
+    return Answer(
+        text=cited.text, sources=cited.sources, answerable=answerable, unknown_citations=cited.unknown, usage=usage
+    )
 
 
 @cache

@@ -21,12 +21,18 @@ class Accepted(BaseModel):
 
 
 class RunAnswer(BaseModel):
-    """200: the crew answered within the request. An answer over 2 MB is to be fetched at `answer_url` instead."""
+    """200: the crew answered within the request. An answer over 2 MB is to be fetched at `answer_url` instead.
+
+    `answerable` is false when no passage supports the answer: the crew says that it does not know, and cites nothing.
+    `unknown_citations` are numbers that the crew cited and no passage has: they were taken out of the answer.
+    """
 
     job_id: str
     status: Status
     answer: str | None
     sources: list[Source]
+    answerable: bool | None
+    unknown_citations: list[int]
     usage: Usage | None
     answer_url: str | None  # left out unless it is needed
 
@@ -38,6 +44,8 @@ class RunAnswer(BaseModel):
             status=job.status,
             answer=answer.text if answer else None,
             sources=list(answer.sources) if answer else [],
+            answerable=answer.answerable if answer else None,
+            unknown_citations=list(answer.unknown_citations) if answer else [],
             usage=answer.usage if answer else None,
             answer_url=answer_url,
         )
@@ -71,7 +79,8 @@ class Timestamps(BaseModel):
 class JobStatus(BaseModel):
     """A job as its owner sees it; `result` is the crew's output once `status` is completed.
 
-    A result over 2 MB is to be fetched at `result_url` instead, as JSON with `text`, `sources` and `usage`.
+    A result over 2 MB is to be fetched at `result_url` instead, as JSON with `text`, `sources`, `answerable`,
+    `unknown_citations` and `usage`.
     """
 
     job_id: str
@@ -81,6 +90,8 @@ class JobStatus(BaseModel):
     result: str | None
     result_url: str | None
     sources: list[Source]
+    answerable: bool | None
+    unknown_citations: list[int]
     error: Failure | None
     usage: Usage | None
     receipt: JobReceipt
@@ -98,6 +109,8 @@ class JobStatus(BaseModel):
             result=answer.text if answer else None,
             result_url=answer_url,
             sources=list(answer.sources) if answer else [],
+            answerable=answer.answerable if answer else None,
+            unknown_citations=list(answer.unknown_citations) if answer else [],
             error=job.error,
             usage=answer.usage if answer else None,
             receipt=JobReceipt.of(job),

@@ -41,10 +41,16 @@ class Usage(BaseModel):
 
 
 class Answer(BaseModel):
-    """The outcome of a completed job."""
+    """The outcome of a completed job.
+
+    `answerable` says whether a retrieved passage supports the answer; None if the crew searched for none.
+    `unknown_citations` are numbers that the crew cited and no passage has: they were taken out of the text.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     text: Text
     sources: tuple[Source, ...] = ()
+    answerable: bool | None = None
+    unknown_citations: tuple[int, ...] = ()
     usage: Usage

