@@ -11,6 +11,7 @@ from crewai.utilities.agent_utils import is_context_length_exceeded
 from pydantic import BaseModel, PrivateAttr, ValidationError
 from pydantic_core import to_jsonable_python
 
+from crewrelay.crews.models import copy_of
 from crewrelay.crews.replies import decoded, encoded, encoded_misshapen
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls
@@ -53,7 +54,7 @@ class JournaledLLM(BaseLLM):
         def pay() -> Reply:
             nonlocal asked
             asked = True
-            inner = _with_own_counters(self._inner)
+            inner = copy_of(self._inner)
             try:
                 with call_stop_override(inner, self.stop_sequences):
                     reply = inner.call(
@@ -152,10 +153,3 @@ class JournaledLLM(BaseLLM):
             text = text[: max(0, keep)] + _CUT
             if keep <= 0:
                 return text
-
-
-def _with_own_counters(model: BaseLLM) -> BaseLLM:
-    """A copy that shares the client and counts from zero: what one call used, though others run beside it."""
-    copy = model.model_copy()
-    copy._token_usage = type(model).__private_attributes__["_token_usage"].get_default()
-    return copy

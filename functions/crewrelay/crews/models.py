@@ -1,8 +1,9 @@
-"""The model that CREWRELAY_MODEL names, built once; every agent gets a copy with counters of its own."""
+"""The models of this process, by name: each built once, and every agent gets a copy with counters of its own."""
 
 import logging
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
@@ -12,27 +13,45 @@ from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.settings import ModelSettings
 
-NewModel = Callable[[], BaseLLM]
-
 _NO_KEY = "none"
 
 
-def model_factory(settings: ModelSettings) -> NewModel:
-    """Raises Misconfigured if the model's name, package or key is missing or wrong."""
-    prototype = _build(settings)
-    counters = type(prototype).__private_attributes__["_token_usage"]
-
-    def new_model() -> BaseLLM:
-        # A copy shares the HTTP client: building one costs 48 ms, nearly all of it TLS contexts.
-        model = prototype.model_copy()
-        model._token_usage = counters.get_default()
-        return model
-
-    return new_model
+class NewModel(Protocol):
+    def __call__(self, name: str | None = None) -> BaseLLM:
+        """A model by its name, provider/model; without one, that of CREWRELAY_MODEL. Raises Misconfigured."""
 
 
-def _build(settings: ModelSettings) -> BaseLLM:
-    name = settings.name
+class Models:
+    """Safe to use from many threads. `hide` is told every key that is used, before it is."""
+
+    def __init__(self, settings: ModelSettings, hide: Callable[[str], None] = lambda secret: None) -> None:
+        self._settings = settings
+        self._hide = hide
+        self._prototypes: dict[str, BaseLLM] = {}
+        self._turn = threading.Lock()
+
+    def __call__(self, name: str | None = None) -> BaseLLM:
+        """Raises Misconfigured if the model's name, package or key is missing or wrong."""
+        return copy_of(self._prototype(name or self._settings.name))
+
+    def _prototype(self, name: str) -> BaseLLM:
+        with self._turn:
+            if name not in self._prototypes:
+                model = _build(name, self._settings)
+                if model.api_key and model.api_key != _NO_KEY:
+                    self._hide(model.api_key)
+                self._prototypes[name] = model
+            return self._prototypes[name]
+
+
+def copy_of(model: BaseLLM) -> BaseLLM:
+    """It counts from zero and shares the client: building one costs 48 ms, nearly all of it TLS contexts."""
+    copy = model.model_copy()
+    copy._token_usage = type(model).__private_attributes__["_token_usage"].get_default()
+    return copy
+
+
+def _build(name: str, settings: ModelSettings) -> BaseLLM:
     if name == ExtractiveLLM.NAME:
         return ExtractiveLLM(model=name)
     provider, slash, model = name.partition("/")
@@ -41,9 +60,10 @@ def _build(settings: ModelSettings) -> BaseLLM:
             f"CREWRELAY_MODEL={name!r} is not of the form provider/model: "
             f"use {ExtractiveLLM.NAME}, openai/…, ollama/…, bedrock/…"
         )
+    ours = provider == settings.name.partition("/")[0]  # the settings' key and URL are those of its provider
     options: dict[str, Any] = {
-        "base_url": str(settings.base_url) if settings.base_url else None,
-        "api_key": _key(settings),
+        "base_url": str(settings.base_url) if ours and settings.base_url else None,
+        "api_key": _key(settings) if ours else None,
         "timeout": settings.timeout,
         "max_retries": 0,  # a repeat may be paid twice: the job is tried again later, and replays what it has
     }
@@ -62,11 +82,6 @@ def _key(settings: ModelSettings) -> str | None:
     if settings.api_key:
         return settings.api_key.get_secret_value()
     return _NO_KEY if settings.base_url else None
-
-
-def secrets_of(model: BaseLLM) -> list[str]:
-    """What must not be written down: the key, be it from our settings or from a variable that its provider reads."""
-    return [model.api_key] if model.api_key and model.api_key != _NO_KEY else []
 
 
 def _reason(error: Exception) -> str:
