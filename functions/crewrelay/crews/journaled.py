@@ -11,10 +11,11 @@ from crewai.utilities.agent_utils import is_context_length_exceeded
 from pydantic import BaseModel, PrivateAttr, ValidationError
 from pydantic_core import to_jsonable_python
 
-from crewrelay.crews.models import copy_of
+from crewrelay.crews.failures import is_lost_connection
+from crewrelay.crews.models import for_one_call
 from crewrelay.crews.replies import decoded, encoded, encoded_misshapen
 from crewrelay.jobs.journal import Kind, Reply
-from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.ports import Calls, RelayDue
 
 _CUT = "\n[The rest is left out: it is too long for this model.]"
 _LARGEST_SHARE = 0.25  # of the context window, as CrewAI has it
@@ -54,7 +55,7 @@ class JournaledLLM(BaseLLM):
         def pay() -> Reply:
             nonlocal asked
             asked = True
-            inner = copy_of(self._inner)
+            inner, cut_short = for_one_call(self._inner, self._calls.remaining.total_seconds())
             try:
                 with call_stop_override(inner, self.stop_sequences):
                     reply = inner.call(
@@ -63,6 +64,10 @@ class JournaledLLM(BaseLLM):
                 body = encoded(reply, request)
             except ValidationError as error:  # it answered, and is paid
                 body = encoded_misshapen(error)
+            except Exception as error:
+                if cut_short and is_lost_connection(error):
+                    raise RelayDue("a call did not end in time") from error
+                raise
             usage = inner.get_token_usage_summary()
             return Reply(
                 body=body,
@@ -133,9 +138,6 @@ class JournaledLLM(BaseLLM):
     def get_context_window_size(self) -> int:
         return self._inner.get_context_window_size()
 
-    def get_input_tokens_count(self, messages: Any, tools: Any = None, response_model: Any = None) -> int:
-        return self._inner.get_input_tokens_count(messages, tools, response_model)
-
     def is_tool_result_overflowing_threshold(self, tool_result: str) -> tuple[bool, int]:
         """Never: what a tool or a coworker says would be put into a file of random name, and in the next run the
         prompt would be another.
@@ -143,12 +145,15 @@ class JournaledLLM(BaseLLM):
         return False, self.get_input_tokens_count(tool_result)
 
     def fitting(self, text: str) -> str:
-        """A tool's result, cut to the share of the context window that it may take."""
+        """A tool's result, cut to the share of the context window that it may take.
+
+        By CrewAI's estimate: OpenAI and Bedrock would be asked to count, past the journal and in every run.
+        """
         while True:
-            too_long, tokens = self._inner.is_tool_result_overflowing_threshold(text)
-            if not too_long:
+            tokens = self.get_input_tokens_count(text)
+            share = _LARGEST_SHARE * self.get_context_window_size() / tokens if tokens else 1
+            if share >= 1:
                 return text
-            share = _LARGEST_SHARE * self.get_context_window_size() / tokens
             keep = int(len(text.removesuffix(_CUT)) * share * 0.95) - len(_CUT)
             text = text[: max(0, keep)] + _CUT
             if keep <= 0:
