@@ -35,6 +35,8 @@ def explain(error: BaseException, redact: Callable[[str], str] = str) -> Failure
         if isinstance(cause, CrewrelayError):
             return Failure.of(cause)
         status = _status(cause)
+        if status is not None and status < 300:
+            return _failure(cause, redact, "The model gave no answer that can be read.", retryable=True)
         if status is not None:
             advice = "The quota of the key is used up." if _out_of_quota(cause) else _ADVICE.get(status, "")
             failure = _failure(cause, redact, advice, _passes(cause, status))
@@ -88,7 +90,7 @@ def _retry_after(error: BaseException, now: datetime) -> timedelta | None:
         headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     value = headers.get("retry-after", "").strip()
     with suppress(ValueError, OverflowError):
-        return timedelta(seconds=max(0.0, float(value)))
+        return max(timedelta(), timedelta(seconds=float(value)))
     with suppress(ValueError, TypeError):  # a moment without a zone is nobody's
         return max(timedelta(), parsedate_to_datetime(value) - now)
     return None

@@ -3,6 +3,8 @@
 What a crew gets is always what the journal holds, in the first run too, so a resumed run can't differ from it.
 """
 
+import asyncio
+from json import JSONDecodeError
 from typing import Any
 
 from crewai.events.types.llm_events import LLMCallType
@@ -64,6 +66,8 @@ class JournaledLLM(BaseLLM):
                 body = encoded(reply, request)
             except ValidationError as error:  # it answered, and is paid
                 body = encoded_misshapen(error)
+            except JSONDecodeError as error:
+                raise ConnectionError(f"its answer broke off: {error}") from error
             except Exception as error:
                 if cut_short and is_lost_connection(error):
                     raise RelayDue("a call did not end in time") from error
@@ -88,6 +92,10 @@ class JournaledLLM(BaseLLM):
         if not asked:  # the inner model does this itself
             self._report(answer, reply, messages, tools, callbacks, available_functions, from_task, from_agent)
         return answer
+
+    async def acall(self, *args: Any, **kwargs: Any) -> Any:
+        """CrewAI sums up the parts of a conversation that is too long side by side."""
+        return await asyncio.to_thread(self.call, *args, **kwargs)
 
     def _count(self, reply: Reply) -> None:
         self._token_usage["prompt_tokens"] += reply.prompt_tokens
