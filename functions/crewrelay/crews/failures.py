@@ -15,9 +15,12 @@ from crewrelay.system import utcnow
 
 _PASSING = frozenset({408, 409, 425, 429})  # and everything from 500 on
 _FOR_GOOD = ("insufficient_quota", "billing_hard_limit_reached")  # both come as 429
-# By name, for their libraries may not be installed: openai and anthropic, httpx, botocore, Python itself.
+# By name, for their libraries may not be installed: openai and anthropic, httpx, botocore, azure, Python itself.
 _CONNECTIONS = frozenset(
-    "APIConnectionError APITimeoutError TransportError HTTPClientError ConnectionError TimeoutError".split()
+    """
+    APIConnectionError APITimeoutError TransportError HTTPClientError ServiceRequestError ServiceResponseError
+    ConnectionError TimeoutError
+    """.split()
 )
 _ADVICE = {
     400: "The model refused the request; it may be too long, or the model may lack a feature that the crew uses.",
