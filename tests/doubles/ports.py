@@ -112,6 +112,7 @@ class Unjournaled:
         return usage_of(self.paid)
 
     is_last_attempt = False
+    remaining = timedelta(minutes=15)
 
 
 class MemoryDoorbell:

@@ -181,7 +181,8 @@ def test_a_proxy_of_the_environment_is_not_asked_for_loopback() -> None:
     [
         ({"CREWRELAY_MODEL": "nonsense"}, "is not of the form provider/model"),
         ({"CREWRELAY_MODEL": "openai/gpt-4o"}, "set CREWRELAY_MODEL_API_KEY"),
-        ({"CREWRELAY_MODEL": "nobody/knows"}, "CREWRELAY_MODEL='nobody/knows' can't be used"),
+        ({"CREWRELAY_MODEL": "nobody/knows"}, "CREWRELAY_MODEL='nobody/knows' names no provider that is known"),
+        ({"CREWRELAY_MODEL": "bedrock/amazon.nova-lite-v1:0"}, "set AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
         ({"CREWRELAY_MODEL_BASE_URL": "nowhere"}, "CREWRELAY_MODEL_BASE_URL"),
         ({"CREWRELAY_LEASE_SECONDS": "soon"}, "CREWRELAY_LEASE_SECONDS"),
         ({"CREWRELAY_GATEWAY_LIMIT": "1"}, "CREWRELAY_GATEWAY_MARGIN must be less"),

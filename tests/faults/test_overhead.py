@@ -93,7 +93,7 @@ def cpu(work: Callable[[int], object]) -> tuple[float, float]:
 
 def test_replaying_a_finished_crew_is_cheap(storage: Storage, figure: Figure) -> None:
     store = storage.store(utcnow)
-    runner = CrewRunner(lambda: ExtractiveLLM(model=ExtractiveLLM.NAME), EmbeddedRetriever())
+    runner = CrewRunner(lambda name=None: ExtractiveLLM(model=ExtractiveLLM.NAME), EmbeddedRetriever())
     job = claimed(store)
     lease = Lease(store, job)
     first = Run(store, utcnow, POLICY, lease, [], utcnow() + timedelta(minutes=10), True, done_within)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import boto3
 import pytest
 
 from crewrelay import composition
@@ -21,9 +20,13 @@ FAKE = Embedding("fake/words", DIMENSION)
 def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "WEAVIATE_URL", "CREWRELAY_EMBEDDER", "CREWRELAY_COLLECTION"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_BEARER_TOKEN_BEDROCK"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     clients.bedrock.cache_clear()
+    clients._session.cache_clear()
     monkeypatch.setenv("CREWRELAY_COLLECTIONS", str(tmp_path))
 
 

@@ -44,7 +44,7 @@ class Shelf:
         return self.passages[:top_k]
 
 
-def model() -> ExtractiveLLM:
+def model(name: str | None = None) -> ExtractiveLLM:
     return ExtractiveLLM(model=ExtractiveLLM.NAME)
 
 

@@ -2,6 +2,8 @@
 
 import socket
 from collections.abc import Callable
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -11,6 +13,7 @@ from botocore import exceptions as botocore
 
 from crewrelay.crews.failures import explain, may_pass
 from crewrelay.jobs.errors import BudgetExceeded, CrewrelayError, InvalidCrew, Unavailable
+from crewrelay.system import utcnow
 
 REQUEST = httpx.Request("POST", "https://models.example/v1/chat/completions")
 PASSING = [408, 409, 425, 429, 500, 502, 503, 504, 529]
@@ -152,6 +155,50 @@ def test_whatever_else_goes_wrong_would_go_wrong_again(error: BaseException) -> 
     failure = explain(error)
     assert (failure.type, failure.retryable) == (type(error).__name__, False)
     assert failure.message
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("30", 30),
+        ("1.5", 1.5),
+        (" 7 ", 7),
+        ("0", 0),
+        ("-3", 0),
+        ("soon", None),
+        ("", None),
+        ("nan", None),
+        ("inf", None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_answer_says_when_to_come_back(status: int, header: str, seconds: float | None) -> None:
+    expected = None if seconds is None else timedelta(seconds=seconds)
+    response = httpx.Response(status, request=REQUEST, headers={"Retry-After": header})
+    with openai.OpenAI(api_key="none", base_url="https://models.example/v1") as client:
+        refused = client._make_status_error("refused", body=None, response=response)
+    assert explain(raised_from(RuntimeError("The task failed."), refused)).retry_after == expected
+    throttled = of_botocore(status)
+    throttled.response["ResponseMetadata"]["HTTPHeaders"] = {"retry-after": header}
+    assert explain(throttled).retry_after == expected
+
+
+@pytest.mark.parametrize(("late", "bounds"), [(120, (118, 120)), (-120, (0, 0))])
+def test_it_may_say_so_as_a_date(late: int, bounds: tuple[int, int]) -> None:
+    moment = format_datetime(utcnow() + timedelta(seconds=late), usegmt=True)
+    response = httpx.Response(429, request=REQUEST, headers={"Retry-After": moment})
+    with pytest.raises(httpx.HTTPStatusError) as raised:
+        response.raise_for_status()
+    asked_for = explain(raised.value).retry_after
+    assert asked_for is not None
+    assert bounds[0] <= asked_for.total_seconds() <= bounds[1]
+
+
+def test_an_answer_that_is_none_may_be_one_the_next_time() -> None:
+    response = httpx.Response(200, request=REQUEST)
+    failure = explain(openai.APIResponseValidationError(response=response, body=None))
+    assert failure.retryable
+    assert "no answer that can be read" in failure.message
 
 
 # ---- chains

@@ -229,3 +229,13 @@ def test_a_journaled_model_can_do_what_its_model_can(attempts: Attempts) -> None
     assert not journaled.supports_multimodal()
     assert journaled.get_context_window_size() == 1000
     assert journaled.get_input_tokens_count("x" * 400) == 100
+
+
+def test_nobody_is_asked_to_count_tokens(attempts: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: Any) -> int:
+        raise AssertionError("a request past the journal")
+
+    monkeypatch.setattr(ScriptedModel, "get_input_tokens_count", asked)
+    journaled = JournaledLLM(ScriptedModel(), attempts.start())
+    assert len(journaled.fitting("x" * 4_000)) < 1_000
+    assert journaled.is_tool_result_overflowing_threshold("x" * 4_000) == (False, 1_000)

@@ -49,3 +49,22 @@ def test_a_lease_outlives_two_failed_renewals_and_clocks_that_differ(lease: time
 def test_nobody_is_rung_for_again_before_a_lease_without_renewals_is_over(lease: timedelta) -> None:
     policy = Policy(lease=lease)
     assert policy.ring_again - policy.skew >= lease
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "earliest", "latest"),
+    [(0, 2.5, 5), (1, 2.5, 6), (60, 60, 65), (600, 600, 605), (86_400, 600, 605)],
+    ids=["nothing", "less than our own", "more", "the longest", "a day, which is a person's business"],
+)
+def test_a_pause_that_was_asked_for_is_kept_up_to_the_longest_and_spread(
+    asked_for: float, earliest: float, latest: float
+) -> None:
+    asked = timedelta(seconds=asked_for)
+    pauses = [POLICY.backoff(1, jitter, asked).total_seconds() for jitter in (0.0, 1.0)]
+    assert pauses == [earliest, latest]
+
+
+def test_the_shipped_attempts_outlast_a_storm_of_minutes() -> None:
+    policy = Policy()
+    pauses = [policy.backoff(attempt, 0.5) for attempt in range(1, policy.max_attempts)]
+    assert timedelta(minutes=3) < sum(pauses, timedelta()) < timedelta(minutes=5)

@@ -12,7 +12,9 @@ _LOGS = f"""
 import logging, sys
 from crewrelay.crews.redaction import Redaction
 from crewrelay.system import logger
-Redaction(["{KEY}"]).cover_logs()
+redaction = Redaction()
+redaction.cover_logs()
+redaction.hide("{KEY}")  # of a model that is built later
 library = logging.getLogger("some.library")
 library.addHandler(logging.StreamHandler(sys.stdout))
 library.warning("%d", "a fault of the library's own")

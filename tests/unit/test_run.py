@@ -11,9 +11,10 @@ import pytest
 from crewrelay.jobs.answer import Usage
 from crewrelay.jobs.errors import StaleWrite, Unavailable
 from crewrelay.jobs.journal import Kind, Reply
+from crewrelay.jobs.policy import Budget
 from crewrelay.jobs.run import RunStopped
 from tests.conftest import HandSetClock
-from tests.unit.runs import Attempts, ask, reason, replay, reply
+from tests.unit.runs import POLICY, Attempts, ask, reason, replay, reply
 
 PATIENCE = 10  # seconds until a test that hangs gives up
 QUESTIONS = ("one", "two", "two", "three")
@@ -189,3 +190,15 @@ def test_usage_is_what_this_run_asked_of_models_whether_paid_or_replayed(attempt
     ask(run, "two", tokens=5)
     ask(run, "a tool", kind=Kind.TOOL)
     assert run.usage() == Usage(model="scripted/one", calls=2, prompt_tokens=33, completion_tokens=2)
+
+
+def test_what_remains_of_a_run_leaves_time_to_tell_of_a_calls_end(attempts: Attempts, clock: HandSetClock) -> None:
+    run = attempts.start(seconds=900)
+    assert run.remaining == timedelta(seconds=899.5)
+    clock.pass_(seconds=890)
+    assert run.remaining == timedelta(seconds=9.5)
+
+
+def test_what_remains_is_no_more_than_the_job_may_still_take(attempts: Attempts) -> None:
+    short = POLICY.model_copy(update={"budget": Budget(runtime=timedelta(seconds=30))})
+    assert attempts.start(short, seconds=900).remaining == timedelta(seconds=29.5)

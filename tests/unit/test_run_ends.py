@@ -11,7 +11,8 @@ from crewrelay.jobs.errors import BudgetExceeded, Overdue, StaleWrite
 from crewrelay.jobs.execution import on_own_thread
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.policy import Budget
-from crewrelay.jobs.run import RelayDue, Run, RunStopped
+from crewrelay.jobs.ports import RelayDue
+from crewrelay.jobs.run import Run, RunStopped
 from tests.conftest import HandSetClock
 from tests.unit.runs import POLICY, Attempts, ask, reason, replay, reply
 

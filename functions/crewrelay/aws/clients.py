@@ -1,5 +1,6 @@
 """One client per service and process: low-level clients are thread-safe, resources are not."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -54,14 +55,35 @@ def s3() -> "S3Client":
 
 
 @cache
-def bedrock() -> "BaseClient":
-    """For embeddings, which take longer than a write and are repeated by whoever asked for them."""
-    patience = Config(connect_timeout=2, read_timeout=30, retries={"total_max_attempts": 1}, max_pool_connections=64)
+def bedrock(read_timeout: float = 30) -> "BaseClient":
+    """For models and embeddings, which take longer than a write and are repeated by whoever asked for them.
+
+    Raises Misconfigured if it can't be asked: that is said at start, and not by the first job.
+    """
+    patience = Config(
+        connect_timeout=2, read_timeout=read_timeout, retries={"total_max_attempts": 1}, max_pool_connections=64
+    )
+    if "AWS_ENDPOINT_URL" in os.environ and "AWS_ENDPOINT_URL_BEDROCK_RUNTIME" not in os.environ:
+        raise Misconfigured(
+            "AWS_ENDPOINT_URL leads to an AWS emulator, Bedrock's requests too: set AWS_ENDPOINT_URL_BEDROCK_RUNTIME, "
+            "such as https://bedrock-runtime.us-east-1.amazonaws.com, and AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
     try:
-        client: BaseClient = boto3.client("bedrock-runtime", config=patience)
+        session = _session()
+        client: BaseClient = session.client(
+            "bedrock-runtime", config=patience, region_name=os.environ.get("AWS_REGION")
+        )
     except NoRegionError as error:
-        raise Misconfigured("CREWRELAY_EMBEDDER names a model of Bedrock: set AWS_REGION") from error
+        raise Misconfigured("A model of Bedrock is asked in a region: set AWS_REGION") from error
+    if "AWS_BEARER_TOKEN_BEDROCK" not in os.environ and session.get_credentials() is None:
+        raise Misconfigured("Bedrock is asked with credentials of AWS: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     return client
+
+
+@cache
+def _session() -> boto3.Session:
+    """Which reads what services look like once: the first client takes 160 ms, each other one 9."""
+    return boto3.Session()
 
 
 def resource(stack: str, logical_id: str) -> str:

@@ -3,17 +3,24 @@
 CrewAI wraps errors of its providers in others, so the whole chain of causes is read, from the outside in.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from crewrelay.jobs.errors import CrewrelayError
 from crewrelay.jobs.job import Failure
+from crewrelay.system import utcnow
 
 _PASSING = frozenset({408, 409, 425, 429})  # and everything from 500 on
 _FOR_GOOD = ("insufficient_quota", "billing_hard_limit_reached")  # both come as 429
-# By name, for their libraries may not be installed: openai and anthropic, httpx, botocore, Python itself.
+# By name, for their libraries may not be installed: openai and anthropic, httpx, botocore, azure, Python itself.
 _CONNECTIONS = frozenset(
-    "APIConnectionError APITimeoutError TransportError HTTPClientError ConnectionError TimeoutError".split()
+    """
+    APIConnectionError APITimeoutError TransportError HTTPClientError ServiceRequestError ServiceResponseError
+    ConnectionError TimeoutError
+    """.split()
 )
 _ADVICE = {
     400: "The model refused the request; it may be too long, or the model may lack a feature that the crew uses.",
@@ -31,9 +38,12 @@ def explain(error: BaseException, redact: Callable[[str], str] = str) -> Failure
         if isinstance(cause, CrewrelayError):
             return Failure.of(cause)
         status = _status(cause)
+        if status is not None and status < 300:
+            return _failure(cause, redact, "The model gave no answer that can be read.", retryable=True)
         if status is not None:
             advice = "The quota of the key is used up." if _out_of_quota(cause) else _ADVICE.get(status, "")
-            return _failure(cause, redact, advice, _passes(cause, status))
+            failure = _failure(cause, redact, advice, _passes(cause, status))
+            return failure.model_copy(update={"retry_after": _retry_after(cause, utcnow())})
         if _lost_connection(cause):
             return _failure(cause, redact, "The model, or what a tool asked, did not answer.", retryable=True)
     if isinstance(error, SystemExit):
@@ -44,6 +54,11 @@ def explain(error: BaseException, redact: Callable[[str], str] = str) -> Failure
 
 def may_pass(error: BaseException) -> bool:
     return explain(error).retryable
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Such as one that was given up because no answer came in time."""
+    return any(_lost_connection(cause) for cause in _chain(error))
 
 
 def _failure(error: BaseException, redact: Callable[[str], str], advice: str, retryable: bool) -> Failure:
@@ -68,6 +83,20 @@ def _status(error: BaseException) -> int | None:
     else:
         status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     return status if isinstance(status, int) else None
+
+
+def _retry_after(error: BaseException, now: datetime) -> timedelta | None:
+    """What the answer asks for: in seconds, or at a moment (RFC 9110, 10.2.3)."""
+    response: Any = getattr(error, "response", None)
+    headers: Mapping[str, str] = getattr(response, "headers", None) or {}
+    if isinstance(response, dict):
+        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    value = headers.get("retry-after", "").strip()
+    with suppress(ValueError, OverflowError):
+        return max(timedelta(), timedelta(seconds=float(value)))
+    with suppress(ValueError, TypeError):  # a moment without a zone is nobody's
+        return max(timedelta(), parsedate_to_datetime(value) - now)
+    return None
 
 
 def _passes(error: BaseException, status: int) -> bool:

@@ -3,6 +3,8 @@
 What a crew gets is always what the journal holds, in the first run too, so a resumed run can't differ from it.
 """
 
+import asyncio
+from json import JSONDecodeError
 from typing import Any
 
 from crewai.events.types.llm_events import LLMCallType
@@ -11,9 +13,11 @@ from crewai.utilities.agent_utils import is_context_length_exceeded
 from pydantic import BaseModel, PrivateAttr, ValidationError
 from pydantic_core import to_jsonable_python
 
+from crewrelay.crews.failures import is_lost_connection
+from crewrelay.crews.models import for_one_call
 from crewrelay.crews.replies import decoded, encoded, encoded_misshapen
 from crewrelay.jobs.journal import Kind, Reply
-from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.ports import Calls, RelayDue
 
 _CUT = "\n[The rest is left out: it is too long for this model.]"
 _LARGEST_SHARE = 0.25  # of the context window, as CrewAI has it
@@ -53,7 +57,7 @@ class JournaledLLM(BaseLLM):
         def pay() -> Reply:
             nonlocal asked
             asked = True
-            inner = _with_own_counters(self._inner)
+            inner, cut_short = for_one_call(self._inner, self._calls.remaining.total_seconds())
             try:
                 with call_stop_override(inner, self.stop_sequences):
                     reply = inner.call(
@@ -62,6 +66,12 @@ class JournaledLLM(BaseLLM):
                 body = encoded(reply, request)
             except ValidationError as error:  # it answered, and is paid
                 body = encoded_misshapen(error)
+            except JSONDecodeError as error:
+                raise ConnectionError(f"its answer broke off: {error}") from error
+            except Exception as error:
+                if cut_short and is_lost_connection(error):
+                    raise RelayDue("a call did not end in time") from error
+                raise
             usage = inner.get_token_usage_summary()
             return Reply(
                 body=body,
@@ -82,6 +92,10 @@ class JournaledLLM(BaseLLM):
         if not asked:  # the inner model does this itself
             self._report(answer, reply, messages, tools, callbacks, available_functions, from_task, from_agent)
         return answer
+
+    async def acall(self, *args: Any, **kwargs: Any) -> Any:
+        """CrewAI sums up the parts of a conversation that is too long side by side."""
+        return await asyncio.to_thread(self.call, *args, **kwargs)
 
     def _count(self, reply: Reply) -> None:
         self._token_usage["prompt_tokens"] += reply.prompt_tokens
@@ -132,9 +146,6 @@ class JournaledLLM(BaseLLM):
     def get_context_window_size(self) -> int:
         return self._inner.get_context_window_size()
 
-    def get_input_tokens_count(self, messages: Any, tools: Any = None, response_model: Any = None) -> int:
-        return self._inner.get_input_tokens_count(messages, tools, response_model)
-
     def is_tool_result_overflowing_threshold(self, tool_result: str) -> tuple[bool, int]:
         """Never: what a tool or a coworker says would be put into a file of random name, and in the next run the
         prompt would be another.
@@ -142,20 +153,16 @@ class JournaledLLM(BaseLLM):
         return False, self.get_input_tokens_count(tool_result)
 
     def fitting(self, text: str) -> str:
-        """A tool's result, cut to the share of the context window that it may take."""
+        """A tool's result, cut to the share of the context window that it may take.
+
+        By CrewAI's estimate: OpenAI and Bedrock would be asked to count, past the journal and in every run.
+        """
         while True:
-            too_long, tokens = self._inner.is_tool_result_overflowing_threshold(text)
-            if not too_long:
+            tokens = self.get_input_tokens_count(text)
+            share = _LARGEST_SHARE * self.get_context_window_size() / tokens if tokens else 1
+            if share >= 1:
                 return text
-            share = _LARGEST_SHARE * self.get_context_window_size() / tokens
             keep = int(len(text.removesuffix(_CUT)) * share * 0.95) - len(_CUT)
             text = text[: max(0, keep)] + _CUT
             if keep <= 0:
                 return text
-
-
-def _with_own_counters(model: BaseLLM) -> BaseLLM:
-    """A copy that shares the client and counts from zero: what one call used, though others run beside it."""
-    copy = model.model_copy()
-    copy._token_usage = type(model).__private_attributes__["_token_usage"].get_default()
-    return copy

@@ -1,72 +1,111 @@
-"""The model that CREWRELAY_MODEL names, built once; every agent gets a copy with counters of its own."""
+"""The models of this process, by name: each built once, and every agent gets a copy with counters of its own."""
 
 import logging
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
 from pydantic import ValidationError
 
+from crewrelay import composition
 from crewrelay.crews.extractive import ExtractiveLLM
+from crewrelay.crews.providers import NO_KEY, address_and_key, client_options, parted
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.settings import ModelSettings
 
-NewModel = Callable[[], BaseLLM]
-
-_NO_KEY = "none"
-
-
-def model_factory(settings: ModelSettings) -> NewModel:
-    """Raises Misconfigured if the model's name, package or key is missing or wrong."""
-    prototype = _build(settings)
-    counters = type(prototype).__private_attributes__["_token_usage"]
-
-    def new_model() -> BaseLLM:
-        # A copy shares the HTTP client: building one costs 48 ms, nearly all of it TLS contexts.
-        model = prototype.model_copy()
-        model._token_usage = counters.get_default()
-        return model
-
-    return new_model
+_NO_SECRETS = frozenset({NO_KEY, "ollama", "dummy"})  # what CrewAI sends to servers that want no key
+_SHORTEST = 1.0  # second that a call is given
 
 
-def _build(settings: ModelSettings) -> BaseLLM:
-    name = settings.name
+class NewModel(Protocol):
+    def __call__(self, name: str | None = None) -> BaseLLM:
+        """A model by its name, provider/model; without one, that of CREWRELAY_MODEL. Raises Misconfigured."""
+
+
+class Models:
+    """Safe to use from many threads. `hide` is told every key that is used, before it is."""
+
+    def __init__(self, settings: ModelSettings, hide: Callable[[str], None] = lambda secret: None) -> None:
+        self._settings = settings
+        self._hide = hide
+        self._prototypes: dict[str, BaseLLM] = {}
+        self._turn = threading.Lock()
+
+    def __call__(self, name: str | None = None) -> BaseLLM:
+        """Raises Misconfigured if the model's name, package or key is missing or wrong."""
+        if name is not None:
+            return copy_of(self._prototype(name))
+        try:
+            return copy_of(self._prototype(self._settings.name))
+        except Misconfigured as error:
+            raise Misconfigured(f"CREWRELAY_MODEL={error}") from error
+
+    def _prototype(self, name: str) -> BaseLLM:
+        with self._turn:
+            if name not in self._prototypes:
+                model = _build(name, self._settings)
+                if model.api_key and model.api_key not in _NO_SECRETS:
+                    self._hide(model.api_key)
+                self._prototypes[name] = model
+            return self._prototypes[name]
+
+
+def copy_of(model: BaseLLM) -> BaseLLM:
+    """It counts from zero and shares the client: building one costs 48 ms, nearly all of it TLS contexts."""
+    copy = model.model_copy()
+    copy._token_usage = type(model).__private_attributes__["_token_usage"].get_default()
+    return copy
+
+
+def for_one_call(model: BaseLLM, seconds: float) -> tuple[BaseLLM, bool]:
+    """A copy that waits for no read longer than so many seconds, and whether that is less than it otherwise would.
+
+    Gemini's and Azure's clients can't be told for one call: theirs wait as long as the settings say.
+    """
+    copy: Any = copy_of(model)
+    client: Any = getattr(copy, "_client", None)
+    seconds = max(_SHORTEST, seconds)
+    if hasattr(client, "with_options"):  # OpenAI's and Anthropic's: 0.02 ms
+        if isinstance(client.timeout, float | int) and seconds >= client.timeout:
+            return copy, False
+        copy._client = client.with_options(timeout=seconds)
+        return copy, True
+    if hasattr(client, "converse"):  # Bedrock's: 9 ms and connections of its own, so one for each whole second
+        if seconds >= client.meta.config.read_timeout:
+            return copy, False
+        copy._client = composition.bedrock_client(int(seconds))
+        return copy, True
+    return copy, False
+
+
+def _build(name: str, settings: ModelSettings) -> BaseLLM:
     if name == ExtractiveLLM.NAME:
         return ExtractiveLLM(model=name)
-    provider, slash, model = name.partition("/")
-    if not (provider and slash and model):
-        raise Misconfigured(
-            f"CREWRELAY_MODEL={name!r} is not of the form provider/model: "
-            f"use {ExtractiveLLM.NAME}, openai/…, ollama/…, bedrock/…"
-        )
+    provider, model = parted(name)
     options: dict[str, Any] = {
-        "base_url": str(settings.base_url) if settings.base_url else None,
-        "api_key": _key(settings),
-        "timeout": settings.timeout,
-        "max_retries": 0,  # a repeat may be paid twice: the job is tried again later, and replays what it has
+        **address_and_key(name, provider, settings),
+        **client_options(provider, settings.timeout),
+        "stream": settings.stream,
     }
+    if provider == "openai" and "base_url" in options:
+        options["custom_openai"] = True  # else CrewAI asks another of OpenAI's APIs after some refusals
+    ours = composition.bedrock_client(settings.timeout) if provider == "bedrock" else None
     logging.getLogger("crewai.llm").setLevel(logging.CRITICAL)  # it logs what it raises
     try:
-        llm = LLM(model=name, **{option: value for option, value in options.items() if value is not None})
+        # The provider is said: else names that CrewAI hasn't heard of go to LiteLLM.
+        llm: Any = LLM(model=model, provider=provider, **options)
+        if provider == "azure":  # CrewAI leaves it its ten repeats and five minutes
+            ours = type(llm._get_sync_client())(
+                **llm._make_client_kwargs(), retry_total=0, read_timeout=settings.timeout
+            )
     except Exception as error:  # CrewAI wraps whatever a provider raises in ImportError
-        raise Misconfigured(f"CREWRELAY_MODEL={name!r} can't be used: {_reason(error)}") from error
-    if provider == "openai" and not llm.api_key:
-        raise Misconfigured(f"CREWRELAY_MODEL={name!r} needs a key: set CREWRELAY_MODEL_API_KEY")
-    return llm
-
-
-def _key(settings: ModelSettings) -> str | None:
-    """A server of one's own often wants no key; the client won't start without one."""
-    if settings.api_key:
-        return settings.api_key.get_secret_value()
-    return _NO_KEY if settings.base_url else None
-
-
-def secrets_of(model: BaseLLM) -> list[str]:
-    """What must not be written down: the key, be it from our settings or from a variable that its provider reads."""
-    return [model.api_key] if model.api_key and model.api_key != _NO_KEY else []
+        raise Misconfigured(f"{name!r} can't be used: {_reason(error)}") from error
+    if ours is not None:
+        llm._client = ours
+    built: BaseLLM = llm
+    return built
 
 
 def _reason(error: Exception) -> str:

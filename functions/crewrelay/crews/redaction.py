@@ -1,14 +1,18 @@
-"""Keeps the model's key out of what is written down: a server may echo it, and CrewAI logs whatever a server says."""
+"""Keeps the models' keys out of what is written down: a server may echo one, and CrewAI logs whatever a server says."""
 
 import logging
-from collections.abc import Sequence
 
 _GONE = "[redacted]"
 
 
 class Redaction:
-    def __init__(self, secrets: Sequence[str]) -> None:
-        self._secrets = [secret for secret in secrets if secret]
+    def __init__(self) -> None:
+        self._secrets: set[str] = set()
+
+    def hide(self, secret: str) -> None:
+        """From now on. Safe to call while other threads write."""
+        if secret:
+            self._secrets = {*self._secrets, secret}
 
     def text(self, text: str) -> str:
         for secret in self._secrets:
@@ -17,8 +21,6 @@ class Redaction:
 
     def cover_logs(self) -> None:
         """Redact what every handler of this process formats: message, exception and all, on whichever logger."""
-        if not self._secrets:
-            return
         plain = logging.Handler.format
 
         def redacted(handler: logging.Handler, record: logging.LogRecord) -> str:

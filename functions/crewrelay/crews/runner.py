@@ -1,6 +1,5 @@
 """Runs one crew for one job: everything that holds state is built afresh, nothing is shared with another run."""
 
-from collections.abc import Sequence
 from functools import cache
 
 from crewrelay import composition
@@ -8,7 +7,7 @@ from crewrelay.crews import catalogue, durable, failures
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledRetriever
-from crewrelay.crews.models import NewModel, model_factory, secrets_of
+from crewrelay.crews.models import Models, NewModel
 from crewrelay.crews.phrases import refusal
 from crewrelay.crews.redaction import Redaction
 from crewrelay.crews.search import SearchPassages
@@ -22,13 +21,12 @@ from crewrelay.settings import EmbedderSettings, ModelSettings, RetrievalSetting
 class CrewRunner:
     """The domain's Crew port on CrewAI. Safe to use from many threads at once."""
 
-    def __init__(self, new_model: NewModel, retriever: Retriever, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, new_model: NewModel, retriever: Retriever, redaction: Redaction | None = None) -> None:
         tune_crewai()
         finish_classes()
         self._new_model = new_model
         self._retriever = retriever
-        self._redaction = Redaction(secrets)
-        self._redaction.cover_logs()
+        self._redaction = redaction or Redaction()
 
     def warm_up(self) -> None:
         """Load what the first job would otherwise wait for. Raises StaleIndexError if the index is not the corpus's."""
@@ -42,7 +40,7 @@ class CrewRunner:
         bibliography = Bibliography()
         search = SearchPassages(JournaledRetriever(self._retriever, calls), bibliography)
         crew_class = catalogue.load(job_input.crew)
-        crew = crew_class(lambda: JournaledLLM(self._new_model(), calls), search).crew()
+        crew = crew_class(lambda name=None: JournaledLLM(self._new_model(name), calls), search).crew()
         output = durable.make_durable(crew, calls).kickoff(inputs=dict(job_input.inputs))
         text = output.raw  # type: ignore[union-attr]  # it does not stream
         return _answer(text, bibliography, job_input.inputs.get("language", ""), calls.usage())
@@ -66,8 +64,12 @@ def _answer(text: str, bibliography: Bibliography, language: str, usage: Usage) 
 @cache
 def crew_runner() -> CrewRunner:
     """The one of this process, as its settings want it. Raises Misconfigured."""
-    settings, retrieval, embedder = ModelSettings.read(), RetrievalSettings.read(), EmbedderSettings.read()
-    new_model = model_factory(settings)
+    retrieval, embedder = RetrievalSettings.read(), EmbedderSettings.read()
+    redaction = Redaction()
+    redaction.cover_logs()
+    for key in filter(None, (retrieval.weaviate_api_key, embedder.api_key)):
+        redaction.hide(key.get_secret_value())
+    models = Models(ModelSettings.read(), redaction.hide)
+    models()  # refused now, if it can't be used
     retriever = composition.retriever(composition.collections(retrieval), retrieval, composition.embedder(embedder))
-    keys = [key.get_secret_value() for key in (retrieval.weaviate_api_key, embedder.api_key) if key]
-    return CrewRunner(new_model, retriever, [*secrets_of(new_model()), *keys])
+    return CrewRunner(models, retriever, redaction)

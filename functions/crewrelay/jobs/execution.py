@@ -18,8 +18,8 @@ from crewrelay.jobs.errors import StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Clock, Crew, Doorbell, Jitter, JobRecord, JobStore, NewId, Wait
-from crewrelay.jobs.run import RelayDue, Run
+from crewrelay.jobs.ports import Clock, Crew, Doorbell, Jitter, JobRecord, JobStore, NewId, RelayDue, Wait
+from crewrelay.jobs.run import Run
 from crewrelay.jobs.submission import ring
 
 logger = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class Execution:
         """Once more later, if the error may pass and the job has attempts left; otherwise that was it."""
         failure = self._crew.explain(error)
         job, now = lease.job, self._clock()
-        pause = self._policy.backoff(max(1, job.stalled), self._jitter())
+        pause = self._policy.backoff(max(1, job.stalled), self._jitter(), failure.retry_after)
         seen = {"job_id": job.id, "retryable": failure.retryable, "where": _where(error)}
         logger.warning("the crew failed: %s", failure.type, extra=seen)
         if failure.retryable and job.stalled < self._policy.max_attempts and now + pause < job.end_by:

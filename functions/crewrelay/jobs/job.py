@@ -6,11 +6,11 @@ knows a clock: every transition takes `now` and returns a new Job, or raises Sta
 
 import hashlib
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from crewrelay.jobs.errors import AttemptsExhausted, CrewrelayError, Overdue, StaleWrite
 from crewrelay.jobs.journal import Call, Receipt
@@ -60,6 +60,7 @@ class Failure(BaseModel):
     type: str
     message: Annotated[Text, AfterValidator(_short)]
     retryable: bool = False  # whether the same may succeed later
+    retry_after: timedelta | None = Field(default=None, exclude=True)  # as was asked for; kept by nobody
 
     @classmethod
     def of(cls, error: CrewrelayError) -> "Failure":

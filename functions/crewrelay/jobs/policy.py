@@ -21,8 +21,8 @@ class Policy(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     lease: timedelta = timedelta(seconds=60)
-    max_attempts: int = 5  # in a row that journal nothing new
-    first_backoff: timedelta = timedelta(seconds=5)
+    max_attempts: int = 6  # in a row that journal nothing new
+    first_backoff: timedelta = timedelta(seconds=10)
     longest_backoff: timedelta = timedelta(minutes=10)
     call_floor: timedelta = timedelta(seconds=2)  # no call is expected to take less
     max_age: timedelta = timedelta(hours=24)
@@ -44,10 +44,14 @@ class Policy(BaseModel):
         """When to look again at a job that was rung for: a lease without renewals is over by then."""
         return self.lease * 1.5
 
-    def backoff(self, attempt: int, jitter: float) -> timedelta:
-        """The pause after the n-th failed attempt: doubling, half of it random (`jitter` from 0 to 1).
+    def backoff(self, attempt: int, jitter: float, asked_for: timedelta | None = None) -> timedelta:
+        """The pause after the n-th failed attempt: doubling, half of it random (`jitter` from 0 to 1), and not before
+        the moment that whoever refused us has asked for. Many jobs may have been told the same one: they are spread.
 
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ ("equal jitter")
         """
         longest = min(self.first_backoff * 2.0 ** min(attempt - 1, 30), self.longest_backoff)
-        return longest * (0.5 + jitter / 2)
+        pause = longest * (0.5 + jitter / 2)
+        if asked_for is None:
+            return pause
+        return max(pause, min(asked_for, self.longest_backoff) + self.first_backoff * jitter)

@@ -67,6 +67,10 @@ class Doorbell(Protocol):
     def ring(self, job_id: str, delay: timedelta = timedelta()) -> None: ...
 
 
+class RelayDue(Exception):
+    """What is left of this invocation is not enough for the next call, or was not for one that was cut short."""
+
+
 class Calls(Protocol):
     """What a crew is run with: everything that costs goes through here. Safe to use from many threads."""
 
@@ -81,6 +85,12 @@ class Calls(Protocol):
 
     def usage(self) -> Usage:
         """What was asked of models in this run, paid or replayed."""
+
+    @property
+    def remaining(self) -> timedelta:
+        """How long a call that is made now may take, before the run ends or is relayed. Cut one short by then, and
+        stop the run with RelayDue.
+        """
 
     @property
     def is_last_attempt(self) -> bool:

@@ -5,7 +5,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from crewrelay.jobs import job as transitions
@@ -14,7 +14,7 @@ from crewrelay.jobs.errors import Overdue, StaleWrite, Unavailable
 from crewrelay.jobs.journal import Call, Kind, Receipt, Reply, digest_of, usage_of
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Clock, JobStore, Wait
+from crewrelay.jobs.ports import Clock, JobStore, RelayDue, Wait
 from crewrelay.jobs.spending import Spending
 
 logger = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 # Seconds between the puts of an entry, each of which the adapter repeats: what was paid is worth it.
 _PAUSES = (0.5, 1, 2, 4, 8, 16)
 _NEVER: "Future[Any]" = Future()
+_LAST_WORDS = timedelta(seconds=0.5)  # what it takes to notice the end of a call, before the deadline does
 
 
 class RunStopped(Exception):
@@ -29,10 +30,6 @@ class RunStopped(Exception):
 
     An ordinary Exception: CrewAI waits for ever for a task on a thread that ends with any other.
     """
-
-
-class RelayDue(Exception):
-    """What is left of this invocation is not enough for the next call."""
 
 
 class Run:
@@ -89,6 +86,10 @@ class Run:
         """The model's last reply, if it was with this reply that the crew could do nothing."""
         replies = [call for call in self._used if call.kind is Kind.MODEL]
         return replies[-1] if replies and self._last_was_answered else None
+
+    @property
+    def remaining(self) -> timedelta:
+        return min(self._deadline, self._lease.job.end_by) - self._clock() - _LAST_WORDS
 
     def usage(self) -> Usage:
         return usage_of(self._used)

@@ -30,12 +30,8 @@ CREW_ENVIRONMENT = {
     "HAYSTACK_TELEMETRY_ENABLED": "false",
 }
 
-_EMULATOR_ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "local",
-    "AWS_SECRET_ACCESS_KEY": "local",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
+_EMULATOR_REGION = "us-east-1"
+_EMULATOR_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
 
 class StackFailed(Exception):
@@ -58,7 +54,7 @@ class Stack:
                     if "AWS_ENDPOINT_URL" not in os.environ:
                         emulator = await ChildProcess.start("crewrelay.local.emulator", {}, folder)
                         cleanup.push_async_callback(emulator.stop)
-                        os.environ.update(_EMULATOR_ENVIRONMENT, AWS_ENDPOINT_URL=emulator.url)
+                        _lead_to(emulator.url)
                         for name in ("NO_PROXY", "no_proxy"):  # a proxy knows nothing of our loopback
                             os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
                         tasks.create_task(self._watch(emulator))
@@ -119,6 +115,18 @@ class Stack:
             if not self._crews:
                 self._crew_is_up.clear()
             await crew.stop()
+
+
+def _lead_to(emulator: str) -> None:
+    """All of AWS but Bedrock, whose models are asked as the variables say; the emulator takes any credentials."""
+    if "AWS_ACCESS_KEY_ID" in os.environ or "AWS_BEARER_TOKEN_BEDROCK" in os.environ:
+        region = os.environ.setdefault("AWS_REGION", os.environ.get("AWS_DEFAULT_REGION", "us-east-1"))
+        address = f"https://bedrock-runtime.{region}.amazonaws.com"
+        os.environ.setdefault("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", address)
+    for name, value in _EMULATOR_CREDENTIALS.items():
+        os.environ.setdefault(name, value)
+    os.environ.update(AWS_ENDPOINT_URL=emulator, AWS_DEFAULT_REGION=_EMULATOR_REGION, AWS_EC2_METADATA_DISABLED="true")
+    os.environ.pop("AWS_PROFILE", None)  # its files are not found from a crew process's home
 
 
 def _prepare_environment() -> None:
