@@ -78,7 +78,8 @@ def assert_same_shape(answer: Any, example: Any) -> None:
         for key, value in example.items():
             assert_same_shape(answer[key], value)
     elif isinstance(example, list):
-        assert answer
-        assert_same_shape(answer[0], example[0])
+        assert bool(answer) == bool(example)
+        for one in answer[:1]:
+            assert_same_shape(one, example[0])
     else:
         assert type(answer) is type(example)

@@ -27,6 +27,7 @@ from tests.conftest import Storage
 ANSWER = Answer(
     text="A network learns [1].",
     sources=(Source(number=1, id="p1", title="Networks", url="https://example.org/n", text="Networks learn."),),
+    answerable=True,
     usage=Usage(model="scripted/one", calls=2, prompt_tokens=20, completion_tokens=5),
 )
 REQUEST = {"topic": "neural networks", "language": "en"}

@@ -68,7 +68,7 @@ def test_a_crew_that_ends_in_time_answers_200_with_these_keys(storage: Storage) 
         "status": "completed",
         "answer": ANSWER.text,
         "sources": [source.model_dump() for source in ANSWER.sources],
-        "answerable": None,
+        "answerable": True,
         "unknown_citations": [],
         "usage": ANSWER.usage.model_dump(),
     }
