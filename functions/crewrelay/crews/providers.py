@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from crewai.llm import PROVIDER_ALIASES
-from pydantic import SecretStr
 
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.jobs.errors import Misconfigured
@@ -22,9 +21,7 @@ class Provider(NamedTuple):
     keys: tuple[str, ...] = ()
     package: str = ""  # which does not come with crewrelay[crew]
     install: str = ""
-    address: str = (
-        ""  # the variable for another address than the provider's own, if it can't be CREWRELAY_MODEL_BASE_URL
-    )
+    address: str = ""  # the variable for another address, where CREWRELAY_MODEL_BASE_URL can't give it
 
 
 # As CrewAI has them; tests/unit/test_models.py fails where its own tables differ.
@@ -84,7 +81,7 @@ def address_and_key(name: str, provider: str, settings: ModelSettings) -> dict[s
             raise Misconfigured(f"{name!r} has no use for CREWRELAY_MODEL_BASE_URL: unset it, or set {needs.address}")
         told["base_url"] = str(settings.base_url)
     if ours and settings.api_key:
-        told["api_key"] = _plain(settings.api_key)
+        told["api_key"] = settings.api_key.get_secret_value()
     elif provider == "openai" and "base_url" in told:
         told["api_key"] = NO_KEY  # a server of one's own: it is not sent OpenAI's key, and the client needs some
     elif needs.keys and not any(os.environ.get(variable) for variable in needs.keys):
@@ -97,10 +94,6 @@ def _installed(package: str) -> bool:
     with suppress(ModuleNotFoundError):  # of what it lies in
         return find_spec(package) is not None
     return False
-
-
-def _plain(secret: SecretStr) -> str:
-    return secret.get_secret_value()
 
 
 def client_options(provider: str, timeout: float) -> dict[str, Any]:
