@@ -23,7 +23,7 @@ class Accepted(BaseModel):
 class RunAnswer(BaseModel):
     """200: the crew answered within the request. An answer over 2 MB is to be fetched at `answer_url` instead.
 
-    `answerable` is false when no passage supports the answer: the crew says that it does not know, and cites nothing.
+    `answerable` is false when the crew declined, or cites no passage that was retrieved.
     `unknown_citations` are numbers that the crew cited and no passage has: they were taken out of the answer.
     """
 

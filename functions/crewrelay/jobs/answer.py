@@ -43,7 +43,7 @@ class Usage(BaseModel):
 class Answer(BaseModel):
     """The outcome of a completed job.
 
-    `answerable` says whether a retrieved passage supports the answer; None if the crew searched for none.
+    `answerable`: it cites passages that were retrieved, and did not decline; None if the crew searched for none.
     `unknown_citations` are numbers that the crew cited and no passage has: they were taken out of the text.
     """
 
