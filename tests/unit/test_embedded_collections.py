@@ -33,7 +33,7 @@ def embedded_collections(folder: Path) -> EmbeddedCollections:
 
 
 def put(collection: Collection, source: str, *texts: str) -> None:
-    chunks = [Chunk(f"{source}#{number}", source, f"{source}.txt", "", text) for number, text in enumerate(texts, 1)]
+    chunks = [Chunk(f"{source}#{n}", source, f"{source}.txt", "", text, text) for n, text in enumerate(texts, 1)]
     collection.put(Document(source, " ".join(texts)), chunks, [bag_of_words(text) for text in texts])
 
 
@@ -175,7 +175,7 @@ def test_two_writers_in_turn_lose_nothing(tmp_path: Path) -> None:
 def test_a_put_that_fails_leaves_the_document_as_it_was(tmp_path: Path) -> None:
     collection = embedded_collections(tmp_path).create("c", FAKE)
     put(collection, "a", "cats purr")
-    chunk = Chunk("a#1", "a", "a.txt", "", "half a pair \ud800")
+    chunk = Chunk("a#1", "a", "a.txt", "", "half a pair \ud800", "")
     with pytest.raises(UnicodeEncodeError):
         collection.put(Document("a", "new"), [chunk], [bag_of_words("x")])
     assert collection.digest("a") == "cats purr"

@@ -1,5 +1,6 @@
 """A crew's tools and its retrieval with the journal in between: what they found or how they failed is told again."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.conftest import HandSetClock
 from tests.doubles.crew import ScriptedModel, Weather
 from tests.unit.runs import POLICY, Attempts, reason
 
-FOUND = [Passage(id="p1", title="One", url="https://example.org/1", text="It rains 🌧.", score=0.5)]
+FOUND = [Passage(id="p1", title="One", url="https://example.org/1", text="It rains 🌧.", excerpt="rains", score=0.5)]
 LONGEST = 1000  # characters that the scripted model takes of a tool's result
 
 
@@ -25,7 +26,7 @@ class Shelf:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
 
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
         self.asked.append((query, top_k))
         return FOUND
 
@@ -164,7 +165,7 @@ def test_a_resumed_run_works_from_the_passages_that_the_first_one_found(attempts
 
 def test_an_index_that_fails_stops_the_run(attempts: Attempts) -> None:
     class Broken:
-        def retrieve(self, query: str, top_k: int = 5) -> Any:
+        def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> Any:
             raise OSError("the index is gone")
 
     run = attempts.start()
