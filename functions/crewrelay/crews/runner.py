@@ -78,7 +78,8 @@ def crew_runner() -> CrewRunner:
     for key in filter(None, (retrieval.weaviate_api_key, embedder.api_key)):
         redaction.hide(key.get_secret_value())
     settings = ModelSettings.read()
+    prices = Prices.read(settings.prices)
     models = Models(settings, redaction.hide)
     models()  # refused now, if it can't be used
     retriever = composition.retriever(composition.collections(retrieval), retrieval, composition.embedder(embedder))
-    return CrewRunner(models, retriever, redaction, Prices.read(settings.prices))
+    return CrewRunner(models, retriever, redaction, prices)

@@ -35,7 +35,7 @@ class ModelUsage(BaseModel):
     soon as one call's cost is unknown.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     model: str
     calls: int = 0
