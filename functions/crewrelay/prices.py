@@ -79,7 +79,7 @@ class PriceList(BaseModel):
         except OSError as error:
             raise Misconfigured(f"{SETTING}: {path} can't be read: {error.strerror}") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise Misconfigured(f"{SETTING}: {path} is not YAML: {error}") from error
+            raise Misconfigured(f"{SETTING}: {path} is not YAML: {' '.join(str(error).split())}") from error
         except ValidationError as error:
             faults = "; ".join(
                 ": ".join([*(str(part) for part in item["loc"] if part != "[key]"), item["msg"]])

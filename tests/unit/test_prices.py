@@ -125,8 +125,9 @@ def test_a_file_that_is_none_of_prices_is_refused(tmp_path: Path, content: bytes
     path = tmp_path / "own.yaml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(Misconfigured, match=said):
+    with pytest.raises(Misconfigured, match=said) as caught:
         Prices.read(path)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_the_table_that_ships_has_its_date_and_a_source_and_host_for_every_provider() -> None:

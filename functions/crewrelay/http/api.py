@@ -1,4 +1,4 @@
-"""The app of the functions that answer quickly: submit and status."""
+"""The app of the functions that answer quickly: submit, status, calls, cancel, retry."""
 
 from collections.abc import Iterable
 from typing import Annotated
