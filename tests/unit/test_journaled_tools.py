@@ -10,8 +10,9 @@ from crewai.tools.tool_failure import ToolFailure
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledRetriever, JournaledTool, ToolFailed
 from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.journal import Kind, digest_of
-from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.ports import Calls, RelayDue
 from tests.conftest import HandSetClock
 from tests.doubles.crew import ScriptedModel, Weather
 from tests.unit.runs import POLICY, Attempts, reason
@@ -172,3 +173,24 @@ def test_an_index_that_fails_stops_the_run(attempts: Attempts) -> None:
     with pytest.raises(OSError, match="gone"):
         JournaledRetriever(Broken(), run).retrieve("rain")
     assert isinstance(reason(run), OSError)
+
+
+@pytest.mark.parametrize(("takes", "raised"), [(10, RelayDue), (0.5, RetrievalUnavailable)])
+def test_a_search_has_what_remains_of_the_run_and_one_that_is_cut_short_is_no_error(
+    attempts: Attempts, takes: float, raised: type[Exception]
+) -> None:
+    class Silent:
+        given = timedelta()
+
+        def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+            assert patience
+            self.given = patience
+            attempts.clock.pass_(seconds=min(takes, patience.total_seconds()))
+            raise RetrievalUnavailable("did not answer")
+
+    silent, run = Silent(), attempts.start(seconds=5)
+    expected = run.remaining
+    with pytest.raises(raised):
+        JournaledRetriever(silent, run).retrieve("rain")
+    assert silent.given == expected < timedelta(seconds=5)
+    assert isinstance(reason(run), raised)

@@ -17,7 +17,7 @@ from crewrelay.crews.search import unfenced
 from crewrelay.crews.sentences import Sentence
 
 _NOTE = re.compile(r"^- (.+) \[(\d+)\]$", re.MULTILINE)
-_MOST_SENTENCES = 8
+_MOST_SENTENCES = 10
 _NO_PHRASES = "No {language} wording: this model quotes and does not translate."
 
 
