@@ -60,7 +60,7 @@ image: build ## The same and the image itself, where a Docker engine runs
 	$(SAM) build
 
 runtime: build ## The built functions under AWS's own runtime, with a closed network and a read-only disk
-	.venv/bin/python -m tests.e2e.runtime.sandbox .venv/bin/pytest tests/e2e/runtime -n 2 --dist loadfile
+	.venv/bin/python tests/e2e/runtime/sandbox.py network .venv/bin/pytest tests/e2e/runtime -n 2 --dist loadfile
 
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB in an environment of its own)
 	.venv/bin/pytest tests/small

@@ -11,7 +11,7 @@ import time
 import httpx
 import pytest
 
-from tests.processes import listening
+from tests.processes import free_port, listening
 from tests.stack import COMMAND, alive, children, children_running, environment, model_variables, running_stack
 from tests.waiting import wait_until
 
@@ -23,12 +23,6 @@ def serve_and_fail(*arguments: str, **variables: str) -> subprocess.CompletedPro
     return subprocess.run(
         command, capture_output=True, text=True, timeout=60, env=environment(**variables), check=False
     )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def test_health_answers_within_a_second_of_start() -> None:
