@@ -17,7 +17,7 @@ from tests.e2e.runtime import sandbox
 from tests.e2e.runtime.artifacts import FUNCTIONS
 from tests.e2e.runtime.deployment import Deployment, answered
 from tests.e2e.runtime.events import rest, schedule, sqs
-from tests.e2e.runtime.slot import disk_can_be_closed, emulator_binary
+from tests.e2e.runtime.slot import Slot, disk_can_be_closed, emulator_binary
 from tests.processes import listening
 from tests.stack import model_variables
 from tests.waiting import wait_until
@@ -38,6 +38,11 @@ def paid_calls(port: int) -> list[dict[str, Any]]:
     """Calls that a model server answered to somebody who still waited."""
     log: list[dict[str, Any]] = httpx.get(f"http://127.0.0.1:{port}/log", trust_env=False).json()
     return [call for call in log if call["status"] == "200" and not call["cut"]]
+
+
+def warm_up(slot: Slot) -> None:
+    """The emulator counts a cold start as part of the invocation; Lambda doesn't."""
+    slot.invoke({"Records": []})
 
 
 # ---- where they run
@@ -93,8 +98,8 @@ def test_a_run_that_does_not_is_relayed_from_timeout_to_timeout(deployment: Depl
     port = new_model("--delay", "1.5")
     run = deployment.slot("RunFunction", {"CREWRELAY_GATEWAY_LIMIT": "5", **model_variables(port)})
     worker = deployment.slot("WorkerFunction", model_variables(port), timeout=33)
-    for slot in (run, worker):  # the emulator counts the cold start, Lambda doesn't
-        slot.invoke({"Records": []})
+    warm_up(run)
+    warm_up(worker)
     job_id = answered(run.invoke(rest("POST", "/crewai/run", REQUEST)), 202)["job_id"]
     for calls in (2, 3):
         assert deployment.take("JobQueue") == [job_id]
@@ -111,10 +116,10 @@ def test_a_run_killed_at_its_timeout_is_found_by_the_sweeper_and_finished(
 ) -> None:
     """The second call is never answered, and the function is given less time than the gateway waits."""
     port = new_model("--statuses", "200,hang")
-    run = deployment.slot("RunFunction", {**QUICK, **model_variables(port)}, timeout=8)
-    run.invoke({"Records": []})
+    run = deployment.slot("RunFunction", {**QUICK, **model_variables(port)}, timeout=10)
+    warm_up(run)
     killed = run.invoke(rest("POST", "/crewai/run", REQUEST, **{"Idempotency-Key": "killed"}))
-    assert "Task timed out after 8.00 seconds" in killed["errorMessage"]
+    assert "Task timed out after 10.00 seconds" in killed["errorMessage"]
     assert deployment.take("JobQueue") == []
     sweeper = deployment.slot("SweeperFunction", QUICK)
     wait_until(lambda: sweeper.invoke(schedule()) == {"rung": 1}, within=20, every=0.5)
@@ -126,6 +131,7 @@ def test_a_run_killed_at_its_timeout_is_found_by_the_sweeper_and_finished(
     assert job["receipt"]["calls_replayed"] >= 1
     assert len(paid_calls(port)) == job["usage"]["calls"] == 3
     # The function that was killed starts anew, and finds the job by its key.
+    warm_up(run)
     again = answered(run.invoke(rest("POST", "/crewai/run", REQUEST, **{"Idempotency-Key": "killed"})), 200)
     assert again["job_id"] == job_id
 
