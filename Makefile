@@ -105,5 +105,6 @@ $(UV):
 
 .aws-sam/.built: template.yaml samconfig.toml pyproject.toml requirements.lock $(wildcard infra/*) $(shell find functions -type f ! -name '*.pyc')
 	$(SAM) build $(IMAGES:%=--exclude %)
+	rm -rf .aws-sam/crew
 	infra/layout.sh crew .aws-sam/crew
 	@touch $@

@@ -15,7 +15,7 @@ crew) platform=x86_64-manylinux_2_36 extra=image ;;
 esac
 
 mkdir -p "$target"
-find "$target" -mindepth 1 -delete
+if [[ -n $(ls -A "$target") ]]; then echo "layout.sh: $target is not empty" >&2 && exit 2; fi
 
 # uv verifies the hashes of constraints too. The lock constrains: what nothing of the extra asks for stays out.
 uv pip install --quiet --target "$target" --python "$(command -v python3.11)" \
@@ -32,15 +32,12 @@ cd "$target"
 rm -r bin crewrelay/local # commands, and what plays AWS on one machine
 find . -name __pycache__ -prune -exec rm -r {} +
 find . \( -name tests -o -name test \) -type d -prune -exec rm -r {} +
-case $kind in
-light)
+if [[ $kind == light ]]; then
     rm -r crewrelay/retrieval
-    # Descriptions of services are most of botocore: those stay that our own code asks. A user's tools may ask others.
+    # Most of botocore describes services: those stay that our own code asks. In a crew, a user's tools may ask others.
     find botocore/data -mindepth 1 -maxdepth 1 -type d -regextype posix-extended \
         ! -regex '.*/(dynamodb|sqs|s3|secretsmanager)' -exec rm -r {} +
-    ;;
-crew) rm -r chromadb_rust_bindings ;; # the store of CrewAI's memory and knowledge, as what left-out.txt names
-esac
+fi
 
 # The disk is read-only there, so every cold start would compile again. Unchecked: a zip does not keep times of files.
 python3.11 -m compileall -q -j 0 --invalidation-mode unchecked-hash .
