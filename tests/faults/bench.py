@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -60,10 +61,11 @@ class Model:
 
 
 class Nursery:
-    """Gives birth to processes of functions; see nursery.py."""
+    """Gives birth to processes of functions, for any number of threads; see nursery.py."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
+        self._turn = threading.Lock()  # a line belongs to whoever asked last
 
     def bear(self, birth: Birth) -> int:
         """The pid of a new process."""
@@ -76,9 +78,10 @@ class Nursery:
     def _say(self, words: Any) -> int:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps(words) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        with self._turn:
+            self._process.stdin.write(json.dumps(words) + "\n")
+            self._process.stdin.flush()
+            return int(self._process.stdout.readline())
 
 
 @contextmanager
@@ -181,8 +184,9 @@ class Bench:
         return record.answer.model_dump_json().encode()
 
     def _bear(self, birth: Birth) -> int:
-        self._born.append(self._nursery.bear(birth))
-        return self._born[-1]
+        pid = self._nursery.bear(birth)
+        self._born.append(pid)
+        return pid
 
     def end(self) -> None:
         """Kill what is left of its processes."""
