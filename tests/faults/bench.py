@@ -149,10 +149,13 @@ class Bench:
         doorbell = SqsDoorbell(self.storage.sqs, self.storage.queue_url) if ring else MemoryDoorbell()
         return Submission(self.store, doorbell, utcnow, new_id, self.policy).submit("local", job_input(topic))
 
-    def start(self, function: str, fate: Fate | None = None, operation: str = "") -> Worker:
-        """A process that is polled for like a function of AWS's, until it is killed, or one of its requests is."""
+    def start(self, function: str, fate: Fate | None = None, operation: str = "", **settings: str) -> Worker:
+        """A process that is polled for like a function of AWS's, until it is killed, or one of its requests is.
+
+        SWEEP_SECONDS is among its settings: so often a sweeper sweeps that is to do it more than once in a lease.
+        """
         caller = f"{function}-{uuid.uuid4()}"
-        birth = Birth(function, self._as(caller), fate=fate or "", operations=(operation,))
+        birth = Birth(function, self._as(caller) | settings, fate=fate or "", operations=(operation,))
         return Worker(self._bear(birth), caller)
 
     def invoke(

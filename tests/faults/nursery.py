@@ -109,7 +109,7 @@ def _work(birth: Birth) -> None:
         handler({"Records": [record]}, Context(birth.function, 900))
         os._exit(0)
     if birth.function == "sweeper":
-        seconds = float(os.environ["CREWRELAY_LEASE_SECONDS"])
+        seconds = float(os.environ.get("SWEEP_SECONDS") or os.environ["CREWRELAY_LEASE_SECONDS"])
         Schedule(handler, name="sweeper", seconds=seconds, timeout=60).start()
     else:
         queue = os.environ["CREWRELAY_QUEUE_URL"]
