@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from tests.aws import aws_client
+from tests.models import ScriptedModel
 
 _client = cache(aws_client)  # each keeps a connection
 COMMAND = (sys.executable, "-m", "crewrelay")
@@ -69,11 +70,12 @@ def running_stack(**variables: str) -> Iterator[RunningStack]:
         process.stdout.close()
 
 
-def model_variables(port: int) -> Mapping[str, str]:
-    """What points a stack at a model server of the tests."""
+def model_variables(server: int | ScriptedModel) -> Mapping[str, str]:
+    """What points a stack at a model server of the tests, by its port, or at one of its models."""
+    url = server.url if isinstance(server, ScriptedModel) else f"http://127.0.0.1:{server}"
     return {
         "CREWRELAY_MODEL": "openai/scripted",
-        "CREWRELAY_MODEL_BASE_URL": f"http://127.0.0.1:{port}/v1",
+        "CREWRELAY_MODEL_BASE_URL": f"{url}/v1",
         "CREWRELAY_MODEL_API_KEY": "test-key",
     }
 

@@ -7,12 +7,9 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
-
-import httpx
 
 from crewrelay.aws import rows
 from crewrelay.aws.doorbell import SqsDoorbell
@@ -27,6 +24,7 @@ from tests.doubles.ports import MemoryDoorbell
 from tests.faults.injection import Fate
 from tests.faults.nursery import Birth
 from tests.faults.transitions import TableStream
+from tests.models import ScriptedModel
 from tests.processes import ROOT
 from tests.stack import environment as own_environment
 from tests.stack import model_variables
@@ -35,29 +33,6 @@ from tests.waiting import wait_until
 
 def job_input(topic: str) -> JobInput:
     return JobInput(crew="research", inputs={"topic": topic, "language": "en"})
-
-
-class Model:
-    """The scripted model server, asked what reached it."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-
-    def calls(self) -> int:
-        count: int = self._client.get("/calls").json()
-        return count
-
-    def log(self) -> list[dict[str, Any]]:
-        calls: list[dict[str, Any]] = self._client.get("/log").json()
-        return calls
-
-    def close(self) -> None:
-        self._client.close()
-
-    def calls_by(self, name: str) -> Counter[str]:
-        """How many calls reached it, by "topic", "caller" or "digest"."""
-        return Counter(str(call[name]) for call in self.log())
 
 
 class Nursery:
@@ -116,7 +91,7 @@ class Bench:
     """One deployment: a fresh table, and functions that are started and killed one by one."""
 
     def __init__(
-        self, storage: Storage, emulator: str, model: Model, nursery: Nursery, policy: Policy, **settings: str
+        self, storage: Storage, emulator: str, model: ScriptedModel, nursery: Nursery, policy: Policy, **settings: str
     ) -> None:
         self.storage = storage
         self.model = model
@@ -138,7 +113,7 @@ class Bench:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
             **environment(template, "WorkerFunction", names),
-            **model_variables(model.port),
+            **model_variables(model),
             **settings,
             "CREWRELAY_LEASE_SECONDS": str(policy.lease.total_seconds()),
             "CREWRELAY_MAX_ATTEMPTS": str(policy.max_attempts),
@@ -194,7 +169,6 @@ class Bench:
     def end(self) -> None:
         """Kill what is left of its processes."""
         self._nursery.kill(self._born)
-        self.model.close()
         self.stream.close()
 
     def wait_for_all(self, job_ids: Iterable[str], within: float) -> None:
