@@ -44,8 +44,9 @@ integration: setup .venv-sam/.sam ## Adapters and apps against an AWS emulator i
 faults: setup ## Proofs: crashes, kills, lost replies, duplicates, a simulation (tests/faults/README.md)
 	.venv/bin/pytest tests/faults -n 2
 
-faults-long: setup ## The same at length: 2,000 jobs under kill -9, thousands of simulated stories
+faults-long: setup ## The same at length: 2,000 jobs under kill -9, thousands of simulated stories, the whole load
 	FAULTS=long .venv/bin/pytest tests/faults -n 2
+	FAULTS=long .venv/bin/pytest tests/e2e/test_load.py -s
 
 e2e: setup ## The real stack, as its users see it
 	.venv/bin/pytest tests/e2e --ignore tests/e2e/test_load.py -n 2 --dist loadfile
