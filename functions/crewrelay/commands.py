@@ -27,6 +27,7 @@ def crewrelay() -> None:
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
+    crews: Annotated[int, typer.Option(help="Processes that run crews; each fills one core.", min=1)] = 2,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
@@ -43,7 +44,7 @@ def serve(
     except OSError as error:
         fail(f"can't listen on {host}:{port}: {error.strerror or error}; choose another with --port")
     try:
-        asyncio.run(serve_until_stopped(listener, GatewaySettings.read().gateway_limit))
+        asyncio.run(serve_until_stopped(listener, GatewaySettings.read().gateway_limit, crews))
     except (StackFailed, Misconfigured) as failure:
         fail(str(failure))
 
