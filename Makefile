@@ -31,7 +31,7 @@ test: check unit integration faults e2e ## Everything that CI runs
 check: setup .venv-sam/.sam ## Format, lint, types, architecture
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy
+	.venv/bin/mypy --num-workers 2
 	.venv/bin/lint-imports --no-cache
 
 unit: setup ## Pure tests, in seconds

@@ -107,14 +107,22 @@ def weaviate() -> Iterator["WeaviateDouble"]:
         yield double
 
 
+@pytest.fixture(scope="session")
+def deployed() -> dict[str, Any]:
+    """template.yaml, read once; not to be changed."""
+    from crewrelay.local.resources import load_template
+
+    return load_template(ROOT / "template.yaml")
+
+
 @pytest.fixture
-def storage(emulator: str) -> Iterator[Storage]:
-    from crewrelay.local.resources import create_storage, load_template
+def storage(emulator: str, deployed: dict[str, Any]) -> Iterator[Storage]:
+    from crewrelay.local.resources import create_storage
     from tests.aws import aws_client
 
     clients = [aws_client(service, emulator) for service in ("cloudformation", "dynamodb", "sqs", "s3")]
     cloudformation, dynamodb, sqs, s3 = clients
-    made = create_storage(cloudformation, load_template(ROOT / "template.yaml"), f"test-{uuid.uuid4()}")
+    made = create_storage(cloudformation, deployed, f"test-{uuid.uuid4()}")
     yield Storage(
         dynamodb,
         sqs,
