@@ -16,9 +16,8 @@ from crewrelay.crews import phrases, sentences
 from crewrelay.crews.search import unfenced
 from crewrelay.crews.sentences import Sentence
 
-_PASSAGE = re.compile(r'<passage number="(\d+)"[^>]*>\n(.*?)\n</passage>', re.DOTALL)
 _NOTE = re.compile(r"^- (.+) \[(\d+)\]$", re.MULTILINE)
-_MOST_SENTENCES = 8
+_MOST_SENTENCES = 10
 _NO_PHRASES = "No {language} wording: this model quotes and does not translate."
 
 
@@ -79,10 +78,8 @@ def _reply(messages: list[Any], tools: list[dict[str, Any]] | None) -> Any:
     if tools and not found:
         return [_tool_call(tools[0], topic)]
     if tools:
-        passages = [(int(number), unfenced(text)) for number, text in _PASSAGE.findall(found)]
-        return "\n".join(
-            f"- {text} [{number}]" for text, number in sentences.rank(topic, language, passages, _MOST_SENTENCES)
-        ) or ("The passages hold nothing on this.")
+        best = sentences.rank(topic, language, unfenced(found), _MOST_SENTENCES)
+        return "\n".join(f"- {text} [{number}]" for text, number in best) or "The passages hold nothing on this."
     notes = [Sentence(text, int(number)) for text, number in _NOTE.findall(asked)]
     return _answer(topic, language, notes)
 

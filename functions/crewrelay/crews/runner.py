@@ -15,18 +15,26 @@ from crewrelay.crews.tuning import finish_classes, tune_crewai
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.ports import Calls, Retriever
+from crewrelay.prices import Prices
 from crewrelay.settings import EmbedderSettings, ModelSettings, RetrievalSettings
 
 
 class CrewRunner:
     """The domain's Crew port on CrewAI. Safe to use from many threads at once."""
 
-    def __init__(self, new_model: NewModel, retriever: Retriever, redaction: Redaction | None = None) -> None:
+    def __init__(
+        self,
+        new_model: NewModel,
+        retriever: Retriever,
+        redaction: Redaction | None = None,
+        prices: Prices | None = None,
+    ) -> None:
         tune_crewai()
         finish_classes()
         self._new_model = new_model
         self._retriever = retriever
         self._redaction = redaction or Redaction()
+        self._prices = prices
 
     def warm_up(self) -> None:
         """Load what the first job would otherwise wait for. Raises StaleIndexError if the index is not the corpus's."""
@@ -40,7 +48,7 @@ class CrewRunner:
         bibliography = Bibliography()
         search = SearchPassages(JournaledRetriever(self._retriever, calls), bibliography)
         crew_class = catalogue.load(job_input.crew)
-        crew = crew_class(lambda name=None: JournaledLLM(self._new_model(name), calls), search).crew()
+        crew = crew_class(lambda name=None: JournaledLLM(self._new_model(name), calls, self._prices), search).crew()
         output = durable.make_durable(crew, calls).kickoff(inputs=dict(job_input.inputs))
         text = output.raw  # type: ignore[union-attr]  # it does not stream
         return _answer(text, bibliography, job_input.inputs.get("language", ""), calls.usage())
@@ -69,7 +77,9 @@ def crew_runner() -> CrewRunner:
     redaction.cover_logs()
     for key in filter(None, (retrieval.weaviate_api_key, embedder.api_key)):
         redaction.hide(key.get_secret_value())
-    models = Models(ModelSettings.read(), redaction.hide)
+    settings = ModelSettings.read()
+    prices = Prices.read(settings.prices)
+    models = Models(settings, redaction.hide)
     models()  # refused now, if it can't be used
     retriever = composition.retriever(composition.collections(retrieval), retrieval, composition.embedder(embedder))
-    return CrewRunner(models, retriever, redaction)
+    return CrewRunner(models, retriever, redaction, prices)

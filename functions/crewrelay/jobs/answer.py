@@ -2,11 +2,16 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from crewrelay.jobs.money import Usd
 from crewrelay.jobs.text import Text
 
 
 class Passage(BaseModel):
-    """A piece of a document that was retrieved: `text` is verbatim, `url` is where a reader finds the whole."""
+    """A piece of a document that was retrieved: `text` is verbatim, `url` is where a reader finds the whole.
+
+    `excerpt` is the part of the text that fits the query best. `similarity` is the cosine of the two where it is known
+    how near is near, else None.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -14,11 +19,13 @@ class Passage(BaseModel):
     title: Text
     url: Text
     text: Text
+    excerpt: Text
     score: float = 0.0
+    similarity: float | None = None
 
 
 class Source(BaseModel):
-    """A passage that the answer cites as `[number]`."""
+    """A passage that the answer cites as `[number]`; `excerpt` is the part of its text that was found."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,17 +34,27 @@ class Source(BaseModel):
     title: Text
     url: Text
     text: Text
+    excerpt: Text = ""  # in answers that were stored before there was one
 
 
-class Usage(BaseModel):
-    """What the run asked of its model. Tokens are zero for a model that counts none."""
+class ModelUsage(BaseModel):
+    """What was asked of a model, provider/model. Tokens are zero for a model that counts none; `cost_usd` is None as
+    soon as one call's cost is unknown.
+    """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     model: str
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost_usd: Usd | None = None
+
+
+class Usage(ModelUsage):
+    """What the run asked of its models, each call once: `model` is the first that it asked."""
+
+    by_model: tuple[ModelUsage, ...] = ()
 
 
 class Answer(BaseModel):

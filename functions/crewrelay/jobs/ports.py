@@ -49,6 +49,9 @@ class JobStore(Protocol):
     def journal(self, job: Job) -> Sequence[Call]:
         """Every call that was ever kept for the job."""
 
+    def entries(self, job: Job) -> Sequence[Call]:
+        """The same without the replies' bodies, which may be large."""
+
     def due(self, moment: datetime) -> Iterator[str]:
         """The ids of unfinished jobs that were due by then, as far as an index knows: some may have moved on."""
 
@@ -111,5 +114,5 @@ class Crew(Protocol):
 
 
 class Retriever(Protocol):
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
-        """The best passages for the query, best first."""
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+        """The best passages for the query, best first. Answers or raises within `patience`, or its own if shorter."""
