@@ -35,17 +35,17 @@ check: setup .venv-sam/.sam ## Format, lint, types, architecture
 	.venv/bin/lint-imports --no-cache
 
 unit: setup ## Pure tests, in seconds
-	.venv/bin/pytest tests/unit -n 2
+	.venv/bin/pytest tests/unit -n 2 --dist worksteal
 
 integration: setup .venv-sam/.sam ## Adapters and apps against an AWS emulator in its own process
-	.venv/bin/pytest tests/integration -n 2
+	.venv/bin/pytest tests/integration -n 2 --dist worksteal
 	.venv/bin/pytest tests/bench -s
 
 faults: setup ## Proofs: crashes, kills, lost replies, duplicates, a simulation (tests/faults/README.md)
-	.venv/bin/pytest tests/faults -n 2
+	.venv/bin/pytest tests/faults -n 2 --dist worksteal
 
 faults-long: setup ## The same at length: 2,000 jobs under kill -9, thousands of simulated stories, the whole load
-	FAULTS=long .venv/bin/pytest tests/faults -n 2
+	FAULTS=long .venv/bin/pytest tests/faults -n 2 --dist worksteal
 	FAULTS=long .venv/bin/pytest tests/e2e/test_load.py -s
 
 e2e: setup ## The real stack, as its users see it
