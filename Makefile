@@ -46,7 +46,7 @@ faults: setup ## Proofs: crashes, kills, lost replies, duplicates, a simulation 
 
 faults-long: setup ## The same at length: 2,000 jobs under kill -9, thousands of simulated stories, the whole load
 	FAULTS=long .venv/bin/pytest tests/faults -n 2 --dist worksteal
-	FAULTS=long .venv/bin/pytest tests/e2e/test_load.py -s
+	FAULTS=long .venv/bin/pytest tests/e2e/test_load.py tests/integration/test_ingest_footprint.py -s
 
 e2e: setup ## The real stack, as its users see it
 	.venv/bin/pytest tests/e2e --ignore tests/e2e/test_load.py -n 2 --dist loadfile

@@ -17,7 +17,7 @@ from tests.faults.conftest import NewBench
 from tests.faults.injection import WRITES, Fate
 from tests.waiting import wait_until
 
-CALLS = 6 if os.environ.get("FAULTS") == "long" else 4
+CALLS = 6 if os.environ.get("FAULTS") == "long" else 3
 SEARCHES = CALLS - 2
 ENTRIES = CALLS + SEARCHES
 TOPIC = "neural networks"
