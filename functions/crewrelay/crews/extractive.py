@@ -46,7 +46,8 @@ class ExtractiveLLM(BaseLLM):
                 from_task=from_task,
                 from_agent=from_agent,
             )
-            reply = _reply([messages] if isinstance(messages, str) else messages, tools)
+            task = getattr(from_task, "description", "")
+            reply = _reply([messages] if isinstance(messages, str) else messages, tools, task)
             kind = LLMCallType.LLM_CALL if isinstance(reply, str) else LLMCallType.TOOL_CALL
             usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "successful_requests": 1}
             self._token_usage["successful_requests"] += 1
@@ -71,14 +72,15 @@ class ExtractiveLLM(BaseLLM):
         return 0
 
 
-def _reply(messages: list[Any], tools: list[dict[str, Any]] | None) -> Any:
+def _reply(messages: list[Any], tools: list[dict[str, Any]] | None, task: str) -> Any:
     asked = "\n".join(_text(message) for message in messages if _role(message) != "tool")
     found = "\n".join(_text(message) for message in messages if _role(message) == "tool")
     language = _field("Language", asked) or "en"
-    topic = _field("Topic", asked) or asked.strip().splitlines()[-1][:300]
-    if tools and not found:
-        return [_tool_call(tools[0], topic)]
-    if tools:
+    topic = _field("Topic", asked) or " ".join((task or asked).split())[:300]
+    searches = [tool for tool in tools or () if _name(tool) == "search_passages"]
+    if searches and not found:
+        return [_tool_call(_name(searches[0]), topic)]
+    if searches:
         passages = [(int(number), unfenced(text)) for number, text in _PASSAGE.findall(found)]
         return "\n".join(
             f"- {text} [{number}]" for text, number in sentences.rank(topic, language, passages, _MOST_SENTENCES)
@@ -100,8 +102,12 @@ def _answer(topic: str, language: str, notes: list[Sentence]) -> str:
     return "\n\n".join((title, *paragraphs, signature))
 
 
-def _tool_call(tool: dict[str, Any], query: str) -> dict[str, Any]:
-    name = tool.get("function", tool)["name"]
+def _name(tool: dict[str, Any]) -> str:
+    name: str = tool.get("function", tool)["name"]
+    return name
+
+
+def _tool_call(name: str, query: str) -> dict[str, Any]:
     return {
         "id": "call_1",
         "type": "function",

@@ -1,9 +1,11 @@
 """The answers' schemas."""
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel
 
+from crewrelay.crews.definition import Card
 from crewrelay.jobs.answer import Source, Usage
 from crewrelay.jobs.job import Failure, Job, Status
 from crewrelay.jobs.ports import JobRecord
@@ -86,7 +88,7 @@ class JobStatus(BaseModel):
     job_id: str
     status: Status
     crew: str
-    inputs: dict[str, str]
+    inputs: dict[str, str | int | bool]
     result: str | None
     result_url: str | None
     sources: list[Source]
@@ -117,6 +119,24 @@ class JobStatus(BaseModel):
             attempts=job.attempts,
             timestamps=Timestamps.model_validate(job, from_attributes=True),
         )
+
+
+class CrewCard(BaseModel):
+    """A crew that can be asked for by its name; `inputs` is the JSON schema of the field of that name."""
+
+    name: str
+    description: str
+    inputs: dict[str, Any]
+
+    @classmethod
+    def of(cls, card: Card) -> "CrewCard":
+        return cls(name=card.name, description=card.crew.description, inputs=card.inputs.json_schema())
+
+
+class Crews(BaseModel):
+    """By name."""
+
+    crews: list[CrewCard]
 
 
 class Health(BaseModel):

@@ -36,7 +36,7 @@ class JobInput(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     crew: str
-    inputs: dict[str, str]
+    inputs: dict[str, str | int | bool]
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: the same input always, a different one never."""
