@@ -114,14 +114,14 @@ def _check(definition: "Definition") -> None:
     from crewrelay.settings import ModelSettings
 
     with errors_told():
-        models = Models(ModelSettings.read())
-        if faults := checks.faults_of(definition, models):
+        new_model = Models(ModelSettings.read())
+        if faults := checks.faults_of(definition, new_model):
             _refuse(*map(str, faults))
-        models()
+        default = new_model().model if None in definition.models else ""
     agents, tasks = len(definition.agents), len(definition.tasks)
     typer.echo(f"{definition.card.name}: nothing is wrong with its {agents} agents and {tasks} tasks")
     for name in sorted(definition.models, key=str):
-        typer.echo(f"its model {name or models().model} can be built{'' if name else ', as CREWRELAY_MODEL says'}")
+        typer.echo(f"its model {name or f'{default}, that of CREWRELAY_MODEL,'} has all that it needs")
     given = definition.card.inputs.sample()
     told = ", ".join(f"{name}={value!r}" for name, value in given.items())
     typer.echo(f"a dry run with {ExtractiveLLM.NAME} on the shipped corpus{': ' if told else ''}{told}")

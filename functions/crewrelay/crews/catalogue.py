@@ -52,7 +52,7 @@ class Catalogue:
 
     def _once(self, read: Any, name: str) -> Any:
         if name not in self._folders:
-            raise InvalidCrew(f"There is no crew {name} here.")
+            raise InvalidCrew(f"This deployment has no crew {name}; it has {', '.join(self.names())}.")
         if (read, name) not in self._read:
             self._read[read, name] = told(lambda: read(name, self._folders[name]))
         return self._read[read, name]

@@ -113,7 +113,7 @@ def read_card(name: str, folder: Path) -> Card:
         Inputs(crew.inputs).sample()
     except ValidationError as error:
         faults += [
-            file.fault(("inputs", *item["loc"]), f"its example or default {item['msg'].removeprefix('Value error, ')}")
+            file.fault(("inputs", *item["loc"]), f"its example or default is refused ({item['msg']}); correct it")
             for item in error.errors()
         ]
     if faults:

@@ -118,7 +118,7 @@ class Input(BaseModel):
             case "language":
                 return "en"
             case _:
-                return name
+                return name[: self.max_length]
 
 
 class Inputs:

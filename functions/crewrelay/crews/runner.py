@@ -16,6 +16,7 @@ from crewrelay.crews.redaction import Redaction
 from crewrelay.crews.search import SearchPassages
 from crewrelay.crews.tuning import finish_classes, tune_crewai
 from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.ports import Calls, Retriever
 from crewrelay.settings import EmbedderSettings, ModelSettings, RetrievalSettings
@@ -36,7 +37,10 @@ class CrewRunner:
         self._retriever.retrieve("warm up", top_k=1)
 
     def fingerprint(self, job_input: JobInput) -> str:
-        definition = catalogue().definition(job_input.crew)
+        try:
+            definition = catalogue().definition(job_input.crew)
+        except InvalidCrew:  # gone since the job was accepted: the run says so, and the job ends
+            return durable.fingerprint(job_input.crew, "", "")
         models = [self._new_model(name) for name in definition.models]
         told = "\n".join(sorted(f"{model.model} at {model.base_url}" for model in models))
         return durable.fingerprint(job_input.crew, definition.digest, told)

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 Where = tuple[str | int, ...]  # the keys and indexes that lead to a value
 
 _REMEDIES = {
-    "mapping values are not allowed here": "put a text that holds a colon into quotes, or begin it with > on this line",
-    "found character '\\t' that cannot start any token": "indent with spaces",
+    "mapping values are not allowed": "put a text that holds a colon into quotes, or begin it with > on this line",
+    "found character that cannot start any token": "indent with spaces, and put a text that begins with @ into quotes",
     "could not determine a constructor": "a text that begins with ! wants quotes",
 }
 _OTHERWISE = "put texts that begin with {, [, *, &, ! or a quote into quotes, and see that all is indented alike"
@@ -57,7 +57,8 @@ def read(path: Path) -> YamlFile:
     try:
         text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        reason = "no UTF-8: save it as UTF-8" if isinstance(error, UnicodeDecodeError) else "missing"
+        gone = not isinstance(error, UnicodeDecodeError)
+        reason = "missing; `crewrelay crews new` writes one to begin with" if gone else "no UTF-8; save it as UTF-8"
         raise Faulty(Fault(path, 1, f"the file is {reason}")) from None
     loader = yaml.CSafeLoader(text)
     try:

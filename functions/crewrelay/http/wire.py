@@ -107,7 +107,7 @@ class JobStatus(BaseModel):
             job_id=job.id,
             status=job.status,
             crew=job.crew,
-            inputs=job_input.inputs,
+            inputs=dict(job_input.inputs),
             result=answer.text if answer else None,
             result_url=answer_url,
             sources=list(answer.sources) if answer else [],
