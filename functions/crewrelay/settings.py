@@ -78,7 +78,9 @@ class CrewsSettings(_Settings):
 
 
 class ModelSettings(_Settings):
-    """Which model the crews use. `timeout` bounds one read of one call; `stream` has answers come in pieces."""
+    """Which model the crews use. `timeout` bounds one read of one call; `stream` has answers come in pieces; `prices`
+    is a file in the form of prices.yaml, and goes before it.
+    """
 
     model_config = SettingsConfigDict(env_prefix="CREWRELAY_MODEL_", frozen=True)
 
@@ -87,6 +89,7 @@ class ModelSettings(_Settings):
     api_key: SecretStr | None = None
     timeout: Seconds = 60
     stream: bool = False
+    prices: Path | None = None
 
 
 class RetrievalSettings(_Settings):

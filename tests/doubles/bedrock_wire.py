@@ -34,7 +34,8 @@ def response(completion: dict[str, Any]) -> dict[str, Any]:
         "output": {"message": {"role": "assistant", "content": content}},
         "stopReason": "tool_use" if "tool_calls" in said else "end_turn",
         "usage": {
-            "inputTokens": usage["prompt_tokens"],
+            "inputTokens": usage["prompt_tokens"] - usage["prompt_tokens_details"]["cached_tokens"],
+            "cacheReadInputTokens": usage["prompt_tokens_details"]["cached_tokens"],
             "outputTokens": usage["completion_tokens"],
             "totalTokens": usage["total_tokens"],
         },

@@ -33,7 +33,20 @@ def noise(seed: str, size: int) -> str:
     return random.Random(seed).randbytes(max(0, size)).translate(_LETTERS).decode()
 
 
-def completion(body: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+def usage(numbers: str) -> dict[str, Any] | None:
+    """Of "prompt,completion,cached"; none of ""."""
+    if not numbers:
+        return None
+    prompt, completion, cached = map(int, numbers.split(","))
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
+
+
+def completion(body: dict[str, Any], message: dict[str, Any], numbers: str) -> dict[str, Any]:
     finish = "tool_calls" if "tool_calls" in message else "stop"
     return {
         "id": "chatcmpl-1",
@@ -41,7 +54,7 @@ def completion(body: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
         "created": 1,
         "model": body["model"],
         "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+        "usage": usage(numbers),
     }
 
 

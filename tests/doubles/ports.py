@@ -78,6 +78,9 @@ class MemoryJobStore:
             kept = self._calls.get(job.id, {}).values()
             return [Call.model_validate_json(written) for expires_at, written in kept if expires_at > self._clock()]
 
+    def entries(self, job: Job) -> list[Call]:
+        return [call.without_body() for call in self.journal(job)]
+
     def due(self, moment: datetime) -> Iterator[str]:
         with self._lock:
             jobs = [Job.model_validate_json(written) for written in self._jobs.values()]

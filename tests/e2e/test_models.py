@@ -26,8 +26,8 @@ def test_native_tool_calls_search_and_the_answer_cites_what_was_found(model: int
     assert body["answer"] == "About neural networks: one fact [1], another [2], an invented one."
     assert [source["number"] for source in body["sources"]] == [1, 2]
     assert all("neural" in source["text"].lower() for source in body["sources"])
-    usage = {"model": "scripted", "calls": 3, "prompt_tokens": 30, "completion_tokens": 15}
-    assert body["usage"] == usage
+    used = {"model": "openai/scripted", "calls": 3, "prompt_tokens": 30, "completion_tokens": 15, "cost_usd": None}
+    assert body["usage"] == used | {"by_model": [used]}
 
 
 def test_a_server_that_wants_no_key_needs_none(model: int) -> None:

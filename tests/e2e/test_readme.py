@@ -26,23 +26,23 @@ BLOCKS = re.findall(r"```bash\n(curl .*?)```", README, re.DOTALL)
 
 
 def test_the_readme_has_every_call_and_an_error() -> None:
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7
 
 
 def test_the_calls_answer_as_they_are_shown_to(stack: RunningStack) -> None:
     shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
-    sync, submit, status, _, _, refused = BLOCKS
+    sync, submit, status, calls, _, _, refused = BLOCKS
     answers = [curl(sync, stack), curl(submit, stack)]
     job_id = answers[1]["job_id"]
     wait_until(lambda: curl(status, stack, JOB_ID=job_id)["status"] == "completed", within=20)
-    answers += [curl(status, stack, JOB_ID=job_id), curl(refused, stack)]
+    answers += [curl(block, stack, JOB_ID=job_id) for block in (status, calls, refused)]
     for answer, example in zip(answers, shown, strict=True):
         assert_same_shape(answer, example)
-    assert answers[3] == shown[3]
+    assert answers[4] == shown[4]
 
 
 def test_a_job_can_be_cancelled_and_a_failed_one_tried_again_as_it_is_shown() -> None:
-    _, submit, status, cancel, retry, _ = BLOCKS
+    _, submit, status, _, cancel, retry, _ = BLOCKS
     with (
         listening("tests.doubles.model_server", "--delay", "1", "--statuses", "401", "--for-ever") as model,
         running_stack(**model_variables(model)) as stack,

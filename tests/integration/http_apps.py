@@ -19,7 +19,7 @@ from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Calls, Clock
+from crewrelay.jobs.ports import Calls, Clock, Crew
 from crewrelay.jobs.submission import Submission
 from crewrelay.system import new_id, utcnow
 from tests.conftest import Storage
@@ -68,12 +68,12 @@ def api_app(storage: Storage, clock: Clock = utcnow, tenant: str = "local") -> F
     return create_api(submission_of(storage, clock), intervention, store, tenant)
 
 
-def execution_of(storage: Storage, crew: ScriptedCrew, clock: Clock = utcnow) -> Execution:
+def execution_of(storage: Storage, crew: Crew, clock: Clock = utcnow) -> Execution:
     doorbell = SqsDoorbell(storage.sqs, storage.queue_url)
     return Execution(storage.store(clock), doorbell, crew, clock, new_id, lambda: 0.5, POLICY)
 
 
-def run_app(storage: Storage, crew: ScriptedCrew, *, patience: float = 20, tenant: str = "local") -> FastAPI:
+def run_app(storage: Storage, crew: Crew, *, patience: float = 20, tenant: str = "local") -> FastAPI:
     """`patience` in seconds. On the real clock: the wait for the crew is one."""
     inline = InlineRuns(
         submission_of(storage),

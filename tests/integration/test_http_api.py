@@ -161,6 +161,7 @@ def test_status_of_a_pending_job(client: TestClient, clock: HandSetClock) -> Non
             "calls_replayed": 0,
             "prompt_tokens": 0,
             "completion_tokens": 0,
+            "cost_usd": 0,
             "attempts": 0,
             "relays": 0,
             "restarts": 0,
@@ -186,7 +187,7 @@ def test_status_of_a_running_a_completed_and_a_failed_job(
     assert not seen["running"]["timestamps"]["finished_at"]
     assert seen["completed"]["result"] == ANSWER.text
     assert seen["completed"]["sources"] == [source.model_dump() for source in ANSWER.sources]
-    assert seen["completed"]["usage"] == ANSWER.usage.model_dump()
+    assert seen["completed"]["usage"] == ANSWER.usage.model_dump(mode="json")
     assert seen["failed"]["error"] == {"type": "no_model", "message": "The model is gone.", "retryable": False}
     assert seen["failed"]["timestamps"]["finished_at"]
 
@@ -566,6 +567,7 @@ def test_every_documented_error_is_a_problem_and_of_its_media_type(apps: list[Fa
     ("operation", "statuses"),
     [
         ("GET /crewai/status/{job_id}", {"200", "404", "503"}),
+        ("GET /crewai/jobs/{job_id}/calls", {"200", "404", "422", "503"}),
         ("POST /crewai/jobs/{job_id}/cancel", {"200", "404", "409", "503"}),
         ("POST /crewai/jobs/{job_id}/retry", {"200", "404", "409", "503"}),
     ],

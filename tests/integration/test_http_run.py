@@ -70,7 +70,7 @@ def test_a_crew_that_ends_in_time_answers_200_with_these_keys(storage: Storage) 
         "sources": [source.model_dump() for source in ANSWER.sources],
         "answerable": True,
         "unknown_citations": [],
-        "usage": ANSWER.usage.model_dump(),
+        "usage": ANSWER.usage.model_dump(mode="json"),
     }
     assert response.headers["location"] == f"/crewai/status/{job_id}"
     assert crew.given == [JobInput(crew="research", inputs=REQUEST)]

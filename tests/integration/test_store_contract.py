@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -98,7 +99,9 @@ def test_every_field_comes_back_as_it_was_stored(store: JobStore, clock: HandSet
         stalled=1,
         relays=3,
         restarts=1,
-        receipt=Receipt(calls_paid=4, calls_replayed=2, prompt_tokens=40, completion_tokens=20),
+        receipt=Receipt(
+            calls_paid=4, calls_replayed=2, prompt_tokens=40, completion_tokens=20, cost_usd=Decimal("0.00012345")
+        ),
         expires_at=now + timedelta(days=30),
         error=FAILURE,
     )
@@ -344,8 +347,10 @@ def test_an_answer_that_does_not_compress_is_read_back_whole(store: JobStore, cl
 
 
 def call_of(text: str = "a reply", digest: str = "d" * 64, nth: int = 0) -> Call:
-    reply = Reply(body=json.dumps(text), model="scripted/one", prompt_tokens=10, completion_tokens=5)
-    return Call(digest=digest, nth=nth, kind=Kind.MODEL, seconds=1.5, reply=reply)
+    used = {"prompt_tokens": 10, "completion_tokens": 5, "cost_usd": Decimal("0.00000123")}
+    reply = Reply(body=json.dumps(text), model="scripted/one", **used)  # type: ignore[arg-type]
+    at = HandSetClock().now + timedelta(seconds=nth)
+    return Call(digest=digest, nth=nth, kind=Kind.MODEL, seconds=1.5, fence=1, at=at, reply=reply)
 
 
 def test_a_fresh_jobs_journal_is_empty(store: JobStore, clock: HandSetClock) -> None:
@@ -399,6 +404,17 @@ def test_a_long_journal_is_read_whole(store: JobStore, clock: HandSetClock) -> N
     for call in calls:
         store.put_call(job, call)
     assert sorted(store.journal(job), key=lambda call: call.nth) == calls
+
+
+def test_the_entries_are_the_calls_without_their_bodies(store: JobStore, clock: HandSetClock) -> None:
+    job, other = submitted(store, clock), submitted(store, clock)
+    calls = [call_of(text_of_compressed_size(500_000)), call_of("two", nth=1), call_of("three", digest="e" * 64)]
+    for call in calls:
+        store.put_call(job, call)
+    store.put_call(other, call_of("another's"))
+    assert sorted(store.entries(job), key=str) == sorted((call.without_body() for call in calls), key=str)
+    clock.now = job.expires_at
+    assert list(store.entries(job)) == []
 
 
 # ---- what is due
@@ -502,6 +518,38 @@ def test_the_job_row_stays_small_whatever_the_topic(storage: Storage, clock: Han
         retried = transitions.retry(failed, clock(), POLICY)
         store.save(failed, retried)
         running = claimed(store, retried, clock, str(uuid.uuid4()))
+
+
+def test_rows_from_before_costs_were_counted_can_be_read(storage: Storage, clock: HandSetClock) -> None:
+    store = dynamo_store(storage, clock)
+    running = claimed(store, submitted(store, clock), clock)
+    paid = transitions.paid(running, Receipt(calls_paid=1, prompt_tokens=10, completion_tokens=5), clock(), POLICY)
+    store.save(running, paid)
+    reply = {"body": '"one"', "model": "gpt-4o", "prompt_tokens": 10, "completion_tokens": 5}
+    call = {"digest": "d" * 64, "nth": 0, "kind": "model", "seconds": 1.5, "reply": reply}
+    old = rows.body_item(running, f"CALL#{'d' * 64}#00000", bodies(storage).kept(running.id, json.dumps(call)))
+    storage.dynamodb.put_item(TableName=storage.table, Item=old)
+    storage.dynamodb.update_item(
+        TableName=storage.table, Key=rows.key(running.id, "JOB"), UpdateExpression="REMOVE receipt.cost_usd"
+    )
+    assert (loaded(store, running.id).job.receipt, store.journal(running)) == (
+        paid.receipt,
+        [Call.model_validate(call)],
+    )
+    store.put_call(running, call_of("two", nth=1))
+    assert store.entries(running) == [Call.model_validate(call).without_body(), call_of("two", nth=1).without_body()]
+
+
+def test_entries_are_read_without_bodies(storage: Storage, clock: HandSetClock) -> None:
+    job = submitted(dynamo_store(storage, clock), clock)
+    for number in range(15):
+        dynamo_store(storage, clock).put_call(job, call_of(text_of_compressed_size(20_000), nth=number))
+    answers: list[int] = []
+    storage.dynamodb.meta.events.register(
+        "after-call.dynamodb.Query", lambda http_response, **_: answers.append(len(http_response.content))
+    )
+    assert len(dynamo_store(storage, clock).entries(job)) == 15
+    assert sum(answers) < 15 * 1_000
 
 
 def job_row_size(storage: Storage, job_id: str) -> int:

@@ -2,6 +2,7 @@
 
 from concurrent.futures import Future
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from crewrelay.jobs import job as transitions
@@ -92,12 +93,22 @@ class Attempts:
         self.table.save(self.job, transitions.cancel(self.job, self.clock()))
 
 
-def reply(text: str, tokens: int = 10) -> Reply:
-    return Reply(body=text, model="scripted/one", prompt_tokens=tokens - 1, completion_tokens=1)
+def reply(text: str, tokens: int = 10, *, model: str = "scripted/one", cost: str | None = None) -> Reply:
+    cost_usd = None if cost is None else Decimal(cost)
+    return Reply(body=text, model=model, prompt_tokens=tokens - 1, completion_tokens=1, cost_usd=cost_usd)
 
 
-def ask(run: Run, question: str, answer: str = "yes", kind: Kind = Kind.MODEL, tokens: int = 10) -> str:
-    return run.call(kind, {"asked": question}, lambda: reply(answer, tokens)).body
+def ask(
+    run: Run,
+    question: str,
+    answer: str = "yes",
+    kind: Kind = Kind.MODEL,
+    tokens: int = 10,
+    *,
+    model: str = "scripted/one",
+    cost: str | None = None,
+) -> str:
+    return run.call(kind, {"asked": question}, lambda: reply(answer, tokens, model=model, cost=cost)).body
 
 
 def replay(run: Run, question: str, kind: Kind = Kind.MODEL) -> str:

@@ -4,13 +4,14 @@ import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from decimal import Decimal
 from threading import Barrier
 
 import pytest
 
-from crewrelay.jobs.answer import Usage
+from crewrelay.jobs.answer import ModelUsage, Usage
 from crewrelay.jobs.errors import StaleWrite, Unavailable
-from crewrelay.jobs.journal import Kind, Reply
+from crewrelay.jobs.journal import Kind, Receipt, Reply, in_order
 from crewrelay.jobs.policy import Budget
 from crewrelay.jobs.run import RunStopped
 from tests.conftest import HandSetClock
@@ -185,11 +186,75 @@ def test_replays_of_earlier_attempts_stay_counted(attempts: Attempts) -> None:
 def test_usage_is_what_this_run_asked_of_models_whether_paid_or_replayed(attempts: Attempts) -> None:
     ask(attempts.start(), "one", tokens=30)
     run = attempts.start()
-    assert run.usage() == Usage(model="none")
+    assert run.usage() == Usage(model="none", cost_usd=Decimal())
     replay(run, "one")
     ask(run, "two", tokens=5)
     ask(run, "a tool", kind=Kind.TOOL)
-    assert run.usage() == Usage(model="scripted/one", calls=2, prompt_tokens=33, completion_tokens=2)
+    used = {"calls": 2, "prompt_tokens": 33, "completion_tokens": 2}
+    assert run.usage().model_dump(exclude={"by_model"}) == {"model": "scripted/one", "cost_usd": None, **used}
+
+
+def test_usage_is_told_model_by_model(attempts: Attempts) -> None:
+    run = attempts.start()
+    ask(run, "one", tokens=30, model="scripted/large", cost="0.03")
+    ask(run, "two", tokens=5, model="scripted/small", cost="0.00000005")
+    ask(run, "three", tokens=7, model="scripted/large", cost="0.01")
+    usage = run.usage()
+    assert (usage.model, usage.calls, usage.cost_usd) == ("scripted/large", 3, Decimal("0.04000005"))
+    assert usage.by_model == (
+        ModelUsage(model="scripted/large", calls=2, prompt_tokens=35, completion_tokens=2, cost_usd=Decimal("0.04")),
+        ModelUsage(model="scripted/small", calls=1, prompt_tokens=4, completion_tokens=1, cost_usd=Decimal("5e-8")),
+    )
+
+
+def test_one_call_of_unknown_cost_makes_the_sum_unknown_and_only_its_models(attempts: Attempts) -> None:
+    run = attempts.start()
+    ask(run, "one", model="scripted/large", cost="0.03")
+    ask(run, "two", model="scripted/small")
+    ask(run, "three", model="scripted/small", cost="0.01")
+    assert [used.cost_usd for used in run.usage().by_model] == [Decimal("0.03"), None]
+    assert (run.usage().cost_usd, attempts.job.receipt.cost_usd) == (None, None)
+    assert attempts.start().receipt.cost_usd is None
+
+
+def test_a_call_costs_once_however_often_it_is_replayed_and_however_its_job_ends(attempts: Attempts) -> None:
+    first = attempts.start()
+    ask(first, "one", cost="0.03")
+    ask(first, "a tool", kind=Kind.TOOL)
+    second = attempts.start()
+    replay(second, "one")
+    assert (second.usage().cost_usd, second.receipt.cost_usd) == (Decimal("0.03"), Decimal("0.03"))
+    attempts.table.failing_saves = 1  # the receipt of what comes is not written, the journal has it
+    ask(second, "two", cost="0.005")
+    attempts.fail(second)
+    third = attempts.retry()
+    assert attempts.job.receipt.calls_paid == 1
+    replay(third, "one")
+    ask(third, "two", cost="0.007")  # asked anew: the crew could do nothing with the reply, which was paid all the same
+    assert (third.usage().calls, third.usage().cost_usd) == (2, Decimal("0.037"))
+    assert (attempts.job.receipt.calls_paid, attempts.job.receipt.cost_usd) == (3, Decimal("0.042"))
+
+
+def test_a_call_is_kept_with_the_claim_under_which_it_was_paid_and_when(
+    attempts: Attempts, clock: HandSetClock
+) -> None:
+    def slow(text: str) -> Reply:
+        clock.pass_(seconds=2.5)
+        return reply(text)
+
+    begun = clock()
+    attempts.start().call(Kind.MODEL, {"asked": "one"}, lambda: slow("yes"))
+    attempts.start().call(Kind.MODEL, {"asked": "two"}, lambda: slow("yes"))
+    kept = [(call.fence, call.seconds, call.at) for call in in_order(reversed(attempts.journal))]
+    assert kept == [(1, 2.5, begun + timedelta(seconds=2.5)), (2, 2.5, begun + timedelta(seconds=5))]
+
+
+def test_of_a_job_that_paid_before_costs_were_counted_the_cost_is_unknown() -> None:
+    old = {"calls_paid": 2, "calls_replayed": 1, "prompt_tokens": 20, "completion_tokens": 4}
+    assert Receipt.model_validate(old).cost_usd is None
+    assert Receipt.model_validate(old | {"calls_paid": 0}).cost_usd == 0
+    usage = {"model": "gpt-4o", "calls": 3, "prompt_tokens": 30, "completion_tokens": 15}
+    assert (Usage.model_validate(usage).cost_usd, Usage.model_validate(usage).by_model) == (None, ())
 
 
 def test_what_remains_of_a_run_leaves_time_to_tell_of_a_calls_end(attempts: Attempts, clock: HandSetClock) -> None:

@@ -1,6 +1,7 @@
 """Domain objects as DynamoDB items and back.
 
-pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>, sk=CALL#<hash>#<nth>.
+pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>, sk=CALL#<hash>#<nth>
+(`entry` is the call without its reply's body).
 
 Times are epoch milliseconds; `expires_at` is epoch seconds, as DynamoDB's TTL wants it.
 """

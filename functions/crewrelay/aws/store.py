@@ -121,20 +121,30 @@ class DynamoJobStore:
             self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.result_sk(job.fence), body))
 
     def put_call(self, job: Job, call: Call) -> Call:
-        body = self._bodies.kept(job.id, call.model_dump_json())
+        body = self._bodies.kept(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}
         standing = self._put_once(rows.body_item(job, rows.call_sk(call), body))
         return call if standing is None else self._call_of(standing)
 
     def journal(self, job: Job) -> list[Call]:
+        return [self._call_of(item) for item in self._calls_of(job)]
+
+    def entries(self, job: Job) -> list[Call]:
+        items = self._calls_of(job, ProjectionExpression="entry, expires_at")
+        if any("entry" not in item for item in items):  # written before there were entries
+            return [call.without_body() for call in self.journal(job)]
+        return [Call.model_validate_json(item["entry"]["S"]) for item in items]
+
+    def _calls_of(self, job: Job, **only: Any) -> list[rows.Item]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="pk = :pk AND begins_with(sk, :calls)",
             ExpressionAttributeValues=rows.typed({":pk": rows.pk(job.id), ":calls": rows.CALLS}),
             ConsistentRead=True,
+            **only,
         )
         with unavailable_if_it_fails("table"):
             items = [item for page in pages for item in page["Items"]]
-        return [self._call_of(item) for item in items if not rows.expired(item, self._clock())]
+        return [item for item in items if not rows.expired(item, self._clock())]
 
     def _call_of(self, item: rows.Item) -> Call:
         return Call.model_validate_json(self._bodies.read(rows.plain(item)))

@@ -14,10 +14,12 @@ from pydantic import BaseModel, PrivateAttr, ValidationError
 from pydantic_core import to_jsonable_python
 
 from crewrelay.crews.failures import is_lost_connection
+from crewrelay.crews.metering import metered, name_of
 from crewrelay.crews.models import for_one_call
 from crewrelay.crews.replies import decoded, encoded, encoded_misshapen
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls, RelayDue
+from crewrelay.prices import Prices
 
 _CUT = "\n[The rest is left out: it is too long for this model.]"
 _LARGEST_SHARE = 0.25  # of the context window, as CrewAI has it
@@ -28,11 +30,14 @@ class JournaledLLM(BaseLLM):
 
     _inner: BaseLLM = PrivateAttr()
     _calls: Calls = PrivateAttr()
+    _prices: Prices = PrivateAttr()
 
-    def __init__(self, inner: BaseLLM, calls: Calls) -> None:
+    def __init__(self, inner: BaseLLM, calls: Calls, prices: Prices | None = None) -> None:
+        """Without prices, no call's cost is known."""
         super().__init__(model=inner.model, provider=inner.provider, stop=inner.stop)
         self._inner = inner
         self._calls = calls
+        self._prices = prices or Prices()
 
     def call(
         self,
@@ -45,7 +50,7 @@ class JournaledLLM(BaseLLM):
         response_model: type[BaseModel] | None = None,
     ) -> Any:
         asked_for = {
-            "model": self._inner.model,
+            "model": name_of(self._inner),
             "messages": messages,
             "tools": tools,
             "response": response_model and response_model.model_json_schema(),
@@ -72,13 +77,7 @@ class JournaledLLM(BaseLLM):
                 if cut_short and is_lost_connection(error):
                     raise RelayDue("a call did not end in time") from error
                 raise
-            usage = inner.get_token_usage_summary()
-            return Reply(
-                body=body,
-                model=inner.model,
-                prompt_tokens=usage.prompt_tokens,
-                completion_tokens=usage.completion_tokens,
-            )
+            return metered(inner, body, self._prices)
 
         try:
             reply = self._calls.call(Kind.MODEL, request, pay)

@@ -19,18 +19,26 @@ from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.ports import Calls, Retriever
+from crewrelay.prices import Prices
 from crewrelay.settings import EmbedderSettings, ModelSettings, RetrievalSettings
 
 
 class CrewRunner:
     """The domain's Crew port on CrewAI. Safe to use from many threads at once."""
 
-    def __init__(self, new_model: NewModel, retriever: Retriever, redaction: Redaction | None = None) -> None:
+    def __init__(
+        self,
+        new_model: NewModel,
+        retriever: Retriever,
+        redaction: Redaction | None = None,
+        prices: Prices | None = None,
+    ) -> None:
         tune_crewai()
         finish_classes()
         self._new_model = new_model
         self._retriever = retriever
         self._redaction = redaction or Redaction()
+        self._prices = prices
 
     def warm_up(self) -> None:
         """Load what the first job would otherwise wait for. Raises StaleIndexError if the index is not the corpus's."""
@@ -49,7 +57,11 @@ class CrewRunner:
         bibliography = Bibliography()
         search = SearchPassages(JournaledRetriever(self._retriever, calls), bibliography)
         definition = catalogue().definition(job_input.crew)
-        crew = build(definition, job_input.inputs, lambda name: JournaledLLM(self._new_model(name), calls), search)
+
+        def model_of(name: str | None) -> JournaledLLM:
+            return JournaledLLM(self._new_model(name), calls, self._prices)
+
+        crew = build(definition, job_input.inputs, model_of, search)
         output = durable.make_durable(crew, calls).kickoff()
         text = output.raw  # type: ignore[union-attr]  # it does not stream
         return _answer(text, bibliography, str(job_input.inputs.get("language", "")), calls.usage())
@@ -78,8 +90,10 @@ def crew_runner() -> CrewRunner:
     redaction.cover_logs()
     for key in filter(None, (retrieval.weaviate_api_key, embedder.api_key)):
         redaction.hide(key.get_secret_value())
-    models = Models(ModelSettings.read(), redaction.hide)
+    settings = ModelSettings.read()
+    prices = Prices.read(settings.prices)
+    models = Models(settings, redaction.hide)
     models()  # refused now, if it can't be used
     refuse_broken(catalogue(), models)
     retriever = composition.retriever(composition.collections(retrieval), retrieval, composition.embedder(embedder))
-    return CrewRunner(models, retriever, redaction)
+    return CrewRunner(models, retriever, redaction, prices)

@@ -1,18 +1,21 @@
-"""The app of the functions that answer quickly: submit and status."""
+"""The app of the functions that answer quickly: submit, status, calls, cancel, retry."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from starlette.routing import BaseRoute
 
 from crewrelay import __version__
 from crewrelay.crews.catalogue import catalogue
 from crewrelay.http.app import IdempotencyKey, new_app, problems, status_url
-from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobStatus
+from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission
 from crewrelay.request import RunRequest
+
+_MOST_CALLS = 1000
 
 
 def _run_routes() -> Iterable[BaseRoute]:
@@ -44,6 +47,16 @@ def create_api(submission: Submission, intervention: Intervention, store: JobSto
     def status(job_id: str) -> JobStatus:
         """The job as it stands now, with its result once it has one."""
         return JobStatus.of(record_of_tenant(store, tenant, job_id))
+
+    @app.get("/crewai/jobs/{job_id}/calls", responses=problems(404, 422, 503), tags=["jobs"])
+    def calls(
+        job_id: str,
+        after: Annotated[int, Query(ge=0, description="the number of the last call that is known already")] = 0,
+        limit: Annotated[int, Query(ge=1, le=_MOST_CALLS)] = 100,
+    ) -> JobCalls:
+        """What the job has paid for, call by call: what each used and cost, never what was asked or said."""
+        job = record_of_tenant(store, tenant, job_id).job
+        return JobCalls.of(job, store.entries(job), after, limit)
 
     @app.post("/crewai/jobs/{job_id}/cancel", responses=problems(404, 409, 422, 503), tags=["jobs"])
     def cancel(job_id: str) -> JobStatus:

@@ -45,7 +45,6 @@ def create_run(inline: InlineRuns) -> FastAPI:
 @router.post(
     "/crewai/run",
     response_model=RunAnswer,
-    response_model_exclude_none=True,
     responses={202: {"model": Accepted}, **problems(400, 413, 422, 502, 503)},
     tags=["jobs"],
 )

@@ -1,13 +1,16 @@
 """The answers' schemas."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from crewrelay.crews.definition import Card
 from crewrelay.jobs.answer import Source, Usage
 from crewrelay.jobs.job import Failure, Job, Status
+from crewrelay.jobs.journal import Call, Kind, in_order
+from crewrelay.jobs.money import Usd
 from crewrelay.jobs.ports import JobRecord
 
 
@@ -36,7 +39,7 @@ class RunAnswer(BaseModel):
     answerable: bool | None
     unknown_citations: list[int]
     usage: Usage | None
-    answer_url: str | None  # left out unless it is needed
+    answer_url: str | None = Field(default=None, exclude_if=lambda url: url is None)
 
     @classmethod
     def of(cls, record: JobRecord) -> "RunAnswer":
@@ -54,14 +57,16 @@ class RunAnswer(BaseModel):
 
 
 class JobReceipt(BaseModel):
-    """What the job has cost so far. `calls_replayed` were answered by its journal instead of being paid again;
-    `attempts` are starts that were not relays; `restarts` were from the beginning, because the crew had changed.
+    """What the job has cost so far, however it ended. `calls_replayed` were answered by its journal instead of being
+    paid again; `cost_usd`, of all calls that were paid, is null as soon as one call's cost is unknown; `attempts` are
+    starts that were not relays; `restarts` were from the beginning, because the crew had changed.
     """
 
     calls_paid: int
     calls_replayed: int
     prompt_tokens: int
     completion_tokens: int
+    cost_usd: Usd | None
     attempts: int
     relays: int
     restarts: int
@@ -137,6 +142,49 @@ class Crews(BaseModel):
     """By name."""
 
     crews: list[CrewCard]
+
+
+class JobCall(BaseModel):
+    """A call that was paid for. `model`, tokens and `cost_usd` are a model's; `cost_usd` is null if it is unknown.
+    `fence` counts the starts of the job's runs, of which this call was made in one; `at` is when its reply came.
+    """
+
+    number: int
+    kind: Kind
+    model: str | None
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: Usd | None
+    seconds: float
+    fence: int | None
+    at: datetime | None
+
+
+class JobCalls(BaseModel):
+    """The calls from number `after` + 1 on, of `total` so far; each is here once, however often it was replayed."""
+
+    job_id: str
+    total: int
+    calls: list[JobCall]
+
+    @classmethod
+    def of(cls, job: Job, entries: Iterable[Call], after: int, limit: int) -> "JobCalls":
+        numbered = list(enumerate(in_order(entries), 1))
+        calls = [
+            JobCall(
+                number=number,
+                kind=call.kind,
+                model=call.reply.model or None,
+                prompt_tokens=call.reply.prompt_tokens,
+                completion_tokens=call.reply.completion_tokens,
+                cost_usd=call.reply.cost_usd,
+                seconds=round(call.seconds, 3),
+                fence=call.fence,
+                at=call.at,
+            )
+            for number, call in numbered[after : after + limit]
+        ]
+        return cls(job_id=job.id, total=len(numbered), calls=calls)
 
 
 class Health(BaseModel):

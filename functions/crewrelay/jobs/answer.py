@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from crewrelay.jobs.money import Usd
 from crewrelay.jobs.text import Text
 
 
@@ -29,15 +30,24 @@ class Source(BaseModel):
     text: Text
 
 
-class Usage(BaseModel):
-    """What the run asked of its model. Tokens are zero for a model that counts none."""
+class ModelUsage(BaseModel):
+    """What was asked of a model, provider/model. Tokens are zero for a model that counts none; `cost_usd` is None as
+    soon as one call's cost is unknown.
+    """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     model: str
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost_usd: Usd | None = None
+
+
+class Usage(ModelUsage):
+    """What the run asked of its models, each call once: `model` is the first that it asked."""
+
+    by_model: tuple[ModelUsage, ...] = ()
 
 
 class Answer(BaseModel):

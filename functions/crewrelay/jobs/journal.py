@@ -6,13 +6,18 @@ replies of the run before it, in whatever order they were made.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from crewrelay.jobs.answer import Usage
+from crewrelay.jobs.answer import ModelUsage, Usage
+from crewrelay.jobs.money import Usd, total
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Kind(StrEnum):
@@ -22,7 +27,7 @@ class Kind(StrEnum):
 
 
 class Reply(BaseModel):
-    """What came back: `body` is JSON text, the rest is what it cost."""
+    """What came back: `body` is JSON text, the rest is what it cost. `cost_usd` is None if that is unknown."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,10 +35,11 @@ class Reply(BaseModel):
     model: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost_usd: Usd | None = None
 
 
 class Call(BaseModel):
-    """An entry of the journal."""
+    """An entry of the journal. `fence` is that of the claim under which it was paid, `at` when its reply came."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,11 +47,16 @@ class Call(BaseModel):
     nth: int
     kind: Kind
     seconds: float
+    fence: int | None = None
+    at: datetime | None = None
     reply: Reply
 
     @property
     def key(self) -> str:
         return f"{self.digest}#{self.nth}"
+
+    def without_body(self) -> "Call":
+        return self.model_copy(update={"reply": self.reply.model_copy(update={"body": ""})})
 
 
 class Receipt(BaseModel):
@@ -57,6 +68,8 @@ class Receipt(BaseModel):
     calls_replayed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    # Rows of jobs that paid before costs were counted have none.
+    cost_usd: Usd | None = Field(default_factory=lambda known: None if known["calls_paid"] else Decimal())
 
     @property
     def tokens(self) -> int:
@@ -70,6 +83,7 @@ class Receipt(BaseModel):
                 "calls_paid": self.calls_paid + 1,
                 "prompt_tokens": self.prompt_tokens + call.reply.prompt_tokens,
                 "completion_tokens": self.completion_tokens + call.reply.completion_tokens,
+                "cost_usd": total((self.cost_usd, call.reply.cost_usd)),
             }
         )
 
@@ -95,9 +109,21 @@ def digest_of(fingerprint: str, kind: Kind, request: dict[str, Any]) -> str:
 def usage_of(calls: Iterable[Call]) -> Usage:
     """What the calls asked of their models, whether paid now or replayed."""
     asked = [call.reply for call in calls if call.kind is Kind.MODEL]
-    return Usage(
-        model=asked[0].model if asked else "none",
-        calls=len(asked),
-        prompt_tokens=sum(reply.prompt_tokens for reply in asked),
-        completion_tokens=sum(reply.completion_tokens for reply in asked),
+    models = list(dict.fromkeys(reply.model for reply in asked))
+    by_model = tuple(_usage_of(model, [reply for reply in asked if reply.model == model]) for model in models)
+    return Usage(**dict(_usage_of(models[0] if models else "none", asked)), by_model=by_model)
+
+
+def _usage_of(model: str, replies: Sequence[Reply]) -> ModelUsage:
+    return ModelUsage(
+        model=model,
+        calls=len(replies),
+        prompt_tokens=sum(reply.prompt_tokens for reply in replies),
+        completion_tokens=sum(reply.completion_tokens for reply in replies),
+        cost_usd=total(reply.cost_usd for reply in replies),
     )
+
+
+def in_order(calls: Iterable[Call]) -> list[Call]:
+    """As their replies came; those of which that isn't known first."""
+    return sorted(calls, key=lambda call: (call.at or _LONG_AGO, call.key))

@@ -49,6 +49,9 @@ class JobStore(Protocol):
     def journal(self, job: Job) -> Sequence[Call]:
         """Every call that was ever kept for the job."""
 
+    def entries(self, job: Job) -> Sequence[Call]:
+        """The same without the replies' bodies, which may be large."""
+
     def due(self, moment: datetime) -> Iterator[str]:
         """The ids of unfinished jobs that were due by then, as far as an index knows: some may have moved on."""
 

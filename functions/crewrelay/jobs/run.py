@@ -140,8 +140,9 @@ class Run:
         try:
             begun = self._clock()
             reply = pay()
-            seconds = (self._clock() - begun).total_seconds()
-            call = Call(digest=digest, nth=nth, kind=kind, seconds=max(0.0, seconds), reply=reply)
+            ended, fence = self._clock(), self._lease.job.fence
+            seconds = max(0.0, (ended - begun).total_seconds())
+            call = Call(digest=digest, nth=nth, kind=kind, seconds=seconds, fence=fence, at=ended, reply=reply)
             call = self._kept(call)
             self._account(call)
             return call

@@ -96,6 +96,9 @@ class Table:
 
         return self._request("journal", read)
 
+    def entries(self, job: Job) -> Sequence[Call]:
+        return self._request("entries", lambda: self._world.table.entries(job))
+
     def due(self, moment: datetime) -> Iterator[str]:
         return self._request("due", lambda: self._world.table.due(moment))
 
