@@ -24,7 +24,7 @@ def new(
     folder: Annotated[Path | None, typer.Option("--in", help="Where; CREWRELAY_CREWS, else crews.")] = None,
 ) -> None:
     """Write the files of a new crew, which can be run as they are."""
-    from crewrelay.crews.catalogue import NAME, NAME_RULE, catalogue
+    from crewrelay.crews.catalogue import NAME, NAME_RULE, catalogue, is_crew
     from crewrelay.settings import CrewsSettings
 
     with errors_told():
@@ -32,7 +32,9 @@ def new(
             fail(f"{name!r} is no name: {NAME_RULE}")
         if known := catalogue().folder(name):
             fail(f"there is a crew {name} already, in {known}; choose another name")
-        parent = folder or next(iter(CrewsSettings.read().folders), Path("crews"))
+        found = [shelf for shelf in CrewsSettings.read().folders if not is_crew(shelf)]
+        default = next(iter(found), Path("crews"))
+    parent = folder or default
     target = parent / name
     if target.exists() or target.is_symlink():
         fail(f"{target} exists; choose another name, or another folder with --in")
@@ -43,6 +45,8 @@ def new(
     for file in ("crew", "agents", "tasks"):
         typer.echo(f"wrote {target / 'config' / file}.yaml")
     typer.echo(f"next: crewrelay crews check {target}")
+    if parent not in (*found, Path("crews")):
+        typer.echo(f"it is found with CREWRELAY_CREWS={os.pathsep.join(map(str, [*found, parent]))}")
 
 
 def _write(target: Path) -> None:
@@ -88,21 +92,24 @@ def check(
     from crewrelay.local.stack import CREW_ENVIRONMENT
 
     with tempfile.TemporaryDirectory(prefix="crewrelay-") as scratch:
-        os.environ.update(CREW_ENVIRONMENT, CREWAI_STORAGE_DIR=scratch)  # before CrewAI is imported
+        os.environ.update(CREW_ENVIRONMENT)  # before CrewAI is imported
+        os.environ.setdefault("CREWAI_STORAGE_DIR", scratch)
         _check(definition)
 
 
 def _folder_of(crew: str) -> Path:
-    from crewrelay.crews.catalogue import catalogue, crews_in
+    from crewrelay.crews.catalogue import NAME, NAME_RULE, catalogue, is_crew
 
     with errors_told():
         named = catalogue().folder(crew)
         known = ", ".join(catalogue().names())
     path = Path(crew)
     if named is None and path.is_dir():
-        if crews_in(path) == [path]:
-            return path
-        fail(f"{crew} is no crew's folder: it has no config/crew.yaml; `crewrelay crews new` writes one")
+        if not is_crew(path):
+            fail(f"{crew} is no crew's folder: it has no config/crew.yaml; `crewrelay crews new` writes one")
+        if not NAME.fullmatch(path.absolute().name):
+            fail(f"{crew}: {NAME_RULE}; rename the folder")
+        return path
     return named or fail(f"there is no crew {crew}: name one of {known}, or a crew's folder; see CREWRELAY_CREWS")
 
 

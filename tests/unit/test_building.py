@@ -1,5 +1,6 @@
 """A crew from its files: whose model and tools an agent gets, and that a caller's text reaches the model as it is."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from crewrelay.crews.catalogue import catalogue
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.definition import read_definition
 from crewrelay.crews.dry_run import Rehearsal, dry_run
+from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.runner import CrewRunner
 from crewrelay.crews.search import SearchPassages
@@ -17,10 +19,12 @@ from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind
 from crewrelay.retrieval.embedded import EmbeddedRetriever
+from tests.conftest import HandSetClock
 from tests.crews import AGENTS, CREW, TASKS, OwnCrews
 from tests.doubles.crew import ScriptedModel, weather_call
 from tests.doubles.ports import Unjournaled
 from tests.processes import ROOT
+from tests.unit.runs import Attempts
 
 TWO_AGENTS = AGENTS + "  llm: scripted/own\n" + AGENTS.replace("teller:", "listener:")
 TWO_TASKS = TASKS + TASKS.replace("tell:", "listen:").replace("agent: teller", "agent: listener")
@@ -130,6 +134,22 @@ def test_another_file_or_another_model_makes_another_crew(own_crews: OwnCrews) -
 
     assert fingerprint() == fingerprint()
     assert len({fingerprint(), fingerprint(tasks=TASKS + "# more\n"), fingerprint(crew=CREW + "model: a/b\n")}) == 3
+
+
+@pytest.mark.parametrize("name", ["research", "compare"])
+def test_a_resumed_run_asks_nothing_again(clock: HandSetClock, own_crews: OwnCrews, name: str) -> None:
+    shutil.copytree(ROOT / "docs/crews/compare", own_crews.folder / "compare")
+    attempts = Attempts(clock)
+    given = catalogue().card(name).inputs.sample()
+    answers, paid = [], []
+    for _ in range(2):
+        runner = CrewRunner(lambda *_: ExtractiveLLM(model=ExtractiveLLM.NAME), EmbeddedRetriever())
+        run = attempts.start()
+        answers.append(runner.run(JobInput(crew=name, inputs=given), run))
+        paid.append(len(attempts.journal))
+    assert answers[0].text == answers[1].text
+    assert answers[0].sources
+    assert paid[0] == paid[1] > 3
 
 
 def test_the_worked_example_compares_by_quoting_both_sides() -> None:

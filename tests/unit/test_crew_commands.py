@@ -48,12 +48,15 @@ def test_a_new_crew_is_found_and_runs_as_it_is(folder: Path) -> None:
 
 
 def test_a_new_crew_goes_where_it_is_told_or_where_crews_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    crews("new", "one", "--in", "deep/er")
+    assert "it is found with CREWRELAY_CREWS=deep/er\n" in crews("new", "one", "--in", "deep/er").stdout
     assert (folder / "deep/er/one/config/crew.yaml").is_file()
     (folder / "shelf").mkdir()
     monkeypatch.setenv("CREWRELAY_CREWS", "shelf")
-    crews("new", "two")
+    assert "it is found" not in crews("new", "two").stdout
     assert (folder / "shelf/two/config/crew.yaml").is_file()
+    monkeypatch.setenv("CREWRELAY_CREWS", "shelf/two")  # a crew's own: none goes into it
+    crews("new", "three")
+    assert (folder / "crews/three/config/crew.yaml").is_file()
 
 
 @pytest.mark.parametrize(
@@ -135,6 +138,12 @@ def test_check_runs_a_crew_without_inputs_search_or_fields(own_crews: OwnCrews) 
 )
 def test_check_says_what_there_is_to_check(folder: Path, named: str, told: str) -> None:
     assert told in crews("check", named, code=1).stderr
+
+
+def test_check_wants_a_folder_with_a_crews_name(own_crews: OwnCrews) -> None:
+    folder = own_crews.put()
+    folder = folder.rename(folder.with_name("My Tales"))
+    assert "rename the folder" in crews("check", str(folder), code=1).stderr
 
 
 def test_the_worked_example_is_checked_by_its_folder() -> None:

@@ -50,7 +50,7 @@ def test_nothing_is_wrong_with_the_tests_own_crew(own_crews: OwnCrews) -> None:
     [
         # crew.yaml
         ("crew", CREW + "proces: sequential\n", 'crew.yaml:6: proces: is unknown here; use "process"'),
-        ("crew", CREW + "process: parallel\n", "crew.yaml:6: process: input should be 'sequential' or 'hierarchical'"),
+        ("crew", CREW + "process: parallel\n", "crew.yaml:6: process: must be 'sequential' or 'hierarchical'"),
         ("crew", CREW + "memory: true\n", "crew.yaml:6: memory: is not the same in the next run; remove it"),
         ("crew", CREW + "    typ: string\n", 'crew.yaml:6: inputs.topic.typ: is unknown here; use "type"'),
         ("crew", CREW + "    required: false\n",
@@ -64,6 +64,11 @@ def test_nothing_is_wrong_with_the_tests_own_crew(own_crews: OwnCrews) -> None:
         ("crew", CREW + "  1st: {}\n", "crew.yaml:6: inputs.1st: a name has letters, digits and _"),
         ("crew", CREW + "  other: {}\n", "crew.yaml:6: inputs.other: no text of the crew uses it; write {other}"),
         ("crew", CREW + "model: gpt-4o\n", "crew.yaml:6: model: 'gpt-4o' is not of the form provider/model"),
+        ("crew", "description: x\n", "crew.yaml:1: inputs: is missing; add it"),
+        ("crew", "description: ''\ninputs: {topic: }\n", "crew.yaml:1: description: must not be empty; write a text"),
+        ("crew", "description: x\ninputs: [topic]\n", "crew.yaml:2: inputs: must be a mapping; write name: value"),
+        ("crew", CREW.replace("max_length: 20", "max_length: '20'"),
+         "crew.yaml:5: inputs.topic.max_length: must be a whole number; write one without quotes"),
         ("crew", "", "crew.yaml:1: must be a mapping of description, inputs, process, model"),
         # agents.yaml
         ("agents", AGENTS.replace("  goal: Tell\n", ""), "agents.yaml:1: teller.goal: is missing; add it"),
@@ -73,7 +78,11 @@ def test_nothing_is_wrong_with_the_tests_own_crew(own_crews: OwnCrews) -> None:
          'agents.yaml:2: teller.role: {topc} is no input of crew.yaml; use "topic", or declare it there'),
         ("agents", AGENTS + "  inject_date: true\n",
          "agents.yaml:5: teller.inject_date: puts another date into every run; remove it"),
-        ("agents", AGENTS + "  max_iter: many\n", "agents.yaml:5: teller.max_iter: input should be a valid integer"),
+        ("agents", AGENTS + "  max_iter: many\n", "agents.yaml:5: teller.max_iter: must be a whole number"),
+        ("agents", AGENTS + "  max_iter: 0\n", "agents.yaml:5: teller.max_iter: input should be greater than 0"),
+        ("agents", AGENTS + "  verbose: 'no'\n", "agents.yaml:5: teller.verbose: must be true or false; write it"),
+        ("agents", AGENTS + "  tools: search_passages\n",
+         "agents.yaml:5: teller.tools: must be a list; write [it], or each on a line of its own after -"),
         ("agents", AGENTS + "  tools: [serch_passages]\n",
          'agents.yaml:5: teller.tools.0: there is no tool serch_passages; use "search_passages", or add it'),
         ("agents", AGENTS + "  llm: nobody/knows\n", "agents.yaml:5: teller.llm: 'nobody/knows' names no provider"),
@@ -130,6 +139,10 @@ def test_what_only_crewai_refuses_is_told_too(own_crews: OwnCrews) -> None:
     assert "asynchronous task" in fault
 
 
+def test_an_input_may_be_no_more_than_a_name(own_crews: OwnCrews) -> None:
+    assert faults(own_crews, crew="description: x\ninputs:\n  topic:\n") == []
+
+
 def test_what_is_switched_off_does_no_harm(own_crews: OwnCrews) -> None:
     assert faults(own_crews, agents=AGENTS + "  memory: false\n", tasks=TASKS + "  human_input: false\n") == []
 
@@ -140,9 +153,11 @@ def test_what_is_switched_off_does_no_harm(own_crews: OwnCrews) -> None:
         ("import nothing_of_the_kind\n", "tools.py:1: ModuleNotFoundError: No module named 'nothing_of_the_kind'; "),
         ("\ndef broken(:\n", "tools.py:2: SyntaxError"),
         ("\n\ndef rhyme(word: str) -> str:\n    return word\n", "tools.py:3: rhyme is no tool: Function must have a"),
+        ("def search_passages():\n    pass\ndef rhyme(a: str) -> str:\n    'Rhymes.'\n",
+         "tools.py:1: search_passages is the name of the search; rename the tool"),
         ("from math import sqrt as rhyme\n", "config/agents.yaml:5: teller.tools.0: there is no tool rhyme; "),
     ],
-)
+)  # fmt: skip
 def test_a_tool_that_is_none_is_told_with_its_line(own_crews: OwnCrews, code: str, told: str) -> None:
     folder = own_crews.put("tool-less", agents=AGENTS + "  tools: [rhyme]\n")
     (folder / "tools.py").write_text(code)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crewrelay.crews.definition import Card, Definition, read_card, read_definition
-from crewrelay.crews.yaml_file import Fault, Faulty
+from crewrelay.crews.yaml_file import Faulty
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
 from crewrelay.settings import CrewsSettings
 
@@ -54,31 +54,22 @@ class Catalogue:
         if name not in self._folders:
             raise InvalidCrew(f"This deployment has no crew {name}; it has {', '.join(self.names())}.")
         if (read, name) not in self._read:
-            self._read[read, name] = told(lambda: read(name, self._folders[name]))
+            try:
+                self._read[read, name] = read(name, self._folders[name])
+            except Faulty as faulty:
+                raise InvalidCrew(str(faulty)) from None
         return self._read[read, name]
 
 
 def crews_in(folder: Path) -> list[Path]:
     """The folder itself, if it is a crew's; else those of its folders that are."""
-    if _is_crew(folder):
+    if is_crew(folder):
         return [folder]
-    return sorted(inner for inner in folder.iterdir() if _is_crew(inner))
+    return sorted(inner for inner in folder.iterdir() if is_crew(inner))
 
 
-def _is_crew(folder: Path) -> bool:
+def is_crew(folder: Path) -> bool:
     return any((folder / "config" / f"{name}.yaml").is_file() for name in ("agents", "tasks", "crew"))
-
-
-def told(read: Any) -> Any:
-    """What it gives; its faults as InvalidCrew."""
-    try:
-        return read()
-    except Faulty as faulty:
-        raise invalid(faulty.faults) from None
-
-
-def invalid(faults: Sequence[Fault]) -> InvalidCrew:
-    return InvalidCrew("\n".join(map(str, faults)))
 
 
 @cache

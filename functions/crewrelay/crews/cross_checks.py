@@ -57,6 +57,8 @@ def _at_once(definition: Definition) -> Iterator[Fault]:
 
 def _tools(definition: Definition, own_tools: frozenset[str]) -> Iterator[Fault]:
     known = own_tools | {SEARCH}
+    if SEARCH in own_tools:
+        yield Fault(definition.card.folder / "tools.py", 1, f"{SEARCH} is the name of the search; rename the tool")
     parts = ((definition.agents_file, definition.agents), (definition.tasks_file, definition.tasks))
     for file, named in parts:
         for name, part in named.items():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt, StringConstraints, ValidationError
 
 from crewrelay.crews import yaml_file
 from crewrelay.crews.inputs import Input, Inputs
@@ -28,7 +28,7 @@ class CrewPart(_Part):
     """crew.yaml. `model` is that of every agent that names none; without it, CREWRELAY_MODEL."""
 
     description: Prose
-    inputs: dict[str, Input]
+    inputs: dict[str, Annotated[Input, BeforeValidator(lambda value: {} if value is None else value)]]
     process: Literal["sequential", "hierarchical"] = "sequential"
     model: Prose | None = None
 
@@ -42,7 +42,7 @@ class AgentPart(_Part):
     llm: Prose | None = None
     tools: list[str] = []
     allow_delegation: bool = False
-    max_iter: int | None = None
+    max_iter: PositiveInt | None = None
     cache: bool | None = None
     verbose: bool = False
     system_template: str | None = None
@@ -69,10 +69,7 @@ class Card(NamedTuple):
     folder: Path
     file: YamlFile
     crew: CrewPart
-
-    @property
-    def inputs(self) -> Inputs:
-        return Inputs(self.crew.inputs)
+    inputs: Inputs
 
 
 class Definition(NamedTuple):
@@ -108,9 +105,9 @@ def read_card(name: str, folder: Path) -> Card:
     """Raises Faulty."""
     file = yaml_file.read(config(folder, "crew"))
     crew = _checked(CrewPart, file, (), file.data)
-    faults = [*_unnameable(crew, file)]
+    inputs, faults = Inputs(crew.inputs), [*_unnameable(crew, file)]
     try:
-        Inputs(crew.inputs).sample()
+        inputs.sample()
     except ValidationError as error:
         faults += [
             file.fault(("inputs", *item["loc"]), f"its example or default is refused ({item['msg']}); correct it")
@@ -118,7 +115,7 @@ def read_card(name: str, folder: Path) -> Card:
         ]
     if faults:
         raise Faulty(*faults)
-    return Card(name, folder, file, crew)
+    return Card(name, folder, file, crew, inputs)
 
 
 def read_definition(name: str, folder: Path) -> Definition:

@@ -13,6 +13,7 @@ from crewai.events.types.llm_events import LLMCallType
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 
 from crewrelay.crews import phrases, sentences
+from crewrelay.crews.definition import SEARCH
 from crewrelay.crews.search import unfenced
 from crewrelay.crews.sentences import Sentence
 
@@ -77,7 +78,7 @@ def _reply(messages: list[Any], tools: list[dict[str, Any]] | None, task: str) -
     found = "\n".join(_text(message) for message in messages if _role(message) == "tool")
     language = _field("Language", asked) or "en"
     topic = _field("Topic", asked) or " ".join((task or asked).split())[:300]
-    searches = [tool for tool in tools or () if _name(tool) == "search_passages"]
+    searches = [tool for tool in tools or () if _name(tool) == SEARCH]
     if searches and not found:
         return [_tool_call(_name(searches[0]), topic)]
     if searches:

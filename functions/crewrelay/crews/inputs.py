@@ -88,7 +88,7 @@ class Input(BaseModel):
                 type_ = Annotated[str, Field(max_length=self.max_length or LONGEST_TEXT), checked]
         return type_, ... if self.required else self.default
 
-    def schema_(self) -> dict[str, Any]:
+    def json_schema(self) -> dict[str, Any]:
         """JSON schema."""
         told = {
             "type": "string" if self.type == "language" else self.type,
@@ -145,7 +145,7 @@ class Inputs:
     def json_schema(self) -> dict[str, Any]:
         return {
             "type": "object",
-            "properties": {name: one.schema_() for name, one in self.declared.items()},
+            "properties": {name: one.json_schema() for name, one in self.declared.items()},
             "required": [name for name, one in self.declared.items() if one.required],
             "additionalProperties": False,
         }

@@ -17,6 +17,19 @@ _REMEDIES = {
 _OTHERWISE = "put texts that begin with {, [, *, &, ! or a quote into quotes, and see that all is indented alike"
 
 
+# Of pydantic's kinds of errors.
+_WORDS = {
+    "missing": "is missing; add it",
+    "string_type": "must be a text; put it into quotes",
+    "string_too_short": "must not be empty; write a text",
+    "list_type": "must be a list; write [it], or each on a line of its own after -",
+    "dict_type": "must be a mapping; write name: value, or {}",
+    "model_type": "must be a mapping; write name: value, or {}",
+    "int_type": "must be a whole number; write one without quotes",
+    "bool_type": "must be true or false; write it without quotes",
+}
+
+
 class Fault(NamedTuple):
     """What is wrong, and what to do about it."""
 
@@ -112,14 +125,12 @@ def _known(location: Where, file: YamlFile, where: Where) -> Where:
 
 
 def _what(item: dict[str, Any], unknown: Callable[[str], str]) -> str:
-    if item["type"] == "missing":
-        return "is missing; add it"
-    if item["type"] == "string_type":
-        return "must be a text; put it into quotes"
     if item["type"] == "extra_forbidden":
         return unknown(str(item["loc"][-1]))
+    if item["type"] == "literal_error":
+        return f"must be {item['ctx']['expected']}; correct it"
     message = item["msg"].removeprefix("Value error, ")
-    return f"{message[:1].lower()}{message[1:]}"
+    return _WORDS.get(item["type"], f"{message[:1].lower()}{message[1:]}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
