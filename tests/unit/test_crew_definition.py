@@ -1,13 +1,16 @@
 """What is wrong with a crew's files is said with file, line and what to do; all of it at once."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import crewai_cli
 import pytest
 
 from crewrelay.crews import checks
 from crewrelay.crews.catalogue import Catalogue, catalogue
 from crewrelay.crews.definition import read_definition
+from crewrelay.crews.inputs import PLACEHOLDER
 from crewrelay.crews.models import Models
 from crewrelay.crews.yaml_file import Faulty
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
@@ -90,6 +93,7 @@ def test_nothing_is_wrong_with_the_tests_own_crew(own_crews: OwnCrews) -> None:
          "agents.yaml:5: teller.llm: 'anthropic/claude' needs the package anthropic: pip install"),
         ("agents", AGENTS + "  llm: deepseek/chat\n",
          "agents.yaml:5: teller.llm: 'deepseek/chat' needs a key: set DEEPSEEK_API_KEY"),
+        ("agents", AGENTS.replace("teller:", "on:"), 'agents.yaml:1: a name must be a text; put it into quotes, "on"'),
         ("agents", "- teller\n", "agents.yaml:1: must hold an agent or more, each under its name"),
         # tasks.yaml
         ("tasks", TASKS.replace("agent: teller", "agent: seller"),
@@ -139,12 +143,28 @@ def test_what_only_crewai_refuses_is_told_too(own_crews: OwnCrews) -> None:
     assert "asynchronous task" in fault
 
 
+@pytest.mark.parametrize(
+    ("template", "refused"), [("crew", []), ("flow/crews/content_crew", ["editing_task.output_file"])]
+)
+def test_the_files_of_crewais_own_templates_can_be_brought_along(
+    own_crews: OwnCrews, template: str, refused: list[str]
+) -> None:
+    place = Path(crewai_cli.__file__).parent / "templates" / template / "config"
+    agents, tasks = ((place / f"{name}.yaml").read_text() for name in ("agents", "tasks"))
+    inputs = dict.fromkeys(PLACEHOLDER.findall(agents + tasks))
+    crew = f"description: x\ninputs: {{{', '.join(f'{name}: ' for name in inputs)}}}\n"
+    found = faults(own_crews, crew=crew, agents=agents, tasks=tasks)
+    assert [fault.split(": ")[1] for fault in found] == refused
+
+
 def test_an_input_may_be_no_more_than_a_name(own_crews: OwnCrews) -> None:
     assert faults(own_crews, crew="description: x\ninputs:\n  topic:\n") == []
 
 
-def test_what_is_switched_off_does_no_harm(own_crews: OwnCrews) -> None:
-    assert faults(own_crews, agents=AGENTS + "  memory: false\n", tasks=TASKS + "  human_input: false\n") == []
+def test_what_is_switched_off_or_left_empty_does_no_harm(own_crews: OwnCrews) -> None:
+    assert (
+        faults(own_crews, agents=AGENTS + "  memory: false\n", tasks=TASKS + "  human_input: false\n  tools:\n") == []
+    )
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ def test_the_sample_of_a_dry_run_is_one_that_the_crew_would_take() -> None:
         {"type": "integer", "enum": ["a"]},
         {"type": "integer", "max_length": 3},
         {"minimum": 1},
+        {"type": "integer", "minimum": 2, "maximum": 1},
         {"type": "integer", "default": "a"},
         {"type": "integer", "example": True},
         {"type": "boolean", "default": 0},

@@ -52,6 +52,11 @@ def test_anchors_and_merges_are_yaml_too(tmp_path: Path) -> None:
         ("one: *two\n", "1: found undefined alias"),
         (b"one: \xff\n", "1: the file is no UTF-8; save it as UTF-8"),
         (b"one: \x00\n", "1: "),
+        ("one: 1\non: 2\n", '2: a name must be a text; put it into quotes, "on"'),
+        ("1: one\n", '1: a name must be a text; put it into quotes, "1"'),
+        ("? [a, b]\n: 1\n", "1: a name must be a text; put it into quotes"),
+        ("one: &one [*one]\n", "1: something stands within itself, or too deep; write it out"),
+        ("[" * 2000 + "]" * 2000, "1: something stands within itself, or too deep; write it out"),
     ],
 )
 def test_what_can_not_be_read_is_told_with_line_and_remedy(tmp_path: Path, text: str | bytes, told: str) -> None:

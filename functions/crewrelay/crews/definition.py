@@ -109,10 +109,7 @@ def read_card(name: str, folder: Path) -> Card:
     try:
         inputs.sample()
     except ValidationError as error:
-        faults += [
-            file.fault(("inputs", *item["loc"]), f"its example or default is refused ({item['msg']}); correct it")
-            for item in error.errors()
-        ]
+        faults += [file.fault(("inputs", *item["loc"]), _refused_sample(item["msg"])) for item in error.errors()]
     if faults:
         raise Faulty(*faults)
     return Card(name, folder, file, crew, inputs)
@@ -163,7 +160,9 @@ def _checked(kind: type[M], file: YamlFile, where: Where, data: Any) -> M:
         if name not in options and not (name in REFUSED and not value)  # what is switched off does no harm
     ]
     try:
-        part = kind.model_validate({name: value for name, value in data.items() if name in options})
+        part = kind.model_validate(
+            {name: value for name, value in data.items() if name in options and value is not None}
+        )
     except ValidationError as error:
         raise Faulty(*faults, *yaml_file.faults_of(error, file, where, _unknown_of_an_input)) from None
     if faults:
@@ -175,6 +174,10 @@ def _unknown_of_an_input(option: str) -> str:
     if option == "required":
         return "every input is, unless it has a default; remove it, or write a default"
     return remedy(option, Input.model_fields)
+
+
+def _refused_sample(message: str) -> str:
+    return f"its example or default is refused ({message.removeprefix('Value error, ')}); correct it"
 
 
 def _unnameable(crew: CrewPart, file: YamlFile) -> Iterator[Fault]:

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SkipValidation,
+    create_model,
+    model_validator,
+)
 
 Value = str | int | bool
 
@@ -52,8 +61,8 @@ class Input(BaseModel):
     max_length: PositiveInt | None = None
     minimum: int | None = None
     maximum: int | None = None
-    default: Value | None = None
-    example: Value | None = None
+    default: SkipValidation[Value | None] = None
+    example: SkipValidation[Value | None] = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -62,6 +71,8 @@ class Input(BaseModel):
         for names, type_ in ((texts, "string"), (numbers, "integer")):
             if wrong := [name for name, value in names.items() if value is not None and self.type != type_]:
                 raise ValueError(f"{wrong[0]} is for type {type_}; remove it")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError("its minimum is above its maximum; correct one of them")
         for name, value in (("default", self.default), ("example", self.example)):
             if value is not None and type(value) is not {"integer": int, "boolean": bool}.get(self.type, str):
                 raise ValueError(f"its {name} is no {self.type}; correct it, or the type")

@@ -14,6 +14,7 @@ _REMEDIES = {
     "found character that cannot start any token": "indent with spaces, and put a text that begins with @ into quotes",
     "could not determine a constructor": "a text that begins with ! wants quotes",
 }
+_NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 _OTHERWISE = "put texts that begin with {, [, *, &, ! or a quote into quotes, and see that all is indented alike"
 
 
@@ -86,6 +87,10 @@ def read(path: Path) -> YamlFile:
         raise Faulty(Fault(path, mark.line + 1 if mark else 1, f"{problem}; {remedy}")) from None
     except (yaml.YAMLError, ValueError) as error:  # such as a date that is none
         raise Faulty(Fault(path, 1, f"{error}; {_OTHERWISE}")) from None
+    except RecursionError:
+        raise Faulty(
+            Fault(path, 1, "something stands within itself, or too deep; write it out, or flatten it")
+        ) from None
     finally:
         loader.dispose()
 
@@ -101,10 +106,16 @@ def _walk(node: Any, where: Where, lines: dict[Where, int]) -> Iterable[tuple[in
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             line, name = key.start_mark.line + 1, (*where, str(key.value))
-            if name in lines:
+            if key.tag not in _NAMES:  # such as on, which is true, or 1
+                yield line, f"a name must be a text; put it into quotes{_shown(key)}"
+            elif name in lines:
                 yield line, f"{'.'.join(map(str, name))}: stands on line {lines[name]} already; remove one of them"
             lines.setdefault(name, line)
             yield from _walk(value, name, lines)
+
+
+def _shown(key: Any) -> str:
+    return f', "{key.value}"' if isinstance(key.value, str) else ""
 
 
 def faults_of(error: ValidationError, file: YamlFile, where: Where, unknown: Callable[[str], str]) -> list[Fault]:
