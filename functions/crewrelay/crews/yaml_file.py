@@ -17,7 +17,6 @@ _REMEDIES = {
 _NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 _OTHERWISE = "put texts that begin with {, [, *, &, ! or a quote into quotes, and see that all is indented alike"
 
-
 # Of pydantic's kinds of errors.
 _WORDS = {
     "missing": "is missing; add it",
