@@ -55,7 +55,7 @@ def vector(*numbers: float) -> Vector:
 
 def chunks_of(page: str, *texts: str, title: str = "A title", heading: str = "A heading") -> list[Chunk]:
     return [
-        Chunk(f"{page}#{number}", title, f"https://example.org/{page}", heading, text)
+        Chunk(f"{page}#{number}", title, f"https://example.org/{page}", heading, text, f"Before it. {text} After it.")
         for number, text in enumerate(texts, start=1)
     ]
 

@@ -51,8 +51,9 @@ def bare(weaviate: WeaviateDouble) -> Iterator[Search]:
                     alpha=0.85,
                     fusion_type=HybridFusion.RELATIVE_SCORE,
                     query_properties=["indexed_text"],
-                    limit=5,
-                    return_properties=["_original_id", "title", "url", "content"],
+                    limit=20,
+                    include_vector=True,
+                    return_properties=["_original_id", "title", "url", "content", "passage"],
                     return_metadata=MetadataQuery(score=True),
                 ).objects
             )
@@ -67,7 +68,7 @@ def stock(weaviate: WeaviateDouble, monkeypatch: pytest.MonkeyPatch) -> Iterator
     store = WeaviateDocumentStore(
         url=weaviate.url, grpc_port=weaviate.grpc_port, collection_settings={"class": passages_class(NAME)}
     )
-    retriever = WeaviateHybridRetriever(document_store=store, alpha=0.85, top_k=5)
+    retriever = WeaviateHybridRetriever(document_store=store, alpha=0.85, top_k=20)
     yield lambda: retriever.run(query=QUERY, query_embedding=NEAR.tolist())["documents"]
     store.close()
 
@@ -108,8 +109,9 @@ def test_haystack_reads_what_we_write(ours: Search, stock: Search) -> None:
     documents = {document.id: document for document in stock()}
     for passage in passages:
         document = documents[passage.id]
-        assert (document.content, document.meta["title"], document.meta["url"]) == (
+        assert document.content == passage.excerpt
+        assert [document.meta[name] for name in ("passage", "title", "url")] == [
             passage.text,
             passage.title,
             passage.url,
-        )
+        ]

@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -180,7 +181,7 @@ class Breaking(list[Vector]):
 def test_an_interrupted_put_is_not_taken_for_done(collection: Collection, before: Document | None) -> None:
     if before:
         collection.put(before, old := chunks_of("a", *["old"] * 250), alike(old))
-    new = chunks_of("a", *[f"new {number}" for number in range(200)])
+    new = chunks_of("a", *[f"new {number}." for number in range(200)])
     with pytest.raises(Interrupted):
         collection.put(Document("a.txt", "new"), new, Breaking(alike(new)))
     assert collection.digest("a.txt") in (None, before and before.digest)
@@ -217,7 +218,7 @@ def test_title_and_heading_are_searched_and_the_text_is_given_back_as_it_is(coll
     ]
     collection.put(Document("all.txt", "1"), chunks, alike(chunks))
     passages = [collection.search(query, NORTH, 1, PATIENCE)[0] for query in ("ATOMIC?", "rollback")]
-    assert [(one.title, one.url, one.text) for one in passages] == [
+    assert [(one.title, one.url, one.excerpt) for one in passages] == [
         ("Atomic commit", "https://example.org/a", "It has no words of the question."),
         ("A title", "https://example.org/b", "Nor has this."),
     ]
@@ -225,8 +226,30 @@ def test_title_and_heading_are_searched_and_the_text_is_given_back_as_it_is(coll
 
 def test_no_more_than_was_asked_for_and_none_of_none(collection: Collection) -> None:
     assert found(collection, "anything", NORTH) == []
-    collection.put(Document("a.txt", "1"), chunks := chunks_of("a", *["same"] * 30), alike(chunks))
+    collection.put(
+        Document("a.txt", "1"), chunks := chunks_of("a", *(f"same {number}." for number in range(30))), alike(chunks)
+    )
     assert [len(found(collection, "same", NORTH, top_k)) for top_k in (0, 1, 7, 30, 50)] == [0, 1, 7, 30, 30]
+
+
+def test_a_passage_is_what_stands_around_the_chunk_and_says_how_near_it_is(collection: Collection) -> None:
+    [chunk] = chunks_of("a", "The lease is renewed.")
+    collection.put(Document("a.txt", "1"), [chunk], [vector(3, 4, 0, 0)])
+    [passage] = collection.search("lease", NORTH, 5, PATIENCE)
+    assert (passage.text, passage.excerpt) == ("Before it. The lease is renewed. After it.", "The lease is renewed.")
+    assert passage.similarity == pytest.approx(0.6, abs=1e-6)
+
+
+def test_neighbours_that_show_the_same_are_found_once(collection: Collection) -> None:
+    texts = [f"sentence {number}." for number in range(12)]
+    chunks = [
+        replace(chunk, passage=" ".join(texts[max(0, number - 2) : number + 3]))
+        for number, chunk in enumerate(chunks_of("a", *texts))
+    ]
+    collection.put(Document("a.txt", "1"), chunks, [vector(20 - number, number, 0, 0) for number in range(12)])
+    other = chunks_of("b", "sentence 1.")
+    collection.put(Document("b.txt", "1"), other, [SOUTH])
+    assert found(collection, "none", NORTH, 5) == ["a#1", "a#4", "a#7", "a#10", "b#1"]
 
 
 ODD = [
@@ -244,7 +267,8 @@ def test_odd_texts_come_back_as_they_were(collection: Collection, text: str) -> 
     chunk = chunks_of("a ä\"'#/%", text, title=text[:200], heading=text[:200])[0]
     collection.put(Document(source, "1"), [chunk], [NORTH])
     [passage] = collection.search(text[:1000] + "\ud83d", EAST, 5, PATIENCE)
-    assert (passage.id, passage.title, passage.url, passage.text) == (chunk.id, chunk.title, chunk.url, chunk.text)
+    assert (passage.id, passage.title, passage.url) == (chunk.id, chunk.title, chunk.url)
+    assert (passage.text, passage.excerpt) == (chunk.passage, chunk.text)
     assert (collection.digest(source), list(collection.documents())) == ("1", [Document(source, "1")])
     collection.remove(source)
     assert collection.count() == 0

@@ -26,12 +26,13 @@ from tests.doubles.model_server import served
 from tests.integration.http_apps import REQUEST, api_app, assert_problem, execution_of, run_app, submission_of
 
 OWN = "as_of: 2026-01-02\nusd_per_million_tokens: {openai/scripted: {input: 2, cached_input: 1, output: 10}}"
+HIDDEN = "A passage that nobody may see."
 CALL = 0.00007  # dollars, of 10 tokens and 5
 
 
 class Shelf:
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
-        return [Passage(id="p1", title="One", url="https://example.org/1", text="A passage that nobody may see.")]
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+        return [Passage(id="p1", title="One", url="https://example.org/1", text=HIDDEN, excerpt=HIDDEN)]
 
 
 class Deployment:

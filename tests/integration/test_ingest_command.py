@@ -101,7 +101,7 @@ def test_documents_are_ingested_listed_searched_and_deleted(shell: Shell) -> Non
 
     table = [line.split() for line in shell.run("collections")[0].splitlines()]
     assert table[1] == ["documents", "5", "5", "openai/words", "(64)"]
-    assert table[2][:3] == ["shipped", "62", "686"]
+    assert table[2][:3] == ["shipped", "62", "1666"]
     assert shell.run("collections", "list") == shell.run("collections")
 
     (shell.folder / "docs" / "plain.txt").unlink()

@@ -29,8 +29,11 @@ CALLS = 3
 
 
 class Shelf:
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
-        return [Passage(id=f"p{n}", title=f"Title {n}", url=f"https://example.org/{n}", text=query) for n in (1, 2)]
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+        return [
+            Passage(id=f"p{n}", title=f"Title {n}", url=f"https://example.org/{n}", text=query, excerpt=query)
+            for n in (1, 2)
+        ]
 
 
 class Deployment:

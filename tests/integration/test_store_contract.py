@@ -38,7 +38,7 @@ INPUT = JobInput(crew="research", inputs={"topic": "Grüße, 世界 🌍", "lang
 OTHER_INPUT = JobInput(crew="research", inputs={"topic": "something else", "language": "de"})
 ANSWER = Answer(
     text="Grüße [1]",
-    sources=(Source(number=1, id="a#1", title="A", url="https://example.org/a", text="Grüße, 世界"),),
+    sources=(Source(number=1, id="a#1", title="A", url="https://example.org/a", text="Grüße, 世界", excerpt="世界"),),
     usage=Usage(model="scripted/one", calls=2, prompt_tokens=10, completion_tokens=5),
 )
 FAILURE = Failure(type="TimeoutError", message="The model did not answer.", retryable=True)

@@ -7,7 +7,9 @@ from crewrelay.jobs.answer import Passage
 
 
 def passage(name: str) -> Passage:
-    return Passage(id=name, title=f"Title of {name}", url=f"https://example.org/{name}", text=f"Text of {name}.")
+    return Passage(
+        id=name, title=f"Title of {name}", url=f"https://example.org/{name}", text=f"Text of {name}.", excerpt="Text"
+    )
 
 
 @pytest.fixture

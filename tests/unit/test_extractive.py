@@ -1,6 +1,7 @@
 """The model without a key quotes: word for word, from the passage that it names, whatever the passages hold."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -35,11 +36,13 @@ class Shelf:
     def __init__(self, *texts: str) -> None:
         self.queries: list[str] = []
         self.passages = [
-            Passage(id=f"p{number}", title=f"Title {number}", url=f"https://example.org/{number}", text=text)
+            Passage(
+                id=f"p{number}", title=f"Title {number}", url=f"https://example.org/{number}", text=text, excerpt=text
+            )
             for number, text in enumerate(texts, 1)
         ]
 
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
         self.queries.append(query)
         return self.passages[:top_k]
 

@@ -1,5 +1,6 @@
 """A crew's tools and its retrieval with the journal in between: what they found or how they failed is told again."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,13 +10,14 @@ from crewai.tools.tool_failure import ToolFailure
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledRetriever, JournaledTool, ToolFailed
 from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.journal import Kind, digest_of
-from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.ports import Calls, RelayDue
 from tests.conftest import HandSetClock
 from tests.doubles.crew import ScriptedModel, Weather
 from tests.unit.runs import POLICY, Attempts, reason
 
-FOUND = [Passage(id="p1", title="One", url="https://example.org/1", text="It rains 🌧.", score=0.5)]
+FOUND = [Passage(id="p1", title="One", url="https://example.org/1", text="It rains 🌧.", excerpt="rains", score=0.5)]
 LONGEST = 1000  # characters that the scripted model takes of a tool's result
 
 
@@ -25,7 +27,7 @@ class Shelf:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
 
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
         self.asked.append((query, top_k))
         return FOUND
 
@@ -164,10 +166,31 @@ def test_a_resumed_run_works_from_the_passages_that_the_first_one_found(attempts
 
 def test_an_index_that_fails_stops_the_run(attempts: Attempts) -> None:
     class Broken:
-        def retrieve(self, query: str, top_k: int = 5) -> Any:
+        def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> Any:
             raise OSError("the index is gone")
 
     run = attempts.start()
     with pytest.raises(OSError, match="gone"):
         JournaledRetriever(Broken(), run).retrieve("rain")
     assert isinstance(reason(run), OSError)
+
+
+@pytest.mark.parametrize(("takes", "raised"), [(10, RelayDue), (0.5, RetrievalUnavailable)])
+def test_a_search_has_what_remains_of_the_run_and_one_that_is_cut_short_is_no_error(
+    attempts: Attempts, takes: float, raised: type[Exception]
+) -> None:
+    class Silent:
+        given = timedelta()
+
+        def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+            assert patience
+            self.given = patience
+            attempts.clock.pass_(seconds=min(takes, patience.total_seconds()))
+            raise RetrievalUnavailable("did not answer")
+
+    silent, run = Silent(), attempts.start(seconds=5)
+    expected = run.remaining
+    with pytest.raises(raised):
+        JournaledRetriever(silent, run).retrieve("rain")
+    assert silent.given == expected < timedelta(seconds=5)
+    assert isinstance(reason(run), raised)

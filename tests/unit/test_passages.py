@@ -1,8 +1,12 @@
-"""How pages are cut into passages: overlap, scripts without spaces, and what has no sentences."""
+"""How pages are cut: into chunks that are searched, and the passages around them that are read."""
+
+from itertools import pairwise
 
 import pytest
 
-from crewrelay.retrieval.chunks import LONGEST, OVERLAP_WORDS, Chunk, Page, Section, chunks_of
+from crewrelay.jobs.answer import Passage
+from crewrelay.retrieval.chunks import LONGEST, PASSAGE_WORDS, Chunk, Page, Section, chunks_of
+from crewrelay.retrieval.passages import distinct
 
 
 def words(count: int, word: str = "word") -> str:
@@ -10,34 +14,52 @@ def words(count: int, word: str = "word") -> str:
     return word.capitalize() + f" {word}" * (count - 1) + "."
 
 
-def cut(text: str, overlap: int = OVERLAP_WORDS) -> list[Chunk]:
-    return chunks_of("a", Page("Title", "url", [Section("Heading", text)]), overlap)
+def cut(*texts: str) -> list[Chunk]:
+    """A section each."""
+    return chunks_of("a", Page("Title", "url", [Section(f"H{n}", text) for n, text in enumerate(texts, 1)]))
 
 
-def test_the_sentence_before_a_cut_in_a_paragraph_stands_in_both_passages() -> None:
-    texts = [chunk.text for chunk in cut(f"{words(130)} {words(20, 'twice')} {words(80)}")]
-    assert texts == [f"{words(130)} {words(20, 'twice')}", f"{words(20, 'twice')} {words(80)}"]
+def test_chunks_know_title_source_and_heading() -> None:
+    assert cut("One sentence.") == [Chunk("a#1", "Title", "url", "H1", "One sentence.", "## H1\n\nOne sentence.")]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"{words(130)}\n\n{words(80)}",  # no paragraph is cut
-        f"{words(100)} {words(OVERLAP_WORDS + 1)} {words(80)}",  # the sentence is long
-    ],
-)
-def test_other_cuts_repeat_nothing(text: str) -> None:
-    assert " ".join(chunk.text for chunk in cut(text)) == text.replace("\n\n", " ")
+def test_a_passage_reaches_as_far_on_both_sides_as_it_may() -> None:
+    letters = "abcdefghijklmnopqrs"
+    chunks = cut(" ".join(words(40, f"w{letter}") for letter in letters))
+    assert [chunk.text for chunk in chunks] == [words(40, f"w{letter}") for letter in letters]
+    middle = chunks[9].passage.removeprefix("## H1\n\n")
+    assert middle == " ".join(words(40, f"w{letter}") for letter in letters[9 - 5 : 9 + 5])
+    assert chunks[0].passage == "## H1\n\n" + " ".join(words(40, f"w{letter}") for letter in letters[:10])
+    assert all(chunk.text in chunk.passage for chunk in chunks)
 
 
-def test_overlap_changes_no_id() -> None:
-    text = " ".join(words(30, f"word{letter}") for letter in "abcdefghijk")
-    assert [chunk.id for chunk in cut(text)] == [chunk.id for chunk in cut(text, overlap=0)]
+def test_a_passage_holds_other_sections_under_their_headings() -> None:
+    chunks = cut(words(40, "one"), words(40, "two"), words(PASSAGE_WORDS, "three"))
+    assert chunks[0].passage.startswith(f"## H1\n\n{words(40, 'one')}\n\n## H2\n\n{words(40, 'two')}\n\n## H3\n\nThree")
+    assert chunks[0].passage.count("\n\n") == 5
 
 
-def test_passages_know_title_source_and_heading() -> None:
-    (chunk,) = cut("One sentence.")
-    assert chunk == Chunk("a#1", "Title", "url", "Heading", "One sentence.")
+def test_neighbours_overlap_so_that_no_sentence_stands_at_an_edge_only() -> None:
+    chunks = cut(" ".join(words(40, f"w{number}") for number in range(30)))
+    for before, after in pairwise(chunks):
+        assert before.text in after.passage
+        assert after.text in before.passage
+
+
+def found(number: int, excerpt: str, text: str, document: str = "a") -> Passage:
+    return Passage(id=f"{document}#{number}", title="", url="", text=text, excerpt=excerpt)
+
+
+def test_of_neighbours_the_best_is_shown() -> None:
+    best, neighbour, beyond = (
+        found(2, "two", "one two three"),
+        found(3, "three", "two three four"),
+        found(4, "four", ""),
+    )
+    namesake = found(3, "three", "three", "b")
+    assert distinct([best, neighbour, beyond, namesake], 5) == [best, beyond, namesake]
+    assert distinct([best, neighbour, beyond, namesake], 2) == [best, beyond]
+    assert distinct([best], 0) == []
 
 
 @pytest.mark.parametrize(
@@ -52,14 +74,14 @@ def test_passages_know_title_source_and_heading() -> None:
     ids=["chinese", "chinese sentences", "one word", "no full stop", "table"],
 )
 def test_what_has_no_sentences_is_cut_all_the_same(text: str) -> None:
-    passages = [chunk.text for chunk in cut(text)]
-    assert len(passages) > 5
-    assert all(passage in text for passage in passages)
-    assert max(len(passage) for passage in passages) <= 20 * LONGEST
-    assert max(len(passage.split()) for passage in passages) <= LONGEST + OVERLAP_WORDS
-    if "一" in text or "这" in text:
-        assert max(len(passage) for passage in passages) <= 3 * LONGEST
-    assert "".join("".join(passages).split()).startswith("".join(text.split())[:100])
+    chunks = cut(text)
+    assert len(chunks) > 10
+    assert "".join("".join(chunk.text for chunk in chunks).split()) == "".join(text.split())
+    for longest, parts in ((LONGEST, [c.text for c in chunks]), (PASSAGE_WORDS, [c.passage for c in chunks])):
+        assert max(len(part) for part in parts) <= 20 * longest + len("## H1\n\n")
+        assert max(len(part.split()) for part in parts) <= longest + 2
+        if "一" in text or "这" in text:
+            assert max(len(part) for part in parts) <= 3 * longest
 
 
 def test_a_table_is_cut_at_the_ends_of_its_lines() -> None:

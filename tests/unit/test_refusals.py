@@ -1,5 +1,6 @@
 """A crew that finds no answer says so, in the asked language, and cites nothing; the result says it too."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,11 +11,11 @@ from crewrelay.jobs.job import JobInput
 from tests.doubles.crew import ScriptedModel
 from tests.doubles.ports import Unjournaled
 
-SOURCE = Passage(id="p1", title="Rain", url="https://example.org/1", text="Rain falls.")
+SOURCE = Passage(id="p1", title="Rain", url="https://example.org/1", text="Rain falls.", excerpt="Rain falls.")
 
 
 class Shelf:
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
         return [SOURCE]
 
 

@@ -63,7 +63,7 @@ class Bibliography:
 
         text = _CITATION.sub(renumbered, text)
         sources = (
-            Source(number=new, **seen[old - 1].model_dump(include={"id", "title", "url", "text"}))
+            Source(number=new, **seen[old - 1].model_dump(include={"id", "title", "url", "text", "excerpt"}))
             for old, new in cited.items()
         )
         return Cited(text, tuple(sources), tuple(unknown))

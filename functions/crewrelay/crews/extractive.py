@@ -17,9 +17,8 @@ from crewrelay.crews.definition import SEARCH
 from crewrelay.crews.search import unfenced
 from crewrelay.crews.sentences import Sentence
 
-_PASSAGE = re.compile(r'<passage number="(\d+)"[^>]*>\n(.*?)\n</passage>', re.DOTALL)
 _NOTE = re.compile(r"^- (.+) \[(\d+)\]$", re.MULTILINE)
-_MOST_SENTENCES = 8
+_MOST_SENTENCES = 10
 _NO_PHRASES = "No {language} wording: this model quotes and does not translate."
 
 
@@ -78,14 +77,12 @@ def _reply(messages: list[Any], tools: list[dict[str, Any]] | None, task: str) -
     found = "\n".join(_text(message) for message in messages if _role(message) == "tool")
     language = _field("Language", asked) or "en"
     topic = _field("Topic", asked) or " ".join((task or asked).split())[:300]
-    searches = [tool for tool in tools or () if _name(tool) == SEARCH]
+    searches = any(tool.get("function", tool)["name"] == SEARCH for tool in tools or ())
     if searches and not found:
-        return [_tool_call(_name(searches[0]), topic)]
+        return [_search(topic)]
     if searches:
-        passages = [(int(number), unfenced(text)) for number, text in _PASSAGE.findall(found)]
-        return "\n".join(
-            f"- {text} [{number}]" for text, number in sentences.rank(topic, language, passages, _MOST_SENTENCES)
-        ) or ("The passages hold nothing on this.")
+        best = sentences.rank(topic, language, unfenced(found), _MOST_SENTENCES)
+        return "\n".join(f"- {text} [{number}]" for text, number in best) or "The passages hold nothing on this."
     notes = [Sentence(text, int(number)) for text, number in _NOTE.findall(asked)]
     return _answer(topic, language, notes)
 
@@ -103,16 +100,11 @@ def _answer(topic: str, language: str, notes: list[Sentence]) -> str:
     return "\n\n".join((title, *paragraphs, signature))
 
 
-def _name(tool: dict[str, Any]) -> str:
-    name: str = tool.get("function", tool)["name"]
-    return name
-
-
-def _tool_call(name: str, query: str) -> dict[str, Any]:
+def _search(query: str) -> dict[str, Any]:
     return {
         "id": "call_1",
         "type": "function",
-        "function": {"name": name, "arguments": json.dumps({"query": query}, ensure_ascii=False)},
+        "function": {"name": SEARCH, "arguments": json.dumps({"query": query}, ensure_ascii=False)},
     }
 
 

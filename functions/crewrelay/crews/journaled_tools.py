@@ -1,6 +1,7 @@
 """Tools and retrieval of one run, with the journal in between."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from crewai.tools import BaseTool
@@ -11,10 +12,12 @@ from pydantic_core import to_jsonable_python
 from crewrelay.crews.failures import may_pass
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.journal import Kind, Reply
-from crewrelay.jobs.ports import Calls, Retriever
+from crewrelay.jobs.ports import Calls, RelayDue, Retriever
 
 _PASSAGES = TypeAdapter(list[Passage])
+_TOO_SHORT = timedelta(milliseconds=100)  # for a search
 
 
 class ToolFailed(Exception):
@@ -69,9 +72,17 @@ class JournaledRetriever:
         self._inner = inner
         self._calls = calls
 
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+        """As long as what remains of the run allows; `patience` is not asked for."""
+
         def pay() -> Reply:
-            return Reply(body=_PASSAGES.dump_json(self._inner.retrieve(query, top_k)).decode())
+            try:
+                found = self._inner.retrieve(query, top_k, self._calls.remaining)
+            except RetrievalUnavailable as error:
+                if self._calls.remaining > _TOO_SHORT:
+                    raise
+                raise RelayDue("a search did not end in time") from error
+            return Reply(body=_PASSAGES.dump_json(found).decode())
 
         try:
             reply = self._calls.call(Kind.RETRIEVAL, {"query": query, "top_k": top_k}, pay)

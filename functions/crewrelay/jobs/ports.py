@@ -114,5 +114,5 @@ class Crew(Protocol):
 
 
 class Retriever(Protocol):
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
-        """The best passages for the query, best first."""
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+        """The best passages for the query, best first. Answers or raises within `patience`, or its own if shorter."""

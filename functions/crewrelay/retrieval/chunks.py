@@ -1,16 +1,20 @@
-"""Corpus files cut into passages of whole sentences, each a verbatim piece of its file."""
+"""Pages cut into chunks of a sentence or a few, which are searched, each with the passage around it, which is read.
+
+A short text has a sharp vector; whoever reads it needs what stands around it.
+"""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-# In words. A passage closes at the first paragraph end past MIN, before the sentence that would take it past MAX, and
-# a section's remainder under TAIL joins the passage before it. A sentence up to OVERLAP after which a paragraph is cut
-# stands in both passages.
-MIN_WORDS, MAX_WORDS, TAIL_WORDS, OVERLAP_WORDS = 90, 160, 40, 40
+# In words. A chunk closes at the first paragraph end past MIN, before the sentence that would take it past MAX, and a
+# section's remainder under TAIL joins the chunk before it.
+MIN_WORDS, MAX_WORDS, TAIL_WORDS = 30, 60, 15
 LONGEST = MAX_WORDS + TAIL_WORDS  # a longer sentence is none: a table, a list, a listing
+PASSAGE_WORDS = 400
 
 _HEADER = re.compile(r"\ATitle: (?P<title>.+)\nSource: (?P<url>.+)\n")
 _HEADING = re.compile(r"^#{1,6} +(.+)$", re.MULTILINE)
@@ -33,7 +37,7 @@ class Section(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What a file says, before it is cut into passages."""
+    """What a file says, before it is cut."""
 
     title: str
     url: str
@@ -42,18 +46,29 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A passage before it is searched for: `text` is verbatim, `heading` that of its section."""
+    """`text` is verbatim, `heading` that of its section. `passage` is the text with as much of its page around it as
+    PASSAGE_WORDS allow, each section under its heading.
+    """
 
     id: str
     title: str
     url: str
     heading: str
     text: str
+    passage: str
 
     @property
     def indexed_text(self) -> str:
-        """What is embedded and searched: a passage seldom repeats what its title and heading say."""
+        """What is embedded and searched: a chunk seldom repeats what its title and heading say."""
         return f"{self.title}. {self.heading}\n{self.text}" if self.heading else f"{self.title}\n{self.text}"
+
+
+class _Piece(NamedTuple):
+    """Where a chunk stands: the number of its section, and its start and end there."""
+
+    section: int
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,7 @@ class _Sentence:
 
 
 def corpus_chunks(corpus: Path) -> list[Chunk]:
-    """Every passage of the `*.txt` files under a folder, in the order of their paths; `sqlite/wal.txt` gives the ids
+    """Every chunk of the `*.txt` files under a folder, in the order of their paths; `sqlite/wal.txt` gives the ids
     `sqlite/wal#1`, `sqlite/wal#2` …
 
     Raises CorpusError if there is no such file or one has no `Title:` and `Source:` lines at its top.
@@ -81,7 +96,7 @@ def corpus_chunks(corpus: Path) -> list[Chunk]:
 
 
 def page_chunks(name: str, text: str) -> list[Chunk]:
-    """The passages of one page of a corpus."""
+    """The chunks of one page of a corpus."""
     page = titled_page(text)
     if page is None:
         raise CorpusError(f"{name}: must begin with a line 'Title: …' and a line 'Source: …'")
@@ -94,17 +109,51 @@ def titled_page(text: str) -> Page | None:
     return header and Page(header["title"], header["url"], list(_sections(text, header.end())))
 
 
-def chunks_of(name: str, page: Page, overlap: int = 0) -> list[Chunk]:
-    """The passages of one page, with the ids `name#1`, `name#2` … None crosses a heading, and none cuts a sentence."""
-    texts = (
-        (section.heading, section.text[start:end])
-        for section in page.sections
-        for start, end in _packed(list(_sentences(section.text)), overlap)
-    )
-    return [
-        Chunk(f"{name}#{number}", page.title, page.url, heading, text)
-        for number, (heading, text) in enumerate(texts, start=1)
+def chunks_of(name: str, page: Page) -> list[Chunk]:
+    """The chunks of one page, with the ids `name#1`, `name#2` … None crosses a heading, and none cuts a sentence that
+    is one.
+    """
+    pieces = [
+        _Piece(number, start, end)
+        for number, section in enumerate(page.sections)
+        for start, end in _packed(list(_sentences(section.text)))
     ]
+    words = [_words(page.sections[one.section].text[one.start : one.end]) for one in pieces]
+    return [
+        Chunk(
+            f"{name}#{number}",
+            page.title,
+            page.url,
+            page.sections[piece.section].heading,
+            page.sections[piece.section].text[piece.start : piece.end],
+            _passage(page, pieces[_around(number - 1, words)]),
+        )
+        for number, piece in enumerate(pieces, start=1)
+    ]
+
+
+def _around(number: int, words: list[int]) -> slice:
+    """The pieces that make the passage around one: as many on both sides, while they fit."""
+    first = last = number
+    left = PASSAGE_WORDS - words[number]
+    grows = True
+    while grows:
+        grows = False
+        for side in (first - 1, last + 1):
+            if 0 <= side < len(words) and words[side] <= left:
+                first, last, left, grows = min(first, side), max(last, side), left - words[side], True
+    return slice(first, last + 1)
+
+
+def _passage(page: Page, pieces: list[_Piece]) -> str:
+    parts = []
+    for number, group in groupby(pieces, key=lambda piece: piece.section):
+        heading, text = page.sections[number]
+        of_section = list(group)
+        if heading:
+            parts.append(f"## {heading}")
+        parts.append(text[of_section[0].start : of_section[-1].end])
+    return "\n\n".join(parts)
 
 
 def _sections(text: str, start: int) -> Iterator[Section]:
@@ -149,8 +198,8 @@ def _words(text: str) -> int:
     return max(len(text.split()), len(text) // 20, len(_UNSPACED.findall(text)) // 2)
 
 
-def _packed(sentences: list[_Sentence], overlap: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of each passage of one section."""
+def _packed(sentences: list[_Sentence]) -> Iterator[tuple[int, int]]:
+    """(start, end) of each chunk of one section."""
     groups: list[list[_Sentence]] = [[]]
     for sentence in sentences:
         words = sum(one.words for one in groups[-1])
@@ -159,8 +208,4 @@ def _packed(sentences: list[_Sentence], overlap: int) -> Iterator[tuple[int, int
         groups[-1].append(sentence)
     if len(groups) > 1 and sum(one.words for one in groups[-1]) < TAIL_WORDS:
         groups[-2:] = [groups[-2] + groups[-1]]
-    before: _Sentence | None = None
-    for group in filter(None, groups):
-        again = before if before and before.words <= overlap and not before.may_close else group[0]
-        yield again.start, group[-1].end
-        before = group[-1]
+    return ((group[0].start, group[-1].end) for group in groups if group)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crewrelay.jobs.errors import RetrievalMisconfigured, RetrievalUnavailable
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = f"""
 CREATE TABLE collections (
     id INTEGER PRIMARY KEY AUTOINCREMENT,  -- one that is made again under its name is another one
@@ -26,10 +26,11 @@ CREATE TABLE documents (
     source TEXT NOT NULL, digest TEXT NOT NULL,
     UNIQUE (collection, source)
 );
-CREATE TABLE passages (
+CREATE TABLE chunks (
     document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
     number INTEGER NOT NULL,
-    id TEXT NOT NULL, title TEXT NOT NULL, url TEXT NOT NULL, heading TEXT NOT NULL, text TEXT NOT NULL,
+    id TEXT NOT NULL, title TEXT NOT NULL, url TEXT NOT NULL,
+    heading TEXT NOT NULL, text TEXT NOT NULL, passage TEXT NOT NULL,
     vector BLOB NOT NULL,  -- float32, little-endian
     PRIMARY KEY (document, number)
 );

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -53,7 +54,7 @@ class EmbeddedCollection:
 
     def put(self, document: Document, chunks: Sequence[Chunk], vectors: Sequence[Vector]) -> None:
         rows = [
-            (number, one.id, one.title, one.url, one.heading, one.text, vector.astype(_FLOAT).tobytes())
+            (number, *astuple(one), vector.astype(_FLOAT).tobytes())
             for number, (one, vector) in enumerate(zip(chunks, vectors, strict=True))
         ]
         with self._changing() as (connection, id):
@@ -62,7 +63,7 @@ class EmbeddedCollection:
                 "INSERT INTO documents (collection, source, digest) VALUES (?, ?, ?)", (id, *document)
             )
             connection.executemany(
-                "INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [(inserted.lastrowid, *row) for row in rows]
+                "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [(inserted.lastrowid, *row) for row in rows]
             )
 
     def remove(self, source: str) -> None:
@@ -81,7 +82,7 @@ class EmbeddedCollection:
         with self._database.reading(self._patience) as connection:
             id = state(connection, self._name, self._embedding).id
             found = connection.execute(
-                "SELECT count(*) FROM passages JOIN documents ON document = documents.id WHERE collection = ?", (id,)
+                "SELECT count(*) FROM chunks JOIN documents ON document = documents.id WHERE collection = ?", (id,)
             ).fetchone()
         return int(found[0])
 
@@ -130,9 +131,10 @@ def check(name: str, found: Embedding, expected: Embedding) -> None:
 
 def _read(connection: sqlite3.Connection, now: State) -> tuple[list[Chunk], npt.NDArray[np.float32]]:
     rows = connection.execute(
-        "SELECT passages.id, title, url, heading, text, vector FROM passages JOIN documents ON document = documents.id"
+        "SELECT chunks.id, title, url, heading, text, passage, vector FROM chunks"
+        " JOIN documents ON document = documents.id"
         " WHERE collection = ? ORDER BY source, number",
         (now.id,),
     ).fetchall()
-    vectors = np.frombuffer(b"".join(row[5] for row in rows), dtype=_FLOAT).astype(np.float32, copy=False)
-    return [Chunk(*row[:5]) for row in rows], vectors.reshape(len(rows), now.embedding.dimension)
+    vectors = np.frombuffer(b"".join(row[6] for row in rows), dtype=_FLOAT).astype(np.float32, copy=False)
+    return [Chunk(*row[:6]) for row in rows], vectors.reshape(len(rows), now.embedding.dimension)

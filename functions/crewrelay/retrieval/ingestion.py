@@ -6,11 +6,12 @@ ingestion, the next one goes on with the document that was being written.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from crewrelay.retrieval.chunks import OVERLAP_WORDS, Chunk, chunks_of
+from crewrelay.retrieval.chunks import Chunk, chunks_of
 from crewrelay.retrieval.collection import Collection, Document
 from crewrelay.retrieval.conversion import Unreadable
 from crewrelay.retrieval.embedder import Embedder
@@ -66,7 +67,7 @@ class Ingestion:
         except UnicodeEncodeError:
             return Ingested(source.encode(errors="replace").decode(), Outcome.SKIPPED, reason="its name is not UTF-8")
         try:
-            chunks = chunks_of(source, read_page(file, source), OVERLAP_WORDS)
+            chunks = chunks_of(source, read_page(file, source))
         except Unreadable as error:
             return Ingested(source, Outcome.SKIPPED, reason=str(error))
         document = Document(source, _digest(chunks))
@@ -82,6 +83,6 @@ class Ingestion:
 def _digest(chunks: Sequence[Chunk]) -> str:
     digest = hashlib.sha256()
     for chunk in chunks:
-        for part in (chunk.id, chunk.title, chunk.url, chunk.heading, chunk.text):
+        for part in astuple(chunk):
             digest.update(f"{part}\0".encode())
     return digest.hexdigest()

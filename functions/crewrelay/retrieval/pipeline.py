@@ -17,6 +17,7 @@ from haystack import Document, Pipeline, component
 
 from crewrelay.jobs.answer import Passage
 from crewrelay.retrieval.chunks import Chunk
+from crewrelay.retrieval.passages import CHUNKS_A_PASSAGE, distinct
 
 # The weight of the dense scores; the keyword scores have the rest. Reciprocal ranks instead halve recall across
 # languages, where keywords match only noise.
@@ -85,7 +86,8 @@ class PassageSearch:
     """The pipeline over passages and their vectors, row i that of chunks[i]. Safe to use from many threads at once."""
 
     def __init__(self, chunks: Sequence[Chunk], vectors: Floats) -> None:
-        documents = [Document(id=one.id, content=one.text, meta={"title": one.title, "url": one.url}) for one in chunks]
+        self._chunks, self._vectors = chunks, vectors
+        documents = [Document(id=one.id, content=one.text, meta={"row": row}) for row, one in enumerate(chunks)]
         self._pipeline = Pipeline()
         self._pipeline.add_component("dense", DenseRetriever(documents, vectors))
         self._pipeline.add_component("keyword", KeywordRetriever(documents, [chunk.indexed_text for chunk in chunks]))
@@ -94,26 +96,29 @@ class PassageSearch:
         self._pipeline.connect("keyword.documents", "fusion.keyword")
 
     def search(self, query: str, vector: Floats, top_k: int) -> list[Passage]:
-        candidates = max(CANDIDATES, top_k)
+        candidates = max(CANDIDATES, CHUNKS_A_PASSAGE * top_k)
         outputs = self._pipeline.run(
             {
                 # An array: the pipeline copies a list number by number, for 4 ms a query.
                 "dense": {"embedding": vector, "top_k": candidates},
                 "keyword": {"query": query, "top_k": candidates},
-                "fusion": {"top_k": top_k},
+                "fusion": {"top_k": candidates},
             }
         )
-        return [_passage(document) for document in outputs["fusion"]["documents"]]
+        return distinct((self._passage(one, vector) for one in outputs["fusion"]["documents"]), top_k)
 
-
-def _passage(document: Document) -> Passage:
-    return Passage(
-        id=document.id,
-        title=document.meta["title"],
-        url=document.meta["url"],
-        text=document.content or "",
-        score=document.score or 0.0,
-    )
+    def _passage(self, document: Document, vector: Floats) -> Passage:
+        row: int = document.meta["row"]
+        chunk = self._chunks[row]
+        return Passage(
+            id=chunk.id,
+            title=chunk.title,
+            url=chunk.url,
+            text=chunk.passage,
+            excerpt=chunk.text,
+            score=document.score or 0.0,
+            similarity=float(np.einsum("i,i", self._vectors[row], vector)),
+        )
 
 
 def _best(documents: list[Document], scores: Floats, top_k: int) -> list[Document]:

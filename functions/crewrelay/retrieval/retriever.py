@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from crewrelay.jobs.answer import Passage
 from crewrelay.retrieval.collection import Collection, Embedding
-from crewrelay.retrieval.embedder import Embedder
+from crewrelay.retrieval.embedder import EMBEDDER, Embedder
 
 PATIENCE = timedelta(seconds=10)
 
@@ -20,13 +20,19 @@ class CollectionRetriever:
         self._embedder = embedder
         self._patience = patience
 
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
         """The `top_k` passages that fit best, best first, their scores from 0 to 1; none for a blank query.
 
-        Raises RetrievalError, and what the embedder raises.
+        The collection has `patience`, or this retriever's if that is shorter. Raises RetrievalError, and what the
+        embedder raises.
         """
         if not query.strip() or top_k < 1:
             return []
         vector = self._embedder.query(query)
         collection = self._opened(Embedding(self._embedder.name, len(vector)))
-        return collection.search(query, vector, top_k, self._patience)
+        passages = collection.search(
+            query, vector, top_k, self._patience if patience is None else min(patience, self._patience)
+        )
+        if self._embedder.name == EMBEDDER:
+            return passages
+        return [passage.model_copy(update={"similarity": None}) for passage in passages]  # on a scale of its own

@@ -8,15 +8,18 @@ from datetime import timedelta
 from typing import Any
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
+import numpy as np
 from weaviate import WeaviateAsyncClient
 from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter, HybridFusion, MetadataQuery
 from weaviate.collections.classes.filters import FilterReturn
+from weaviate.collections.classes.internal import Object
 
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import RetrievalError
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Document, Vector
+from crewrelay.retrieval.passages import CHUNKS_A_PASSAGE, distinct
 from crewrelay.retrieval.weaviate_client import Connection
 from crewrelay.retrieval.weaviate_schema import documents_class, passages_class
 
@@ -46,11 +49,12 @@ class WeaviateCollection:
                 alpha=ALPHA,
                 fusion_type=HybridFusion.RELATIVE_SCORE,
                 query_properties=["indexed_text"],
-                limit=top_k,
-                return_properties=["_original_id", "title", "url", "content"],
+                limit=CHUNKS_A_PASSAGE * top_k,
+                include_vector=True,
+                return_properties=["_original_id", "title", "url", "content", "passage"],
                 return_metadata=MetadataQuery(score=True),
             )
-            return [_passage(one.properties, one.metadata.score) for one in found.objects]
+            return distinct((_passage(one, vector) for one in found.objects), top_k)
 
         return self._connection.read(find, patience)
 
@@ -128,6 +132,7 @@ def _object(chunk: Chunk, vector: Vector, owner: UUID, revision: str) -> DataObj
     properties = {
         "_original_id": chunk.id,
         "content": chunk.text,
+        "passage": chunk.passage,
         "title": chunk.title,
         "url": chunk.url,
         "indexed_text": chunk.indexed_text,
@@ -141,13 +146,16 @@ def _record(source: str, digest: str) -> DataObject[Any, None]:
     return DataObject({"source": source, "digest": digest}, _uuid(source))
 
 
-def _passage(properties: Any, score: float | None) -> Passage:
+def _passage(found: Object[Any, Any], vector: Vector) -> Passage:
+    about: Any = found.properties
     return Passage(
-        id=properties["_original_id"],
-        title=properties["title"],
-        url=properties["url"],
-        text=properties["content"],
-        score=score or 0.0,
+        id=about["_original_id"],
+        title=about["title"],
+        url=about["url"],
+        text=about["passage"],
+        excerpt=about["content"],
+        score=found.metadata.score or 0.0,
+        similarity=float(np.dot(np.asarray(found.vector["default"], dtype=np.float32), vector)),
     )
 
 

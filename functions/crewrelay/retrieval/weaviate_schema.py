@@ -47,6 +47,7 @@ def passages_schema(name: str, embedding: Embedding) -> dict[str, Any]:
             _text("content", searched=True),
             _text("title"),
             _text("url"),
+            _text("passage"),
             _text("indexed_text", searched=True),
             _text("document", filtered=True),
             _text("revision", filtered=True),
