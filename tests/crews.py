@@ -1,8 +1,10 @@
 """Crews of the tests' own, as files."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from crewrelay.crews.catalogue import catalogue
+from crewrelay.jobs.answer import Passage
 
 CREW = """\
 description: Tells of a topic.
@@ -23,6 +25,13 @@ tell:
   expected_output: A tale.
   agent: teller
 """
+
+
+class Shelf:
+    """A collection with nothing in it."""
+
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+        return []
 
 
 class OwnCrews:

@@ -17,7 +17,7 @@ from crewrelay.jobs.job import JobInput
 from crewrelay.settings import CrewsSettings
 from crewrelay.system import utcnow
 from tests.conftest import Storage
-from tests.crews import AGENTS, CREW, TASKS, OwnCrews
+from tests.crews import AGENTS, CREW, TASKS, OwnCrews, Shelf
 from tests.doubles.crew import ScriptedModel
 from tests.integration.http_apps import (
     REQUEST,
@@ -87,11 +87,6 @@ def test_a_crew_of_ones_own_runs_inline_with_its_texts_filled_in(client: TestCli
     assert (answered.status_code, answered.json()["answer"]) == (200, "Once upon a time.")
     assert answered.json()["answerable"] is None  # it has no search
     assert "Tell of ants on 3 pages, draft false." in model.asked[0][-1]["content"]
-
-
-class Shelf:
-    def retrieve(self, query: str, top_k: int = 5) -> list[Any]:
-        return []
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,11 @@ from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.runner import CrewRunner
 from crewrelay.crews.search import SearchPassages
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind
 from crewrelay.retrieval.embedded import EmbeddedRetriever
 from tests.conftest import HandSetClock
-from tests.crews import AGENTS, CREW, TASKS, OwnCrews
+from tests.crews import AGENTS, CREW, TASKS, OwnCrews, Shelf
 from tests.doubles.crew import ScriptedModel, weather_call
 from tests.doubles.ports import Unjournaled
 from tests.processes import ROOT
@@ -42,11 +41,6 @@ class Shout(BaseTool):
     def _run(self, text: str) -> str:
         return text.upper()
 '''
-
-
-class Shelf:
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
-        return []
 
 
 def built(folder: Path, **given: Any) -> tuple[Any, list[str | None]]:

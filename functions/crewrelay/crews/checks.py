@@ -1,19 +1,16 @@
 """All that can be said of a crew before its first job, without a network."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from pydantic import ValidationError
 
-from crewrelay.crews import cross_checks, durable
-from crewrelay.crews.building import ModelOf, build
+from crewrelay.crews import cross_checks
+from crewrelay.crews.building import ModelOf
 from crewrelay.crews.catalogue import Catalogue
-from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.definition import Definition
-from crewrelay.crews.dry_run import Rehearsal
-from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.journaled import JournaledLLM
+from crewrelay.crews.dry_run import Rehearsal, rehearsed
 from crewrelay.crews.own_tools import own_tools
-from crewrelay.crews.search import SearchPassages
 from crewrelay.crews.yaml_file import Fault, Faulty, in_order
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
@@ -51,15 +48,8 @@ def _models(definition: Definition, model_of: ModelOf) -> Iterator[Fault]:
 
 
 def _built(definition: Definition) -> Iterator[Fault]:
-    calls = Rehearsal()
     try:
-        crew = build(
-            definition,
-            definition.card.inputs.sample(),
-            lambda name: JournaledLLM(ExtractiveLLM(model=ExtractiveLLM.NAME), calls),
-            SearchPassages(_Empty(), Bibliography()),
-        )
-        durable.make_durable(crew, calls)
+        rehearsed(definition, definition.card.inputs.sample(), _Empty(), Rehearsal())
     except Faulty as faulty:
         yield from faulty.faults
     except InvalidCrew as error:
@@ -70,5 +60,5 @@ def _built(definition: Definition) -> Iterator[Fault]:
 
 
 class _Empty:
-    def retrieve(self, query: str, top_k: int = 5) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
         return []

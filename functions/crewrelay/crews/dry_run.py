@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from crewai import Crew
+
 from crewrelay.crews import durable
 from crewrelay.crews.building import build
 from crewrelay.crews.citations import Bibliography
@@ -45,18 +47,24 @@ class Rehearsal:
         return Usage(model=ExtractiveLLM.NAME)
 
 
-def dry_run(definition: Definition, given: Mapping[str, Value], retriever: Retriever) -> list[Outcome]:
-    """Every model is the extractive one; tools of the crew's own are not asked. Raises whatever the run does."""
-    tune_crewai()
-    finish_classes()
-    calls = Rehearsal()
+def rehearsed(definition: Definition, given: Mapping[str, Value], retriever: Retriever, calls: Rehearsal) -> Crew:
+    """The crew, all its models the extractive one. Raises Faulty, InvalidCrew, ValidationError."""
     crew = build(
         definition,
         given,
         lambda name: JournaledLLM(ExtractiveLLM(model=ExtractiveLLM.NAME), calls),
         SearchPassages(retriever, Bibliography()),
     )
-    durable.make_durable(crew, calls).kickoff()
+    return durable.make_durable(crew, calls)
+
+
+def dry_run(definition: Definition, given: Mapping[str, Value], retriever: Retriever) -> list[Outcome]:
+    """Tools of the crew's own are not asked. Raises whatever the run does."""
+    tune_crewai()
+    finish_classes()
+    calls = Rehearsal()
+    crew = rehearsed(definition, given, retriever, calls)
+    crew.kickoff()
     if calls.error is not None:
         raise calls.error
     return [
