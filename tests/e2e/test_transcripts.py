@@ -23,8 +23,10 @@ def finished(client: httpx.Client, job_id: str) -> dict[str, Any]:
 
 def assert_quotes_the_corpus(sources: list[dict[str, Any]]) -> None:
     for source in sources:
-        page = SHIPPED_CORPUS / Path(source["id"].partition("#")[0] + ".txt")
-        assert source["text"] in page.read_text()
+        page = (SHIPPED_CORPUS / Path(source["id"].partition("#")[0] + ".txt")).read_text()
+        assert source["excerpt"] in page
+        assert source["excerpt"] in source["text"]
+        assert all(block.removeprefix("## ") in page for block in source["text"].split("\n\n"))
 
 
 def test_sync_run_answers_with_cited_sources(stack: RunningStack) -> None:

@@ -7,7 +7,8 @@ from crewrelay.jobs.text import Text
 
 
 class Passage(BaseModel):
-    """A piece of a document that was retrieved: `text` is verbatim, `url` is where a reader finds the whole.
+    """A piece of a document that was retrieved: `text` is verbatim, sections under their headings; `url` is where a
+    reader finds the whole.
 
     `excerpt` is the part of the text that fits the query best. `similarity` is the cosine of the two where it is known
     how near is near, else None.
