@@ -77,6 +77,7 @@ def test_a_crew_is_asked_for_by_its_name_and_its_status_tells_its_inputs(client:
     assert response.status_code == 202
     status = client.get(response.headers["location"]).json()
     assert (status["crew"], status["inputs"]) == ("tales", GIVEN)
+    assert status["inputs"]["draft"] is False  # and not 0
     assert [message["Body"] for message in storage.messages(storage.queue_url)] == [response.json()["job_id"]]
 
 
