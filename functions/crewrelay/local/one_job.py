@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from crewrelay.request import RunRequest
+from crewrelay.request import TopicRequest
 
 _POLL = 0.1  # seconds
 _PATIENCE = 900.0  # seconds, as long as a worker may take
@@ -20,7 +20,7 @@ class JobDidNotComplete(Exception):
     """The message says why."""
 
 
-def one_job(request: RunRequest) -> None:
+def one_job(request: TopicRequest) -> None:
     """Raises JobDidNotComplete."""
     progress = Console(stderr=True)
     with (

@@ -139,6 +139,7 @@ def _prepare_environment() -> None:
 
     from crewrelay.local.resources import create_storage, environment, load_template
     from crewrelay.settings import (
+        CrewsSettings,
         EmbedderSettings,
         IntakeSettings,
         ModelSettings,
@@ -161,5 +162,6 @@ def _prepare_environment() -> None:
     os.environ.setdefault("CREWRELAY_LEASE_SECONDS", _SHORT_LEASE)
     # Crew processes run in a folder of their own.
     os.environ["CREWRELAY_COLLECTIONS"] = str(RetrievalSettings.read().collections.absolute())
+    os.environ["CREWRELAY_CREWS"] = os.pathsep.join(str(path.absolute()) for path in CrewsSettings.read().folders)
     for settings in (RunSettings, WorkerSettings, IntakeSettings, ModelSettings, EmbedderSettings):
         settings.read()  # what is wrong is said here, once, and not by every process
