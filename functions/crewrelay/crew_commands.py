@@ -11,7 +11,7 @@ import typer
 from crewrelay.terminal import errors_told, fail
 
 if TYPE_CHECKING:
-    from crewrelay.crews.definition import Definition
+    from crewrelay.crews.folder.definition import Definition
 
 crews_app = typer.Typer(help="Make, check and list crews.", no_args_is_help=True)
 
@@ -81,8 +81,8 @@ def check(
     crew: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", help="A crew's name, or its folder.")],
 ) -> None:
     """Say everything that is wrong with a crew; if nothing is, run it with the model that needs no key."""
-    from crewrelay.crews.definition import read_definition
-    from crewrelay.crews.yaml_file import Faulty
+    from crewrelay.crews.folder.definition import read_definition
+    from crewrelay.crews.folder.yaml_file import Faulty
 
     folder = _folder_of(crew)
     try:

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from crewrelay.crews.catalogue import catalogue
-from crewrelay.crews.inputs import LONGEST_TAG, LONGEST_TEXT, Value, language_tag, printable
+from crewrelay.crews.folder.inputs import LONGEST_TAG, LONGEST_TEXT, Value, language_tag, printable
 from crewrelay.jobs.job import JobInput
 
 LONGEST_TOPIC = LONGEST_TEXT

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from crewrelay.crews.checks import faults_of
-from crewrelay.crews.definition import CrewPart, read_definition
+from crewrelay.crews.folder.definition import CrewPart, read_definition
 from crewrelay.crews.models import Models
 from crewrelay.settings import ModelSettings
 from tests.processes import ROOT

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 # What functions import at their first use, or in their handlers.
 _MODULES = """
 boto3 crewai.skills.tool openai.resources.chat crewrelay.aws.bells crewrelay.aws.doorbell crewrelay.aws.store
-crewrelay.crews.building crewrelay.http.api yaml crewrelay.jobs.sweeper crewrelay.local.event_sources crewrelay.system
+crewrelay.crews.folder.building crewrelay.http.api yaml crewrelay.jobs.sweeper crewrelay.local.event_sources
+crewrelay.system
 """.split()
 
 

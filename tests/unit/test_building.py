@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from crewrelay.crews.building import build
 from crewrelay.crews.catalogue import catalogue
 from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.definition import read_definition
 from crewrelay.crews.dry_run import Rehearsal, dry_run
 from crewrelay.crews.extractive import ExtractiveLLM
+from crewrelay.crews.folder.building import build
+from crewrelay.crews.folder.definition import read_definition
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.runner import CrewRunner
 from crewrelay.crews.search import SearchPassages

@@ -9,10 +9,10 @@ import pytest
 
 from crewrelay.crews import checks
 from crewrelay.crews.catalogue import Catalogue, catalogue
-from crewrelay.crews.definition import read_definition
-from crewrelay.crews.inputs import PLACEHOLDER
+from crewrelay.crews.folder.definition import read_definition
+from crewrelay.crews.folder.inputs import PLACEHOLDER
+from crewrelay.crews.folder.yaml_file import Faulty
 from crewrelay.crews.models import Models
-from crewrelay.crews.yaml_file import Faulty
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
 from crewrelay.settings import ModelSettings
 from tests.crews import AGENTS, CREW, TASKS, OwnCrews

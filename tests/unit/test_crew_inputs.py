@@ -6,7 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from crewrelay.crews.inputs import Input, Inputs, filled_in
+from crewrelay.crews.folder.inputs import Input, Inputs, filled_in
 from crewrelay.request import complaints
 
 ALL: dict[str, dict[str, Any]] = {

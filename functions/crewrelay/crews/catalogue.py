@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from crewrelay.crews.definition import Card, Definition, read_card, read_definition
-from crewrelay.crews.yaml_file import Faulty
+from crewrelay.crews.folder.definition import Card, Definition, read_card, read_definition
+from crewrelay.crews.folder.yaml_file import Faulty
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
 from crewrelay.settings import CrewsSettings
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from crewai import Crew
 
 from crewrelay.crews import durable
-from crewrelay.crews.building import build
 from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.definition import Definition
 from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.inputs import Value
+from crewrelay.crews.folder.building import build
+from crewrelay.crews.folder.definition import Definition
+from crewrelay.crews.folder.inputs import Value
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.search import SearchPassages
 from crewrelay.crews.tuning import finish_classes, tune_crewai

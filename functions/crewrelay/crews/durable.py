@@ -11,9 +11,9 @@ from crewai import Crew
 from crewai.agents.agent_builder.base_agent import BaseAgent
 from crewai.tools import BaseTool
 
+from crewrelay.crews.folder.options import NOT_TO_BE_RESUMED
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledTool
-from crewrelay.crews.options import NOT_TO_BE_RESUMED
 from crewrelay.crews.search import SearchPassages
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.ports import Calls

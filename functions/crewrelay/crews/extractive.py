@@ -13,7 +13,7 @@ from crewai.events.types.llm_events import LLMCallType
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 
 from crewrelay.crews import phrases, sentences
-from crewrelay.crews.definition import SEARCH
+from crewrelay.crews.folder.definition import SEARCH
 from crewrelay.crews.search import unfenced
 from crewrelay.crews.sentences import Sentence
 

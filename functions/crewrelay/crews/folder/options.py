@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from crewrelay.crews.yaml_file import nearest
+from crewrelay.crews.folder.yaml_file import nearest
 
 _ANOTHER_PROMPT = "makes other prompts in every run"
 _PAST_THE_JOURNAL = "asks services past the journal"

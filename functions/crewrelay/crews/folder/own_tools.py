@@ -12,7 +12,7 @@ from typing import Any, cast
 from crewai.tools import BaseTool
 from crewai.tools import tool as tool_of
 
-from crewrelay.crews.yaml_file import Fault, Faulty
+from crewrelay.crews.folder.yaml_file import Fault, Faulty
 
 FILE = "tools.py"
 

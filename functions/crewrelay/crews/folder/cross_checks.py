@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from crewrelay.crews.definition import SEARCH, Definition
-from crewrelay.crews.inputs import PLACEHOLDER
-from crewrelay.crews.yaml_file import Fault, YamlFile, nearest
+from crewrelay.crews.folder.definition import SEARCH, Definition
+from crewrelay.crews.folder.inputs import PLACEHOLDER
+from crewrelay.crews.folder.yaml_file import Fault, YamlFile, nearest
 
 _AGENTS_TEXTS = ("role", "goal", "backstory")
 _TASKS_TEXTS = ("description", "expected_output")

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt, StringConstraints, ValidationError
 
-from crewrelay.crews import yaml_file
-from crewrelay.crews.inputs import Input, Inputs
-from crewrelay.crews.options import REFUSED, remedy
-from crewrelay.crews.yaml_file import Fault, Faulty, Where, YamlFile
+from crewrelay.crews.folder import yaml_file
+from crewrelay.crews.folder.inputs import Input, Inputs
+from crewrelay.crews.folder.options import REFUSED, remedy
+from crewrelay.crews.folder.yaml_file import Fault, Faulty, Where, YamlFile
 
 Prose = Annotated[str, StringConstraints(min_length=1)]
 M = TypeVar("M", bound=BaseModel)

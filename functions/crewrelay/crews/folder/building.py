@@ -7,9 +7,9 @@ from crewai import Agent, Crew, Process, Task
 from crewai.llms.base_llm import BaseLLM
 from crewai.tools import BaseTool
 
-from crewrelay.crews.definition import SEARCH, AgentPart, Definition, TaskPart
-from crewrelay.crews.inputs import Value, filled_in
-from crewrelay.crews.own_tools import own_tools
+from crewrelay.crews.folder.definition import SEARCH, AgentPart, Definition, TaskPart
+from crewrelay.crews.folder.inputs import Value, filled_in
+from crewrelay.crews.folder.own_tools import own_tools
 
 ModelOf = Callable[[str | None], BaseLLM]  # by name; None is that of CREWRELAY_MODEL
 
