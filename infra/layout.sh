@@ -28,6 +28,7 @@ for function in functions/*/handler.py; do
     if [[ $goes_into == "$kind" ]]; then cp -R "$folder" "$target"; fi
 done
 cp -R functions/crewrelay "$target"
+if [[ -d functions/crews ]]; then cp -R functions/crews "$target"; fi # of one's own, found in the working directory
 cd "$target"
 rm -r bin crewrelay/local # commands, and what plays AWS on one machine
 find . -name __pycache__ -prune -exec rm -r {} +

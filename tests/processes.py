@@ -1,6 +1,5 @@
 """Child processes of tests: started on free ports, ended by closing their standard input."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -32,9 +31,3 @@ def listening(
         process.stdin.close()
         process.wait(10)
         process.stdout.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -7,7 +7,7 @@ import sys
 
 from tests.stack import environment
 
-PROCESSES = 15
+PROCESSES = 7
 RATIO = 1.25
 
 BARE = """

@@ -7,8 +7,9 @@ from fastapi import FastAPI, Query, Request, Response
 from starlette.routing import BaseRoute
 
 from crewrelay import __version__
+from crewrelay.crews.catalogue import catalogue
 from crewrelay.http.app import IdempotencyKey, new_app, problems, status_url
-from crewrelay.http.wire import Accepted, Health, JobCalls, JobStatus
+from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission
@@ -66,5 +67,11 @@ def create_api(submission: Submission, intervention: Intervention, store: JobSto
     def retry(job_id: str) -> JobStatus:
         """Try a failed job again: it goes on from where its journal ends, and pays for no call twice."""
         return JobStatus.of(intervention.retry(tenant, job_id))
+
+    @app.get("/crewai/crews", tags=["crews"])
+    def crews() -> Crews:
+        """The crews of this deployment and what each is given: `{"crew": name, "inputs": {…}}`."""
+        known = catalogue()
+        return Crews(crews=[CrewCard.of(known.card(name)) for name in known.names()])
 
     return app

@@ -45,9 +45,9 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(listener: socket.socket, gateway_limit: float) -> None:
-    """Serve until SIGINT or SIGTERM. Raises StackFailed."""
-    stack = Stack()
+async def serve(listener: socket.socket, gateway_limit: float, crews: int) -> None:
+    """Serve until SIGINT or SIGTERM, with so many crew processes. Raises StackFailed."""
+    stack = Stack(crews)
     config = uvicorn.Config(
         Gateway(stack, gateway_limit), lifespan="off", log_level="warning", ws="none", timeout_graceful_shutdown=2
     )

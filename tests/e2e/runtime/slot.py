@@ -17,7 +17,8 @@ from typing import Any
 
 from tests.e2e.runtime import sandbox
 from tests.e2e.runtime.artifacts import AWS, CREW, Built
-from tests.processes import ROOT, free_port
+from tests.processes import ROOT
+from tests.stack import free_port
 from tests.waiting import wait_until
 
 # What a zip function finds beside its own files: AWS's client of the runtime. An image brings its own.
