@@ -21,6 +21,14 @@ if [[ -n $(ls -A "$target") ]]; then echo "layout.sh: $target is not empty" >&2 
 uv pip install --quiet --target "$target" --python "$(command -v python3.11)" \
     --python-platform $platform --python-version 3.11 --only-binary :all: \
     --constraint requirements.lock --requirements pyproject.toml --extra $extra --excludes infra/left-out.txt
+rm -r "$target/bin"
+find "$target" \( -name tests -o -name test \) -type d -prune -exec rm -r {} +
+if [[ $kind == light ]]; then
+    # Most of botocore describes services: those stay that our own code asks. In a crew, a user's tools may ask others.
+    find "$target/botocore/data" -mindepth 1 -maxdepth 1 -type d -regextype posix-extended \
+        ! -regex '.*/(dynamodb|sqs|s3|secretsmanager)' -exec rm -r {} +
+fi
+
 # Run and worker go into the crews' tree, every other function into the light one.
 for function in functions/*/handler.py; do
     folder=$(dirname "$function")
@@ -28,17 +36,10 @@ for function in functions/*/handler.py; do
     if [[ $goes_into == "$kind" ]]; then cp -R "$folder" "$target"; fi
 done
 cp -R functions/crewrelay "$target"
+rm -r "$target/crewrelay/local" # what plays AWS on one machine
+if [[ $kind == light ]]; then rm -r "$target/crewrelay/retrieval"; fi
 if [[ -d functions/crews ]]; then cp -R functions/crews "$target"; fi # of one's own, found in the working directory
-cd "$target"
-rm -r bin crewrelay/local # commands, and what plays AWS on one machine
-find . -name __pycache__ -prune -exec rm -r {} +
-find . \( -name tests -o -name test \) -type d -prune -exec rm -r {} +
-if [[ $kind == light ]]; then
-    rm -r crewrelay/retrieval
-    # Most of botocore describes services: those stay that our own code asks. In a crew, a user's tools may ask others.
-    find botocore/data -mindepth 1 -maxdepth 1 -type d -regextype posix-extended \
-        ! -regex '.*/(dynamodb|sqs|s3|secretsmanager)' -exec rm -r {} +
-fi
+find "$target" \( -name __pycache__ -o -name .env \) -prune -exec rm -r {} +
 
 # The disk is read-only there, so every cold start would compile again. Unchecked: a zip does not keep times of files.
-python3.11 -m compileall -q -j 0 --invalidation-mode unchecked-hash .
+python3.11 -m compileall -q -j 0 --invalidation-mode unchecked-hash "$target"

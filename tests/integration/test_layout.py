@@ -21,8 +21,10 @@ def checkout(tmp_path: Path) -> Path:
     """What the script reads, with a crew of one's own."""
     shutil.copytree(ROOT / "functions", tmp_path / "functions")
     shutil.copytree(ROOT / "infra", tmp_path / "infra")
-    (tmp_path / "functions/crews/own/config").mkdir(parents=True)
-    (tmp_path / "functions/crews/own/config/agents.yaml").touch()
+    for name in ("own", "test"):
+        (tmp_path / "functions/crews" / name / "config").mkdir(parents=True)
+        (tmp_path / "functions/crews" / name / "config/agents.yaml").touch()
+        (tmp_path / "functions/crews" / name / ".env").touch()
     tools = tmp_path / ".venv/bin"
     tools.mkdir(parents=True)
     for name in ("uv", "python3.11"):
@@ -32,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def laid_out(checkout: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [checkout / "infra/layout.sh", *arguments]
+    command = [str(checkout / "infra/layout.sh"), *arguments]
     env = {"PATH": os.environ["PATH"]}
     return subprocess.run(command, env=env, cwd=checkout, capture_output=True, text=True, check=False)
 
@@ -46,11 +48,11 @@ def laid_out(checkout: Path, *arguments: str) -> "subprocess.CompletedProcess[st
 )
 def test_each_function_has_its_files_and_every_crew(checkout: Path, kind: str, there: str, not_there: str) -> None:
     assert laid_out(checkout, kind, "out").returncode == 0
-    for path in ["crewrelay/jobs", "crews/own/config/agents.yaml", *there.split()]:
+    for path in ["crewrelay/jobs", "crews/own/config/agents.yaml", "crews/test/config/agents.yaml", *there.split()]:
         assert (checkout / "out" / path).exists(), path
     for path in ["crewrelay/local", "bin", "package/tests", *not_there.split()]:
         assert not (checkout / "out" / path).exists(), path
-    assert not list((checkout / "out").rglob("*.pyc"))
+    assert not [path for name in ("*.pyc", ".env") for path in (checkout / "out").rglob(name)]
 
 
 def test_without_crews_of_ones_own_there_are_none(checkout: Path) -> None:
