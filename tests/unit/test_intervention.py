@@ -29,8 +29,8 @@ class Table(MemoryJobStore):
     rival: Callable[[Job], None] = staticmethod(lambda job: None)
     looks = 0
 
-    def load(self, job_id: str) -> JobRecord | None:
-        record = super().load(job_id)
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
+        record = super().load(job_id, tenant)
         self.looks += 1
         if record:
             self.rival(record.job)
