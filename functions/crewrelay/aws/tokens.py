@@ -36,11 +36,11 @@ class DynamoTokens:
         listing = {"pk": _LISTING, "sk": f"{token.tenant}#{token.digest}", "expires_at": expires_at}
         with unavailable_if_it_fails("table"):
             self._client.put_item(TableName=self._table, Item=rows.typed(listing))
-            self._client.put_item(TableName=self._table, Item=_key(token.digest) | rows.typed(values))
+            self._client.put_item(TableName=self._table, Item=key(token.digest) | rows.typed(values))
 
     def find(self, digest: str) -> Token | None:
         with unavailable_if_it_fails("table"):
-            item = self._client.get_item(TableName=self._table, Key=_key(digest), ConsistentRead=True).get("Item")
+            item = self._client.get_item(TableName=self._table, Key=key(digest), ConsistentRead=True).get("Item")
         return _token_of(item) if item and not rows.expired(item, self._clock()) else None
 
     def of(self, tenant: str | None = None) -> list[Token]:
@@ -59,7 +59,7 @@ class DynamoTokens:
         with unavailable_if_it_fails("table"):
             self._client.update_item(
                 TableName=self._table,
-                Key=_key(token.digest),
+                Key=key(token.digest),
                 UpdateExpression="SET revoked_at = if_not_exists(revoked_at, :now)",
                 ConditionExpression="attribute_exists(pk)",  # TTL may have deleted it meanwhile
                 ExpressionAttributeValues=rows.typed({":now": int(now.timestamp())}),
@@ -80,7 +80,7 @@ class DynamoTokens:
             return [item["sk"]["S"].rpartition("#")[2] for page in pages for item in page["Items"]]
 
     def _all(self, digests: list[str]) -> list[rows.Item]:
-        keys = [_key(digest) for digest in digests]
+        keys = [key(digest) for digest in digests]
         with unavailable_if_it_fails("table"):
             reply = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
         if reply.get("UnprocessedKeys"):
@@ -88,7 +88,7 @@ class DynamoTokens:
         return list(reply["Responses"][self._table])
 
 
-def _key(digest: str) -> rows.Item:
+def key(digest: str) -> rows.Item:
     return rows.typed({"pk": f"TOKEN#{digest}", "sk": "TOKEN"})
 
 
