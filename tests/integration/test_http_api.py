@@ -514,6 +514,32 @@ def test_a_fault_of_the_service_is_a_problem_too_and_says_nothing_of_itself(stor
     assert "inner workings" not in response.text
 
 
+# ---- too many at a time
+
+
+def test_one_unfinished_job_too_many_is_429_and_says_when_to_come_again(storage: Storage) -> None:
+    submission_of(storage).accept("local", INPUT)
+    before, crew = storage.rows(), ScriptedCrew()
+    for path, app in (
+        ("/crewai/run", run_app(storage, crew, most_unfinished=1)),
+        ("/crewai/run/async", api_app(storage, most_unfinished=1)),
+    ):
+        response = TestClient(app).post(path, json=REQUEST)
+        assert_problem(response, 429, "too_many_jobs")
+        assert int(response.headers["retry-after"]) > 0
+    assert (storage.rows(), storage.messages(storage.queue_url), crew.given) == (before, [], [])
+
+
+def test_a_repeat_is_answered_though_there_are_too_many(storage: Storage) -> None:
+    client = TestClient(api_app(storage, most_unfinished=1))
+    first = client.post("/crewai/run/async", json=REQUEST, headers={"Idempotency-Key": "k"})
+    assert client.post("/crewai/run/async", json=REQUEST).status_code == 429
+    again = client.post("/crewai/run/async", json=REQUEST, headers={"Idempotency-Key": "k"})
+    assert (again.status_code, again.json()) == (202, first.json())
+    client.post(f"/crewai/jobs/{first.json()['job_id']}/cancel")
+    assert client.post("/crewai/run/async", json=REQUEST).status_code == 202
+
+
 # ---- how it describes itself
 
 
