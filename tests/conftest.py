@@ -5,14 +5,17 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
+from crewrelay.crews.catalogue import catalogue
 from crewrelay.jobs.ports import Clock
 from crewrelay.local.stack import CREW_ENVIRONMENT
+from tests.crews import OwnCrews
 from tests.processes import ROOT, listening
 
 if TYPE_CHECKING:
@@ -91,6 +94,16 @@ def clock() -> HandSetClock:
     return HandSetClock()
 
 
+@pytest.fixture
+def own_crews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnCrews]:
+    """A folder of crews that this process finds."""
+    crews = OwnCrews(tmp_path / "crews")
+    monkeypatch.setenv("CREWRELAY_CREWS", str(crews.folder))
+    catalogue.cache_clear()
+    yield crews
+    catalogue.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[str]:
     """The URL of an AWS emulator that this test process has for itself."""
@@ -107,14 +120,22 @@ def weaviate() -> Iterator["WeaviateDouble"]:
         yield double
 
 
+@pytest.fixture(scope="session")
+def deployed() -> dict[str, Any]:
+    """template.yaml, read once; not to be changed."""
+    from crewrelay.local.resources import load_template
+
+    return load_template(ROOT / "template.yaml")
+
+
 @pytest.fixture
-def storage(emulator: str) -> Iterator[Storage]:
-    from crewrelay.local.resources import create_storage, load_template
+def storage(emulator: str, deployed: dict[str, Any]) -> Iterator[Storage]:
+    from crewrelay.local.resources import create_storage
     from tests.aws import aws_client
 
     clients = [aws_client(service, emulator) for service in ("cloudformation", "dynamodb", "sqs", "s3")]
     cloudformation, dynamodb, sqs, s3 = clients
-    made = create_storage(cloudformation, load_template(ROOT / "template.yaml"), f"test-{uuid.uuid4()}")
+    made = create_storage(cloudformation, deployed, f"test-{uuid.uuid4()}")
     yield Storage(
         dynamodb,
         sqs,

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from tests.aws import aws_client
+from tests.models import ScriptedModel
 
 _client = cache(aws_client)  # each keeps a connection
 COMMAND = (sys.executable, "-m", "crewrelay")
@@ -35,6 +37,10 @@ class RunningStack(NamedTuple):
         rows = [item for item in items if item["sk"]["S"] == "JOB"]
         return {row["pk"]["S"].removeprefix("JOB#"): row["status"]["S"] for row in rows}
 
+    def crews(self) -> set[int]:
+        """Its crew processes."""
+        return children_running(self.process.pid, "crewrelay.local.crew")
+
     def resource(self, logical_id: str) -> str:
         """The name or URL of what template.yaml calls so."""
         resource = self.aws("cloudformation").describe_stack_resource(
@@ -53,11 +59,13 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_stack(*arguments: str, **variables: str) -> Iterator[RunningStack]:
-    """Start `crewrelay serve` on a free port and wait for the line that says it is ready."""
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0", *arguments], stdout=subprocess.PIPE, text=True, env=environment(**variables)
-    )
+def running_stack(crews: int = 1, /, *arguments: str, **variables: str) -> Iterator[RunningStack]:
+    """Start `crewrelay serve` on a free port and wait for the line that says it is ready.
+
+    A second crew process would take seconds of CPU to start while the test is under way.
+    """
+    command = [*COMMAND, "serve", "--port", "0", "--crews", str(crews), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**variables))
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
@@ -73,11 +81,25 @@ def running_stack(*arguments: str, **variables: str) -> Iterator[RunningStack]:
         process.stdout.close()
 
 
-def model_variables(port: int) -> Mapping[str, str]:
-    """What points a stack at a model server of the tests."""
+def serve_and_fail(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "serve", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=environment(**variables), check=False
+    )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def model_variables(server: int | ScriptedModel) -> Mapping[str, str]:
+    """What points a stack at a model server of the tests, by its port, or at one of its models."""
+    url = server.url if isinstance(server, ScriptedModel) else f"http://127.0.0.1:{server}"
     return {
         "CREWRELAY_MODEL": "openai/scripted",
-        "CREWRELAY_MODEL_BASE_URL": f"http://127.0.0.1:{port}/v1",
+        "CREWRELAY_MODEL_BASE_URL": f"{url}/v1",
         "CREWRELAY_MODEL_API_KEY": "test-key",
     }
 

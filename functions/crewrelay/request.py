@@ -1,62 +1,119 @@
 """What a caller asks for, checked: the one schema of the HTTP API and of the intake queue."""
 
-import unicodedata
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from crewrelay.crews import catalogue
+from crewrelay.crews.catalogue import catalogue
+from crewrelay.crews.folder.inputs import LONGEST_TAG, LONGEST_TEXT, Value, language_tag, printable
 from crewrelay.jobs.job import JobInput
 
-LONGEST_TOPIC = 2000
-
-
-# Control characters, line and paragraph separators, and halves of surrogate pairs, which are no text at all.
-_FORBIDDEN = ("Cc", "Zl", "Zp", "Cs")
-_INVISIBLE = ("Cf", "Zs")
-
-
-def _printable(topic: str) -> str:
-    topic = topic.strip()
-    categories = [unicodedata.category(character) for character in topic]
-    for character, category in zip(topic, categories, strict=True):
-        if category in _FORBIDDEN:
-            raise ValueError(f"must not contain control characters, but has U+{ord(character):04X}")
-    if all(category in _INVISIBLE for category in categories):
-        raise ValueError("must not be empty")
-    return topic
-
-
-def _language_tag(tag: str) -> str:
-    """BCP 47: well-formed by RFC 5646 and made of registered subtags."""
-    import langcodes  # 20 ms, which no status or health check of a cold function needs
-
-    if "_" in tag or not tag.isascii() or not langcodes.tag_is_valid(tag):
-        raise ValueError("must be a BCP 47 language tag, like en, de or pt-BR")
-    return tag
+LONGEST_TOPIC = LONGEST_TEXT
 
 
 def _known_crew(name: str) -> str:
-    if name not in catalogue.names():
-        raise ValueError(f"must name a crew of this deployment: {', '.join(catalogue.names())}")
+    names = catalogue().names()
+    if name not in names:
+        raise ValueError(f"must name a crew of this deployment: {', '.join(names)}")
     return name
 
 
-class RunRequest(BaseModel):
-    """A topic to research and the language to answer in."""
+_CrewName = Annotated[str, AfterValidator(_known_crew)]
+
+
+class TopicRequest(BaseModel):
+    """A topic and the language to answer in: the short form, for crews with these two inputs."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, json_schema_extra={"examples": [{"topic": "neural networks", "language": "en"}]}
     )
 
-    topic: Annotated[str, Field(max_length=LONGEST_TOPIC), AfterValidator(_printable)]
-    language: Annotated[str, Field(max_length=35), AfterValidator(_language_tag)] = Field(
+    topic: Annotated[str, Field(max_length=LONGEST_TOPIC), AfterValidator(printable)]
+    language: Annotated[str, Field(max_length=LONGEST_TAG), AfterValidator(language_tag)] = Field(
         description="A BCP 47 language tag"
     )
-    crew: Annotated[str, AfterValidator(_known_crew)] = "research"
+    crew: _CrewName = "research"
+
+    @model_validator(mode="after")
+    def _fits_the_crew(self) -> Self:
+        declared = catalogue().card(self.crew).crew.inputs
+        if not {"topic", "language"} <= declared.keys():
+            raise _refusal("crew", f"has other inputs, {', '.join(declared)}: send them as inputs, beside crew")
+        self.job_input()
+        return self
 
     def job_input(self) -> JobInput:
-        return JobInput(crew=self.crew, inputs={"topic": self.topic, "language": self.language})
+        return _job_input(self.crew, {"topic": self.topic, "language": self.language})
+
+
+class CrewRequest(BaseModel):
+    """A crew by its name, and its inputs as `GET /crewai/crews` lists them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [{"crew": "research", "inputs": {"topic": "neural networks", "language": "en"}}]
+        },
+    )
+
+    crew: _CrewName
+    inputs: dict[str, Any]
+
+    @field_validator("inputs")
+    @classmethod
+    def _as_declared(cls, inputs: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "crew" in info.data:
+            return dict(_job_input(info.data["crew"], inputs).inputs)
+        return inputs
+
+    def job_input(self) -> JobInput:
+        return JobInput(crew=self.crew, inputs=self.inputs)
+
+
+def _job_input(crew: str, inputs: dict[str, Any]) -> JobInput:
+    checked: dict[str, Value] = catalogue().card(crew).inputs.check(inputs)
+    return JobInput(crew=crew, inputs=checked)
+
+
+def _of_its_form(body: Any, either: Callable[[Any], Any]) -> TopicRequest | CrewRequest:
+    """Checked as the one form that it means to be, so that no complaint is about the other."""
+    if not isinstance(body, dict):
+        return TopicRequest.model_validate(body)
+    short = [name for name in ("topic", "language") if name in body]
+    if "inputs" in body and short:
+        raise _refusal(short[0], "must not stand beside inputs: send topic and language, or crew and inputs")
+    return (CrewRequest if "inputs" in body or ("crew" in body and not short) else TopicRequest).model_validate(body)
+
+
+def _refusal(field: str, message: str) -> ValidationError:
+    """A complaint about one field, wherever it is found out."""
+    details = InitErrorDetails(
+        type=PydanticCustomError("refused", "{message}", {"message": message}), loc=(field,), input=None
+    )
+    return ValidationError.from_exception_data("RunRequest", [details])
+
+
+RunRequest = Annotated[TopicRequest | CrewRequest, WrapValidator(_of_its_form)]
+_REQUEST: TypeAdapter[TopicRequest | CrewRequest] = TypeAdapter(RunRequest)
+
+
+def parse(body: str | bytes) -> TopicRequest | CrewRequest:
+    """A request as JSON. Raises ValidationError."""
+    return _REQUEST.validate_json(body)
 
 
 def complaints(error: ValidationError) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """One settings model per function, read from the environment (CREWRELAY_…) once and checked at start."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
@@ -66,6 +67,20 @@ class JobSettings(TableSettings):
                 calls=self.max_calls, tokens=self.max_tokens, runtime=timedelta(seconds=self.max_runtime_seconds)
             ),
         )
+
+
+class CrewsSettings(_Settings):
+    """Where crews are found besides the one that ships: crew folders and folders of them, parted as those of PATH."""
+
+    crews: str = ""
+
+    @property
+    def folders(self) -> list[Path]:
+        """Without any named, `crews` in the working directory, if it is there. Raises Misconfigured."""
+        named = [Path(part) for part in self.crews.split(os.pathsep) if part]
+        if absent := [str(folder) for folder in named if not folder.is_dir()]:
+            raise Misconfigured(f"CREWRELAY_CREWS: there is no folder {', no '.join(absent)}")
+        return named or [folder for folder in [Path("crews")] if folder.is_dir()]
 
 
 class ModelSettings(_Settings):

@@ -1,4 +1,4 @@
-"""`crewrelay token`: who may call a deployment."""
+"""What the `crewrelay` command can do with tokens: who may call a deployment."""
 
 import re
 import secrets
@@ -14,7 +14,7 @@ from crewrelay.terminal import errors_told
 if TYPE_CHECKING:
     from crewrelay.aws.tokens import DynamoTokens
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the tokens of those who may call.")
+token_app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the tokens of those who may call.")
 
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 _LONGEST = timedelta(days=3650)
@@ -38,7 +38,7 @@ def _tenant(name: str) -> str:
         raise typer.BadParameter("1 to 63 of a-z, 0-9, '.', '_' and '-', the first a letter or a digit") from None
 
 
-@app.command()
+@token_app.command()
 def create(
     tenant: Annotated[str, typer.Option(help="Whose jobs its bearer starts and sees.", parser=_tenant)],
     scope: Annotated[list[Scope], typer.Option(help="What it may do; repeat it for more.")] = _USUAL,
@@ -57,7 +57,7 @@ def create(
     typer.echo(f"token {token.id} of {tenant} ({scopes}) until {token.expires_at:%Y-%m-%d %H:%M} UTC", err=True)
 
 
-@app.command("list")
+@token_app.command("list")
 def list_(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's.", parser=_tenant)] = None,
     stack: Stack = "crewrelay",
@@ -71,7 +71,7 @@ def list_(
         typer.echo(f"{token.id}  {token.tenant}  {scopes}  until {token.expires_at:%Y-%m-%d %H:%M}  {state}")
 
 
-@app.command()
+@token_app.command()
 def revoke(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="As `create` and `list` show it.")],
     stack: Stack = "crewrelay",

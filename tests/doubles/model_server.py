@@ -15,6 +15,9 @@ A request with `stream` is answered in pieces, with the same words; Bedrock's Co
 
 GET /calls counts the calls that reached it; GET /log lists them: {"topic", "digest" (of the request), "status",
 "caller" (its key), "stream", "cut" (nobody waited for the reply any more)}.
+
+PUT /models/NAME, with a JSON list of such arguments, makes another one below that address, with a log of its own, in
+place of the one that was there.
 It prints `ready PORT`, and ends when its standard input does.
 """
 
@@ -32,7 +35,8 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewrelay.local.child import announce, live_and_die_with_parent
 from crewrelay.local.serve import listen
@@ -113,6 +117,27 @@ def create_app(options: argparse.Namespace) -> Starlette:
     return app
 
 
+def create_server(arguments: Sequence[str]) -> ASGIApp:
+    """The app for those arguments, and those that are made below it."""
+    models: dict[str, ASGIApp] = {}
+
+    async def script(request: Request) -> Response:
+        models[request.path_params["name"]] = create_app(options_of(await request.json()))
+        return Response(status_code=204)
+
+    async def named(scope: Scope, receive: Receive, send: Send) -> None:
+        await models[scope["path_params"]["name"]](scope, receive, send)
+
+    own = create_app(options_of(arguments))
+    return Starlette(
+        routes=[
+            Route("/models/{name}", script, methods=["PUT"]),
+            Mount("/models/{name}", app=named),
+            Mount("/", app=own),
+        ]
+    )
+
+
 def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--delay", type=float, default=0)
@@ -127,9 +152,8 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def server(arguments: Sequence[str]) -> uvicorn.Server:
+def server(app: ASGIApp) -> uvicorn.Server:
     # Kept open for longer than any client keeps a connection: none is closed while it is being used again.
-    app = create_app(options_of(arguments))
     return uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_keep_alive=75))
 
 
@@ -141,8 +165,8 @@ class Served(NamedTuple):
 @contextmanager
 def served(*arguments: str) -> Iterator[Served]:
     """One on a thread of this process, for tests that need many of them."""
-    running = server(arguments)
-    app: Any = running.config.app
+    app = create_app(options_of(arguments))
+    running = server(app)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=running.run, args=([listener],), daemon=True)
         thread.start()
@@ -155,7 +179,7 @@ def served(*arguments: str) -> Iterator[Served]:
 
 def main() -> None:
     live_and_die_with_parent()
-    running = server(sys.argv[1:])
+    running = server(create_server(sys.argv[1:]))
     with listen("127.0.0.1", 0) as listener:
         announce(listener.getsockname()[1])
         running.run(sockets=[listener])

@@ -1,12 +1,57 @@
+"""Stacks that tests share, for each takes seconds of CPU to start; `--dist loadfile` keeps those of a file together."""
+
 from collections.abc import Iterator
+from contextlib import closing
+from typing import NamedTuple
 
 import pytest
 
-from tests.stack import RunningStack, running_stack
+from tests.models import ScriptedModel
+from tests.processes import listening
+from tests.stack import RunningStack, model_variables, running_stack
+
+
+class ScriptedStack(NamedTuple):
+    """A stack, and its model, for which each test writes the script."""
+
+    stack: RunningStack
+    model: ScriptedModel
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
     """The default stack: nothing set, the embedded model and corpus."""
-    with running_stack() as stack:
+    with running_stack(2) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def models() -> Iterator[int]:
+    """The port of a server for the models of all tests."""
+    with listening("tests.doubles.model_server") as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def scripted(models: int) -> Iterator[ScriptedStack]:
+    """Its model wants no key, and is sent none of ours."""
+    with closing(ScriptedModel(models)) as model:
+        variables = dict(model_variables(model))
+        del variables["CREWRELAY_MODEL_API_KEY"]
+        with running_stack(**variables) as stack:
+            yield ScriptedStack(stack, model)
+
+
+LIMIT = 4  # seconds that the hasty one's gateway waits
+
+
+@pytest.fixture(scope="session")
+def hasty(models: int) -> Iterator[ScriptedStack]:
+    """Its gateway and its leases are short."""
+    short = {
+        "CREWRELAY_GATEWAY_LIMIT": str(LIMIT),
+        "CREWRELAY_GATEWAY_MARGIN": "2",
+        "CREWRELAY_LEASE_SECONDS": "2",
+    }
+    with closing(ScriptedModel(models)) as model, running_stack(2, **model_variables(model), **short) as stack:
+        yield ScriptedStack(stack, model)

@@ -20,7 +20,7 @@ PATHS = ("/crewai/run", "/crewai/run/async")
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[RunningStack]:
-    with running_stack("--auth") as stack:
+    with running_stack(1, "--auth") as stack:
         yield stack
 
 
@@ -136,7 +136,7 @@ def test_what_can_not_be_is_said_and_makes_no_token(
 
 
 def test_a_stack_with_tokens_may_be_reached_from_elsewhere() -> None:
-    with running_stack("--auth", "--host", "0.0.0.0") as stack:  # noqa: S104
+    with running_stack(1, "--auth", "--host", "0.0.0.0") as stack:  # noqa: S104
         url = stack.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
         assert httpx.post(f"{url}/crewai/run", json=EXAMPLE).status_code == 401
 
@@ -156,5 +156,5 @@ def test_a_stack_without_tokens_may_not(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2"])
 def test_loopback_has_more_than_one_address(host: str) -> None:
-    with running_stack("--host", host) as stack:
+    with running_stack(1, "--host", host) as stack:
         assert stack.client.get("/health").status_code == 200

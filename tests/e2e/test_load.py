@@ -1,33 +1,41 @@
-"""Many jobs at once. The figures that the README gives are printed; what is asserted leaves room for noise."""
+"""Many jobs at once. The figures that the docs give are printed; what is asserted leaves room for noise.
+
+`FAULTS=long` sends as many as those figures are of.
+"""
 
 import gzip
 import json
+import os
 import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
 
 from crewrelay.aws import rows
+from tests.e2e.conftest import ScriptedStack
+from tests.models import ScriptedModel
 from tests.processes import listening
-from tests.stack import RunningStack, model_variables, running_stack
+from tests.stack import model_variables, running_stack
 from tests.waiting import wait_until
 
-JOBS = 200
-DRAIN_SECONDS = 90  # 20 on an idle machine of two quick cores; some are half as quick
+JOBS = 200 if os.environ.get("FAULTS") == "long" else 80
+DRAIN_SECONDS = JOBS * 0.45  # 0.1 a job on an idle machine of two quick cores; some are half as quick
 
 
 @pytest.fixture(scope="module")
-def busy_stack() -> Iterator[RunningStack]:
+def busy() -> Iterator[ScriptedStack]:
     """A stack whose model takes 0.3 s a call, three calls a crew."""
     with (
-        listening("tests.doubles.model_server", "--delay", "0.3") as model,
-        running_stack(**model_variables(model)) as stack,
+        listening("tests.doubles.model_server") as server,
+        closing(ScriptedModel(server, "--delay", "0.3")) as model,
+        running_stack(2, **model_variables(model)) as stack,
     ):
-        yield stack
+        yield ScriptedStack(stack, model)
 
 
 def topic_of(item: Any) -> str:
@@ -52,25 +60,28 @@ def drained(client: httpx.Client, topics: dict[str, str]) -> None:
     wait_until(none_left, within=120, every=0.2)
 
 
-def test_200_jobs_at_once_all_complete(busy_stack: RunningStack) -> None:
+def test_jobs_sent_at_once_all_complete(busy: ScriptedStack) -> None:
+    client = busy.stack.client
+
     def submit(number: int) -> tuple[str, str]:
         topic = f"topic number {number}"
-        response = busy_stack.client.post("/crewai/run/async", json={"topic": topic, "language": "en"})
+        response = client.post("/crewai/run/async", json={"topic": topic, "language": "en"})
         job_id: str = response.raise_for_status().json()["job_id"]
         return job_id, topic
 
     started = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
         topics = dict(pool.map(submit, range(JOBS)))
-    drained(busy_stack.client, topics)
+    drained(client, topics)
     took = time.monotonic() - started
     print(f"\n{JOBS} async jobs drained in {took:.1f} s")
     assert took < DRAIN_SECONDS
 
 
-def test_200_intake_messages_at_once_all_complete(busy_stack: RunningStack) -> None:
-    sqs, queue_url = busy_stack.aws("sqs"), busy_stack.resource("IntakeQueue")
-    table = busy_stack.resource("JobsTable")
+def test_intake_messages_sent_at_once_all_complete(busy: ScriptedStack) -> None:
+    stack = busy.stack
+    sqs, queue_url = stack.aws("sqs"), stack.resource("IntakeQueue")
+    table = stack.resource("JobsTable")
     topics = {f"intake number {number}" for number in range(JOBS)}
     bodies = [json.dumps({"topic": topic, "language": "en"}) for topic in sorted(topics)]
     started = time.monotonic()
@@ -87,19 +98,19 @@ def test_200_intake_messages_at_once_all_complete(busy_stack: RunningStack) -> N
 
     wait_until(all_taken, within=60, every=0.5)
     # Nobody told us the ids of the jobs.
-    pages = busy_stack.aws("dynamodb").get_paginator("scan").paginate(TableName=table)
+    pages = stack.aws("dynamodb").get_paginator("scan").paginate(TableName=table)
     inputs = [item for page in pages for item in page["Items"] if item["sk"]["S"] == "INPUT"]
     jobs = {item["pk"]["S"].removeprefix("JOB#"): topic_of(item) for item in inputs}
     found = {job_id: topic for job_id, topic in jobs.items() if topic in topics}
     assert len(found) == JOBS
     assert set(found.values()) == topics
-    drained(busy_stack.client, found)
+    drained(stack.client, found)
     took = time.monotonic() - started
     print(f"\n{JOBS} intake messages drained in {took:.1f} s")
     assert took < DRAIN_SECONDS
 
 
-def test_the_loop_is_never_blocked_while_runs_wait() -> None:
+def test_the_loop_is_never_blocked_while_runs_wait(busy: ScriptedStack) -> None:
     def health_p95(client: httpx.Client, until: float) -> float:
         taken: list[float] = []
         while time.monotonic() < until or len(taken) < 200:
@@ -108,15 +119,13 @@ def test_the_loop_is_never_blocked_while_runs_wait() -> None:
             taken.append(time.perf_counter() - started)
         return statistics.quantiles(taken, n=20)[-1]
 
-    with (
-        listening("tests.doubles.model_server", "--delay", "2") as model,
-        running_stack(**model_variables(model)) as stack,
-    ):
-        idle = health_p95(stack.client, time.monotonic() + 3)
-        with ThreadPoolExecutor(8) as pool:
-            body = {"topic": "neural networks", "language": "en"}
-            runs = [pool.submit(httpx.post, f"{stack.url}/crewai/run", json=body, timeout=40) for _ in range(8)]
-            busy = health_p95(stack.client, time.monotonic() + 5)
-            assert [run.result().status_code for run in runs] == [200] * 8
-    print(f"\n/health p95: idle {idle * 1000:.1f} ms, with 8 inline runs {busy * 1000:.1f} ms")
-    assert busy <= max(3 * idle, 0.025)
+    busy.model.script("--delay", "2")
+    stack = busy.stack
+    idle = health_p95(stack.client, time.monotonic() + 2)
+    with ThreadPoolExecutor(8) as pool:
+        body = {"topic": "neural networks", "language": "en"}
+        runs = [pool.submit(httpx.post, f"{stack.url}/crewai/run", json=body, timeout=40) for _ in range(8)]
+        loaded = health_p95(stack.client, time.monotonic() + 5)
+        assert [run.result().status_code for run in runs] == [200] * 8
+    print(f"\n/health p95: idle {idle * 1000:.1f} ms, with 8 inline runs {loaded * 1000:.1f} ms")
+    assert loaded <= max(3 * idle, 0.025)

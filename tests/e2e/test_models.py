@@ -1,11 +1,10 @@
 """Any OpenAI-compatible server: its tool calls, its failures, its key."""
 
 import subprocess
-from collections.abc import Iterator
 
 import httpx
-import pytest
 
+from tests.e2e.conftest import ScriptedStack
 from tests.processes import listening
 from tests.stack import COMMAND, RunningStack, environment, model_variables, running_stack
 from tests.waiting import wait_until
@@ -14,15 +13,10 @@ EXAMPLE = {"topic": "neural networks", "language": "en"}
 KEY = "a-key-that-nobody-may-see"
 
 
-@pytest.fixture(scope="module")
-def model() -> Iterator[int]:
-    with listening("tests.doubles.model_server") as port:
-        yield port
-
-
-def test_native_tool_calls_search_and_the_answer_cites_what_was_found(model: int) -> None:
-    with running_stack(**model_variables(model)) as stack:
-        body = stack.client.post("/crewai/run", json=EXAMPLE).json()
+def test_native_tool_calls_search_and_the_answer_cites_what_was_found(scripted: ScriptedStack) -> None:
+    stack, model = scripted
+    model.script()
+    body = stack.client.post("/crewai/run", json=EXAMPLE).json()
     assert body["answer"] == "About neural networks: one fact [1], another [2], an invented one."
     assert [source["number"] for source in body["sources"]] == [1, 2]
     assert all("neural" in source["text"].lower() for source in body["sources"])
@@ -30,18 +24,18 @@ def test_native_tool_calls_search_and_the_answer_cites_what_was_found(model: int
     assert body["usage"] == used | {"by_model": [used]}
 
 
-def test_a_server_that_wants_no_key_needs_none(model: int) -> None:
-    variables = dict(model_variables(model))
-    del variables["CREWRELAY_MODEL_API_KEY"]
-    with running_stack(**variables) as stack:
-        assert stack.client.post("/crewai/run", json=EXAMPLE).status_code == 200
+def test_a_server_that_wants_no_key_needs_none(scripted: ScriptedStack) -> None:
+    stack, model = scripted
+    model.script()
+    assert stack.client.post("/crewai/run", json=EXAMPLE).status_code == 200
+    assert model.calls_by("caller").keys() == {"none"}
 
 
 def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_and_no_log() -> None:
     with listening("tests.doubles.model_server", "--statuses", "401", "--for-ever") as model:
         variables = {**model_variables(model), "CREWRELAY_MODEL_API_KEY": KEY}
         process = subprocess.Popen(
-            [*COMMAND, "serve", "--port", "0"],
+            [*COMMAND, "serve", "--port", "0", "--crews", "1"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.processes import ROOT, listening
-from tests.stack import RunningStack, model_variables, running_stack
+from tests.e2e.conftest import ScriptedStack
+from tests.processes import ROOT
+from tests.stack import RunningStack
 from tests.waiting import wait_until
 
 README = (ROOT / "README.md").read_text()
@@ -41,20 +42,16 @@ def test_the_calls_answer_as_they_are_shown_to(stack: RunningStack) -> None:
     assert answers[4] == shown[4]
 
 
-def test_a_job_can_be_cancelled_and_a_failed_one_tried_again_as_it_is_shown() -> None:
+def test_a_job_can_be_cancelled_and_a_failed_one_tried_again_as_it_is_shown(scripted: ScriptedStack) -> None:
     _, submit, status, _, cancel, retry, _ = BLOCKS
-    with (
-        listening("tests.doubles.model_server", "--delay", "1", "--statuses", "401", "--for-ever") as model,
-        running_stack(**model_variables(model)) as stack,
-    ):
-        cancelled = curl(cancel, stack, JOB_ID=curl(submit, stack)["job_id"])
-        assert cancelled["status"] == "cancelled"
-        job_id = curl(submit, stack)["job_id"]
-        failed = wait_until(
-            lambda: (got := curl(status, stack, JOB_ID=job_id))["status"] == "failed" and got, within=20
-        )
-        assert "CREWRELAY_MODEL_API_KEY" in failed["error"]["message"]
-        assert curl(retry, stack, JOB_ID=job_id)["status"] == "pending"
+    stack, model = scripted
+    model.script("--delay", "1", "--statuses", "401", "--for-ever")
+    cancelled = curl(cancel, stack, JOB_ID=curl(submit, stack)["job_id"])
+    assert cancelled["status"] == "cancelled"
+    job_id = curl(submit, stack)["job_id"]
+    failed = wait_until(lambda: (got := curl(status, stack, JOB_ID=job_id))["status"] == "failed" and got, within=20)
+    assert "CREWRELAY_MODEL_API_KEY" in failed["error"]["message"]
+    assert curl(retry, stack, JOB_ID=job_id)["status"] == "pending"
 
 
 @pytest.mark.parametrize("target", ["run", "test", "serve", "help"])

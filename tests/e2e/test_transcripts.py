@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from crewrelay.retrieval.index import SHIPPED_CORPUS
-from tests.stack import RunningStack
+from tests.stack import RunningStack, running_stack
 from tests.waiting import wait_until
 
 EXAMPLE = {"topic": "neural networks", "language": "en"}
@@ -103,3 +103,15 @@ def test_a_client_can_not_set_the_gateways_clock(stack: RunningStack) -> None:
 def test_what_the_gateway_passes_on_says_everything_once(stack: RunningStack) -> None:
     headers = stack.client.post("/crewai/run", json=EXAMPLE).headers
     assert [name for name in headers if len(headers.get_list(name)) > 1] == []
+
+
+def test_two_stacks_run_side_by_side(stack: RunningStack) -> None:
+    with running_stack() as other:
+        assert stack.client.post("/crewai/run", json=EXAMPLE).status_code == 200
+        job = other.client.post("/crewai/run", json=EXAMPLE)
+        assert job.status_code == 200
+        assert stack.client.get(job.headers["Location"]).status_code == 404
+
+
+def test_it_has_as_many_crew_processes_as_it_is_told(stack: RunningStack) -> None:
+    wait_until(lambda: len(stack.crews()) == 2, within=20)

@@ -5,13 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
-
-import httpx
 
 from crewrelay.aws import rows
 from crewrelay.aws.doorbell import SqsDoorbell
@@ -26,6 +24,7 @@ from tests.doubles.ports import MemoryDoorbell
 from tests.faults.injection import Fate
 from tests.faults.nursery import Birth
 from tests.faults.transitions import TableStream
+from tests.models import ScriptedModel
 from tests.processes import ROOT
 from tests.stack import environment as own_environment
 from tests.stack import model_variables
@@ -36,34 +35,12 @@ def job_input(topic: str) -> JobInput:
     return JobInput(crew="research", inputs={"topic": topic, "language": "en"})
 
 
-class Model:
-    """The scripted model server, asked what reached it."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-
-    def calls(self) -> int:
-        count: int = self._client.get("/calls").json()
-        return count
-
-    def log(self) -> list[dict[str, Any]]:
-        calls: list[dict[str, Any]] = self._client.get("/log").json()
-        return calls
-
-    def close(self) -> None:
-        self._client.close()
-
-    def calls_by(self, name: str) -> Counter[str]:
-        """How many calls reached it, by "topic", "caller" or "digest"."""
-        return Counter(str(call[name]) for call in self.log())
-
-
 class Nursery:
-    """Gives birth to processes of functions; see nursery.py."""
+    """Gives birth to processes of functions, for any number of threads; see nursery.py."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
+        self._turn = threading.Lock()  # a line belongs to whoever asked last
 
     def bear(self, birth: Birth) -> int:
         """The pid of a new process."""
@@ -76,9 +53,10 @@ class Nursery:
     def _say(self, words: Any) -> int:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps(words) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        with self._turn:
+            self._process.stdin.write(json.dumps(words) + "\n")
+            self._process.stdin.flush()
+            return int(self._process.stdout.readline())
 
 
 @contextmanager
@@ -113,7 +91,7 @@ class Bench:
     """One deployment: a fresh table, and functions that are started and killed one by one."""
 
     def __init__(
-        self, storage: Storage, emulator: str, model: Model, nursery: Nursery, policy: Policy, **settings: str
+        self, storage: Storage, emulator: str, model: ScriptedModel, nursery: Nursery, policy: Policy, **settings: str
     ) -> None:
         self.storage = storage
         self.model = model
@@ -135,7 +113,7 @@ class Bench:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
             **environment(template, "WorkerFunction", names),
-            **model_variables(model.port),
+            **model_variables(model),
             "CREWRELAY_AUTH": "false",
             **settings,
             "CREWRELAY_LEASE_SECONDS": str(policy.lease.total_seconds()),
@@ -147,10 +125,13 @@ class Bench:
         doorbell = SqsDoorbell(self.storage.sqs, self.storage.queue_url) if ring else MemoryDoorbell()
         return Submission(self.store, doorbell, utcnow, new_id, self.policy).submit("local", job_input(topic))
 
-    def start(self, function: str, fate: Fate | None = None, operation: str = "") -> Worker:
-        """A process that is polled for like a function of AWS's, until it is killed, or one of its requests is."""
+    def start(self, function: str, fate: Fate | None = None, operation: str = "", **settings: str) -> Worker:
+        """A process that is polled for like a function of AWS's, until it is killed, or one of its requests is.
+
+        SWEEP_SECONDS is among its settings: so often a sweeper sweeps that is to do it more than once in a lease.
+        """
         caller = f"{function}-{uuid.uuid4()}"
-        birth = Birth(function, self._as(caller), fate=fate or "", operations=(operation,))
+        birth = Birth(function, self._as(caller) | settings, fate=fate or "", operations=(operation,))
         return Worker(self._bear(birth), caller)
 
     def invoke(
@@ -182,13 +163,13 @@ class Bench:
         return record.answer.model_dump_json().encode()
 
     def _bear(self, birth: Birth) -> int:
-        self._born.append(self._nursery.bear(birth))
-        return self._born[-1]
+        pid = self._nursery.bear(birth)
+        self._born.append(pid)
+        return pid
 
     def end(self) -> None:
         """Kill what is left of its processes."""
         self._nursery.kill(self._born)
-        self.model.close()
         self.stream.close()
 
     def wait_for_all(self, job_ids: Iterable[str], within: float) -> None:

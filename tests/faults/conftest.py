@@ -1,11 +1,12 @@
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
 from crewrelay.jobs.policy import Policy
 from tests.conftest import Storage
-from tests.faults.bench import Bench, Model, Nursery, nursery
+from tests.faults.bench import Bench, Nursery, nursery
+from tests.models import ScriptedModel
 from tests.processes import listening
 
 SHIPPED = Policy()
@@ -18,14 +19,21 @@ def processes() -> Iterator[Nursery]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def models() -> Iterator[int]:
+    """The port of a server for the models of all tests."""
+    with listening("tests.doubles.model_server") as port:
+        yield port
+
+
 @pytest.fixture
-def new_bench(storage: Storage, emulator: str, processes: Nursery) -> Iterator[NewBench]:
-    """Makes the test's bench, given the options of its model server, its policy, and further settings."""
+def new_bench(storage: Storage, emulator: str, processes: Nursery, models: int) -> Iterator[NewBench]:
+    """Makes the test's bench, given the script of its model, its policy, and further settings."""
     with ExitStack() as cleanup:
 
-        def make(*model: str, policy: Policy = SHIPPED, **settings: str) -> Bench:
-            port = cleanup.enter_context(listening("tests.doubles.model_server", *model))
-            bench = Bench(storage, emulator, Model(port), processes, policy, **settings)
+        def make(*script: str, policy: Policy = SHIPPED, **settings: str) -> Bench:
+            model = cleanup.enter_context(closing(ScriptedModel(models, *script)))
+            bench = Bench(storage, emulator, model, processes, policy, **settings)
             cleanup.callback(bench.end)
             return bench
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 # What functions import at their first use, or in their handlers.
 _MODULES = """
 boto3 crewai.skills.tool openai.resources.chat crewrelay.aws.bells crewrelay.aws.doorbell crewrelay.aws.store
-crewrelay.crews.research.crew crewrelay.http.api crewrelay.jobs.sweeper crewrelay.local.event_sources crewrelay.system
+crewrelay.crews.folder.building crewrelay.http.api yaml crewrelay.jobs.sweeper crewrelay.local.event_sources
+crewrelay.system
 """.split()
 
 
@@ -109,7 +110,7 @@ def _work(birth: Birth) -> None:
         handler({"Records": [record]}, Context(birth.function, 900))
         os._exit(0)
     if birth.function == "sweeper":
-        seconds = float(os.environ["CREWRELAY_LEASE_SECONDS"])
+        seconds = float(os.environ.get("SWEEP_SECONDS") or os.environ["CREWRELAY_LEASE_SECONDS"])
         Schedule(handler, name="sweeper", seconds=seconds, timeout=60).start()
     else:
         queue = os.environ["CREWRELAY_QUEUE_URL"]

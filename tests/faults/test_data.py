@@ -59,7 +59,7 @@ def test_an_answer_of_5_mb_is_where_the_status_says(new_bench: NewBench, monkeyp
     job_row = next(row for row in bench.storage.rows() if row["sk"]["S"] == "JOB")
     assert len(str(job_row)) < 2048
     inline = functions.inline.post("/crewai/run", json=REQUEST).json()
-    assert "answer" not in inline
+    assert inline["answer"] is None
     assert httpx.get(inline["answer_url"]).json() == fetched
 
 

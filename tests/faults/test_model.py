@@ -7,7 +7,7 @@ import pytest
 from crewai import Agent, Crew, Task
 from pydantic import BaseModel
 
-from crewrelay.crews import catalogue
+from crewrelay.crews import runner
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import utcnow
@@ -117,23 +117,18 @@ class Report(BaseModel):
     pages: int
 
 
-class Structured:
+def structured(definition: Any, given: Any, model_of: Any, search: Any) -> Crew:
     """A crew that wants its answer in a shape."""
-
-    def __init__(self, new_model: Any, search: Any) -> None:
-        self._new_model = new_model
-
-    def crew(self) -> Crew:
-        writer = Agent(role="Writer", goal="Report", backstory="Writes.", llm=self._new_model(), max_iter=3)
-        task = Task(description="Topic: {topic}", expected_output="A report.", agent=writer, output_pydantic=Report)
-        return Crew(agents=[writer], tasks=[task])
+    writer = Agent(role="Writer", goal="Report", backstory="Writes.", llm=model_of(None), max_iter=3)
+    task = Task(description="Topic: neural networks", expected_output="A report.", agent=writer, output_pydantic=Report)
+    return Crew(agents=[writer], tasks=[task])
 
 
 def test_an_answer_in_the_wrong_shape_fails_the_job_and_is_counted(
     new_bench: NewBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = new_bench(policy=HASTY)
-    monkeypatch.setattr(catalogue, "load", lambda name: Structured)
+    monkeypatch.setattr(runner, "build", structured)
     functions = Functions(bench, monkeypatch)
     job = run_to_its_end(bench, functions)
     assert failed(job) == ("MisshapenReply", False)
@@ -146,20 +141,19 @@ def test_an_answer_in_the_wrong_shape_fails_the_job_and_is_counted(
     assert len(bench.model.log()) == bench.job(job.id).receipt.calls_paid == 2  # a retry asks for another answer
 
 
-class GivesUp(Structured):
-    def crew(self) -> Crew:
-        crew = super().crew()
-        for agent in crew.agents:
-            vars(agent)["respect_context_window"] = False  # CrewAI then raises SystemExit
-        crew.tasks[0].output_pydantic = None
-        return crew
+def gives_up(*whatever: Any) -> Crew:
+    crew = structured(*whatever)
+    for agent in crew.agents:
+        vars(agent)["respect_context_window"] = False  # CrewAI then raises SystemExit
+    crew.tasks[0].output_pydantic = None
+    return crew
 
 
 def test_a_library_that_exits_fails_the_job_and_not_the_worker(
     new_bench: NewBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = new_bench("--statuses", "400", "--for-ever", "--code", "context_length_exceeded", policy=HASTY)
-    monkeypatch.setattr(catalogue, "load", lambda name: GivesUp)
+    monkeypatch.setattr(runner, "build", gives_up)
     job = run_to_its_end(bench, Functions(bench, monkeypatch))
     assert failed(job) == ("SystemExit", False)
     assert job.error

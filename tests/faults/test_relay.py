@@ -30,20 +30,20 @@ def test_a_cut_run_pays_what_an_uncut_one_does(figure: Figure) -> None:
         begun = time.monotonic()
         cut = stack.client.post("/crewai/run", json=BODY, headers={"Prefer": "wait=3"})
         took = time.monotonic() - begun
-        paid_inline = calls_by_request(model).total() - needed.total()
         assert cut.status_code == 202
         assert cut.headers["Preference-Applied"] == "wait=3"
         where = cut.headers["Location"]
         job = wait_until(lambda: (got := stack.client.get(where).json())["status"] == "completed" and got, within=30)
         paid = calls_by_request(model).total() - needed.total()
+    receipt = job["receipt"]
+    # What the worker found paid when it went on; the log can't tell whose a call was that came at once after the 202.
+    paid_inline = receipt["calls_replayed"]
     figure(f"202 after {took:.2f} s; {paid_inline} of {paid} calls paid inline, uncut needs {needed.total()}")
     assert took <= 3.5
-    assert paid_inline >= 1
+    assert 1 <= paid_inline < paid
     assert set((needed + needed).values()) == {2}
     assert paid == needed.total()
-    receipt = job["receipt"]
     assert receipt["calls_paid"] == paid
-    assert receipt["calls_replayed"] >= paid_inline
     assert (receipt["relays"], receipt["attempts"]) == (1, 1)
     assert job["result"] == uncut.json()["answer"]
     assert job["sources"] == uncut.json()["sources"]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.stack import environment
 
-PROCESSES = 15
+PROCESSES = 7
 RATIO = 1.25
 
 API = """

@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,11 @@ class Shell:
         return subprocess.Popen([*COMMAND, *arguments], cwd=self.folder, env=self.variables, text=True, **options)
 
     def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """What it printed: standard output and errors."""
-        with self.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            output, errors = process.communicate(timeout=300)
-        assert process.returncode == code, (output, errors)
-        return output, errors
+        """What it printed: standard output and errors. In this process: in another, it imports for seconds."""
+        with chdir(self.folder):
+            result = CliRunner().invoke(app, arguments, env=self.variables)
+        assert result.exit_code == code, (result.output, result.exception)
+        return result.stdout, result.stderr
 
     def asked(self) -> int:
         """How many texts the embedder has seen."""

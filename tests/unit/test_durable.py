@@ -198,40 +198,37 @@ def test_the_tools_of_a_task_that_a_manager_gives_away_are_journaled(calls: Unjo
 
 # ---- fingerprint
 
+ONE = ("research", "its files", "openai/one at None")
+
 
 def test_the_same_crew_with_the_same_model_is_the_same() -> None:
-    assert fingerprint("research", "openai/one at None") == fingerprint("research", "openai/one at None")
+    assert fingerprint(*ONE) == fingerprint(*ONE)
 
 
 @pytest.mark.parametrize(
-    ("crew", "model"),
+    "other",
     [
-        ("other", "openai/one at None"),
-        ("research", "openai/two at None"),
-        ("research", "openai/one at https://models.example"),
-        ("researchopenai", "/one at None"),
+        ("other", "its files", "openai/one at None"),
+        ("research", "other files", "openai/one at None"),
+        ("research", "its files", "openai/two at None"),
+        ("research", "its files", "openai/one at https://models.example"),
+        ("researchits", " files", "openai/one at None"),
     ],
 )
-def test_another_crew_or_another_model_is_another(crew: str, model: str) -> None:
-    assert fingerprint(crew, model) != fingerprint("research", "openai/one at None")
+def test_another_crew_or_another_model_is_another(other: tuple[str, str, str]) -> None:
+    assert fingerprint(*other) != fingerprint(*ONE)
 
 
 def test_another_release_of_crewai_makes_another_crew(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = fingerprint.__wrapped__("research", "openai/one")
-    assert fingerprint.__wrapped__("research", "openai/one") == before
+    before = fingerprint(*ONE)
     monkeypatch.setattr(durable, "version", lambda _: importlib.metadata.version("crewai") + ".1")
-    assert fingerprint.__wrapped__("research", "openai/one") != before
+    assert fingerprint(*ONE) != before
 
 
-@pytest.mark.parametrize("changed", ["durable.py", "research/config/tasks.yaml"])
-def test_another_prompt_or_other_code_makes_another_crew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
-) -> None:
-    for name in ("durable.py", "research/config/tasks.yaml"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("as it was")
+def test_other_code_makes_another_crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durable, "__file__", str(tmp_path / "durable.py"))
-    before = fingerprint.__wrapped__("research", "openai/one")
-    (tmp_path / changed).write_text("as it is now")
-    assert fingerprint.__wrapped__("research", "openai/one") != before
+    monkeypatch.setattr(durable, "_code", durable._code.__wrapped__)
+    (tmp_path / "durable.py").write_text("as it was")
+    before = fingerprint(*ONE)
+    (tmp_path / "durable.py").write_text("as it is now")
+    assert fingerprint(*ONE) != before

@@ -6,18 +6,21 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from crewrelay.request import LONGEST_TOPIC, RunRequest, complaints
+from crewrelay.request import LONGEST_TOPIC, CrewRequest, TopicRequest, complaints, parse
+from tests.crews import OwnCrews
 
 GOOD: dict[str, Any] = {"topic": "neural networks", "language": "en"}
 
 
-def parsed(**changes: Any) -> RunRequest:
-    return RunRequest.model_validate_json(json.dumps(GOOD | changes))
+def parsed(**changes: Any) -> TopicRequest:
+    request = parse(json.dumps(GOOD | changes))
+    assert isinstance(request, TopicRequest)
+    return request
 
 
 def refusal(body: str) -> list[dict[str, str]]:
     with pytest.raises(ValidationError) as caught:
-        RunRequest.model_validate_json(body)
+        parse(body)
     return complaints(caught.value)
 
 
@@ -59,7 +62,7 @@ def test_what_is_no_topic_is_refused(topic: Any) -> None:
 def test_half_a_surrogate_pair_is_refused() -> None:
     refusal('{"topic": "a\\ud800b", "language": "en"}')
     with pytest.raises(ValidationError):
-        RunRequest(topic="a\ud800b", language="en")
+        TopicRequest(topic="a\ud800b", language="en")
 
 
 @pytest.mark.parametrize(
@@ -110,3 +113,52 @@ def test_every_fault_is_named_at_once_and_no_value_repeated() -> None:
     told = json.dumps(found)
     assert not any(value in told for value in ("secret", "klingonese", "hidden"))
     assert not any(complaint["message"].startswith("Value error") for complaint in found)
+
+
+# ---- a crew and its inputs
+
+
+def named(crew: Any, inputs: Any, **more: Any) -> str:
+    return json.dumps({"crew": crew, "inputs": inputs, **more})
+
+
+def test_both_forms_are_the_same_input() -> None:
+    request = parse(named("research", {"language": "en", "topic": " neural networks "}))
+    assert isinstance(request, CrewRequest)
+    assert request.job_input() == parsed().job_input()
+    assert request.job_input().digest() == parsed().job_input().digest()
+
+
+def test_every_fault_of_the_inputs_is_named_at_once() -> None:
+    found = refusal(named("research", {"topic": "a\nb", "language": "english", "tone": "formal"}))
+    assert [complaint["field"] for complaint in found] == ["inputs.topic", "inputs.language", "inputs.tone"]
+    assert "control characters" in found[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "message"),
+    [
+        (named("research", {"topic": "a"}), "inputs.language", "Field required"),
+        (named("nobody", {"topic": "a"}), "crew", "must name a crew of this deployment: research"),
+        ('{"crew": "research"}', "inputs", "Field required"),
+        ('{"inputs": {"topic": "a"}}', "crew", "Field required"),
+        (named("research", "a"), "inputs", "should be an object"),
+        (named("research", GOOD, topic="a"), "topic", "send topic and language, or crew and inputs"),
+        (named("research", GOOD, language="en"), "language", "send topic and language, or crew and inputs"),
+        (named("research", GOOD, colour="red"), "colour", "not permitted"),
+    ],
+)
+def test_what_is_wrong_with_a_crew_and_its_inputs_is_said_of_the_field(body: str, field: str, message: str) -> None:
+    (complaint,) = refusal(body)
+    assert complaint["field"] == field
+    assert message in complaint["message"]
+
+
+def test_the_short_form_is_for_crews_with_a_topic_and_a_language(own_crews: OwnCrews) -> None:
+    own_crews.write("shout", inputs="text: {}", text="Shout {text}.")
+    (complaint,) = refusal(json.dumps(GOOD | {"crew": "shout"}))
+    assert complaint["field"] == "crew"
+    assert complaint["message"] == "has other inputs, text: send them as inputs, beside crew"
+    own_crews.write("brief", inputs="{topic: {max_length: 3}, language: {type: language}}", text="{topic} {language}")
+    assert refused_fields(crew="brief") == ["topic"]
+    assert parsed(crew="brief", topic="ant").job_input().inputs == {"topic": "ant", "language": "en"}

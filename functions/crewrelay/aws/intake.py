@@ -2,11 +2,12 @@
 
 from pydantic import ValidationError
 
+from crewrelay import request
 from crewrelay.aws.batch import Record
 from crewrelay.aws.dead_letters import DeadLetters, first_id
 from crewrelay.jobs.errors import IdempotencyConflict, InvalidRequest
 from crewrelay.jobs.submission import Submission
-from crewrelay.request import RunRequest, complaints
+from crewrelay.request import CrewRequest, TopicRequest, complaints
 
 
 class Intake:
@@ -21,16 +22,16 @@ class Intake:
         Raises Unavailable: then the queue delivers it again.
         """
         try:
-            request = parse(record["body"])
-            self._submission.submit(self._tenant, request.job_input(), key=f"intake:{first_id(record)}")
+            asked = parse(record["body"])
+            self._submission.submit(self._tenant, asked.job_input(), key=f"intake:{first_id(record)}")
         except (InvalidRequest, IdempotencyConflict) as refusal:
             self._dead_letters.put(record, refusal)
 
 
-def parse(body: str) -> RunRequest:
+def parse(body: str) -> TopicRequest | CrewRequest:
     """Raises InvalidRequest."""
     try:
-        return RunRequest.model_validate_json(body)
+        return request.parse(body)
     except ValidationError as error:
         faults = "; ".join(f"{fault['field'] or 'body'}: {fault['message']}" for fault in complaints(error))
         raise InvalidRequest(faults[:1000]) from None

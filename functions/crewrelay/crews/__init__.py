@@ -1,1 +1,1 @@
-"""The crews, and what runs them. The catalogue is light; everything else here imports CrewAI."""
+"""The crews, and what runs them. The catalogue and what it reads are light; what builds and runs imports CrewAI."""

@@ -11,28 +11,12 @@ from crewai import Crew
 from crewai.agents.agent_builder.base_agent import BaseAgent
 from crewai.tools import BaseTool
 
+from crewrelay.crews.folder.options import NOT_TO_BE_RESUMED
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledTool
 from crewrelay.crews.search import SearchPassages
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.ports import Calls
-
-_ANOTHER_PROMPT = "makes other prompts in every run"
-_PAST_THE_JOURNAL = "asks services past the journal"
-_NOT_TO_BE_RESUMED = {
-    "planning": _ANOTHER_PROMPT,
-    "planning_config": _ANOTHER_PROMPT,
-    "reasoning": _ANOTHER_PROMPT,
-    "inject_date": "puts another date into every run",
-    "memory": "is not the same in the next run",
-    "knowledge": _PAST_THE_JOURNAL,
-    "knowledge_sources": _PAST_THE_JOURNAL,
-    "mcps": _PAST_THE_JOURNAL,
-    "apps": _PAST_THE_JOURNAL,
-    "a2a": _PAST_THE_JOURNAL,
-    "multimodal": _PAST_THE_JOURNAL,
-    "allow_code_execution": _PAST_THE_JOURNAL,
-}
 
 
 def make_durable(crew: Crew, calls: Calls) -> Crew:
@@ -85,7 +69,7 @@ def _faults(crew: Crew) -> Iterator[str]:
 
 def _faults_of_all(member: Crew | BaseAgent, name: str) -> Iterator[str]:
     options = vars(member)  # to ask for some of them is deprecated
-    for option, effect in _NOT_TO_BE_RESUMED.items():
+    for option, effect in NOT_TO_BE_RESUMED.items():
         if options.get(option):
             yield f"{option} of {name} {effect}: remove it"
     model = options.get("function_calling_llm")
@@ -93,11 +77,16 @@ def _faults_of_all(member: Crew | BaseAgent, name: str) -> Iterator[str]:
         yield f"function_calling_llm of {name} is not journaled: build it with new_model()"
 
 
+def fingerprint(crew: str, definition: str, models: str) -> str:
+    """Of everything that decides what the crew asks: its files' digest, our code around it, CrewAI, its models."""
+    known = f"{crew}\n{definition}\n{models}\ncrewai {version('crewai')}\n{_code()}"
+    return hashlib.sha256(known.encode()).hexdigest()[:16]
+
+
 @cache
-def fingerprint(crew: str, model: str) -> str:
-    """Of everything that decides what the crew asks: its definition, our code around it, CrewAI, the model."""
+def _code() -> str:
     here = Path(__file__).parent
-    known = hashlib.sha256(f"{crew}\n{model}\ncrewai {version('crewai')}".encode())
-    for path in sorted((*here.rglob("*.py"), *here.rglob("*.yaml"))):
+    known = hashlib.sha256()
+    for path in sorted(here.rglob("*.py")):
         known.update(f"\n{path.relative_to(here)}\n".encode() + path.read_bytes())
-    return known.hexdigest()[:16]
+    return known.hexdigest()

@@ -13,6 +13,7 @@ from crewai.events.types.llm_events import LLMCallType
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 
 from crewrelay.crews import phrases, sentences
+from crewrelay.crews.folder.definition import SEARCH
 from crewrelay.crews.search import unfenced
 from crewrelay.crews.sentences import Sentence
 
@@ -45,7 +46,8 @@ class ExtractiveLLM(BaseLLM):
                 from_task=from_task,
                 from_agent=from_agent,
             )
-            reply = _reply([messages] if isinstance(messages, str) else messages, tools)
+            task = getattr(from_task, "description", "")
+            reply = _reply([messages] if isinstance(messages, str) else messages, tools, task)
             kind = LLMCallType.LLM_CALL if isinstance(reply, str) else LLMCallType.TOOL_CALL
             usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "successful_requests": 1}
             self._token_usage["successful_requests"] += 1
@@ -70,14 +72,15 @@ class ExtractiveLLM(BaseLLM):
         return 0
 
 
-def _reply(messages: list[Any], tools: list[dict[str, Any]] | None) -> Any:
+def _reply(messages: list[Any], tools: list[dict[str, Any]] | None, task: str) -> Any:
     asked = "\n".join(_text(message) for message in messages if _role(message) != "tool")
     found = "\n".join(_text(message) for message in messages if _role(message) == "tool")
     language = _field("Language", asked) or "en"
-    topic = _field("Topic", asked) or asked.strip().splitlines()[-1][:300]
-    if tools and not found:
-        return [_tool_call(tools[0], topic)]
-    if tools:
+    topic = _field("Topic", asked) or " ".join((task or asked).split())[:300]
+    searches = any(tool.get("function", tool)["name"] == SEARCH for tool in tools or ())
+    if searches and not found:
+        return [_search(topic)]
+    if searches:
         best = sentences.rank(topic, language, unfenced(found), _MOST_SENTENCES)
         return "\n".join(f"- {text} [{number}]" for text, number in best) or "The passages hold nothing on this."
     notes = [Sentence(text, int(number)) for text, number in _NOTE.findall(asked)]
@@ -97,12 +100,11 @@ def _answer(topic: str, language: str, notes: list[Sentence]) -> str:
     return "\n\n".join((title, *paragraphs, signature))
 
 
-def _tool_call(tool: dict[str, Any], query: str) -> dict[str, Any]:
-    name = tool.get("function", tool)["name"]
+def _search(query: str) -> dict[str, Any]:
     return {
         "id": "call_1",
         "type": "function",
-        "function": {"name": name, "arguments": json.dumps({"query": query}, ensure_ascii=False)},
+        "function": {"name": SEARCH, "arguments": json.dumps({"query": query}, ensure_ascii=False)},
     }
 
 

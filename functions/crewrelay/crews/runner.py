@@ -3,8 +3,11 @@
 from functools import cache
 
 from crewrelay import composition
-from crewrelay.crews import catalogue, durable, failures
+from crewrelay.crews import durable, failures
+from crewrelay.crews.catalogue import catalogue
+from crewrelay.crews.checks import refuse_broken
 from crewrelay.crews.citations import Bibliography
+from crewrelay.crews.folder.building import build
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledRetriever
 from crewrelay.crews.models import Models, NewModel
@@ -13,6 +16,7 @@ from crewrelay.crews.redaction import Redaction
 from crewrelay.crews.search import SearchPassages
 from crewrelay.crews.tuning import finish_classes, tune_crewai
 from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.ports import Calls, Retriever
 from crewrelay.prices import Prices
@@ -41,17 +45,26 @@ class CrewRunner:
         self._retriever.retrieve("warm up", top_k=1)
 
     def fingerprint(self, job_input: JobInput) -> str:
-        model = self._new_model()
-        return durable.fingerprint(job_input.crew, f"{model.model} at {model.base_url}")
+        try:
+            definition = catalogue().definition(job_input.crew)
+        except InvalidCrew:  # gone since the job was accepted: the run says so, and the job ends
+            return durable.fingerprint(job_input.crew, "", "")
+        models = [self._new_model(name) for name in definition.models]
+        told = "\n".join(sorted(f"{model.model} at {model.base_url}" for model in models))
+        return durable.fingerprint(job_input.crew, definition.digest, told)
 
     def run(self, job_input: JobInput, calls: Calls) -> Answer:
         bibliography = Bibliography()
         search = SearchPassages(JournaledRetriever(self._retriever, calls), bibliography)
-        crew_class = catalogue.load(job_input.crew)
-        crew = crew_class(lambda name=None: JournaledLLM(self._new_model(name), calls, self._prices), search).crew()
-        output = durable.make_durable(crew, calls).kickoff(inputs=dict(job_input.inputs))
+        definition = catalogue().definition(job_input.crew)
+
+        def model_of(name: str | None) -> JournaledLLM:
+            return JournaledLLM(self._new_model(name), calls, self._prices)
+
+        crew = build(definition, job_input.inputs, model_of, search)
+        output = durable.make_durable(crew, calls).kickoff()
         text = output.raw  # type: ignore[union-attr]  # it does not stream
-        return _answer(text, bibliography, job_input.inputs.get("language", ""), calls.usage())
+        return _answer(text, bibliography, str(job_input.inputs.get("language", "")), calls.usage())
 
     def explain(self, error: BaseException) -> Failure:
         return failures.explain(error, self._redaction.text)
@@ -71,7 +84,7 @@ def _answer(text: str, bibliography: Bibliography, language: str, usage: Usage) 
 
 @cache
 def crew_runner() -> CrewRunner:
-    """The one of this process, as its settings want it. Raises Misconfigured."""
+    """The one of this process, as its settings want it. Raises Misconfigured, InvalidCrew."""
     retrieval, embedder = RetrievalSettings.read(), EmbedderSettings.read()
     redaction = Redaction()
     redaction.cover_logs()
@@ -81,5 +94,6 @@ def crew_runner() -> CrewRunner:
     prices = Prices.read(settings.prices)
     models = Models(settings, redaction.hide)
     models()  # refused now, if it can't be used
+    refuse_broken(catalogue(), models)
     retriever = composition.retriever(composition.collections(retrieval), retrieval, composition.embedder(embedder))
     return CrewRunner(models, retriever, redaction, prices)

@@ -4,6 +4,7 @@ Measured on 1.15.30, the version that is pinned; tests/unit/test_tuning.py fails
 """
 
 import logging
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Coroutine, Iterator
@@ -36,6 +37,8 @@ def tune_crewai() -> None:
     # An agent's executor makes its state's class anew in every run: a sixth of a run's CPU.
     executor: Any = AgentExecutor
     executor._initial_state_t = type("State", (FlowState, executor._initial_state_t), {"__module__": __name__})
+    # It fills in one name after the other, and so what a caller wrote in braces, too.
+    executor._format_prompt = staticmethod(_filled_in_at_once)
     # It repeats throttled calls by itself, asleep: here the job is given back and tried again later.
     vars(base_llm)["run_with_rate_limit_retry"] = lambda operation: operation()
     # For `output_json` it would ask the provider past the agent's model, and so past the journal.
@@ -85,6 +88,10 @@ class _NoTaskOutputs:
         return []
 
     def delete_all(self) -> None: ...
+
+
+def _filled_in_at_once(prompt: str, inputs: dict[str, str]) -> str:
+    return re.sub(r"\{(input|tool_names|tools)}", lambda match: inputs[match[1]], prompt)
 
 
 class _ThroughTheModel:

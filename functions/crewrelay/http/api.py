@@ -7,9 +7,10 @@ from fastapi import FastAPI, Query, Request, Response
 from starlette.routing import BaseRoute
 
 from crewrelay import __version__
+from crewrelay.crews.catalogue import catalogue
 from crewrelay.http.app import IdempotencyKey, new_app, problems, status_url
 from crewrelay.http.callers import Admin, Reader, Starter
-from crewrelay.http.wire import Accepted, Health, JobCalls, JobStatus
+from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobStore, record_of_tenant
@@ -74,5 +75,11 @@ def create_api(
     def retry(caller: Admin, job_id: str) -> JobStatus:
         """Try a failed job again: it goes on from where its journal ends, and pays for no call twice."""
         return JobStatus.of(intervention.retry(caller.tenant, job_id))
+
+    @app.get("/crewai/crews", responses=problems(), tags=["crews"])
+    def crews(_: Reader) -> Crews:
+        """The crews of this deployment and what each is given: `{"crew": name, "inputs": {…}}`."""
+        known = catalogue()
+        return Crews(crews=[CrewCard.of(known.card(name)) for name in known.names()])
 
     return app

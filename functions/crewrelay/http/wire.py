@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, Field
 
+from crewrelay.crews.folder.definition import Card
 from crewrelay.jobs.answer import Source, Usage
 from crewrelay.jobs.job import Failure, Job, Status
 from crewrelay.jobs.journal import Call, Kind, in_order
@@ -91,7 +93,7 @@ class JobStatus(BaseModel):
     job_id: str
     status: Status
     crew: str
-    inputs: dict[str, str]
+    inputs: dict[str, str | int | bool]
     result: str | None
     result_url: str | None
     sources: list[Source]
@@ -110,7 +112,7 @@ class JobStatus(BaseModel):
             job_id=job.id,
             status=job.status,
             crew=job.crew,
-            inputs=job_input.inputs,
+            inputs=dict(job_input.inputs),
             result=answer.text if answer else None,
             result_url=answer_url,
             sources=list(answer.sources) if answer else [],
@@ -122,6 +124,24 @@ class JobStatus(BaseModel):
             attempts=job.attempts,
             timestamps=Timestamps.model_validate(job, from_attributes=True),
         )
+
+
+class CrewCard(BaseModel):
+    """A crew that can be asked for by its name; `inputs` is the JSON schema of the field of that name."""
+
+    name: str
+    description: str
+    inputs: dict[str, Any]
+
+    @classmethod
+    def of(cls, card: Card) -> "CrewCard":
+        return cls(name=card.name, description=card.crew.description, inputs=card.inputs.json_schema())
+
+
+class Crews(BaseModel):
+    """By name."""
+
+    crews: list[CrewCard]
 
 
 class JobCall(BaseModel):

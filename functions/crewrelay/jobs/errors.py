@@ -15,7 +15,7 @@ CrewrelayError
 ├── BudgetExceeded       500  the job has spent what it may
 ├── AttemptsExhausted    500  attempt after attempt got no further
 ├── Overdue              500  the job did not end in time
-├── InvalidCrew          500  the crew can't be run durably
+├── InvalidCrew          500  the crew's files are wrong, or it can't be run durably
 ├── Misconfigured        500  a setting is missing or wrong
 ├── RetrievalError       500  the passages can't be searched or changed
 │   ├── RetrievalUnavailable   503  the store or the embedder did not answer
@@ -145,7 +145,7 @@ class Overdue(CrewrelayError):
 
 
 class InvalidCrew(CrewrelayError):
-    """The crew uses what would make a resumed run another one; the message says what."""
+    """The crew's files are wrong, or use what would make a resumed run another one; the message says where and what."""
 
     code = "invalid_crew"
     remedy = "Correct the crew as the message says, deploy it and retry the job."

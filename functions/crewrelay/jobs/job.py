@@ -6,6 +6,7 @@ knows a clock: every transition takes `now` and returns a new Job, or raises Sta
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -36,7 +37,7 @@ class JobInput(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     crew: str
-    inputs: dict[str, str]
+    inputs: Mapping[str, str | int | bool]
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: the same input always, a different one never."""

@@ -9,7 +9,7 @@ import uvicorn
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from crewrelay.jobs.errors import Misconfigured, RetrievalError
+from crewrelay.jobs.errors import InvalidCrew, Misconfigured, RetrievalError
 from crewrelay.local.child import CALLER, MISCONFIGURED, RECEIVED_AT, announce, live_and_die_with_parent
 from crewrelay.local.event_sources import EventSource, Schedule
 from crewrelay.local.resources import load_template
@@ -52,7 +52,7 @@ def main() -> None:
         from worker.handler import handler as worker
 
         crew_runner().warm_up()
-    except Misconfigured as error:
+    except (Misconfigured, InvalidCrew) as error:
         print(f"crewrelay: {error}", file=sys.stderr, flush=True)
         sys.exit(MISCONFIGURED)
     except RetrievalError as error:  # a store that is away may come back

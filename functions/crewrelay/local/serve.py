@@ -56,9 +56,12 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(listener: socket.socket, gateway_limit: float, auth: bool) -> None:
-    """Serve until SIGINT or SIGTERM, to callers with a token or to everybody. Raises StackFailed."""
-    stack = Stack(auth)
+async def serve(listener: socket.socket, gateway_limit: float, crews: int, auth: bool) -> None:
+    """Serve until SIGINT or SIGTERM, with so many crew processes, to callers with a token or to everybody.
+
+    Raises StackFailed.
+    """
+    stack = Stack(crews, auth)
     config = uvicorn.Config(
         Gateway(stack, gateway_limit), lifespan="off", log_level="warning", ws="none", timeout_graceful_shutdown=2
     )

@@ -22,7 +22,6 @@ TEMPLATE = Path(__file__).parents[3] / "template.yaml"
 # Short, so that the jobs of a killed crew process go on within seconds.
 _SHORT_LEASE = "15"
 
-CREW_PROCESSES = 2  # each is an execution environment, as Lambda has as many as there is work; each fills one core
 _MOST_FAILED_STARTS = 3  # in a row
 
 CREW_ENVIRONMENT = {
@@ -44,9 +43,12 @@ Guard = Callable[[ASGIApp], ASGIApp]
 
 
 class Stack:
-    """With `auth`, callers need a token."""
+    """Its crew processes are execution environments, of which Lambda has as many as there is work. With `auth`, callers
+    need a token.
+    """
 
-    def __init__(self, auth: bool) -> None:
+    def __init__(self, crew_processes: int, auth: bool) -> None:
+        self._crew_processes = crew_processes
         self.api: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
         self.guard: asyncio.Future[Guard] = asyncio.get_running_loop().create_future()  # what stands before the apps
         self._auth = auth
@@ -73,7 +75,7 @@ class Stack:
                     tasks.create_task(self._keep_crew_running(environment, folder))
                     await self._load_api()
                     await self._crew_is_up.wait()
-                    for _ in range(1, CREW_PROCESSES):
+                    for _ in range(1, self._crew_processes):
                         tasks.create_task(self._keep_crew_running(environment, folder))
             except* (StackFailed, Misconfigured, ChildDied) as failures:
                 raise StackFailed(str(failures.exceptions[0])) from None
@@ -155,6 +157,7 @@ def _prepare_environment(auth: bool) -> None:
 
     from crewrelay.local.resources import create_storage, environment, load_template
     from crewrelay.settings import (
+        CrewsSettings,
         EmbedderSettings,
         IntakeSettings,
         ModelSettings,
@@ -178,5 +181,6 @@ def _prepare_environment(auth: bool) -> None:
     os.environ.setdefault("CREWRELAY_LEASE_SECONDS", _SHORT_LEASE)
     # Crew processes run in a folder of their own.
     os.environ["CREWRELAY_COLLECTIONS"] = str(RetrievalSettings.read().collections.absolute())
+    os.environ["CREWRELAY_CREWS"] = os.pathsep.join(str(path.absolute()) for path in CrewsSettings.read().folders)
     for settings in (RunSettings, WorkerSettings, IntakeSettings, ModelSettings, EmbedderSettings):
         settings.read()  # what is wrong is said here, once, and not by every process

@@ -1,0 +1,64 @@
+"""All that can be said of a crew before its first job, without a network."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from pydantic import ValidationError
+
+from crewrelay.crews.catalogue import Catalogue
+from crewrelay.crews.dry_run import Rehearsal, rehearsed
+from crewrelay.crews.folder import cross_checks
+from crewrelay.crews.folder.building import ModelOf
+from crewrelay.crews.folder.definition import Definition
+from crewrelay.crews.folder.own_tools import own_tools
+from crewrelay.crews.folder.yaml_file import Fault, Faulty, in_order
+from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.errors import InvalidCrew, Misconfigured
+
+
+def refuse_broken(crews: Catalogue, model_of: ModelOf) -> None:
+    """Raises InvalidCrew with everything that is wrong in any of the crews."""
+    faults: list[str] = []
+    for name in crews.names():
+        try:
+            faults += map(str, faults_of(crews.definition(name), model_of))
+        except InvalidCrew as error:
+            faults.append(str(error))
+    if faults:
+        raise InvalidCrew("\n".join(faults))
+
+
+def faults_of(definition: Definition, model_of: ModelOf) -> list[Fault]:
+    """Of its files together, of its tools and models, and of the crew that CrewAI makes of them."""
+    try:
+        own = own_tools(definition.card.folder)
+    except Faulty as faulty:
+        return faulty.faults
+    faults = [*cross_checks.faults(definition, own.names), *_models(definition, model_of)]
+    return in_order(faults) or list(_built(definition))
+
+
+def _models(definition: Definition, model_of: ModelOf) -> Iterator[Fault]:
+    for model in sorted(filter(None, definition.models)):
+        try:
+            model_of(model)
+        except Misconfigured as error:
+            file, where = definition.where_named(model)
+            yield file.fault(where, str(error))
+
+
+def _built(definition: Definition) -> Iterator[Fault]:
+    try:
+        rehearsed(definition, definition.card.inputs.sample(), _Empty(), Rehearsal())
+    except Faulty as faulty:
+        yield from faulty.faults
+    except InvalidCrew as error:
+        yield definition.card.file.fault((), str(error))
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            yield definition.tasks_file.fault((), f"CrewAI refuses the crew: {item['msg']}")
+
+
+class _Empty:
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+        return []
