@@ -12,8 +12,10 @@ import httpx
 import pytest
 
 from tests.integration.http_apps import assert_problem
+from tests.processes import ROOT
 from tests.stack import COMMAND, RunningStack, environment, running_stack
 
+README = (ROOT / "README.md").read_text()
 EXAMPLE = {"topic": "neural networks", "language": "en"}
 PATHS = ("/crewai/run", "/crewai/run/async")
 
@@ -39,6 +41,29 @@ def created(stack: RunningStack, *arguments: str) -> tuple[str, str]:
     found = re.match(r"token ([0-9a-f]{12}) of ", done.stderr)
     assert found
     return text, found[1]
+
+
+def test_the_readmes_commands_do_what_they_say(guarded: RunningStack) -> None:
+    create, list_, revoke = re.findall(r"^\$ crewrelay token (.*?)(?: +#.*)?$", README, re.MULTILINE)
+    text, token_id = created(guarded, *create.split()[1:])
+    assert text.startswith("crt_")
+    assert token_id in token_command(guarded, *list_.split()).stdout
+    verb, shown = revoke.split()
+    assert len(shown) == len(token_id)
+    assert "is revoked" in token_command(guarded, verb, token_id).stdout
+
+
+def test_the_command_sends_the_token_of_its_variable(guarded: RunningStack) -> None:
+    token, _ = created(guarded, "--tenant", "acme")
+    command = [*COMMAND, "submit", "neural networks", "--url", guarded.url]
+    for variables in ({"CREWRELAY_TOKEN": token}, {}):
+        env = environment(**variables)
+        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=60)
+        if variables:
+            assert ask(guarded, "GET", f"/crewai/status/{done.stdout.strip()}", token).status_code == 200
+        else:
+            assert done.returncode == 1
+            assert "without a valid token" in done.stderr
 
 
 def ask(stack: RunningStack, method: str, path: str, token: str = "", **headers: str) -> Any:
