@@ -48,7 +48,7 @@ def test_a_job_is_submitted_looked_at_and_followed(scripted: ScriptedStack) -> N
     assert "\ncompleted 2" in watched.stderr
     status = json.loads(command("status", job_id, CREWRELAY_URL=url).stdout)
     assert (status["status"], status["inputs"]) == ("completed", {"topic": "rain", "language": "en"})
-    assert "The job is completed" in command("cancel", job_id, "--url", url, code=1).stderr
+    assert "has already completed" in command("cancel", job_id, "--url", url, code=1).stderr
 
 
 def test_a_failed_job_says_why_and_can_be_retried(scripted: ScriptedStack) -> None:
