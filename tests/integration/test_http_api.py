@@ -565,6 +565,17 @@ def test_the_openapi_documents_are_valid_and_served(apps: list[FastAPI]) -> None
         assert "/openapi.json" in docs.text
 
 
+def test_a_service_says_that_it_wants_a_token_if_it_does(storage: Storage) -> None:
+    for app in (api_app(storage), api_app(storage, anonymous=None)):
+        validate(app.openapi())
+    without, wanting = (dict(operations(api_app(storage, anonymous=who))) for who in (anybody("local"), None))
+    assert without.keys() == wanting.keys()
+    for name, operation in wanting.items():
+        assert ("security" in operation, "401" in operation["responses"]) == (name != "GET /health",) * 2
+        assert "security" not in without[name]
+        assert not {"401", "403"} & without[name]["responses"].keys()
+
+
 def test_every_documented_answer_has_a_schema(apps: list[FastAPI]) -> None:
     found = {
         (name, status): [content["schema"] for content in answer.get("content", {}).values()]

@@ -47,7 +47,8 @@ def new_app(
         if app.openapi_schema is None:
             routes = [*app.routes, *also_documented()]
             document = get_openapi(title=app.title, version=app.version, description=description, routes=routes)
-            app.openapi_schema = _with_problems(document)
+            document = _with_problems(document)
+            app.openapi_schema = document if anonymous is None else _without_tokens(document)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -61,6 +62,17 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
             for status, answer in operation["responses"].items():
                 if status >= "400":
                     answer["content"] = {MEDIA_TYPE: answer["content"].pop("application/json")}
+    return document
+
+
+def _without_tokens(document: dict[str, Any]) -> dict[str, Any]:
+    """Of an app that wants none."""
+    del document["components"]["securitySchemes"]
+    for path in document["paths"].values():
+        for operation in path.values():
+            if operation.pop("security", None):
+                for status in ("401", "403"):
+                    del operation["responses"][status]
     return document
 
 

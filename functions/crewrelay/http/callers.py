@@ -10,9 +10,7 @@ from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.errors import Unauthenticated
 
 # Read by nobody here, for the authorizer has read it: it stands for the header in the documentation.
-_TOKEN = HTTPBearer(
-    auto_error=False, scheme_name="token", description="A token of the operator's. A stack without tokens wants none."
-)
+_TOKEN = HTTPBearer(auto_error=False, scheme_name="token", description="`crewrelay token create` makes them.")
 
 
 def let_in(app: FastAPI, anonymous: Caller | None) -> None:
