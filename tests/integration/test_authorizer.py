@@ -74,6 +74,12 @@ def test_a_valid_token_opens_the_whole_stage_and_says_whose_it_is(
     assert not fnmatchcase(f"{STAGE.replace('/prod', '/test')}/GET/", statement["Resource"])
 
 
+def test_an_event_may_have_each_header_once_only(tokens: MemoryTokens, token: str, clock: HandSetClock) -> None:
+    event = request_event(f"Bearer {token}")
+    del event["multiValueHeaders"]
+    assert Authorizer(tokens, clock).answer(event)["context"]["tenant"] == "acme"
+
+
 def refused(tokens: MemoryTokens, clock: HandSetClock, *authorization: str) -> None:
     """As the developer guide asks of a function that wants API Gateway to answer 401."""
     with pytest.raises(Exception, match=r"\AUnauthorized\Z") as refusal:

@@ -25,8 +25,10 @@ class Authorizer:
 
 
 def _authorization(event: dict[str, Any]) -> str:
-    """The one Authorization header, whatever its case; of several none is to be believed."""
-    headers = event.get("multiValueHeaders") or {}
+    """The one Authorization header, whatever its case; of several none is to be believed. The developer guide's example
+    has `headers` alone, which has the last of several.
+    """
+    headers = event.get("multiValueHeaders") or {name: [value] for name, value in (event.get("headers") or {}).items()}
     values = [value for name, found in headers.items() if name.lower() == "authorization" for value in found]
     return values[0] if len(values) == 1 else ""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewrelay.local.event_sources import Context, EventHandler
 from crewrelay.local.resources import Template
+
+logger = logging.getLogger(__name__)
 
 _STAGE = "arn:aws:execute-api:us-east-1:123456789012:local/prod"
 
@@ -61,7 +64,10 @@ class Authorization:
                 self._handler, _event(request), Context("authorizer", self._timeout)
             )
         except Exception as error:
-            return "UNAUTHORIZED" if str(error) == "Unauthorized" else "AUTHORIZER_CONFIGURATION_ERROR"
+            if str(error) == "Unauthorized":
+                return "UNAUTHORIZED"
+            logger.warning("the authorizer failed", exc_info=True)
+            return "AUTHORIZER_CONFIGURATION_ERROR"
         self._answers = {key: kept for key, kept in self._answers.items() if now < kept[0]}
         self._answers[identity] = (now + self._seconds, answer)
         return answer
