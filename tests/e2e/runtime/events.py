@@ -42,6 +42,13 @@ def rest(method: str, path: str, body: str | dict[str, Any] = "", **headers: str
     return event
 
 
+def authorization(token: str) -> Event:
+    """The gateway's question who calls."""
+    event = _generated("apigateway", "request-authorizer")
+    event["headers"]["Authorization"] = token
+    return event
+
+
 def sqs(body: str) -> Event:
     """A batch of one message."""
     event = _generated("sqs", "receive-message")
