@@ -23,7 +23,7 @@ from tests.stack import model_variables
 from tests.waiting import wait_until
 
 REQUEST = {"topic": "neural networks", "language": "en"}
-QUICK = {"CREWRELAY_LEASE_SECONDS": "2"}
+QUICK = {"CREWRELAY_LEASE_SECONDS": "5"}
 NewModel = Callable[..., int]
 
 
@@ -41,8 +41,8 @@ def paid_calls(port: int) -> list[dict[str, Any]]:
 
 
 def warm_up(slot: Slot) -> None:
-    """The emulator counts a cold start as part of the invocation; Lambda doesn't."""
-    slot.invoke({"Records": []})
+    """The emulator counts a cold start as part of the invocation, Lambda doesn't: until one has fit its timeout."""
+    wait_until(lambda: "Task timed out" not in slot.invoke({"Records": []}).get("errorMessage", ""), within=60)
 
 
 # ---- where they run
@@ -67,6 +67,11 @@ def test_nothing_but_tmp_takes_writes() -> None:
 
 
 # ---- jobs
+
+
+def test_a_sweep_of_nothing_is_nothing(deployment: Deployment) -> None:
+    """First of all: what other tests leave behind is overdue sooner or later."""
+    assert deployment.invoke("SweeperFunction", schedule()) == {}
 
 
 def test_a_job_is_submitted_run_by_the_worker_and_fetched(deployment: Deployment) -> None:
@@ -101,14 +106,14 @@ def test_a_run_that_does_not_is_relayed_from_timeout_to_timeout(deployment: Depl
     warm_up(run)
     warm_up(worker)
     job_id = answered(run.invoke(deployment.rest("POST", "/crewai/run", REQUEST)), 202)["job_id"]
-    for calls in (2, 3):
-        assert deployment.take("JobQueue") == [job_id]
-        assert deployment.status(job_id)["status"] == "pending"
+    while deployment.status(job_id)["status"] == "pending":
+        assert wait_until(lambda: deployment.take("JobQueue"), within=20) == [job_id]
         assert worker.invoke(sqs(job_id)) == {"batchItemFailures": []}
-        assert len(paid_calls(port)) == calls
     job = deployment.status(job_id)
     assert job["status"] == "completed"
-    assert (job["receipt"]["relays"], job["receipt"]["calls_paid"]) == (2, 3)
+    assert job["receipt"]["relays"] >= 2
+    asked = [call["digest"] for call in paid_calls(port)]
+    assert len(asked) == len(set(asked)) == 3
 
 
 def test_a_run_killed_at_its_timeout_is_found_by_the_sweeper_and_finished(
@@ -116,13 +121,13 @@ def test_a_run_killed_at_its_timeout_is_found_by_the_sweeper_and_finished(
 ) -> None:
     """The second call is never answered, and the function is given less time than the gateway waits."""
     port = new_model("--statuses", "200,hang")
-    run = deployment.slot("RunFunction", {**QUICK, **model_variables(port)}, timeout=10)
+    run = deployment.slot("RunFunction", {**QUICK, **model_variables(port)}, timeout=12)
     warm_up(run)
     killed = run.invoke(deployment.rest("POST", "/crewai/run", REQUEST, **{"Idempotency-Key": "killed"}))
-    assert "Task timed out after 10.00 seconds" in killed["errorMessage"]
+    assert "Task timed out after 12.00 seconds" in killed["errorMessage"]
     assert deployment.take("JobQueue") == []
     sweeper = deployment.slot("SweeperFunction", QUICK)
-    wait_until(lambda: sweeper.invoke(schedule()) == {"rung": 1}, within=20, every=0.5)
+    wait_until(lambda: sweeper.invoke(schedule()) == {"rung": 1}, within=40, every=0.5)
     (job_id,) = deployment.take("JobQueue")
     worker = deployment.slot("WorkerFunction", {**QUICK, **model_variables(port)})
     assert worker.invoke(sqs(job_id)) == {"batchItemFailures": []}
@@ -188,7 +193,3 @@ def test_another_event_is_refused_and_the_function_lives_on(
 ) -> None:
     assert deployment.invoke(function, event)["errorType"] == "ValueError"
     assert deployment.invoke(function, {"Records": []}) == {"batchItemFailures": []}
-
-
-def test_a_sweep_of_nothing_is_nothing(deployment: Deployment) -> None:
-    assert deployment.invoke("SweeperFunction", schedule()) == {}
