@@ -85,12 +85,6 @@ def test_a_job_is_submitted_run_by_the_worker_and_fetched(deployment: Deployment
     assert job["sources"]
 
 
-def test_a_message_of_another_system_becomes_a_job(deployment: Deployment) -> None:
-    assert deployment.invoke("IntakeFunction", sqs(json.dumps(REQUEST))) == {"batchItemFailures": []}
-    (job_id,) = deployment.take("JobQueue")
-    assert deployment.status(job_id)["status"] == "pending"
-
-
 def test_a_run_that_fits_the_request_is_its_response(deployment: Deployment) -> None:
     run = answered(deployment.invoke("RunFunction", deployment.rest("POST", "/crewai/run", REQUEST)), 200)
     assert run["status"] == "completed"
@@ -139,6 +133,12 @@ def test_a_run_killed_at_its_timeout_is_found_by_the_sweeper_and_finished(
     warm_up(run)
     again = answered(run.invoke(deployment.rest("POST", "/crewai/run", REQUEST, **{"Idempotency-Key": "killed"})), 200)
     assert again["job_id"] == job_id
+
+
+def test_a_message_of_another_system_becomes_a_job(deployment: Deployment) -> None:
+    assert deployment.invoke("IntakeFunction", sqs(json.dumps(REQUEST))) == {"batchItemFailures": []}
+    (job_id,) = deployment.take("JobQueue")
+    assert deployment.status(job_id)["status"] == "pending"
 
 
 # ---- who calls
