@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from crewrelay.jobs.errors import Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status, submit
+from crewrelay.jobs.log_keys import correlation_id
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore, NewId
 
@@ -36,7 +37,8 @@ class Submission:
     def accept(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
         """Only commit the job, for a caller who will run it himself; should he die of it, the sweeper rings."""
         job_id = str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}")) if key else self._new_id()
-        return self._store.create(submit(job_id, tenant, job_input, self._clock(), self._policy), job_input)
+        job = submit(job_id, tenant, job_input, self._clock(), self._policy, correlation_id())
+        return self._store.create(job, job_input)
 
 
 def ring(doorbell: Doorbell, job_id: str, delay: timedelta = timedelta()) -> None:
