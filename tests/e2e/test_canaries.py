@@ -31,8 +31,11 @@ CREW = "description: Fails.\ninputs:\n  secret:\n    description: What nobody is
 AGENTS = "teller:\n  role: Teller\n  goal: Tell\n  backstory: You tell.\n  tools: [explode]\n"
 TASKS = "tell:\n  description: |\n    Tell of it.\n    Topic: {secret}\n  expected_output: A tale.\n  agent: teller\n"
 TOOLS = '''
+import logging
+
 def explode(query: str) -> str:
-    """Raises what it was asked."""
+    """Logs and raises what it was asked."""
+    logging.getLogger("some.library").error("asked: %s", query)
     raise RuntimeError(f"no {query}")
 '''
 
