@@ -29,7 +29,7 @@ _LEFT_OUT = "left out: CREWRELAY_LOG_CONTENT=true shows what other libraries say
 
 class LogFormatter(LambdaPowertoolsFormatter):
     def __init__(self, content: bool) -> None:
-        super().__init__(utc=True, use_rfc3339=True, serialize_stacktrace=False, service=SERVICE)
+        super().__init__(utc=True, use_rfc3339=True, serialize_stacktrace=False)
         self._content = content
 
     def format(self, record: logging.LogRecord) -> str:
@@ -62,7 +62,8 @@ def _configure() -> None:
     """One formatter for the whole process: other libraries log on the root, which Lambda's runtime gives a handler."""
     formatter = LogFormatter(LogSettings.read().log_content)
     logging.getLogger(_OURS).propagate = False
-    Logger(service=_OURS, logger_formatter=formatter)
+    Logger(service=_OURS, logger_formatter=formatter)  # which names the logger, too
+    formatter.append_keys(service=SERVICE, function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))
     root, handler = logging.getLogger(), logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)
     root.handlers = [other for other in root.handlers if not type(other).__module__.startswith("awslambdaric")]

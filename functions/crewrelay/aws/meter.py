@@ -27,6 +27,10 @@ _UNITS = {
 }
 
 
+def unit_of(measure: Measure) -> MetricUnit:
+    return _UNITS.get(measure, MetricUnit.Count)
+
+
 class EmfMeter:
     """Every record is a line, written when it happens: nothing is kept that a killed process would lose, that two crews
     would share, or that the next invocation would date wrongly. The one dimension is the service; ids are in the line.
@@ -44,7 +48,7 @@ class EmfMeter:
 def _line(measures: Mapping[Measure, float]) -> str:
     blob = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=SERVICE)  # `Metrics` is one for all threads
     for measure, value in measures.items():
-        blob.add_metric(measure, _UNITS.get(measure, MetricUnit.Count), value)
+        blob.add_metric(measure, unit_of(measure), value)
     for name, key in log_keys().items():
         blob.add_metadata(name, key)
     return json.dumps(blob.serialize_metric_set(), separators=(",", ":")) + "\n"
