@@ -69,6 +69,12 @@ class JobSettings(TableSettings):
         )
 
 
+class LogSettings(_Settings):
+    """`log_content` has the log show what may hold topics, prompts and answers."""
+
+    log_content: bool = False
+
+
 class CrewsSettings(_Settings):
     """Where crews are found besides the one that ships: crew folders and folders of them, parted as those of PATH."""
 
