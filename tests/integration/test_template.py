@@ -1,4 +1,4 @@
-"""template.yaml: valid by the three checks that find different errors, and true to the code that it deploys."""
+"""template.yaml and infra/operations.yaml: valid by checks that find different errors, true to the code and the docs."""
 
 import copy
 import json
@@ -11,19 +11,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from pydantic import AliasChoices, AliasPath
 from pydantic_settings import BaseSettings
+from starlette.testclient import TestClient
 
 from crewrelay.aws import rows
+from crewrelay.http.edge import open_to
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.local.resources import Template, load_template
 from crewrelay.local.stack import CREW_ENVIRONMENT
-from crewrelay.settings import IntakeSettings, JobSettings, ModelSettings, RunSettings, WorkerSettings
+from crewrelay.settings import (
+    CallerSettings,
+    EmbedderSettings,
+    GatewaySettings,
+    IntakeSettings,
+    JobSettings,
+    ModelSettings,
+    RetrievalSettings,
+    RunSettings,
+    WorkerSettings,
+)
 from tests.processes import ROOT
 
 TEMPLATE = ROOT / "template.yaml"
+OPERATIONS = ROOT / "infra/operations.yaml"
 SAM = ROOT / ".venv-sam/bin"
 
 # No credentials and nobody to ask for them: the checks need none, and would stall looking for some.
@@ -44,11 +58,12 @@ class NoManagedPolicies:
 print(json.dumps(transform(json.load(sys.stdin), {}, NoManagedPolicies())))
 """
 
+CREW = (ModelSettings, EmbedderSettings, RetrievalSettings)
 SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
-    "api": (JobSettings,),
+    "api": (CallerSettings,),
     "intake": (IntakeSettings,),
-    "run": (RunSettings, ModelSettings),
-    "worker": (WorkerSettings, ModelSettings),
+    "run": (RunSettings, *CREW),
+    "worker": (WorkerSettings, *CREW),
     "sweeper": (JobSettings,),
 }
 
@@ -56,6 +71,11 @@ SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
 @pytest.fixture
 def template() -> Template:
     return load_template(TEMPLATE)
+
+
+@pytest.fixture
+def operations() -> Template:
+    return load_template(OPERATIONS)
 
 
 def resources(template: Template, kind: str) -> dict[str, dict[str, Any]]:
@@ -92,6 +112,8 @@ def translate_and_lint(template: Template, folder: Path) -> subprocess.Completed
             properties["ImageUri"] = "123456789012.dkr.ecr.us-east-1.amazonaws.com/crewrelay:crew"
         else:
             properties["CodeUri"] = "s3://bucket/key"
+    for properties in resources(template, "AWS::Serverless::Application").values():
+        properties["Location"] = "https://s3.amazonaws.com/bucket/key"
     translated = command(folder, SAM / "python", "-c", TRANSLATE, given=json.dumps(template))
     if translated.returncode:
         return translated
@@ -110,6 +132,18 @@ def written(template: Template, folder: Path) -> Path:
 def test_the_file_is_valid_as_it_stands(tmp_path: Path, arguments: list[str]) -> None:
     result = command(tmp_path, SAM / "sam", "validate", "--template", TEMPLATE, *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_operations_file_is_valid_as_it_stands(tmp_path: Path) -> None:
+    result = command(tmp_path, SAM / "cfn-lint", OPERATIONS)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_no_check_is_told_to_overlook_anything(template: Template, operations: Template) -> None:
+    assert "cfn-lint" not in template["Metadata"]
+    assert "Metadata" not in operations
+    assert not any("cfn-lint" in resource.get("Metadata", {}) for resource in template["Resources"].values())
+    assert not list(ROOT.glob(".cfnlintrc*"))
 
 
 def test_what_the_template_becomes_is_valid(template: Template, tmp_path: Path) -> None:
@@ -135,8 +169,8 @@ def unknown_variable(template: Template) -> None:
 
 
 def unknown_resource_of_policy(template: Template) -> None:
-    (policy,) = functions(template)["ApiFunction"]["Policies"]
-    policy["Statement"][0]["Resource"] = {"Ref": "Nothing"}
+    (policy,) = resources(template, "AWS::IAM::Role")["ApiRole"]["Policies"]
+    policy["PolicyDocument"]["Statement"][0]["Resource"] = {"Ref": "Nothing"}
 
 
 def unknown_queue_property(template: Template) -> None:
@@ -226,9 +260,113 @@ def test_a_function_is_given_the_variables_that_its_settings_know_and_need(templ
         for settings in SETTINGS[entry_point(properties).split(".")[0]]:
             known |= variables_of(settings)
         given = shared | properties.get("Environment", {}).get("Variables", {})
-        own = {variable for variable in given if variable.startswith("CREWRELAY_")}
+        own = {variable for variable in given if not variable.startswith("POWERTOOLS_")}
         assert own - known.keys() == set(), name
         assert {variable for variable, required in known.items() if required} - own == set(), name
+
+
+def test_nothing_secret_is_resolved_into_the_templates() -> None:
+    for path in (TEMPLATE, OPERATIONS):
+        assert "{{resolve:" not in path.read_text()
+
+
+def test_a_function_has_no_key_in_its_environment_but_where_to_fetch_it(template: Template) -> None:
+    keys = [
+        variable
+        for settings in CREW
+        for variable in variables_of(settings)
+        if variable.endswith(("_API_KEY", "_API_KEY_SECRET"))
+    ]
+    for properties in functions(template).values():
+        given = properties.get("Environment", {}).get("Variables", {})
+        named = [variable for variable in keys if variable in given]
+        assert all(variable.endswith("_SECRET") for variable in named)
+        assert not named or len(named) == len(CREW)
+
+
+def test_every_parameter_has_a_default_that_its_own_rules_allow(template: Template) -> None:
+    for name, parameter in template["Parameters"].items():
+        default = parameter["Default"]
+        assert default in parameter.get("AllowedValues", [default]), name
+        assert re.fullmatch(parameter.get("AllowedPattern", ".*"), str(default)), name
+        assert (
+            parameter.get("MinValue", 0) <= (default if parameter["Type"] == "Number" else 0)
+            or "MinValue" not in parameter
+        )
+
+
+@pytest.mark.parametrize(
+    ("parameter", "refused", "taken"),
+    [
+        ("Model", ["gpt-4o", ""], ["openai/gpt-4o", "bedrock/eu.amazon.nova-lite-v1:0"]),
+        ("CorsOrigin", ["example.org", "https://example.org/", "https://a'b"], ["", "*", "http://localhost:3000"]),
+        (
+            "ModelSecretArn",
+            ["my-secret", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:*"],
+            ["", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:model-AbCdEf"],
+        ),
+        ("AlarmEmail", ["me"], ["", "me@example.org"]),
+        ("WeaviateUrl", ["weaviate:8080"], ["", "https://weaviate.example.org"]),
+    ],
+)
+def test_what_a_parameter_can_not_be_is_refused(
+    template: Template, parameter: str, refused: list[str], taken: list[str]
+) -> None:
+    pattern = template["Parameters"][parameter]["AllowedPattern"]
+    assert not [value for value in refused if re.fullmatch(pattern, value)]
+    assert not [value for value in taken if not re.fullmatch(pattern, value)]
+
+
+def test_the_defaults_of_the_template_are_those_of_the_code(template: Template) -> None:
+    parameters = template["Parameters"]
+    assert parameters["Model"]["Default"] == ModelSettings.model_fields["name"].default
+    assert parameters["Embedder"]["Default"] == EmbedderSettings.model_fields["name"].default
+    assert parameters["WeaviateGrpcPort"]["Default"] == RetrievalSettings.model_fields["weaviate_grpc_port"].default
+    assert parameters["IntegrationTimeout"]["Default"] == GatewaySettings.model_fields["gateway_limit"].default
+
+
+# ---- the front
+
+
+def test_what_no_path_of_its_own_has_goes_to_the_api_function(template: Template) -> None:
+    events = functions(template)["ApiFunction"]["Events"].values()
+    assert {"/", "/{proxy+}"} <= {event["Properties"]["Path"] for event in events}
+
+
+def test_the_run_function_outlasts_the_longest_gateway(template: Template) -> None:
+    assert functions(template)["RunFunction"]["Timeout"] > template["Parameters"]["IntegrationTimeout"]["MaxValue"]
+
+
+def translated(template: Template, folder: Path, **parameters: str) -> Template:
+    """What SAM makes of the template with these parameters."""
+    for name, value in parameters.items():
+        template["Parameters"][name]["Default"] = value
+    result = translate_and_lint(template, folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    found: Template = json.loads((folder / "translated.json").read_text())
+    return found
+
+
+def test_the_gateway_waits_as_long_as_the_run_function_is_told(template: Template, tmp_path: Path) -> None:
+    becomes = translated(template, tmp_path, IntegrationTimeout="120")["Resources"]
+    run = becomes["Api"]["Properties"]["Body"]["paths"]["/crewai/run"]["x-amazon-apigateway-any-method"]
+    assert run["x-amazon-apigateway-integration"]["timeoutInMillis"]["Fn::If"][:2] == ["GatewayLimitIsRaised", "120000"]
+    told = becomes["RunFunction"]["Properties"]["Environment"]["Variables"]["CREWRELAY_GATEWAY_LIMIT"]
+    assert told in ("120", {"Ref": "IntegrationTimeout"})
+
+
+def test_a_preflight_is_answered_as_the_apps_would(template: Template) -> None:
+    cors = template["Resources"]["Api"]["Properties"]["Cors"]
+    preflight = {
+        "Origin": "https://example.org",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    answer = TestClient(open_to("https://example.org", FastAPI())).options("/", headers=preflight)
+    for said, header in (("AllowMethods", "methods"), ("AllowHeaders", "headers")):
+        ours = cors[said].strip("'").split(",")
+        app = answer.headers[f"access-control-allow-{header}"].split(", ")
+        assert set(ours) == set(app) - {"Accept", "Accept-Language", "Content-Language"}  # which any page may send
 
 
 # ---- the queues
@@ -258,6 +396,11 @@ def test_the_worker_and_the_intake_function_are_invoked_by_a_queue(template: Tem
 def test_a_message_stays_hidden_for_six_times_its_functions_timeout(template: Template) -> None:
     for function, event in sqs_events(template):
         assert queue_of(template, event["Queue"])["VisibilityTimeout"] >= 6 * function["Timeout"]
+
+
+def test_a_queue_invokes_no_more_than_are_reserved(template: Template) -> None:
+    for function, event in sqs_events(template):
+        assert event["ScalingConfig"]["MaximumConcurrency"] == function["ReservedConcurrentExecutions"]
 
 
 def test_every_batch_reports_its_failures_one_by_one(template: Template) -> None:
@@ -330,6 +473,61 @@ def test_every_row_expires_by_the_tables_ttl_in_epoch_seconds(table: dict[str, A
     assert ttl["Enabled"] is True
     for item in (job_item(PENDING), job_item(DONE), rows.body_item(PENDING, "INPUT", {"body": b"{}"})):
         assert int(item[ttl["AttributeName"]]["N"]) == (NOW + Policy().keep).timestamp()
+
+
+# ---- alarms and the dashboard
+
+
+def alarms(operations: Template) -> dict[str, dict[str, Any]]:
+    return resources(operations, "AWS::CloudWatch::Alarm")
+
+
+def alarm_metrics(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metrics of an alarm that are not worked out from others."""
+    if "Metrics" not in alarm:
+        return [alarm]
+    return [metric["MetricStat"]["Metric"] for metric in alarm["Metrics"] if "MetricStat" in metric]
+
+
+def dashboard(operations: Template) -> list[dict[str, Any]]:
+    (properties,) = resources(operations, "AWS::CloudWatch::Dashboard").values()
+    widgets: list[dict[str, Any]] = json.loads(properties["DashboardBody"]["Fn::Sub"])["widgets"]
+    return [widget["properties"] for widget in widgets]
+
+
+def test_the_operations_get_every_parameter_that_they_ask_for(template: Template, operations: Template) -> None:
+    (application,) = resources(template, "AWS::Serverless::Application").values()
+    assert application["Location"] == str(OPERATIONS.relative_to(ROOT))
+    assert application["Parameters"].keys() == operations["Parameters"].keys()
+
+
+def test_every_function_and_every_dead_letter_queue_has_an_alarm(template: Template, operations: Template) -> None:
+    watched = [json.dumps(metric) for alarm in alarms(operations).values() for metric in alarm_metrics(alarm)]
+    for name in functions(template):
+        for kind in ("Errors", "Throttles"):
+            assert any(f'"{kind}"' in metric and f'"Ref": "{name}"' in metric for metric in watched), (name, kind)
+    for name in resources(template, "AWS::SQS::Queue"):
+        assert any(f'"Ref": "{name}"' in metric for metric in watched), name
+
+
+def test_every_alarm_tells_somebody_and_where_to_read_on(operations: Template) -> None:
+    for name, alarm in alarms(operations).items():
+        assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
+        assert alarm["AlarmDescription"].endswith(f" docs/operations.md#{name.lower()}")
+
+
+def test_every_alarm_has_its_entry_in_the_runbook_with_its_three_questions(operations: Template) -> None:
+    sections = re.split(r"^### ", (ROOT / "docs/operations.md").read_text(), flags=re.MULTILINE)[1:]
+    entries = {section.splitlines()[0].strip(): section for section in sections}
+    assert entries.keys() == alarms(operations).keys()
+    for name, entry in entries.items():
+        for question in ("**Means.**", "**Look at.**", "**Do.**"):
+            assert question in entry, name
+
+
+def test_every_alarm_is_on_the_dashboard(operations: Template) -> None:
+    (shown,) = [widget["alarms"] for widget in dashboard(operations) if "alarms" in widget]
+    assert {arn.removeprefix("${").removesuffix(".Arn}") for arn in shown} == alarms(operations).keys()
 
 
 # ---- the image
