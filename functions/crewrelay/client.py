@@ -1,0 +1,112 @@
+"""A caller of a deployment's API: submits, follows, repeats what may have been lost."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from crewrelay.jobs.job import Status
+
+TIMEOUT = 40.0  # seconds: longer than the gateway waits
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two looks at a job
+_TRIES = 4
+_MAY_PASS = frozenset({429, 502, 503, 504})
+
+Json = dict[str, Any]
+
+
+class Refused(Exception):
+    """What the API says is wrong, and what to do about it."""
+
+
+class Deployment:
+    """Its API. Everything may raise Refused."""
+
+    def __init__(self, url: str, token: str | None = None, pause: Callable[[float], None] = time.sleep) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # A base URL may hold a stage, as in https://….amazonaws.com/prod.
+        self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=TIMEOUT, trust_env=False)
+        self._url = url
+        self._pause = pause
+
+    def close(self) -> None:
+        self._client.close()
+
+    def health(self) -> Json:
+        return self._ask("GET", "health", tries=1)
+
+    def crews(self) -> list[Json]:
+        found: list[Json] = self._ask("GET", "crewai/crews", tries=1)["crews"]
+        return found
+
+    def submit(self, body: Json, key: str | None = None) -> str:
+        """The job's id, once it is committed. A request whose reply was lost is repeated under the same key."""
+        accepted = self._ask("POST", "crewai/run/async", json=body, headers={"Idempotency-Key": key or str(uuid4())})
+        return str(accepted["job_id"])
+
+    def status(self, job_id: str) -> Json:
+        return self._ask("GET", f"crewai/status/{job_id}")
+
+    def cancel(self, job_id: str) -> Json:
+        return self._ask("POST", f"crewai/jobs/{job_id}/cancel", tries=1)
+
+    def retry(self, job_id: str) -> Json:
+        return self._ask("POST", f"crewai/jobs/{job_id}/retry", tries=1)
+
+    def follow(self, job_id: str) -> Iterator[Json]:
+        """The job whenever its status has changed; ends with the job."""
+        shown, pause = None, _FIRST_PAUSE
+        while True:
+            job = self.status(job_id)
+            if job["status"] != shown:
+                shown = job["status"]
+                yield job
+            if Status(job["status"]).finished:
+                return
+            self._pause(pause)
+            pause = min(_LONGEST_PAUSE, pause * 1.2)
+
+    def result(self, job: Json) -> str:
+        """The text of a job's answer; a large one is fetched from where it lies."""
+        if job["result"] is not None or not job["result_url"]:
+            return job["result"] or ""
+        with self._reached():
+            fetched = httpx.get(job["result_url"], timeout=TIMEOUT, trust_env=False).raise_for_status()
+        return str(fetched.json()["text"])
+
+    def _ask(self, method: str, path: str, tries: int = _TRIES, **request: Any) -> Json:
+        for attempt in range(1, tries + 1):
+            try:
+                with self._reached():
+                    answer = self._client.request(method, path, **request)
+            except Refused:
+                if attempt == tries:
+                    raise
+            else:
+                if answer.status_code not in _MAY_PASS or attempt == tries:
+                    return _understood(answer, self._url)
+            self._pause(2.0 ** (attempt - 1))
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            reason = str(error) or type(error).__name__
+            raise Refused(f"{self._url} did not answer: {reason}. Is the address right, and does it run?") from error
+
+
+def _understood(answer: httpx.Response, url: str) -> Json:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if answer.is_success and isinstance(body, dict):
+        return body
+    if isinstance(body, dict) and "detail" in body:
+        raise Refused(f"{body['detail']} {body.get('remedy', '')}".strip())
+    raise Refused(f"{url} answered {answer.status_code}, and not as crewrelay does: is the address right?")

@@ -1,0 +1,26 @@
+"""A stack for one job, as a process of its own."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class StackDidNotStart(Exception):
+    """It has said why."""
+
+
+@contextmanager
+def own_stack() -> Iterator[str]:
+    """Its address, until the block ends. Raises StackDidNotStart."""
+    command = [sys.executable, "-m", "crewrelay", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            words = process.stdout.readline().split()
+            urls = [word for word in words if word.startswith("http://")]
+            if not urls:
+                raise StackDidNotStart("the stack did not start")
+            yield urls[0]
+        finally:
+            process.terminate()
