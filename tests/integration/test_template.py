@@ -1,10 +1,12 @@
-"""template.yaml and infra/operations.yaml: valid by checks that find different errors, true to the code and the docs."""
+"""template.yaml and infra/operations.yaml: valid by checks that find different errors, true to the code and docs."""
 
 import copy
 import json
+import math
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -284,15 +286,18 @@ def test_a_function_has_no_key_in_its_environment_but_where_to_fetch_it(template
         assert not named or len(named) == len(CREW)
 
 
+def may_be(parameter: dict[str, Any], value: str) -> bool:
+    """Whether a parameter's own rules allow the value."""
+    if parameter["Type"] == "Number":
+        within = parameter.get("MinValue", -math.inf) <= float(value) <= parameter.get("MaxValue", math.inf)
+    else:
+        within = re.fullmatch(parameter.get("AllowedPattern", ".*"), value) is not None
+    return within and value in map(str, parameter.get("AllowedValues", [value]))
+
+
 def test_every_parameter_has_a_default_that_its_own_rules_allow(template: Template) -> None:
     for name, parameter in template["Parameters"].items():
-        default = parameter["Default"]
-        assert default in parameter.get("AllowedValues", [default]), name
-        assert re.fullmatch(parameter.get("AllowedPattern", ".*"), str(default)), name
-        assert (
-            parameter.get("MinValue", 0) <= (default if parameter["Type"] == "Number" else 0)
-            or "MinValue" not in parameter
-        )
+        assert may_be(parameter, str(parameter["Default"])), name
 
 
 @pytest.mark.parametrize(
@@ -312,9 +317,9 @@ def test_every_parameter_has_a_default_that_its_own_rules_allow(template: Templa
 def test_what_a_parameter_can_not_be_is_refused(
     template: Template, parameter: str, refused: list[str], taken: list[str]
 ) -> None:
-    pattern = template["Parameters"][parameter]["AllowedPattern"]
-    assert not [value for value in refused if re.fullmatch(pattern, value)]
-    assert not [value for value in taken if not re.fullmatch(pattern, value)]
+    rules = template["Parameters"][parameter]
+    assert not [value for value in refused if may_be(rules, value)]
+    assert not [value for value in taken if not may_be(rules, value)]
 
 
 def test_the_defaults_of_the_template_are_those_of_the_code(template: Template) -> None:
@@ -323,6 +328,35 @@ def test_the_defaults_of_the_template_are_those_of_the_code(template: Template) 
     assert parameters["Embedder"]["Default"] == EmbedderSettings.model_fields["name"].default
     assert parameters["WeaviateGrpcPort"]["Default"] == RetrievalSettings.model_fields["weaviate_grpc_port"].default
     assert parameters["IntegrationTimeout"]["Default"] == GatewaySettings.model_fields["gateway_limit"].default
+
+
+def test_the_parameters_are_documented(template: Template) -> None:
+    page = (ROOT / "docs/deploy.md").read_text().split("## Parameters", 1)[1].split("\n## ", 1)[0]
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    documented = {
+        name: default.strip(" `").replace("–", "")
+        for names, defaults in rows
+        for name, default in zip(re.findall(r"`(\w+)`", names), defaults.split(", "), strict=True)
+    }
+    assert documented == {name: str(parameter["Default"]) for name, parameter in template["Parameters"].items()}
+
+
+def test_the_environments_of_samconfig_set_parameters_to_what_they_may_be(template: Template) -> None:
+    environments = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    stacks = [environments[name]["deploy"]["parameters"] for name in ("dev", "prod")]
+    assert stacks[0]["stack_name"] != stacks[1]["stack_name"]
+    for stack in stacks:
+        assert set(stack["capabilities"].split()) == {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}
+        for setting in stack["parameter_overrides"].split():
+            name, value = setting.split("=", 1)
+            assert may_be(template["Parameters"][name], value), setting
+
+
+def test_the_outputs_have_what_the_command_asks_for(template: Template) -> None:
+    sources = [path.read_text() for path in (ROOT / "functions/crewrelay").glob("*.py")]
+    asked = {name for source in sources for name in re.findall(r'output\(stack, "(\w+)"\)', source)}
+    assert asked
+    assert asked <= template["Outputs"].keys()
 
 
 # ---- the front
@@ -337,22 +371,15 @@ def test_the_run_function_outlasts_the_longest_gateway(template: Template) -> No
     assert functions(template)["RunFunction"]["Timeout"] > template["Parameters"]["IntegrationTimeout"]["MaxValue"]
 
 
-def translated(template: Template, folder: Path, **parameters: str) -> Template:
-    """What SAM makes of the template with these parameters."""
-    for name, value in parameters.items():
-        template["Parameters"][name]["Default"] = value
-    result = translate_and_lint(template, folder)
-    assert result.returncode == 0, result.stdout + result.stderr
-    found: Template = json.loads((folder / "translated.json").read_text())
-    return found
-
-
-def test_the_gateway_waits_as_long_as_the_run_function_is_told(template: Template, tmp_path: Path) -> None:
-    becomes = translated(template, tmp_path, IntegrationTimeout="120")["Resources"]
-    run = becomes["Api"]["Properties"]["Body"]["paths"]["/crewai/run"]["x-amazon-apigateway-any-method"]
-    assert run["x-amazon-apigateway-integration"]["timeoutInMillis"]["Fn::If"][:2] == ["GatewayLimitIsRaised", "120000"]
-    told = becomes["RunFunction"]["Properties"]["Environment"]["Variables"]["CREWRELAY_GATEWAY_LIMIT"]
-    assert told in ("120", {"Ref": "IntegrationTimeout"})
+def test_the_gateway_waits_as_long_as_the_run_function_is_told(template: Template) -> None:
+    run = functions(template)["RunFunction"]
+    assert template["Conditions"]["GatewayLimitIsRaised"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "IntegrationTimeout"}, 29]}]
+    }
+    assert run["Events"]["Run"]["Properties"]["TimeoutInMillis"] == {
+        "Fn::If": ["GatewayLimitIsRaised", {"Fn::Sub": "${IntegrationTimeout}000"}, {"Ref": "AWS::NoValue"}]
+    }
+    assert run["Environment"]["Variables"]["CREWRELAY_GATEWAY_LIMIT"] == {"Ref": "IntegrationTimeout"}
 
 
 def test_a_preflight_is_answered_as_the_apps_would(template: Template) -> None:
