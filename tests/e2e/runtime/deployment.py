@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from crewrelay.system import utcnow
 from tests.aws import aws_client
 from tests.e2e.runtime import events
 from tests.e2e.runtime.artifacts import FUNCTIONS, TEMPLATE
-from tests.e2e.runtime.events import CALLER
 from tests.e2e.runtime.slot import Slot, lay_out_runtime, slot
+
+TENANT = "local"  # whose the jobs of the intake queue are, where nothing else is set
 
 
 class Deployment:
@@ -25,6 +27,9 @@ class Deployment:
     def __init__(self, emulator: str, folder: Path, cleanup: ExitStack) -> None:
         self.storage = create_storage(aws_client("cloudformation", emulator), TEMPLATE, "runtime")
         self._sqs = aws_client("sqs", emulator)
+        tokens = DynamoTokens(aws_client("dynamodb", emulator), self.storage["JobsTable"], utcnow)
+        expiry = utcnow() + timedelta(hours=1)
+        self.token, _ = issue(tokens, TENANT, frozenset(Scope), utcnow(), expiry, os.urandom)
         self._emulator = emulator
         self._folder = folder
         self._runtime = lay_out_runtime(folder / "runtime")
@@ -44,6 +49,20 @@ class Deployment:
     def invoke(self, name: str, event: Any) -> Any:
         return self.slot(name).invoke(event)
 
+    @cached_property
+    def _caller(self) -> dict[str, str]:
+        """What the authorizer says of the token: the gateway keeps it for a minute, and hands it on."""
+        context: dict[str, str] = self.invoke("AuthorizerFunction", events.authorization(f"Bearer {self.token}"))[
+            "context"
+        ]
+        return context
+
+    def rest(self, method: str, path: str, body: str | dict[str, Any] = "", **headers: str) -> events.Event:
+        """The event of a request with a token."""
+        event = events.rest(method, path, body, **headers)
+        event["requestContext"]["authorizer"] = self._caller
+        return event
+
     def take(self, queue: str) -> list[str]:
         """The bodies of the messages that wait in a queue by the template's name; taken for good."""
         url = self.storage[queue]
@@ -52,15 +71,8 @@ class Deployment:
             self._sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return [message["Body"] for message in messages]
 
-    def token(self) -> str:
-        """Of a tenant who may do everything."""
-        dynamodb, now = aws_client("dynamodb", self._emulator), utcnow()
-        tokens = DynamoTokens(dynamodb, self.storage["JobsTable"], utcnow)
-        return issue(tokens, CALLER["tenant"], frozenset(Scope), now, now + timedelta(hours=1), os.urandom)[0]
-
     def status(self, job_id: str) -> dict[str, Any]:
-        answer = self.invoke("ApiFunction", events.rest("GET", f"/crewai/status/{job_id}"))
-        return answered(answer, 200)
+        return answered(self.invoke("ApiFunction", self.rest("GET", f"/crewai/status/{job_id}")), 200)
 
 
 def answered(answer: dict[str, Any], code: int) -> dict[str, Any]:

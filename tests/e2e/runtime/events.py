@@ -26,12 +26,8 @@ def _text(*kind: str) -> str:
     return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
 
 
-# What the authorizer function says of a token that may do everything; test_runtime.py asks it.
-CALLER = {"tenant": "local", "scopes": "admin read run"}  # whose the jobs of the intake are, too
-
-
 def rest(method: str, path: str, body: str | dict[str, Any] = "", **headers: str) -> Event:
-    """What a REST API's stage `prod` got this moment, its body in base64, from a caller with a token."""
+    """What a REST API's stage `prod` got this moment, its body in base64."""
     text = body if isinstance(body, str) else json.dumps(body)
     event = _generated("apigateway", "aws-proxy")
     event |= {"httpMethod": method, "path": path, "body": base64.b64encode(text.encode()).decode()}
@@ -42,8 +38,14 @@ def rest(method: str, path: str, body: str | dict[str, Any] = "", **headers: str
         "httpMethod": method,
         "path": f"/prod{path}",
         "requestTimeEpoch": int(time.time() * 1000),
-        "authorizer": CALLER,
     }
+    return event
+
+
+def authorization(token: str) -> Event:
+    """The gateway's question who calls."""
+    event = _generated("apigateway", "request-authorizer")
+    event["headers"]["Authorization"] = token
     return event
 
 
@@ -52,13 +54,6 @@ def sqs(body: str) -> Event:
     event = _generated("sqs", "receive-message")
     event["Records"][0] |= {"body": body, "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()}
     return event
-
-
-def who(token: str) -> Event:
-    """What a request authorizer is asked."""
-    event = _generated("apigateway", "request-authorizer")
-    header = {"Authorization": f"Bearer {token}"}
-    return event | {"headers": header, "multiValueHeaders": {name: [value] for name, value in header.items()}}
 
 
 def schedule() -> Event:

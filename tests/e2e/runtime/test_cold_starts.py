@@ -42,7 +42,7 @@ def median_start(function: Built, times: int, figure: Figure) -> Start:
     starts = [started(function) for _ in range(times)]
     median = Start(*(statistics.median(column) for column in zip(*starts, strict=True)))
     figure(
-        f"cold start of {function.name:<16} {median.seconds * 1000:5.0f} ms, user CPU {median.user * 1000:5.0f} ms, "
+        f"cold start of {function.name:<18} {median.seconds * 1000:5.0f} ms, user CPU {median.user * 1000:5.0f} ms, "
         f"{median.megabytes:4.0f} MB of {function.memory} (median of {times})"
     )
     return median

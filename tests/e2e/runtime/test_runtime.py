@@ -15,8 +15,8 @@ import pytest
 
 from tests.e2e.runtime import sandbox
 from tests.e2e.runtime.artifacts import FUNCTIONS
-from tests.e2e.runtime.deployment import Deployment, answered
-from tests.e2e.runtime.events import CALLER, rest, schedule, sqs, who
+from tests.e2e.runtime.deployment import TENANT, Deployment, answered
+from tests.e2e.runtime.events import authorization, rest, schedule, sqs
 from tests.e2e.runtime.slot import Slot, disk_can_be_closed, emulator_binary
 from tests.processes import listening
 from tests.stack import model_variables
@@ -66,30 +66,11 @@ def test_nothing_but_tmp_takes_writes() -> None:
         assert bool(tried.returncode) is refused, folder
 
 
-# ---- who may call
-
-
-def test_a_token_is_told_whose_it_is_and_nothing_else_is_let_in(deployment: Deployment) -> None:
-    answer = deployment.invoke("AuthorizerFunction", who(deployment.token()))
-    token_id = answer["principalId"]
-    assert answer["context"] == {**CALLER, "token": token_id}
-    (statement,) = answer["policyDocument"]["Statement"]
-    assert statement["Effect"] == "Allow"
-    for text in ("", "nonsense", deployment.token() + "0"):
-        assert deployment.invoke("AuthorizerFunction", who(text))["errorMessage"] == "Unauthorized"
-
-
-def test_without_an_authorizers_word_nobody_is_let_in(deployment: Deployment) -> None:
-    event = rest("POST", "/crewai/run/async", REQUEST)
-    del event["requestContext"]["authorizer"]
-    assert answered(deployment.invoke("ApiFunction", event), 401)["remedy"]
-
-
 # ---- jobs
 
 
 def test_a_job_is_submitted_run_by_the_worker_and_fetched(deployment: Deployment) -> None:
-    accepted = answered(deployment.invoke("ApiFunction", rest("POST", "/crewai/run/async", REQUEST)), 202)
+    accepted = answered(deployment.invoke("ApiFunction", deployment.rest("POST", "/crewai/run/async", REQUEST)), 202)
     assert deployment.status(accepted["job_id"])["status"] == "pending"
     bells = deployment.take("JobQueue")
     assert bells == [accepted["job_id"]]
@@ -106,7 +87,7 @@ def test_a_message_of_another_system_becomes_a_job(deployment: Deployment) -> No
 
 
 def test_a_run_that_fits_the_request_is_its_response(deployment: Deployment) -> None:
-    run = answered(deployment.invoke("RunFunction", rest("POST", "/crewai/run", REQUEST)), 200)
+    run = answered(deployment.invoke("RunFunction", deployment.rest("POST", "/crewai/run", REQUEST)), 200)
     assert run["status"] == "completed"
     assert run["sources"]
     assert deployment.take("JobQueue") == []
@@ -119,7 +100,7 @@ def test_a_run_that_does_not_is_relayed_from_timeout_to_timeout(deployment: Depl
     worker = deployment.slot("WorkerFunction", model_variables(port), timeout=33)
     warm_up(run)
     warm_up(worker)
-    job_id = answered(run.invoke(rest("POST", "/crewai/run", REQUEST)), 202)["job_id"]
+    job_id = answered(run.invoke(deployment.rest("POST", "/crewai/run", REQUEST)), 202)["job_id"]
     for calls in (2, 3):
         assert deployment.take("JobQueue") == [job_id]
         assert deployment.status(job_id)["status"] == "pending"
@@ -137,7 +118,7 @@ def test_a_run_killed_at_its_timeout_is_found_by_the_sweeper_and_finished(
     port = new_model("--statuses", "200,hang")
     run = deployment.slot("RunFunction", {**QUICK, **model_variables(port)}, timeout=10)
     warm_up(run)
-    killed = run.invoke(rest("POST", "/crewai/run", REQUEST, **{"Idempotency-Key": "killed"}))
+    killed = run.invoke(deployment.rest("POST", "/crewai/run", REQUEST, **{"Idempotency-Key": "killed"}))
     assert "Task timed out after 10.00 seconds" in killed["errorMessage"]
     assert deployment.take("JobQueue") == []
     sweeper = deployment.slot("SweeperFunction", QUICK)
@@ -151,8 +132,26 @@ def test_a_run_killed_at_its_timeout_is_found_by_the_sweeper_and_finished(
     assert len(paid_calls(port)) == job["usage"]["calls"] == 3
     # The function that was killed starts anew, and finds the job by its key.
     warm_up(run)
-    again = answered(run.invoke(rest("POST", "/crewai/run", REQUEST, **{"Idempotency-Key": "killed"})), 200)
+    again = answered(run.invoke(deployment.rest("POST", "/crewai/run", REQUEST, **{"Idempotency-Key": "killed"})), 200)
     assert again["job_id"] == job_id
+
+
+# ---- who calls
+
+
+def test_the_authorizer_knows_a_token_and_refuses_another(deployment: Deployment) -> None:
+    known = deployment.invoke("AuthorizerFunction", authorization(f"Bearer {deployment.token}"))
+    assert known["context"]["tenant"] == TENANT
+    for token in ("", "Bearer crt_nonsense", f"Bearer {deployment.token}0"):
+        assert deployment.invoke("AuthorizerFunction", authorization(token))["errorMessage"] == "Unauthorized"
+
+
+@pytest.mark.parametrize(("function", "path"), [("ApiFunction", "/crewai/run/async"), ("RunFunction", "/crewai/run")])
+def test_a_function_reached_past_the_authorizer_lets_nobody_in(
+    deployment: Deployment, function: str, path: str
+) -> None:
+    assert answered(deployment.invoke(function, rest("POST", path, REQUEST)), 401)["remedy"]
+    assert deployment.take("JobQueue") == []
 
 
 # ---- what is no event of theirs
@@ -164,14 +163,14 @@ def test_a_run_killed_at_its_timeout_is_found_by_the_sweeper_and_finished(
 )
 def test_a_bad_body_is_refused_with_what_to_do(deployment: Deployment, function: str, body: str, code: int) -> None:
     path = "/crewai/run" if function == "RunFunction" else "/crewai/run/async"
-    answer = deployment.invoke(function, rest("POST", path, body))
+    answer = deployment.invoke(function, deployment.rest("POST", path, body))
     assert answered(answer, code)["remedy"]
     assert answer["headers"]["content-type"] == "application/problem+json"
 
 
 def test_an_unknown_path_and_an_unknown_job_are_not_found(deployment: Deployment) -> None:
     for path in ("/nothing", "/crewai/status/nothing"):
-        assert answered(deployment.invoke("ApiFunction", rest("GET", path)), 404)["remedy"]
+        assert answered(deployment.invoke("ApiFunction", deployment.rest("GET", path)), 404)["remedy"]
 
 
 @pytest.mark.parametrize(("function", "queue"), [("WorkerFunction", "Job"), ("IntakeFunction", "Intake")])
