@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from crewrelay.jobs.access import Caller, Scope, TenantName
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.jobs.policy import Budget, Policy
 
@@ -37,13 +38,18 @@ def _variable(prefix: str, part: int | str) -> str:
     return str(part) if str(part).isupper() else f"{prefix}{part}".upper()
 
 
-class JobSettings(_Settings):
-    """What every function that touches jobs needs. `tenant` is the one of callers without a token."""
-
+class TableSettings(_Settings):
     table: str
+
+
+class JobSettings(TableSettings):
+    """What every function that touches jobs needs. `tenant` is whose jobs those of the intake queue are, and of callers
+    where they need no token.
+    """
+
     bucket: str
     queue_url: str
-    tenant: str = "local"
+    tenant: TenantName = "local"
     lease_seconds: Annotated[float, Field(ge=1)] = 60
     backoff_seconds: Seconds = 10
     call_floor_seconds: Seconds = 2
@@ -62,6 +68,12 @@ class JobSettings(_Settings):
                 calls=self.max_calls, tokens=self.max_tokens, runtime=timedelta(seconds=self.max_runtime_seconds)
             ),
         )
+
+
+class LogSettings(_Settings):
+    """`log_content` has the log show what may hold topics, prompts and answers."""
+
+    log_content: bool = False
 
 
 class CrewsSettings(_Settings):
@@ -118,12 +130,6 @@ class EmbedderSettings(_Settings):
     timeout: Seconds = 30
 
 
-class CallerSettings(JobSettings):
-    """What a function that is called over HTTP needs: the origin whose pages may call it, `*` for any."""
-
-    cors_origin: str = ""
-
-
 class GatewaySettings(_Settings):
     """The gateway answers for us after `gateway_limit` seconds; we do `gateway_margin` before."""
 
@@ -139,6 +145,20 @@ class GatewaySettings(_Settings):
         if self.patience <= 0:
             raise ValueError("CREWRELAY_GATEWAY_MARGIN must be less than CREWRELAY_GATEWAY_LIMIT")
         return self
+
+
+class CallerSettings(JobSettings):
+    """What a function that is called over HTTP needs: whether callers need a token, how many unfinished jobs a tenant
+    may have, and the origin whose pages may call it, `*` for any.
+    """
+
+    auth: bool = True  # so that a function that is deployed without a word about it lets nobody in
+    max_unfinished: Annotated[int, Field(ge=1)] = 1000
+    cors_origin: str = ""
+
+    def anonymous(self) -> Caller | None:
+        """Who callers are that need no token."""
+        return None if self.auth else Caller(tenant=self.tenant, scopes=frozenset(Scope))
 
 
 class RunSettings(CallerSettings, GatewaySettings):

@@ -2,9 +2,11 @@
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -12,14 +14,18 @@ import pytest
 
 from crewrelay.aws import clients, rows
 from crewrelay.aws.embeddings import BedrockEmbeddings
+from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.crews.models import Models
+from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.local.resources import Template, environment, load_template
 from crewrelay.settings import ModelSettings
+from crewrelay.system import utcnow
 from tests.aws import aws_client
 from tests.conftest import Storage
 from tests.integration.deployed import Deployed, Operation
 from tests.integration.http_apps import REQUEST
+from tests.integration.test_authorizer import request_event
 from tests.integration.test_lambda_http import rest_event
 from tests.integration.test_sqs import event, record
 from tests.processes import ROOT
@@ -38,6 +44,9 @@ _NOT_BY_FUNCTIONS = {
     ("health", "GetQueueAttributes"),
     ("dead_letters", "ReceiveMessage"),
     ("dead_letters", "DeleteMessage"),
+    ("clients", "DescribeStacks"),
+    *(("health", name) for name in ("DescribeTable", "GetQueueAttributes", "HeadBucket")),
+    *(("tokens", name) for name in ("BatchGetItem", "PutItem", "Query", "UpdateItem")),
     ("embeddings", "InvokeModel"),
 }
 
@@ -169,10 +178,17 @@ def house(template: Template, storage: Storage, emulator: str) -> Iterator[tuple
         done |= made.end()
 
 
+def token(storage: Storage) -> str:
+    """What an Authorization header bears."""
+    tokens, now = DynamoTokens(storage.dynamodb, storage.table, utcnow), utcnow()
+    return f"Bearer {issue(tokens, 'acme', frozenset(Scope), now, now + timedelta(hours=1), os.urandom)[0]}"
+
+
 def call(
     function: Deployed, method: str, path: str, body: object = None, age: float = 0, **headers: str
 ) -> dict[str, Any]:
     asked = rest_event(method, path, None if body is None else json.dumps(body), age=age)
+    asked["requestContext"]["authorizer"] = {"tenant": "acme", "scopes": " ".join(Scope)}
     asked["multiValueHeaders"] |= {name.replace("_", "-"): [value] for name, value in headers.items()}
     answer = function(asked)
     told: dict[str, Any] = json.loads(answer["body"])
@@ -201,6 +217,8 @@ def test_each_function_may_do_what_it_does_and_nothing_else(
 
 def drive(functions: House, storage: Storage) -> None:
     """Every function through all that its adapters ask of AWS."""
+    let_in = functions["AuthorizerFunction"](request_event(token(storage)))
+    assert let_in["context"]["tenant"] == "acme"
     api, worker, run = functions["ApiFunction"], functions["WorkerFunction"], functions["RunFunction"]
     job_id = submit(api)
     assert call(api, "POST", f"/crewai/jobs/{submit(api, 'another')}/cancel")["status"] == "cancelled"
@@ -254,7 +272,7 @@ def put_into_index(storage: Storage, job_id: str) -> None:
 
 def from_aws(template: Template, name: str) -> set[Permission]:
     """What AWS itself does in the function's name."""
-    events = functions(template)[name]["Events"].values()
+    events = functions(template)[name].get("Events", {}).values()
     queues = {item["Properties"]["Queue"]["Fn::GetAtt"][0] for item in events if item["Type"] == "SQS"}
     return _LOGS | {(action, queue) for queue in queues for action in _QUEUE_INVOKES}
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crewrelay.http.problems import MEDIA_TYPE, plain_problem
 from crewrelay.jobs.ports import Clock
+from crewrelay.logs import by_request
 
 LARGEST_BODY = 256 * 1024  # bytes
 
@@ -112,6 +113,7 @@ def lambda_handler(app: ASGIApp) -> Handler:
     """The app as a Lambda function behind a REST API; to be called from any thread."""
     adapter = partial(Mangum, StagePath(app), lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, MEDIA_TYPE])
 
+    @by_request
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         with asyncio.Runner() as runner:
             runner.get_loop()  # Mangum runs on the thread's own event loop, and only the main thread has one

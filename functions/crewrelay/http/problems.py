@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from crewrelay.jobs.errors import CrewrelayError, InvalidRequest
+from crewrelay.jobs.errors import CrewrelayError, InvalidRequest, MissingScope, Unauthenticated
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +59,18 @@ def problem(
 
 
 def problem_of(error: CrewrelayError, /, **more: Any) -> JSONResponse:
-    headers = {"Retry-After": str(RETRY_AFTER)} if error.retryable else None
-    return problem(error.http, error.code, str(error), error.remedy, headers=headers, **more)
+    return problem(error.http, error.code, str(error), error.remedy, headers=_headers(error), **more)
+
+
+def _headers(error: CrewrelayError) -> dict[str, str]:
+    """The challenges are RFC 6750's."""
+    match error:
+        case Unauthenticated():
+            return {"WWW-Authenticate": "Bearer"}
+        case MissingScope():
+            return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.scope}"'}
+        case _:
+            return {"Retry-After": str(RETRY_AFTER)} if error.retryable else {}
 
 
 def plain_problem(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -74,7 +84,7 @@ def answer_with_problems(app: FastAPI) -> None:
     async def own(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, CrewrelayError)
         if error.http >= 500:
-            logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+            logger.error("%s %s failed", request.method, _route(request), exc_info=error)
         return problem_of(error)
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
@@ -87,13 +97,18 @@ def answer_with_problems(app: FastAPI) -> None:
         return plain_problem(error.status_code, detail or error.detail, error.headers)
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        logger.error("%s %s failed", request.method, _route(request), exc_info=error)
         return problem_of(CrewrelayError("The request could not be handled."))
 
     app.add_exception_handler(CrewrelayError, own)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _route(request: Request) -> str:
+    """Without what the caller has put into the path."""
+    return getattr(request.scope.get("route"), "path", "(no route)")
 
 
 def _invalid(error: RequestValidationError) -> JSONResponse:

@@ -1,8 +1,9 @@
-"""What the domain needs from the world, as Protocols. Adapters: aws/ (store, doorbell), crews/ (crew)."""
+"""What the domain needs from the world, as Protocols. Adapters: aws/ (store, doorbell, meter), crews/ (crew)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from crewrelay.jobs.answer import Answer, Passage, Usage
@@ -34,8 +35,10 @@ class JobStore(Protocol):
         Raises IdempotencyConflict if that one has another input.
         """
 
-    def load(self, job_id: str) -> JobRecord | None:
-        """The job as it stands now (a consistent read), None if there is none or it has expired."""
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
+        """The job as it stands now (a consistent read), None if there is none or it has expired; with a `tenant`, also
+        if it is another's, of whose job nothing more is read.
+        """
 
     def save(self, before: Job, after: Job) -> None:
         """One conditional write of what changed. Raises StaleWrite if the row is no longer at `before`."""
@@ -55,11 +58,14 @@ class JobStore(Protocol):
     def due(self, moment: datetime) -> Iterator[str]:
         """The ids of unfinished jobs that were due by then, as far as an index knows: some may have moved on."""
 
+    def unfinished(self, tenant: str, most: int) -> int:
+        """How many unfinished jobs the tenant has, as far as an index knows; it counts no further than `most`."""
+
 
 def record_of_tenant(store: JobStore, tenant: str, job_id: str) -> JobRecord:
     """The one way by which a caller's request reads a job: another tenant's doesn't exist. Raises UnknownJob."""
-    record = store.load(job_id)
-    if record is None or record.job.tenant != tenant:
+    record = store.load(job_id, tenant)
+    if record is None:
         raise UnknownJob(f"There is no job {job_id}.")
     return record
 
@@ -68,6 +74,33 @@ class Doorbell(Protocol):
     """The queue: it says "look at this job" and nothing else. May raise Unavailable."""
 
     def ring(self, job_id: str, delay: timedelta = timedelta()) -> None: ...
+
+
+class Measure(StrEnum):
+    """What is measured, by the names that dashboards and alarms know."""
+
+    JOBS_ACCEPTED = "JobsAccepted"
+    JOBS_COMPLETED = "JobsCompleted"
+    JOBS_FAILED = "JobsFailed"
+    JOBS_CANCELLED = "JobsCancelled"
+    JOBS_OVERDUE = "JobsOverdue"  # of those that failed
+    TIME_IN_QUEUE = "TimeInQueue"  # ms, from a job's submission to its first claim
+    RUN_TIME = "RunTime"  # ms, from its first claim to its end, with all that lies between its runs
+    RELAYS = "Relays"
+    RETRIES = "Retries"  # after an error that may pass
+    CALLS = "Calls"  # of a model, that were paid for
+    REPLAYS = "Replays"  # that the journal answered instead
+    TOKENS = "Tokens"
+    COST_USD = "CostUsd"  # of calls whose cost is known
+    SWEEPS = "Sweeps"
+    RUNG = "Rung"  # by the sweeper
+
+
+class Meter(Protocol):
+    """Safe to use from many threads; never raises."""
+
+    def record(self, measures: Mapping[Measure, float]) -> None:
+        """What has just happened, each time it does."""
 
 
 class RelayDue(Exception):
