@@ -24,8 +24,8 @@ setup: .venv/.crewrelay ## Build .venv with everything in it (seconds when it is
 run: setup ## Start the stack, send the example, print the answer, stop (TOPIC="…" LANGUAGE=de)
 	@.venv/bin/crewrelay run --language '$(subst ','\'',$(LANGUAGE))' -- '$(subst ','\'',$(TOPIC))'
 
-serve: setup ## Run the stack until Ctrl-C (HOST, PORT)
-	@exec .venv/bin/crewrelay serve --host $(HOST) --port $(PORT)
+serve: setup ## Run the stack until Ctrl-C (HOST, PORT; AUTH=1 for callers with a token only)
+	@exec .venv/bin/crewrelay serve --host $(HOST) --port $(PORT) $(if $(AUTH),--auth)
 
 test: check unit integration faults e2e ## Everything that CI runs
 

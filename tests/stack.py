@@ -20,6 +20,8 @@ COMMAND = (sys.executable, "-m", "crewrelay")
 
 
 class RunningStack(NamedTuple):
+    """`client` sends the token that a stack with --auth prints."""
+
     url: str
     process: subprocess.Popen[str]
     client: httpx.Client
@@ -57,19 +59,21 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_stack(crews: int = 1, /, **variables: str) -> Iterator[RunningStack]:
+def running_stack(crews: int = 1, /, *arguments: str, **variables: str) -> Iterator[RunningStack]:
     """Start `crewrelay serve` on a free port and wait for the line that says it is ready.
 
     A second crew process would take seconds of CPU to start while the test is under way.
     """
-    command = [*COMMAND, "serve", "--port", "0", "--crews", str(crews)]
+    command = [*COMMAND, "serve", "--port", "0", "--crews", str(crews), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**variables))
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
         urls = re.findall(r"http://\S+", line)
         assert urls, f"the stack said {line!r} and ended with {process.poll()}"
-        with httpx.Client(base_url=urls[0], timeout=40) as client:
+        token = process.stdout.readline().split()[2] if "--auth" in arguments else ""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        with httpx.Client(base_url=urls[0], timeout=40, headers=headers) as client:
             yield RunningStack(urls[0], process, client, urls[1])
     finally:
         process.terminate()

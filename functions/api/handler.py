@@ -11,14 +11,14 @@ from crewrelay.http.edge import lambda_handler
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.submission import Submission
-from crewrelay.settings import JobSettings
+from crewrelay.settings import CallerSettings
 from crewrelay.system import new_id, utcnow
 
-settings = JobSettings.read()
+settings = CallerSettings.read()
 store = ObservedStore(DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket)), EmfMeter())
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
-submission = Submission(store, doorbell, utcnow, new_id, settings.policy())
-intervention = Intervention(store, doorbell, utcnow, settings.policy())
-app = create_api(submission, intervention, store, settings.tenant)
+submission = Submission(store, doorbell, utcnow, new_id, settings.policy(), settings.max_unfinished)
+intervention = Intervention(store, doorbell, utcnow, settings.policy(), settings.max_unfinished)
+app = create_api(submission, intervention, store, settings.anonymous())
 handler = lambda_handler(app)
 cold_start.over()

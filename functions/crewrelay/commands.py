@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from crewrelay import crew_commands, document_commands, job_commands
+from crewrelay import crew_commands, document_commands, job_commands, token_commands
 from crewrelay.terminal import fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -27,6 +27,7 @@ for command in (
     app.command()(command)
 app.add_typer(document_commands.collections_app, name="collections")
 app.add_typer(crew_commands.crews_app, name="crews")
+app.add_typer(token_commands.token_app, name="token")
 
 
 @app.callback()
@@ -38,6 +39,7 @@ def crewrelay() -> None:
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
+    auth: Annotated[bool, typer.Option(help="Callers need a token. Without, only this machine is served.")] = False,
     crews: Annotated[int, typer.Option(help="Processes that run crews; each fills one core.", min=1)] = 2,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C."""
@@ -45,17 +47,21 @@ def serve(
     if missing:
         fail(f"the packages {', '.join(missing)} are missing; install crewrelay[local]")
     from crewrelay.jobs.errors import Misconfigured
-    from crewrelay.local.serve import listen
+    from crewrelay.local.serve import OpenToOthers, listen
     from crewrelay.local.serve import serve as serve_until_stopped
     from crewrelay.local.stack import StackFailed
     from crewrelay.settings import GatewaySettings
 
     try:
-        listener = listen(host, port)
+        listener = listen(host, port, only_from_here=not auth)
+    except OpenToOthers:
+        fail(
+            f"{host} can be reached from other machines, and nobody would need a token: add --auth, or leave out --host"
+        )
     except OSError as error:
         fail(f"can't listen on {host}:{port}: {error.strerror or error}; choose another with --port")
     try:
-        asyncio.run(serve_until_stopped(listener, GatewaySettings.read().gateway_limit, crews))
+        asyncio.run(serve_until_stopped(listener, GatewaySettings.read().gateway_limit, crews, auth))
     except (StackFailed, Misconfigured) as failure:
         fail(str(failure))
 

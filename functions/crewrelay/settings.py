@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from crewrelay.jobs.access import Caller, Scope, TenantName
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.jobs.policy import Budget, Policy
 
@@ -36,13 +37,18 @@ def _variable(prefix: str, part: int | str) -> str:
     return str(part) if str(part).isupper() else f"{prefix}{part}".upper()
 
 
-class JobSettings(_Settings):
-    """What every function that touches jobs needs. `tenant` is the one of callers without a token."""
-
+class TableSettings(_Settings):
     table: str
+
+
+class JobSettings(TableSettings):
+    """What every function that touches jobs needs. `tenant` is whose jobs those of the intake queue are, and of callers
+    where they need no token.
+    """
+
     bucket: str
     queue_url: str
-    tenant: str = "local"
+    tenant: TenantName = "local"
     lease_seconds: Annotated[float, Field(ge=1)] = 60
     backoff_seconds: Seconds = 10
     call_floor_seconds: Seconds = 2
@@ -137,7 +143,20 @@ class GatewaySettings(_Settings):
         return self
 
 
-class RunSettings(JobSettings, GatewaySettings):
+class CallerSettings(JobSettings):
+    """What a function that is called over HTTP needs: whether callers need a token, and how many unfinished jobs a
+    tenant may have.
+    """
+
+    auth: bool = True  # so that a function that is deployed without a word about it lets nobody in
+    max_unfinished: Annotated[int, Field(ge=1)] = 1000
+
+    def anonymous(self) -> Caller | None:
+        """Who callers are that need no token."""
+        return None if self.auth else Caller(tenant=self.tenant, scopes=frozenset(Scope))
+
+
+class RunSettings(CallerSettings, GatewaySettings):
     """The inline function."""
 
 

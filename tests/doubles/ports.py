@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from crewrelay.jobs.access import Token
 from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
+from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of, usage_of
 from crewrelay.jobs.ports import Clock, JobRecord
@@ -36,10 +37,10 @@ class MemoryJobStore:
             raise IdempotencyConflict("This idempotency key was already used with another body.")
         return standing
 
-    def load(self, job_id: str) -> JobRecord | None:
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
         with self._lock:
             job = self._standing(job_id)
-            if job is None:
+            if job is None or tenant not in (None, job.tenant):
                 return None
             completed = job.status is Status.COMPLETED
             answer = Answer.model_validate_json(self._answers[job_id, job.fence]) if completed else None
@@ -86,6 +87,11 @@ class MemoryJobStore:
             jobs = [Job.model_validate_json(written) for written in self._jobs.values()]
         return iter([job.id for job in jobs if job.due_at is not None and job.due_at <= moment])
 
+    def unfinished(self, tenant: str, most: int) -> int:
+        with self._lock:
+            jobs = [Job.model_validate_json(written) for written in self._jobs.values()]
+        return min(most, sum(job.tenant == tenant and not job.status.finished for job in jobs))
+
     def _standing(self, job_id: str) -> Job | None:
         job = Job.model_validate_json(self._jobs[job_id]) if job_id in self._jobs else None
         return None if job is None or job.expires_at <= self._clock() else job
@@ -131,3 +137,30 @@ class MemoryDoorbell:
             raise Unavailable("The queue did not answer.")
         self.rings.append(job_id)
         self.delays.append(delay)
+
+
+class MemoryTokens:
+    """tests/integration/test_tokens_contract.py holds it and the table to the same contract."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.kept: dict[str, Token] = {}
+
+    def add(self, token: Token) -> None:
+        self.kept[token.digest] = token
+
+    def find(self, digest: str) -> Token | None:
+        token = self.kept.get(digest)
+        return token if token and token.expires_at > self._clock() else None
+
+    def of(self, tenant: str | None = None) -> list[Token]:
+        found = [t for t in self.kept.values() if t.expires_at > self._clock() and tenant in (None, t.tenant)]
+        return sorted(found, key=lambda token: (token.created_at, token.digest))
+
+    def revoke(self, token_id: str, now: datetime) -> Token:
+        for token in self.of():
+            if token.id == token_id:
+                if token.revoked_at is None:
+                    token = self.kept[token.digest] = token.model_copy(update={"revoked_at": now})
+                return token
+        raise UnknownToken(f"There is no token {token_id}.")

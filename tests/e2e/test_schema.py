@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.stack import RunningStack
+from tests.stack import running_stack
 
 CASES = 1000
 # That a language is registered, a crew known and its inputs as it declares them, no schema of the API can say.
@@ -13,12 +13,23 @@ BEYOND_SCHEMAS = "positive_data_acceptance"
 
 
 def test_a_thousand_requests_meet_no_server_error_and_no_answer_that_is_not_described(
-    stack: RunningStack, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    """With a token, and in the cases that schemathesis makes up for it, without one or with a wrong one."""
     program = Path(sys.executable).with_name("schemathesis")
     options = ["--seed", "1", "--max-examples", "64", "--request-timeout", "40", "--exclude-checks", BEYOND_SCHEMAS]
-    command = [str(program), "run", f"{stack.url}/openapi.json", *options, "--no-color", "--continue-on-failure"]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
+    with running_stack(1, "--auth") as stack:
+        token = ["--header", f"Authorization: {stack.client.headers['Authorization']}"]
+        command = [
+            str(program),
+            "run",
+            f"{stack.url}/openapi.json",
+            *token,
+            *options,
+            "--no-color",
+            "--continue-on-failure",
+        ]
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
     assert ran.returncode == 0, ran.stdout
     cases = re.search(r"([\d,]+) generated", ran.stdout)
     assert cases, ran.stdout

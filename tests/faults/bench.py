@@ -114,6 +114,7 @@ class Bench:
             "AWS_DEFAULT_REGION": "us-east-1",
             **environment(template, "WorkerFunction", names),
             **model_variables(model),
+            "CREWRELAY_AUTH": "false",
             **settings,
             "CREWRELAY_LEASE_SECONDS": str(policy.lease.total_seconds()),
             "CREWRELAY_MAX_ATTEMPTS": str(policy.max_attempts),

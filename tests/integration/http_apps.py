@@ -14,6 +14,7 @@ from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.crews.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.run import InlineRuns, create_run
+from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
@@ -57,15 +58,25 @@ class ScriptedCrew:
         return explain(error)
 
 
-def submission_of(storage: Storage, clock: Clock = utcnow) -> Submission:
+def anybody(tenant: str) -> Caller:
+    """Who callers are where they need no token."""
+    return Caller(tenant=tenant, scopes=frozenset(Scope))
+
+
+LOCAL = anybody("local")
+
+
+def submission_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int | None = None) -> Submission:
     doorbell = SqsDoorbell(storage.sqs, storage.queue_url)
-    return Submission(storage.store(clock), doorbell, clock, new_id, POLICY)
+    return Submission(storage.store(clock), doorbell, clock, new_id, POLICY, most_unfinished)
 
 
-def api_app(storage: Storage, clock: Clock = utcnow, tenant: str = "local") -> FastAPI:
+def api_app(
+    storage: Storage, clock: Clock = utcnow, anonymous: Caller | None = LOCAL, most_unfinished: int | None = 1000
+) -> FastAPI:
     store, doorbell = storage.store(clock), SqsDoorbell(storage.sqs, storage.queue_url)
-    intervention = Intervention(store, doorbell, clock, POLICY)
-    return create_api(submission_of(storage, clock), intervention, store, tenant)
+    intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished)
+    return create_api(submission_of(storage, clock, most_unfinished), intervention, store, anonymous)
 
 
 def execution_of(storage: Storage, crew: Crew, clock: Clock = utcnow) -> Execution:
@@ -73,18 +84,24 @@ def execution_of(storage: Storage, crew: Crew, clock: Clock = utcnow) -> Executi
     return Execution(storage.store(clock), doorbell, crew, clock, new_id, lambda: 0.5, POLICY)
 
 
-def run_app(storage: Storage, crew: Crew, *, patience: float = 20, tenant: str = "local") -> FastAPI:
+def run_app(
+    storage: Storage,
+    crew: Crew,
+    *,
+    patience: float = 20,
+    anonymous: Caller | None = LOCAL,
+    most_unfinished: int | None = 1000,
+) -> FastAPI:
     """`patience` in seconds. On the real clock: the wait for the crew is one."""
     inline = InlineRuns(
-        submission_of(storage),
+        submission_of(storage, most_unfinished=most_unfinished),
         execution_of(storage, crew),
         storage.store(utcnow),
-        tenant,
         utcnow,
         timedelta(seconds=patience),
         timedelta(seconds=1),
     )
-    return create_run(inline)
+    return create_run(inline, anonymous)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from crewrelay.settings import ModelSettings
 from crewrelay.system import utcnow
 from tests.conftest import HandSetClock, Storage
 from tests.doubles.model_server import served
-from tests.integration.http_apps import REQUEST, api_app, assert_problem, execution_of, run_app, submission_of
+from tests.integration.http_apps import REQUEST, anybody, api_app, assert_problem, execution_of, run_app, submission_of
 
 OWN = "as_of: 2026-01-02\nusd_per_million_tokens: {openai/scripted: {input: 2, cached_input: 1, output: 10}}"
 HIDDEN = "A passage that nobody may see."
@@ -197,6 +197,6 @@ def test_a_part_that_can_not_be_is_refused(
 def test_another_tenants_calls_do_not_exist(client: TestClient, storage: Storage, clock: HandSetClock) -> None:
     theirs = paid_job(storage, clock, 2, tenant="other")
     assert_problem(client.get(f"/crewai/jobs/{theirs}/calls"), 404, "unknown_job")
-    other = TestClient(api_app(storage, clock, tenant="other"))
+    other = TestClient(api_app(storage, clock, anonymous=anybody("other")))
     assert other.get(f"/crewai/jobs/{theirs}/calls").json()["total"] == 2
     assert_problem(client.get("/crewai/jobs/nobody/calls"), 404, "unknown_job")

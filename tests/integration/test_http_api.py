@@ -23,6 +23,7 @@ from tests.integration.http_apps import (
     ANSWER,
     REQUEST,
     ScriptedCrew,
+    anybody,
     api_app,
     assert_problem,
     assert_untouched,
@@ -105,7 +106,7 @@ def test_another_body_under_the_same_key_is_a_conflict(client: TestClient, stora
 
 
 def test_two_tenants_may_use_the_same_key(client: TestClient, storage: Storage) -> None:
-    other = TestClient(api_app(storage, tenant="other"))
+    other = TestClient(api_app(storage, anonymous=anybody("other")))
     mine, theirs = (
         c.post("/crewai/run/async", json=REQUEST, headers={"Idempotency-Key": "k"}).json() for c in (client, other)
     )
@@ -513,6 +514,32 @@ def test_a_fault_of_the_service_is_a_problem_too_and_says_nothing_of_itself(stor
     assert "inner workings" not in response.text
 
 
+# ---- too many at a time
+
+
+def test_one_unfinished_job_too_many_is_429_and_says_when_to_come_again(storage: Storage) -> None:
+    submission_of(storage).accept("local", INPUT)
+    before, crew = storage.rows(), ScriptedCrew()
+    for path, app in (
+        ("/crewai/run", run_app(storage, crew, most_unfinished=1)),
+        ("/crewai/run/async", api_app(storage, most_unfinished=1)),
+    ):
+        response = TestClient(app).post(path, json=REQUEST)
+        assert_problem(response, 429, "too_many_jobs")
+        assert int(response.headers["retry-after"]) > 0
+    assert (storage.rows(), storage.messages(storage.queue_url), crew.given) == (before, [], [])
+
+
+def test_a_repeat_is_answered_though_there_are_too_many(storage: Storage) -> None:
+    client = TestClient(api_app(storage, most_unfinished=1))
+    first = client.post("/crewai/run/async", json=REQUEST, headers={"Idempotency-Key": "k"})
+    assert client.post("/crewai/run/async", json=REQUEST).status_code == 429
+    again = client.post("/crewai/run/async", json=REQUEST, headers={"Idempotency-Key": "k"})
+    assert (again.status_code, again.json()) == (202, first.json())
+    client.post(f"/crewai/jobs/{first.json()['job_id']}/cancel")
+    assert client.post("/crewai/run/async", json=REQUEST).status_code == 202
+
+
 # ---- how it describes itself
 
 
@@ -536,6 +563,17 @@ def test_the_openapi_documents_are_valid_and_served(apps: list[FastAPI]) -> None
         docs = client.get("/docs")
         assert docs.status_code == 200
         assert "/openapi.json" in docs.text
+
+
+def test_a_service_says_that_it_wants_a_token_if_it_does(storage: Storage) -> None:
+    for app in (api_app(storage), api_app(storage, anonymous=None)):
+        validate(app.openapi())
+    without, wanting = (dict(operations(api_app(storage, anonymous=who))) for who in (anybody("local"), None))
+    assert without.keys() == wanting.keys()
+    for name, operation in wanting.items():
+        assert ("security" in operation, "401" in operation["responses"]) == (name != "GET /health",) * 2
+        assert "security" not in without[name]
+        assert not {"401", "403"} & without[name]["responses"].keys()
 
 
 def test_every_documented_answer_has_a_schema(apps: list[FastAPI]) -> None:

@@ -177,13 +177,13 @@ def test_a_table_that_does_not_answer_is_503_and_no_crew_starts(storage: Storage
 
 def test_a_table_lost_after_the_commit_is_202_for_the_job_is_accepted(storage: Storage) -> None:
     class LostAfterCommit:
-        """Writes, but reads no more."""
+        """Counts and writes, but reads no more."""
 
         def __init__(self, lost: "DynamoDBClient") -> None:
             self._lost = lost
 
         def __getattr__(self, name: str) -> Any:
-            return getattr(storage.dynamodb if name == "put_item" else self._lost, name)
+            return getattr(storage.dynamodb if name in ("query", "put_item") else self._lost, name)
 
     with unreachable("dynamodb") as lost:
         dynamodb = cast("DynamoDBClient", LostAfterCommit(lost))

@@ -32,7 +32,7 @@ def loaded_by(module: str, among: Iterable[str], **more: str) -> set[str]:
     result = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **ENVIRONMENT, **more},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "functions"), **ENVIRONMENT, **more},
         capture_output=True,
         text=True,
         check=False,
@@ -41,12 +41,12 @@ def loaded_by(module: str, among: Iterable[str], **more: str) -> set[str]:
     return set(json.loads(result.stdout))
 
 
-@pytest.mark.parametrize("module", ["api.handler", "intake.handler", "sweeper.handler"])
+@pytest.mark.parametrize("module", ["api.handler", "intake.handler", "sweeper.handler", "authorizer.handler"])
 def test_a_light_function_loads_nothing_heavy(module: str) -> None:
     assert loaded_by(module, HEAVY) == set()
 
 
-@pytest.mark.parametrize("module", ["intake.handler", "sweeper.handler"])
+@pytest.mark.parametrize("module", ["intake.handler", "sweeper.handler", "authorizer.handler"])
 def test_an_event_function_loads_no_web_framework(module: str) -> None:
     assert loaded_by(module, {"fastapi", "starlette", "mangum"}) == set()
 

@@ -623,6 +623,68 @@ def test_the_input_of_a_repeated_submission_lives_as_long_as_its_job(storage: St
     assert expiry["INPUT"] >= expiry["JOB"]
 
 
+# ---- how many are unfinished
+
+
+def test_jobs_are_counted_until_they_end_by_tenant_and_no_further_than_asked(
+    store: JobStore, clock: HandSetClock
+) -> None:
+    jobs = [submitted(store, clock) for _ in range(3)]
+    store.create(transitions.submit(str(uuid.uuid4()), "other", INPUT, clock(), POLICY), INPUT)
+    assert [store.unfinished("acme", most) for most in (1, 2, 3, 4, 1000)] == [1, 2, 3, 3, 3]
+    assert (store.unfinished("other", 10), store.unfinished("nobody", 10)) == (1, 0)
+    running = claimed(store, jobs[0], clock)
+    assert store.unfinished("acme", 10) == 3
+    failed = transitions.fail(running, FAILURE, clock())
+    store.save(running, failed)
+    store.save(jobs[1], transitions.cancel(jobs[1], clock()))
+    assert store.unfinished("acme", 10) == 1
+    store.save(failed, transitions.retry(failed, clock(), POLICY))
+    assert store.unfinished("acme", 10) == 2
+
+
+def test_another_tenants_job_is_not_there(store: JobStore, clock: HandSetClock) -> None:
+    job = submitted(store, clock)
+    assert store.load(job.id, "acme") == loaded(store, job.id)
+    assert store.load(job.id, "other") is None
+
+
+def test_nothing_that_another_tenant_keeps_elsewhere_is_read(storage: Storage, clock: HandSetClock) -> None:
+    """Or a fault there would tell that there is something."""
+    job_input = JobInput(crew="research", inputs={"topic": text_of_compressed_size(300_000)})
+    job = submitted(dynamo_store(storage, clock), clock, job_input)
+    nowhere = DynamoJobStore(storage.dynamodb, storage.table, clock, Bodies(lambda: storage.s3, "no-such-bucket"))
+    with pytest.raises(Misconfigured):
+        nowhere.load(job.id, "acme")
+    assert nowhere.load(job.id, "other") is None
+
+
+def test_counting_reads_index_entries_of_the_unfinished_alone(storage: Storage, clock: HandSetClock) -> None:
+    store = dynamo_store(storage, clock)
+    for number in range(8):
+        job = submitted(store, clock)
+        if number % 2:
+            store.save(job, transitions.cancel(job, clock()))
+    read: list[int] = []
+    asked: list[dict[str, Any]] = []
+    events = storage.dynamodb.meta.events
+    events.register("provide-client-params.dynamodb.Query", lambda params, **_: asked.append(params))
+    events.register("after-call.dynamodb.Query", lambda parsed, **_: read.append(parsed["ScannedCount"]))
+    assert store.unfinished("acme", 3) == 3
+    assert store.unfinished("acme", 100) == 4
+    assert (read, [params["Limit"] for params in asked]) == ([3, 4], [3, 100])
+    assert not [params for params in asked if "FilterExpression" in params]
+
+
+def test_only_a_jobs_birth_and_end_write_to_the_index_of_the_unfinished(clock: HandSetClock) -> None:
+    """A write that leaves an index's attributes alone is not billed for it."""
+    pending = transitions.submit("an-id", "acme", INPUT, clock(), POLICY)
+    running = transitions.claim(pending, "me", "crew-1", clock(), POLICY)
+    lives = [pending, running, transitions.renew(running, clock(), POLICY), transitions.relay(running, clock(), POLICY)]
+    assert {rows.job_values(job)["unfinished"] for job in lives} == {"acme"}
+    assert rows.job_values(transitions.complete(running, clock()))["unfinished"] is None
+
+
 def test_a_table_that_can_not_be_reached_is_unavailable_within_seconds(
     monkeypatch: pytest.MonkeyPatch, clock: HandSetClock
 ) -> None:

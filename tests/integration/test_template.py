@@ -7,6 +7,8 @@ import re
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,24 @@ import pytest
 from pydantic import AliasChoices, AliasPath
 from pydantic_settings import BaseSettings
 
-from crewrelay.aws import rows
+from crewrelay.aws import rows, tokens
+from crewrelay.http.problems import MEDIA_TYPE, Problem, problem_of
 from crewrelay.jobs import job as transitions
+from crewrelay.jobs.access import Scope, Token
+from crewrelay.jobs.errors import Unauthenticated
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.local.resources import Template, load_template
 from crewrelay.local.stack import CREW_ENVIRONMENT
-from crewrelay.settings import IntakeSettings, JobSettings, ModelSettings, RunSettings, WorkerSettings
+from crewrelay.settings import (
+    CallerSettings,
+    IntakeSettings,
+    JobSettings,
+    ModelSettings,
+    RunSettings,
+    TableSettings,
+    WorkerSettings,
+)
 from tests.processes import ROOT
 
 TEMPLATE = ROOT / "template.yaml"
@@ -45,7 +58,8 @@ print(json.dumps(transform(json.load(sys.stdin), {}, NoManagedPolicies())))
 """
 
 SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
-    "api": (JobSettings,),
+    "api": (CallerSettings,),
+    "authorizer": (TableSettings,),
     "intake": (IntakeSettings,),
     "run": (RunSettings, ModelSettings),
     "worker": (WorkerSettings, ModelSettings),
@@ -84,7 +98,8 @@ def sam_validate_lint(template: Template, folder: Path) -> subprocess.CompletedP
     return command(folder, SAM / "sam", "validate", "--lint", "--template", written(template, folder))
 
 
-def translate_and_lint(template: Template, folder: Path) -> subprocess.CompletedProcess[str]:
+def deployable(template: Template) -> Template:
+    """As `sam package` leaves it."""
     template = copy.deepcopy(template)
     for name, properties in functions(template).items():
         template["Resources"][name].pop("Metadata", None)
@@ -92,7 +107,11 @@ def translate_and_lint(template: Template, folder: Path) -> subprocess.Completed
             properties["ImageUri"] = "123456789012.dkr.ecr.us-east-1.amazonaws.com/crewrelay:crew"
         else:
             properties["CodeUri"] = "s3://bucket/key"
-    translated = command(folder, SAM / "python", "-c", TRANSLATE, given=json.dumps(template))
+    return template
+
+
+def translate_and_lint(template: Template, folder: Path) -> subprocess.CompletedProcess[str]:
+    translated = command(folder, SAM / "python", "-c", TRANSLATE, given=json.dumps(deployable(template)))
     if translated.returncode:
         return translated
     path = folder / "translated.json"
@@ -227,7 +246,7 @@ def test_a_function_is_given_the_variables_that_its_settings_know_and_need(templ
             known |= variables_of(settings)
         given = shared | properties.get("Environment", {}).get("Variables", {})
         own = {variable for variable in given if variable.startswith("CREWRELAY_")}
-        assert own - known.keys() == set(), name
+        assert own - known.keys() <= shared.keys(), name
         assert {variable for variable, required in known.items() if required} - own == set(), name
 
 
@@ -246,7 +265,7 @@ def sqs_events(template: Template) -> list[tuple[dict[str, Any], dict[str, Any]]
     return [
         (properties, event["Properties"])
         for properties in functions(template).values()
-        for event in properties["Events"].values()
+        for event in properties.get("Events", {}).values()
         if event["Type"] == "SQS"
     ]
 
@@ -306,6 +325,16 @@ def test_a_job_row_has_every_key_in_its_declared_type(table: dict[str, Any]) -> 
         assert list(item[attribute["AttributeName"]]) == [attribute["AttributeType"]]
 
 
+def test_only_jobs_that_have_not_ended_are_in_the_index_of_the_unfinished_with_their_keys_alone(
+    table: dict[str, Any],
+) -> None:
+    (index,) = [index for index in table["GlobalSecondaryIndexes"] if index["IndexName"] == "unfinished"]
+    (key,) = key_names(index["KeySchema"])
+    assert job_item(PENDING)[key] == {"S": "local"}
+    assert key not in job_item(DONE)
+    assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+
+
 def test_only_rows_that_owe_something_are_in_the_due_index(table: dict[str, Any]) -> None:
     (keys,) = [key_names(i["KeySchema"]) for i in table["GlobalSecondaryIndexes"] if i["IndexName"] == "due"]
     assert keys == ["due_shard", "due_at"]
@@ -330,6 +359,116 @@ def test_every_row_expires_by_the_tables_ttl_in_epoch_seconds(table: dict[str, A
     assert ttl["Enabled"] is True
     for item in (job_item(PENDING), job_item(DONE), rows.body_item(PENDING, "INPUT", {"body": b"{}"})):
         assert int(item[ttl["AttributeName"]]["N"]) == (NOW + Policy().keep).timestamp()
+
+
+# ---- who may call
+
+
+@pytest.fixture
+def api(template: Template) -> dict[str, Any]:
+    return resources(template, "AWS::Serverless::Api")["Api"]
+
+
+def translated(template: Template, folder: Path) -> dict[str, Any]:
+    """The resources that SAM makes of it."""
+    result = command(folder, SAM / "python", "-c", TRANSLATE, given=json.dumps(deployable(template)))
+    assert result.returncode == 0, result.stderr
+    made: dict[str, Any] = json.loads(result.stdout)["Resources"]
+    return made
+
+
+def test_every_path_but_those_that_say_nothing_of_jobs_asks_the_authorizer(template: Template, tmp_path: Path) -> None:
+    body = translated(template, tmp_path)["Api"]["Properties"]["Body"]
+    secured = {
+        path: [list(need) for need in operation.get("security", [])]
+        for path, item in body["paths"].items()
+        for operation in item.values()
+    }
+    assert {path for path, needs in secured.items() if needs != [["Tokens"]]} == {
+        "/",
+        "/health",
+        "/docs",
+        "/openapi.json",
+    }
+    assert {"/crewai/run", "/crewai/run/async", "/{proxy+}"} <= secured.keys()
+    scheme = body["components"]["securitySchemes"]["Tokens"]
+    authorizer = scheme["x-amazon-apigateway-authorizer"]
+    assert authorizer["type"] == "request"
+    assert authorizer["identitySource"] == "method.request.header.Authorization"
+    assert 0 < authorizer["authorizerResultTtlInSeconds"] <= 60  # as `crewrelay token revoke` says
+
+
+def test_the_authorizer_may_read_tokens_and_nothing_else(template: Template) -> None:
+    (policy,) = functions(template)["AuthorizerFunction"]["Policies"]
+    (statement,) = policy["Statement"]
+    assert statement["Action"] == "dynamodb:GetItem"
+    assert statement["Resource"] == {"Fn::GetAtt": ["JobsTable", "Arn"]}
+    (prefix,) = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+    token = Token(digest="d" * 64, tenant="a", scopes=frozenset(Scope), created_at=NOW, expires_at=NOW)
+    assert fnmatchcase(tokens.key(token.digest)["pk"]["S"], prefix)
+    assert not fnmatchcase(rows.key("an-id", "JOB")["pk"]["S"], prefix)
+
+
+def test_what_counts_unfinished_jobs_may_query_their_index(template: Template) -> None:
+    for name in ("ApiFunction", "RunFunction"):
+        (policy,) = functions(template)[name]["Policies"]
+        allowed = [s["Resource"] for s in policy["Statement"] if s["Action"] == "dynamodb:Query"]
+        assert {"Fn::Sub": "${JobsTable.Arn}/index/unfinished"} in allowed, name
+
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
+STATUS_OF_KIND = {
+    "ACCESS_DENIED": 403,
+    "API_CONFIGURATION_ERROR": 500,
+    "AUTHORIZER_CONFIGURATION_ERROR": 500,
+    "AUTHORIZER_FAILURE": 500,
+    "BAD_REQUEST_PARAMETERS": 400,
+    "BAD_REQUEST_BODY": 400,
+    "DEFAULT_4XX": 400,
+    "DEFAULT_5XX": 500,
+    "EXPIRED_TOKEN": 403,
+    "INTEGRATION_FAILURE": 504,
+    "INTEGRATION_TIMEOUT": 504,
+    "INVALID_API_KEY": 403,
+    "INVALID_SIGNATURE": 403,
+    "MISSING_AUTHENTICATION_TOKEN": 403,
+    "QUOTA_EXCEEDED": 429,
+    "REQUEST_TOO_LARGE": 413,
+    "RESOURCE_NOT_FOUND": 404,
+    "THROTTLED": 429,
+    "UNAUTHORIZED": 401,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+    "WAF_FILTERED": 403,
+}
+
+
+def test_whatever_the_gateway_refuses_itself_is_a_problem(api: dict[str, Any]) -> None:
+    said = api["GatewayResponses"]
+    for kind, usual in STATUS_OF_KIND.items():
+        response = said.get(kind) or said["DEFAULT_4XX" if usual < 500 else "DEFAULT_5XX"]
+        (text,) = response["ResponseTemplates"].values()
+        body = Problem.model_validate_json(text)
+        headers = response["ResponseParameters"]["Headers"]
+        assert headers["Content-Type"] == f"'{MEDIA_TYPE}'"
+        assert body.status == response["StatusCode"], kind
+        assert body.status // 100 == usual // 100, kind
+        assert (body.title, body.type.rpartition(":")[0]) == (
+            HTTPStatus(body.status).phrase.replace("Request Entity Too Large", "Content Too Large"),
+            "urn:crewrelay:problem",
+        )
+        assert body.detail
+        assert body.remedy
+        assert ("Retry-After" in headers) is (body.status == 503 or "repeat" in body.remedy or kind == "THROTTLED"), (
+            kind
+        )
+    assert said.keys() <= STATUS_OF_KIND.keys()
+
+
+def test_a_refused_token_is_refused_by_the_gateway_as_by_a_function(api: dict[str, Any]) -> None:
+    response = api["GatewayResponses"]["UNAUTHORIZED"]
+    own = problem_of(Unauthenticated("The request came without a valid token."))
+    assert json.loads(response["ResponseTemplates"]["application/json"]) == json.loads(bytes(own.body))
+    assert response["ResponseParameters"]["Headers"]["WWW-Authenticate"] == f"'{own.headers['www-authenticate']}'"
 
 
 # ---- the image

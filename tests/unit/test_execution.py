@@ -413,8 +413,8 @@ def test_a_job_that_used_up_its_attempts_fails_with_a_reason(clock: HandSetClock
 class RenewedAfterTheLoad(WatchedStore):
     """The holder is late, not dead: it renews its lease just after somebody has looked."""
 
-    def load(self, job_id: str) -> JobRecord | None:
-        record = super().load(job_id)
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
+        record = super().load(job_id, tenant)
         if record and record.job.status is Status.RUNNING:
             MemoryJobStore.save(self, record.job, transitions.renew(record.job, self._clock(), POLICY))
         return record

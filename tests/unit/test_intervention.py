@@ -7,7 +7,7 @@ import pytest
 
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.errors import JobFinished, StaleWrite, Unavailable, UnknownJob
+from crewrelay.jobs.errors import JobFinished, StaleWrite, TooManyJobs, Unavailable, UnknownJob
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
@@ -29,8 +29,8 @@ class Table(MemoryJobStore):
     rival: Callable[[Job], None] = staticmethod(lambda job: None)
     looks = 0
 
-    def load(self, job_id: str) -> JobRecord | None:
-        record = super().load(job_id)
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
+        record = super().load(job_id, tenant)
         self.looks += 1
         if record:
             self.rival(record.job)
@@ -246,3 +246,15 @@ def test_a_job_that_changes_hands_without_end_is_unavailable_after_a_few_tries(o
     with pytest.raises(Unavailable, match="changes hands"):
         office.desk.cancel("acme", "an-id")
     assert 2 <= office.table.looks <= 10
+
+
+def test_a_retry_that_would_be_one_job_too_many_is_refused(office: Office) -> None:
+    office.bring("failed")
+    office.table.create(transitions.submit("another", "acme", INPUT, office.clock(), POLICY), INPUT)
+    desk = Intervention(office.table, office.doorbell, office.clock, POLICY, most_unfinished=1)
+    with pytest.raises(TooManyJobs):
+        desk.retry("acme", "an-id")
+    assert office.job.status is Status.FAILED
+    desk.cancel("acme", "another")
+    assert desk.retry("acme", "an-id").job.status is Status.PENDING
+    assert desk.retry("acme", "an-id").job.status is Status.PENDING  # it is one of them by now

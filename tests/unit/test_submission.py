@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from crewrelay.jobs import job as transitions
-from crewrelay.jobs.errors import IdempotencyConflict, Unavailable, UnknownJob
+from crewrelay.jobs.errors import IdempotencyConflict, TooManyJobs, Unavailable, UnknownJob
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, record_of_tenant
@@ -130,3 +130,49 @@ def test_another_tenants_job_does_not_exist(submission: Submission, store: Memor
     with pytest.raises(UnknownJob) as nobodys:
         record_of_tenant(store, "globex", "never submitted")
     assert str(theirs.value).replace(job.id, "ID") == str(nobodys.value).replace("never submitted", "ID")
+
+
+# ---- how many unfinished jobs a tenant may have
+
+
+@pytest.fixture
+def capped(store: MemoryJobStore, doorbell: MemoryDoorbell, clock: HandSetClock) -> Submission:
+    """Two at a time."""
+    ids = (f"id-{n}" for n in itertools.count(1))
+    return Submission(store, doorbell, clock, lambda: next(ids), POLICY, most_unfinished=2)
+
+
+def test_one_job_too_many_is_refused_and_leaves_nothing(
+    capped: Submission, store: MemoryJobStore, doorbell: MemoryDoorbell
+) -> None:
+    for _ in range(2):
+        capped.submit("acme", INPUT)
+    with pytest.raises(TooManyJobs, match="2 jobs are pending or running"):
+        capped.submit("acme", INPUT)
+    with pytest.raises(TooManyJobs):
+        capped.accept("acme", INPUT, "k")
+    assert store.unfinished("acme", 10) == 2
+    assert doorbell.rings == ["id-1", "id-2"]
+    assert capped.submit("zoo", INPUT)  # other tenants have their own
+
+
+def test_a_repeat_adds_none_and_is_never_refused(capped: Submission) -> None:
+    first = capped.submit("acme", INPUT, "k")
+    capped.submit("acme", INPUT)
+    assert capped.submit("acme", INPUT, "k") == first
+    with pytest.raises(IdempotencyConflict):
+        capped.submit("acme", OTHER_INPUT, "k")
+
+
+def test_a_job_that_ends_makes_room(capped: Submission, store: MemoryJobStore, clock: HandSetClock) -> None:
+    job = capped.submit("acme", INPUT)
+    running = capped.submit("acme", INPUT)
+    store.save(running, transitions.claim(running, "me", "crew-1", clock(), POLICY))
+    with pytest.raises(TooManyJobs):
+        capped.submit("acme", INPUT)
+    store.save(job, transitions.cancel(job, clock()))
+    assert capped.submit("acme", INPUT)
+
+
+def test_as_many_as_anybody_likes_where_nothing_is_said(submission: Submission) -> None:
+    assert len({submission.submit("acme", INPUT).id for _ in range(50)}) == 50

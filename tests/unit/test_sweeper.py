@@ -30,8 +30,8 @@ class Table(MemoryJobStore):
     after_load: Callable[[], None] = staticmethod(lambda: None)
     stale_index: tuple[str, ...] = ()
 
-    def load(self, job_id: str) -> JobRecord | None:
-        record = super().load(job_id)
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
+        record = super().load(job_id, tenant)
         self.after_load()
         return record
 

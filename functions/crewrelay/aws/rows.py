@@ -1,7 +1,7 @@
 """Domain objects as DynamoDB items and back.
 
 pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>, sk=CALL#<hash>#<nth>
-(`entry` is the call without its reply's body).
+(`entry` is the call without its reply's body). Tokens: see tokens.py.
 
 Times are epoch milliseconds; `expires_at` is epoch seconds, as DynamoDB's TTL wants it.
 """
@@ -65,20 +65,23 @@ def plain(item: Item) -> Values:
 
 
 def job_values(job: Job) -> Values:
-    """The attributes of a JOB row, keys left out; `due_shard` stands only while something is owed."""
+    """The attributes of a JOB row, keys left out; `due_shard` stands only while something is owed, `unfinished` (the
+    tenant) until the job ends: nothing in between writes to the index by it.
+    """
     values = job.model_dump(mode="python", exclude={"id"})
     values["status"] = job.status.value
     for name in _TIMES:
         values[name] = milliseconds(values[name])
     values["expires_at"] = int(job.expires_at.timestamp())
     values["due_shard"] = None if job.due_at is None else due_shard(zlib.crc32(job.id.encode()) % DUE_SHARDS)
+    values["unfinished"] = None if job.status.finished else job.tenant
     return values
 
 
 def job_of(item: Item) -> Job:
     values = plain(item)
     for name in _TIMES:
-        values[name] = _datetime(values.get(name))
+        values[name] = moment(values.get(name))
     values["expires_at"] = datetime.fromtimestamp(int(values["expires_at"]), UTC)
     values["id"] = job_id(item)
     return Job.model_validate(values)
@@ -98,5 +101,5 @@ def milliseconds(time: datetime | None) -> int | None:
     return None if time is None else (time - _EPOCH) // timedelta(milliseconds=1)  # down: never in the future
 
 
-def _datetime(milliseconds: Any) -> datetime | None:
+def moment(milliseconds: Any) -> datetime | None:
     return None if milliseconds is None else _EPOCH + timedelta(milliseconds=int(milliseconds))

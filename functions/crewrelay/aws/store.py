@@ -72,7 +72,7 @@ class DynamoJobStore:
                 return _standing(error)
         return None
 
-    def load(self, job_id: str) -> JobRecord | None:
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
         """Both rows in one round trip; the answer's only once there is one."""
         if len(job_id) > _LONGEST_ID:
             return None
@@ -80,6 +80,8 @@ class DynamoJobStore:
         if "JOB" not in found or rows.expired(found["JOB"], self._clock()):
             return None
         job = rows.job_of(found["JOB"])
+        if tenant not in (None, job.tenant):
+            return None
         job_input = JobInput.model_validate_json(self._bodies.read(rows.plain(found["INPUT"])))
         if job.status is not Status.COMPLETED:
             return JobRecord(job, job_input, None)
@@ -170,6 +172,25 @@ class DynamoJobStore:
                     starts[shard] = {"ExclusiveStartKey": last}
                 else:
                     del starts[shard]
+
+    def unfinished(self, tenant: str, most: int) -> int:
+        count, start = 0, dict[str, Any]()
+        while count < most:
+            with unavailable_if_it_fails("table"):
+                page = self._client.query(
+                    TableName=self._table,
+                    IndexName="unfinished",
+                    Select="COUNT",
+                    KeyConditionExpression="unfinished = :tenant",
+                    ExpressionAttributeValues=rows.typed({":tenant": tenant}),
+                    Limit=most - count,
+                    **start,
+                )
+            count += page["Count"]
+            if not (last := page.get("LastEvaluatedKey")):
+                break
+            start = {"ExclusiveStartKey": last}
+        return count
 
     def _get(self, job_id: str, *sort_keys: str) -> dict[str, rows.Item]:
         """A job's rows by sort key. Raises Unavailable if the table, throttled, leaves some out."""

@@ -9,7 +9,9 @@ from starlette.routing import BaseRoute
 from crewrelay import __version__
 from crewrelay.crews.catalogue import catalogue
 from crewrelay.http.app import IdempotencyKey, new_app, problems, status_url
+from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus
+from crewrelay.jobs.access import Caller
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission
@@ -24,9 +26,12 @@ def _run_routes() -> Iterable[BaseRoute]:
     return router.routes
 
 
-def create_api(submission: Submission, intervention: Intervention, store: JobStore, tenant: str) -> FastAPI:
+def create_api(
+    submission: Submission, intervention: Intervention, store: JobStore, anonymous: Caller | None
+) -> FastAPI:
     app = new_app(
         "Durable CrewAI crews: answered inline when they fit the request, relayed to a queue when they don't.",
+        anonymous,
         also_documented=_run_routes,
     )
 
@@ -36,40 +41,43 @@ def create_api(submission: Submission, intervention: Intervention, store: JobSto
         """Says that the service runs; asks nothing of the table or the queue."""
         return Health(status="ok", version=__version__)
 
-    @app.post("/crewai/run/async", status_code=202, responses=problems(400, 413, 422, 503), tags=["jobs"])
-    def submit(body: RunRequest, request: Request, response: Response, key: IdempotencyKey = None) -> Accepted:
+    @app.post("/crewai/run/async", status_code=202, responses=problems(400, 413, 422, 429, 503), tags=["jobs"])
+    def submit(
+        caller: Starter, body: RunRequest, request: Request, response: Response, key: IdempotencyKey = None
+    ) -> Accepted:
         """Accept a job: committed before this answers, run by the worker, to be found at `Location`."""
-        job = submission.submit(tenant, body.job_input(), key)
+        job = submission.submit(caller.tenant, body.job_input(), key)
         response.headers["Location"] = status_url(request, job.id)
         return Accepted.of(job)
 
     @app.get("/crewai/status/{job_id}", responses=problems(404, 422, 503), tags=["jobs"])
-    def status(job_id: str) -> JobStatus:
+    def status(caller: Reader, job_id: str) -> JobStatus:
         """The job as it stands now, with its result once it has one."""
-        return JobStatus.of(record_of_tenant(store, tenant, job_id))
+        return JobStatus.of(record_of_tenant(store, caller.tenant, job_id))
 
     @app.get("/crewai/jobs/{job_id}/calls", responses=problems(404, 422, 503), tags=["jobs"])
     def calls(
+        caller: Reader,
         job_id: str,
         after: Annotated[int, Query(ge=0, description="the number of the last call that is known already")] = 0,
         limit: Annotated[int, Query(ge=1, le=_MOST_CALLS)] = 100,
     ) -> JobCalls:
         """What the job has paid for, call by call: what each used and cost, never what was asked or said."""
-        job = record_of_tenant(store, tenant, job_id).job
+        job = record_of_tenant(store, caller.tenant, job_id).job
         return JobCalls.of(job, store.entries(job), after, limit)
 
     @app.post("/crewai/jobs/{job_id}/cancel", responses=problems(404, 409, 422, 503), tags=["jobs"])
-    def cancel(job_id: str) -> JobStatus:
+    def cancel(caller: Admin, job_id: str) -> JobStatus:
         """End the job: at once if it is pending, before its next call if it is running."""
-        return JobStatus.of(intervention.cancel(tenant, job_id))
+        return JobStatus.of(intervention.cancel(caller.tenant, job_id))
 
-    @app.post("/crewai/jobs/{job_id}/retry", responses=problems(404, 409, 422, 503), tags=["jobs"])
-    def retry(job_id: str) -> JobStatus:
+    @app.post("/crewai/jobs/{job_id}/retry", responses=problems(404, 409, 422, 429, 503), tags=["jobs"])
+    def retry(caller: Admin, job_id: str) -> JobStatus:
         """Try a failed job again: it goes on from where its journal ends, and pays for no call twice."""
-        return JobStatus.of(intervention.retry(tenant, job_id))
+        return JobStatus.of(intervention.retry(caller.tenant, job_id))
 
-    @app.get("/crewai/crews", tags=["crews"])
-    def crews() -> Crews:
+    @app.get("/crewai/crews", responses=problems(), tags=["crews"])
+    def crews(_: Reader) -> Crews:
         """The crews of this deployment and what each is given: `{"crew": name, "inputs": {…}}`."""
         known = catalogue()
         return Crews(crews=[CrewCard.of(known.card(name)) for name in known.names()])

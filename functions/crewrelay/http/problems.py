@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from crewrelay.jobs.errors import CrewrelayError, InvalidRequest
+from crewrelay.jobs.errors import CrewrelayError, InvalidRequest, MissingScope, Unauthenticated
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +59,18 @@ def problem(
 
 
 def problem_of(error: CrewrelayError, /, **more: Any) -> JSONResponse:
-    headers = {"Retry-After": str(RETRY_AFTER)} if error.retryable else None
-    return problem(error.http, error.code, str(error), error.remedy, headers=headers, **more)
+    return problem(error.http, error.code, str(error), error.remedy, headers=_headers(error), **more)
+
+
+def _headers(error: CrewrelayError) -> dict[str, str]:
+    """The challenges are RFC 6750's."""
+    match error:
+        case Unauthenticated():
+            return {"WWW-Authenticate": "Bearer"}
+        case MissingScope():
+            return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.scope}"'}
+        case _:
+            return {"Retry-After": str(RETRY_AFTER)} if error.retryable else {}
 
 
 def plain_problem(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> JSONResponse:

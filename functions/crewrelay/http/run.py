@@ -7,10 +7,12 @@ from typing import Annotated, NamedTuple
 from fastapi import APIRouter, FastAPI, Header, Request, Response
 
 from crewrelay.http.app import IdempotencyKey, new_app, problems, status_url
+from crewrelay.http.callers import Starter
 from crewrelay.http.edge import received_at
 from crewrelay.http.prefer import Preference, preference
 from crewrelay.http.problems import RETRY_AFTER, problem_of
 from crewrelay.http.wire import Accepted, RunAnswer
+from crewrelay.jobs.access import Caller
 from crewrelay.jobs.errors import RunFailed
 from crewrelay.jobs.execution import Execution, on_own_thread
 from crewrelay.jobs.job import Job, Status
@@ -29,14 +31,13 @@ class InlineRuns(NamedTuple):
     submission: Submission
     execution: Execution
     store: JobStore
-    tenant: str
     clock: Clock
     patience: timedelta
     grace: timedelta
 
 
-def create_run(inline: InlineRuns) -> FastAPI:
-    app = new_app("Runs a crew within the request.")
+def create_run(inline: InlineRuns, anonymous: Caller | None) -> FastAPI:
+    app = new_app("Runs a crew within the request.", anonymous)
     app.state.inline = inline
     app.include_router(router)
     return app
@@ -45,10 +46,11 @@ def create_run(inline: InlineRuns) -> FastAPI:
 @router.post(
     "/crewai/run",
     response_model=RunAnswer,
-    responses={202: {"model": Accepted}, **problems(400, 413, 422, 502, 503)},
+    responses={202: {"model": Accepted}, **problems(400, 413, 422, 429, 502, 503)},
     tags=["jobs"],
 )
 def run(
+    caller: Starter,
     body: RunRequest,
     request: Request,
     response: Response,
@@ -60,8 +62,8 @@ def run(
     wanted = preference(prefer or [], inline.patience)
     deadline = received_at(request, inline.clock) + wanted.patience
     if inline.clock() >= deadline:  # an image that took its time to start may have used it all
-        return _accepted(inline.submission.submit(inline.tenant, body.job_input(), key), request, wanted)
-    job = inline.submission.accept(inline.tenant, body.job_input(), key)
+        return _accepted(inline.submission.submit(caller.tenant, body.job_input(), key), request, wanted)
+    job = inline.submission.accept(caller.tenant, body.job_input(), key)
     # Once it is committed, the answer waits for nothing: what follows takes longer if the table or the queue stalls.
     finishing = on_own_thread(lambda: _run(inline, job, deadline), name=f"inline-{job.id}")
     last_moment = deadline + inline.grace - inline.clock()
@@ -79,7 +81,7 @@ def run(
 
 def _run(inline: InlineRuns, job: Job, deadline: datetime) -> JobRecord:
     inline.execution.run(job.id, deadline)
-    return record_of_tenant(inline.store, inline.tenant, job.id)
+    return record_of_tenant(inline.store, job.tenant, job.id)
 
 
 def _accepted(job: Job, request: Request, wanted: Preference) -> Response:

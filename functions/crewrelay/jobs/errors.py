@@ -3,7 +3,11 @@ the same request may succeed later, `remedy` tells the caller what to do.
 
 CrewrelayError
 ├── InvalidRequest       422  the request breaks a rule of its schema
+├── Unauthenticated      401  no valid token came with the request
+├── MissingScope         403  the token may not do this
 ├── UnknownJob           404  no such job for this tenant
+├── UnknownToken         404  there is no token of this id
+├── TooManyJobs          429  the tenant has as many unfinished jobs as it may
 ├── IdempotencyConflict  422  the key was used with another body
 ├── RunFailed            502  the crew ended without an answer
 ├── JobFinished          409  what was asked is only possible before the job ends
@@ -40,6 +44,43 @@ class InvalidRequest(CrewrelayError):
     code = "invalid_request"
     http = 422
     remedy = "Correct the named fields and send the request again."
+
+
+class Unauthenticated(CrewrelayError):
+    """No valid token came with the request."""
+
+    code = "unauthenticated"
+    http = 401
+    remedy = "Send the header Authorization: Bearer TOKEN with a token that is neither expired nor revoked."
+
+
+class MissingScope(CrewrelayError):
+    """The token is valid, and may not do this."""
+
+    code = "missing_scope"
+    http = 403
+    remedy = "Use a token that has it; the operator makes one with `crewrelay token create`."
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This needs a token with the scope {scope}.")
+        self.scope = scope
+
+
+class TooManyJobs(CrewrelayError):
+    """The tenant has as many unfinished jobs as it may."""
+
+    code = "too_many_jobs"
+    http = 429
+    retryable = True
+    remedy = "Wait for some to end, or cancel them; then send the same request again, after the seconds in Retry-After."
+
+
+class UnknownToken(CrewrelayError):
+    """There is no token of this id: never made, or past its expiry."""
+
+    code = "unknown_token"
+    http = 404
+    remedy = "`crewrelay token list` shows those that there are."
 
 
 class UnknownJob(CrewrelayError):

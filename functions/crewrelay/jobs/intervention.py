@@ -7,17 +7,22 @@ from crewrelay.jobs.errors import JobFinished, StaleWrite, Unavailable
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, record_of_tenant
-from crewrelay.jobs.submission import ring
+from crewrelay.jobs.submission import refuse_too_many, ring
 
 _TRIES = 5  # a job that is claimed, relayed and claimed again moves on under our hands
 
 
 class Intervention:
-    def __init__(self, store: JobStore, doorbell: Doorbell, clock: Clock, policy: Policy) -> None:
+    """`most_unfinished` is how many unfinished jobs a tenant may have; None is as many as it likes."""
+
+    def __init__(
+        self, store: JobStore, doorbell: Doorbell, clock: Clock, policy: Policy, most_unfinished: int | None = None
+    ) -> None:
         self._store = store
         self._doorbell = doorbell
         self._clock = clock
         self._policy = policy
+        self._most_unfinished = most_unfinished
 
     def cancel(self, tenant: str, job_id: str) -> JobRecord:
         """A pending job at once; a running one makes no further call. Once cancelled it stays so, asked again too.
@@ -37,7 +42,7 @@ class Intervention:
     def retry(self, tenant: str, job_id: str) -> JobRecord:
         """A failed job goes on from where its journal ends. One that is pending or running is left to go on.
 
-        Raises UnknownJob, JobFinished, Unavailable.
+        Raises UnknownJob, JobFinished, TooManyJobs, Unavailable.
         """
 
         def retried(job: Job) -> Job:
@@ -47,6 +52,7 @@ class Intervention:
                 raise JobFinished(f"The job is {job.status}: only a failed one can be tried again.")
             if transitions.too_old(job, self._clock(), self._policy):
                 raise JobFinished("The job is too old: it would expire before it had ended again.")
+            refuse_too_many(self._store, tenant, self._most_unfinished)
             return transitions.retry(job, self._clock(), self._policy)
 
         record = self._change(tenant, job_id, retried)

@@ -48,8 +48,8 @@ class ObservedStore:
             self._meter.record(_price(call))
         return kept
 
-    def load(self, job_id: str) -> JobRecord | None:
-        return self._inner.load(job_id)
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
+        return self._inner.load(job_id, tenant)
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         self._inner.put_answer(job, answer)
@@ -59,6 +59,9 @@ class ObservedStore:
 
     def entries(self, job: Job) -> Sequence[Call]:
         return self._inner.entries(job)
+
+    def unfinished(self, tenant: str, most: int) -> int:
+        return self._inner.unfinished(tenant, most)
 
     def due(self, moment: datetime) -> Iterator[str]:
         return self._inner.due(moment)

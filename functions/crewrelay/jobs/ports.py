@@ -35,8 +35,10 @@ class JobStore(Protocol):
         Raises IdempotencyConflict if that one has another input.
         """
 
-    def load(self, job_id: str) -> JobRecord | None:
-        """The job as it stands now (a consistent read), None if there is none or it has expired."""
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
+        """The job as it stands now (a consistent read), None if there is none or it has expired; with a `tenant`, also
+        if it is another's, of whose job nothing more is read.
+        """
 
     def save(self, before: Job, after: Job) -> None:
         """One conditional write of what changed. Raises StaleWrite if the row is no longer at `before`."""
@@ -56,11 +58,14 @@ class JobStore(Protocol):
     def due(self, moment: datetime) -> Iterator[str]:
         """The ids of unfinished jobs that were due by then, as far as an index knows: some may have moved on."""
 
+    def unfinished(self, tenant: str, most: int) -> int:
+        """How many unfinished jobs the tenant has, as far as an index knows; it counts no further than `most`."""
+
 
 def record_of_tenant(store: JobStore, tenant: str, job_id: str) -> JobRecord:
     """The one way by which a caller's request reads a job: another tenant's doesn't exist. Raises UnknownJob."""
-    record = store.load(job_id)
-    if record is None or record.job.tenant != tenant:
+    record = store.load(job_id, tenant)
+    if record is None:
         raise UnknownJob(f"There is no job {job_id}.")
     return record
 

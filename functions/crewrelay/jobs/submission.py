@@ -4,7 +4,7 @@ import logging
 import uuid
 from datetime import timedelta
 
-from crewrelay.jobs.errors import Unavailable
+from crewrelay.jobs.errors import TooManyJobs, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status, submit
 from crewrelay.jobs.log_keys import correlation_id
 from crewrelay.jobs.policy import Policy
@@ -16,18 +16,29 @@ _KEYED_JOBS = uuid.UUID("6f1c0f0e-6d0e-5c59-9a53-0b0d7f1f5e11")
 
 
 class Submission:
-    def __init__(self, store: JobStore, doorbell: Doorbell, clock: Clock, new_id: NewId, policy: Policy) -> None:
+    """`most_unfinished` is how many unfinished jobs a tenant may have; None is as many as it likes."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        doorbell: Doorbell,
+        clock: Clock,
+        new_id: NewId,
+        policy: Policy,
+        most_unfinished: int | None = None,
+    ) -> None:
         self._store = store
         self._doorbell = doorbell
         self._clock = clock
         self._new_id = new_id
         self._policy = policy
+        self._most_unfinished = most_unfinished
 
     def submit(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
         """Commit a job and ring for it. A bell that can't be rung doesn't undo the commit.
 
         `key` is the caller's idempotency key: the same key and input give the same job.
-        Raises IdempotencyConflict, Unavailable (nothing was accepted).
+        Raises IdempotencyConflict, TooManyJobs, Unavailable (nothing was accepted).
         """
         job = self.accept(tenant, job_input, key)
         if job.status is Status.PENDING:
@@ -37,8 +48,19 @@ class Submission:
     def accept(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
         """Only commit the job, for a caller who will run it himself; should he die of it, the sweeper rings."""
         job_id = str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}")) if key else self._new_id()
+        try:
+            refuse_too_many(self._store, tenant, self._most_unfinished)
+        except TooManyJobs:
+            if not key or self._store.load(job_id, tenant) is None:  # a repeat adds none
+                raise
         job = submit(job_id, tenant, job_input, self._clock(), self._policy, correlation_id())
         return self._store.create(job, job_input)
+
+
+def refuse_too_many(store: JobStore, tenant: str, most: int | None) -> None:
+    """Raises TooManyJobs if one job more would be too many. Who submits at once with others may get past it."""
+    if most is not None and store.unfinished(tenant, most) >= most:
+        raise TooManyJobs(f"{most:,} jobs are pending or running, which is as many as may be at a time.")
 
 
 def ring(doorbell: Doorbell, job_id: str, delay: timedelta = timedelta()) -> None:

@@ -1,5 +1,6 @@
 """The crew process: the run function's app, and the event sources of worker, intake and sweeper."""
 
+import json
 import os
 import socket
 import sys
@@ -9,21 +10,25 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured, RetrievalError
-from crewrelay.local.child import MISCONFIGURED, RECEIVED_AT, announce, live_and_die_with_parent
+from crewrelay.local.child import CALLER, MISCONFIGURED, RECEIVED_AT, announce, live_and_die_with_parent
 from crewrelay.local.event_sources import EventSource, Schedule
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
 
 
-class GatewayClock:
-    """Gives the app API Gateway's own time of receipt, which the gateway process sends along."""
+class GatewayContext:
+    """Gives the app what API Gateway knows of a request, which the gateway process sends along: when it came, and who
+    calls.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (received := Headers(scope=scope).get(RECEIVED_AT)):
-            scope = {**scope, "aws.event": {"requestContext": {"requestTimeEpoch": int(received)}}}
+        headers = Headers(scope=scope) if scope["type"] == "http" else {}
+        if received := headers.get(RECEIVED_AT):
+            context = {"requestTimeEpoch": int(received), "authorizer": json.loads(headers.get(CALLER, "null"))}
+            scope = {**scope, "aws.event": {"requestContext": context}}
         await self._app(scope, receive, send)
 
 
@@ -63,7 +68,7 @@ def main() -> None:
     EventSource(sqs(), intake_queue, intake, name="intake", concurrency=1, timeout=timeout["IntakeFunction"]).start()
     # As often as a lease lasts, as on AWS.
     Schedule(sweeper, name="sweeper", seconds=settings.lease_seconds, timeout=timeout["SweeperFunction"]).start()
-    _Server(uvicorn.Config(GatewayClock(app), host="127.0.0.1", port=0, log_level="warning")).run()
+    _Server(uvicorn.Config(GatewayContext(app), host="127.0.0.1", port=0, log_level="warning")).run()
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
-"""Plays API Gateway in front of the API function's own app: routes /crewai/run to a crew process, and says no in time
-when that doesn't answer.
+"""Plays API Gateway in front of the API function's own app: asks the authorizer who is calling, routes /crewai/run to a
+crew process, and says no in time when that doesn't answer.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Iterable
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewrelay import __version__
-from crewrelay.local.child import RECEIVED_AT
+from crewrelay.local.child import CALLER, RECEIVED_AT
 from crewrelay.local.stack import Stack
 
 # A connection's own, or ours to say.
@@ -28,6 +29,7 @@ _NOT_PASSED_ON = {
     "date",
     "server",
     RECEIVED_AT,
+    CALLER,
 }
 
 
@@ -37,13 +39,26 @@ class Gateway:
     def __init__(self, stack: Stack, limit: float) -> None:
         self._stack = stack
         self._limit = limit
+        self._app: ASGIApp | None = None
         self._client = httpx.AsyncClient(limits=httpx.Limits(max_connections=None), trust_env=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/health" and not self._stack.api.done():
             # Alive from the first moment: the API itself takes a second to import.
             await JSONResponse({"status": "ok", "version": __version__})(scope, receive, send)
-        elif scope["path"] == "/crewai/run":
+        else:
+            guarded = await self._guarded()
+            await guarded(scope, receive, send)
+
+    async def _guarded(self) -> ASGIApp:
+        """What is routed, behind the authorizer if there is one: it remembers, so it is made once."""
+        guard = await asyncio.shield(self._stack.guard)
+        if self._app is None:
+            self._app = guard(self._route)
+        return self._app
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/crewai/run":
             from crewrelay.http.edge import BodyLimit  # not before /health answers
 
             await BodyLimit(self._forward)(scope, receive, send)
@@ -56,14 +71,16 @@ class Gateway:
         await answer(scope, receive, send)
 
     async def _ask_crew(self, request: Request) -> Response:
-        received = (RECEIVED_AT, str(int(time.time() * 1000)))
+        own = [(RECEIVED_AT, str(int(time.time() * 1000)))]
+        if event := request.scope.get("aws.event"):
+            own.append((CALLER, json.dumps(event["requestContext"]["authorizer"])))
         try:
             async with asyncio.timeout(self._limit):
                 forwarded = await self._client.request(
                     request.method,
                     await self._stack.crew_url() + "/crewai/run",
                     content=await request.body(),
-                    headers=[*_passed_on(request.headers.items()), received],
+                    headers=[*_passed_on(request.headers.items()), *own],
                     timeout=None,
                 )
         except TimeoutError:

@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
+from ipaddress import ip_address
 
 import uvicorn
 
@@ -13,16 +16,24 @@ from crewrelay.local.gateway import Gateway
 from crewrelay.local.stack import Stack
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything is started. Raises OSError if it is in use."""
+class OpenToOthers(Exception):
+    """The address can be reached from other machines."""
+
+
+def listen(host: str, port: int, only_from_here: bool = True) -> socket.socket:
+    """Take the port before anything is started. Raises OSError if it is in use, OpenToOthers before anybody could
+    connect.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named, or asyncio takes it for something else and leaves Nagle's algorithm on: 40 ms an answer.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        if only_from_here and not ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback:
+            raise OpenToOthers
         listener.listen(2048)  # now, and not when the server starts: until then two may hold one port
-    except OSError:
+    except (OSError, OpenToOthers):
         listener.close()
         raise
     return listener
@@ -45,16 +56,19 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(listener: socket.socket, gateway_limit: float, crews: int) -> None:
-    """Serve until SIGINT or SIGTERM, with so many crew processes. Raises StackFailed."""
-    stack = Stack(crews)
+async def serve(listener: socket.socket, gateway_limit: float, crews: int, auth: bool) -> None:
+    """Serve until SIGINT or SIGTERM, with so many crew processes, to callers with a token or to everybody.
+
+    Raises StackFailed.
+    """
+    stack = Stack(crews, auth)
     config = uvicorn.Config(
         Gateway(stack, gateway_limit), lifespan="off", log_level="warning", ws="none", timeout_graceful_shutdown=2
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     running = asyncio.create_task(stack.run())
-    announcing = asyncio.create_task(_announce(stack, listener))
+    announcing = asyncio.create_task(_announce(stack, listener, auth))
     await asyncio.wait({serving, running}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     for task in (announcing, running):
@@ -65,8 +79,24 @@ async def serve(listener: socket.socket, gateway_limit: float, crews: int) -> No
         running.result()
 
 
-async def _announce(stack: Stack, listener: socket.socket) -> None:
+async def _announce(stack: Stack, listener: socket.socket, auth: bool) -> None:
     await stack.ready()
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print(f"crewrelay is ready on {url} with its AWS on {os.environ['AWS_ENDPOINT_URL']} (Ctrl-C stops it)", flush=True)
+    if auth:
+        print(await asyncio.to_thread(_first_token), flush=True)
+
+
+def _first_token() -> str:
+    """One that is good for a day: who starts the stack would have to make one anyway."""
+    from crewrelay.aws.clients import dynamodb
+    from crewrelay.aws.tokens import DynamoTokens
+    from crewrelay.jobs.access import Scope, issue
+    from crewrelay.settings import JobSettings
+    from crewrelay.system import utcnow
+
+    settings, now = JobSettings.read(), utcnow()
+    tokens = DynamoTokens(dynamodb(), settings.table, utcnow)
+    text, token = issue(tokens, settings.tenant, frozenset(Scope), now, now + timedelta(days=1), secrets.token_bytes)
+    return f"Authorization: Bearer {text} (tenant {token.tenant}, every scope, for a day)"

@@ -6,6 +6,8 @@ import importlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +42,19 @@ class StackFailed(Exception):
     """The stack can't go on; the message is for the person who started it."""
 
 
-class Stack:
-    """Its crew processes are execution environments, of which Lambda has as many as there is work."""
+Guard = Callable[[ASGIApp], ASGIApp]
 
-    def __init__(self, crew_processes: int) -> None:
+
+class Stack:
+    """Its crew processes are execution environments, of which Lambda has as many as there is work. With `auth`, callers
+    need a token.
+    """
+
+    def __init__(self, crew_processes: int, auth: bool) -> None:
         self._crew_processes = crew_processes
         self.api: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
+        self.guard: asyncio.Future[Guard] = asyncio.get_running_loop().create_future()  # what stands before the apps
+        self._auth = auth
         self._crews: list[ChildProcess] = []  # those that are up; the next request goes to the first
         self._crew_is_up = asyncio.Event()
 
@@ -64,7 +73,7 @@ class Stack:
                             os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
                         tasks.create_task(self._watch(emulator))
                         environment["HOME"] = folder  # CrewAI writes there; nobody needs credentials from it
-                    await asyncio.to_thread(_prepare_environment)
+                    await asyncio.to_thread(_prepare_environment, self._auth)
                     # The first crew process takes seconds to start: it does so while the API is imported.
                     tasks.create_task(self._keep_crew_running(environment, folder))
                     await self._load_api()
@@ -86,6 +95,7 @@ class Stack:
         await self._crew_is_up.wait()
 
     async def _load_api(self) -> None:
+        self.guard.set_result(await asyncio.to_thread(_authorization) if self._auth else lambda app: app)
         module = await asyncio.to_thread(importlib.import_module, "api.handler")
         self.api.set_result(module.app)
 
@@ -122,6 +132,14 @@ class Stack:
             await crew.stop()
 
 
+def _authorization() -> Guard:
+    from authorizer.handler import handler
+    from crewrelay.local.authorization import Authorization
+    from crewrelay.local.resources import load_template
+
+    return partial(Authorization, handler=handler, template=load_template(TEMPLATE))
+
+
 def _lead_to(emulator: str) -> None:
     """All of AWS but Bedrock, whose models are asked as the variables say; the emulator takes any credentials."""
     if "AWS_ACCESS_KEY_ID" in os.environ or "AWS_BEARER_TOKEN_BEDROCK" in os.environ:
@@ -134,7 +152,7 @@ def _lead_to(emulator: str) -> None:
     os.environ.pop("AWS_PROFILE", None)  # its files are not found from a crew process's home
 
 
-def _prepare_environment() -> None:
+def _prepare_environment(auth: bool) -> None:
     """Make the resources, and set the variables that the template gives the functions."""
     import boto3
     from botocore.config import Config
@@ -162,6 +180,7 @@ def _prepare_environment() -> None:
         raise StackFailed(f"can't make the table, the queues and the bucket: {error}") from error
     for function in ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction", "SweeperFunction"):
         os.environ.update(environment(template, function, storage))
+    os.environ["CREWRELAY_AUTH"] = str(auth)
     os.environ["CREWRELAY_INTAKE_QUEUE_URL"] = storage["IntakeQueue"]
     for name, value in ({"CREWRELAY_LEASE_SECONDS": _SHORT_LEASE} | _QUIET).items():
         os.environ.setdefault(name, value)

@@ -67,8 +67,8 @@ class Table:
 
         return self._request("create", write)
 
-    def load(self, job_id: str) -> JobRecord | None:
-        return self._request("load", lambda: self._world.table.load(job_id))
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
+        return self._request("load", lambda: self._world.table.load(job_id, tenant))
 
     def save(self, before: Job, after: Job) -> None:
         def write() -> None:
@@ -101,6 +101,9 @@ class Table:
 
     def due(self, moment: datetime) -> Iterator[str]:
         return self._request("due", lambda: self._world.table.due(moment))
+
+    def unfinished(self, tenant: str, most: int) -> int:
+        return self._request("unfinished", lambda: self._world.table.unfinished(tenant, most))
 
     def _request(self, at: str, execute: Callable[[], T]) -> T:
         fate = self._process.strand.stop(at)

@@ -1,0 +1,17 @@
+"""The authorizer function: a bearer token becomes a tenant and its scopes. Light: asks the table once, and no more."""
+
+from typing import Any
+
+from crewrelay import cold_start
+from crewrelay.aws.authorizer import Authorizer
+from crewrelay.aws.clients import dynamodb
+from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.settings import TableSettings
+from crewrelay.system import utcnow
+
+authorizer = Authorizer(DynamoTokens(dynamodb(), TableSettings.read().table, utcnow), utcnow)
+cold_start.over()
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return authorizer.answer(event)

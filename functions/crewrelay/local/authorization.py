@@ -1,0 +1,119 @@
+"""Plays the part of API Gateway that asks the authorizer function who is calling, by what template.yaml says of it."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from crewrelay.local.event_sources import Context, EventHandler
+from crewrelay.local.resources import Template
+
+logger = logging.getLogger(__name__)
+
+_STAGE = "arn:aws:execute-api:us-east-1:123456789012:local/prod"
+
+
+class Authorization:
+    """Lets in whom the authorizer lets in, and tells the app behind it who that is, as a Lambda event would. What the
+    authorizer has allowed is not asked again for as long as API Gateway would not.
+    """
+
+    def __init__(
+        self, app: ASGIApp, handler: EventHandler, template: Template, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._handler = handler
+        self._clock = clock
+        resources = template["Resources"]
+        gateway = resources["Api"]["Properties"]
+        self._responses: dict[str, Any] = gateway["GatewayResponses"]
+        (authorizer,) = gateway["Auth"]["Authorizers"].values()
+        self._seconds: int = authorizer["Identity"]["ReauthorizeEvery"]
+        self._timeout: float = resources["AuthorizerFunction"]["Properties"]["Timeout"]
+        self._open = _open_paths(template)
+        self._answers: dict[str, tuple[float, dict[str, Any]]] = {}  # by header, with when they are forgotten
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] not in self._open:
+            request = Request(scope)
+            answer = await self._answer(request)
+            if isinstance(answer, str):
+                return await self._refusal(answer)(scope, receive, send)
+            if not _allows(answer["policyDocument"], _method_arn(request)):
+                return await self._refusal("ACCESS_DENIED")(scope, receive, send)
+            scope = {**scope, "aws.event": {"requestContext": {"authorizer": answer["context"]}}}
+        await self._app(scope, receive, send)
+
+    async def _answer(self, request: Request) -> dict[str, Any] | str:
+        """The authorizer's, or the type of the gateway's response."""
+        identity = ",".join(request.headers.getlist("authorization"))
+        if not identity:
+            return "UNAUTHORIZED"  # without the identity source the authorizer is not even asked
+        now = self._clock()
+        if identity in self._answers and now < self._answers[identity][0]:
+            return self._answers[identity][1]
+        try:
+            answer: dict[str, Any] = await asyncio.to_thread(
+                self._handler, _event(request), Context("authorizer", self._timeout)
+            )
+        except Exception as error:
+            if str(error) == "Unauthorized":
+                return "UNAUTHORIZED"
+            logger.warning("the authorizer failed", exc_info=True)
+            return "AUTHORIZER_CONFIGURATION_ERROR"
+        self._answers = {key: kept for key, kept in self._answers.items() if now < kept[0]}
+        self._answers[identity] = (now + self._seconds, answer)
+        return answer
+
+    def _refusal(self, kind: str) -> Response:
+        response = self._responses[kind]
+        headers = {name: value.strip("'") for name, value in response["ResponseParameters"]["Headers"].items()}
+        return Response(response["ResponseTemplates"]["application/json"], int(response["StatusCode"]), headers)
+
+
+def _open_paths(template: Template) -> set[str]:
+    events = [
+        event["Properties"]
+        for resource in template["Resources"].values()
+        for event in resource["Properties"].get("Events", {}).values()
+        if event["Type"] == "Api"
+    ]
+    return {event["Path"] for event in events if event.get("Auth", {}).get("Authorizer") == "NONE"}
+
+
+def _method_arn(request: Request) -> str:
+    return f"{_STAGE}/{request.method}{request.url.path}"
+
+
+def _event(request: Request) -> dict[str, Any]:
+    """A REQUEST event, in what an authorizer may look at.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html
+    """
+    event = {
+        "type": "REQUEST",
+        "methodArn": _method_arn(request),
+        "resource": "/{proxy+}",
+        "path": request.url.path,
+        "httpMethod": request.method,
+        "headers": dict(request.headers.items()),
+        "multiValueHeaders": {name: request.headers.getlist(name) for name in request.headers},
+        "queryStringParameters": dict(request.query_params),
+        "pathParameters": {"proxy": request.url.path.removeprefix("/")},
+        "stageVariables": {},
+        "requestContext": {"stage": "prod", "httpMethod": request.method, "path": f"/prod{request.url.path}"},
+    }
+    copy: dict[str, Any] = json.loads(json.dumps(event))
+    return copy
+
+
+def _allows(policy: dict[str, Any], method_arn: str) -> bool:
+    matching = [s["Effect"] for s in policy["Statement"] if fnmatchcase(method_arn, s["Resource"])]
+    return "Allow" in matching and "Deny" not in matching

@@ -1,0 +1,185 @@
+"""A stack whose callers need a token: made, listed and revoked with the command, as against a deployment."""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.http_apps import assert_problem
+from tests.processes import ROOT
+from tests.stack import COMMAND, RunningStack, environment, running_stack
+
+README = (ROOT / "README.md").read_text()
+EXAMPLE = {"topic": "neural networks", "language": "en"}
+PATHS = ("/crewai/run", "/crewai/run/async")
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[RunningStack]:
+    with running_stack(1, "--auth") as stack:
+        yield stack
+
+
+def token_command(stack: RunningStack, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    access = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    env = environment(AWS_ENDPOINT_URL=stack.aws_url, **access)
+    command = [*COMMAND, "token", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=60)
+
+
+def created(stack: RunningStack, *arguments: str) -> tuple[str, str]:
+    """The text and the id of a new token."""
+    done = token_command(stack, "create", *arguments)
+    assert done.returncode == 0, done.stderr
+    (text,) = done.stdout.splitlines()
+    found = re.match(r"token ([0-9a-f]{12}) of ", done.stderr)
+    assert found
+    return text, found[1]
+
+
+def test_the_readmes_commands_do_what_they_say(guarded: RunningStack) -> None:
+    create, list_, revoke = re.findall(r"^\$ crewrelay token (.*?)(?: +#.*)?$", README, re.MULTILINE)
+    text, token_id = created(guarded, *create.split()[1:])
+    assert text.startswith("crt_")
+    assert token_id in token_command(guarded, *list_.split()).stdout
+    verb, shown = revoke.split()
+    assert len(shown) == len(token_id)
+    assert "is revoked" in token_command(guarded, verb, token_id).stdout
+
+
+def test_the_command_sends_the_token_of_its_variable(guarded: RunningStack) -> None:
+    token, _ = created(guarded, "--tenant", "acme")
+    command = [*COMMAND, "submit", "neural networks", "--url", guarded.url]
+    for variables in ({"CREWRELAY_TOKEN": token}, {}):
+        env = environment(**variables)
+        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=60)
+        if variables:
+            assert ask(guarded, "GET", f"/crewai/status/{done.stdout.strip()}", token).status_code == 200
+        else:
+            assert done.returncode == 1
+            assert "without a valid token" in done.stderr
+
+
+def ask(stack: RunningStack, method: str, path: str, token: str = "", **headers: str) -> Any:
+    known = {"Authorization": f"Bearer {token}"} if token else {}
+    body = EXAMPLE if method == "POST" and path in PATHS else None
+    return httpx.request(method, stack.url + path, json=body, headers=known | headers, timeout=40)
+
+
+def test_the_token_that_is_printed_at_start_may_do_everything(guarded: RunningStack) -> None:
+    ran = guarded.client.post("/crewai/run", json=EXAMPLE)
+    assert ran.status_code == 200
+    location = guarded.client.post("/crewai/run/async", json=EXAMPLE).headers["Location"]
+    assert guarded.client.get(location).status_code == 200
+    assert guarded.client.get(ran.headers["Location"]).json()["status"] == "completed"
+    assert guarded.client.post(f"/crewai/jobs/{ran.json()['job_id']}/cancel").status_code == 409
+
+
+@pytest.mark.parametrize("token", ["", "crt_" + "0" * 72, "nonsense"])
+@pytest.mark.parametrize("path", PATHS)
+def test_without_a_valid_token_nothing_is_run(guarded: RunningStack, path: str, token: str) -> None:
+    before = guarded.jobs().keys()
+    assert_problem(ask(guarded, "POST", path, token), 401, "unauthenticated")
+    assert guarded.jobs().keys() == before
+
+
+@pytest.mark.parametrize("path", ["/health", "/docs", "/openapi.json"])
+def test_what_says_nothing_of_any_job_needs_no_token(guarded: RunningStack, path: str) -> None:
+    assert ask(guarded, "GET", path).status_code == 200
+
+
+def test_a_tenant_sees_its_own_jobs_and_no_others_wherever_they_ran(guarded: RunningStack) -> None:
+    acme, _ = created(guarded, "--tenant", "acme")
+    zoo, _ = created(guarded, "--tenant", "zoo", "--scope", "read", "--expires", "1h")
+    for path in PATHS:
+        job_id = ask(guarded, "POST", path, acme).json()["job_id"]
+        status = f"/crewai/status/{job_id}"
+        assert ask(guarded, "GET", status, acme).status_code == 200
+        assert_problem(ask(guarded, "GET", status, zoo), 404, "unknown_job")
+        assert_problem(guarded.client.get(status), 404, "unknown_job")
+        assert_problem(ask(guarded, "POST", path, zoo), 403, "missing_scope")
+        assert_problem(ask(guarded, "POST", f"/crewai/jobs/{job_id}/cancel", acme), 403, "missing_scope")
+
+
+def test_a_client_can_not_say_who_it_is(guarded: RunningStack) -> None:
+    """Nor by the header by which the gateway tells a crew process."""
+    acme, _ = created(guarded, "--tenant", "acme")
+    for name in ("x-crewrelay-caller", "X-Crewrelay-Caller", "x-crewrelay-received-at"):
+        said = {name: json.dumps({"tenant": "zoo", "scopes": "run read admin"})}
+        assert_problem(ask(guarded, "POST", "/crewai/run", **said), 401, "unauthenticated")
+        ran = ask(guarded, "POST", "/crewai/run", acme, **said)
+        assert ran.status_code == 200
+        assert ask(guarded, "GET", ran.headers["Location"], acme).status_code == 200
+
+
+def test_a_token_is_listed_without_its_text_and_refused_once_it_is_revoked_and_forgotten(
+    guarded: RunningStack,
+) -> None:
+    text, token_id = created(guarded, "--tenant", "gone", "--scope", "read", "--expires", "30m")
+    listed = token_command(guarded, "list", "--tenant", "gone").stdout
+    assert re.fullmatch(rf"{token_id}  gone  read  until (\d{{4}}-\d\d-\d\d \d\d:\d\d)  valid\n", listed)
+    end = datetime.strptime(listed[listed.index("until ") + 6 :][:16], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+    assert abs(end - datetime.now(UTC) - timedelta(minutes=30)) < timedelta(minutes=2)
+    everybodys = token_command(guarded, "list").stdout
+    assert token_id in everybodys
+    assert "local" in everybodys
+    assert text not in everybodys
+    done = token_command(guarded, "revoke", token_id)
+    assert done.stdout == f"token {token_id} of gone is revoked; calls with it are refused within 60 s\n"
+    assert_problem(ask(guarded, "GET", "/crewai/status/x", text), 401, "unauthenticated")  # it was never asked for
+    assert "revoked" in token_command(guarded, "list", "--tenant", "gone").stdout
+    assert token_command(guarded, "revoke", token_id).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("create", "--tenant", "A b"), "1 to 63 of a-z"),
+        (("create", "--tenant", "a", "--expires", "soon"), "90d, 12h or 30m"),
+        (("create", "--tenant", "a", "--expires", "0d"), "90d, 12h or 30m"),
+        (("create", "--tenant", "a", "--scope", "all"), "'all' is not one of"),
+        (("create",), "--tenant"),
+        (("revoke", "0123"), "There is no token 0123."),
+        (("list", "--stack", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_can_not_be_is_said_and_makes_no_token(
+    guarded: RunningStack, arguments: tuple[str, ...], said: str
+) -> None:
+    before = token_command(guarded, "list").stdout
+    failed = token_command(guarded, *arguments)
+    assert failed.returncode in (1, 2)
+    assert said in " ".join(failed.stderr.replace("│", " ").split())
+    assert "Traceback" not in failed.stderr
+    assert token_command(guarded, "list").stdout == before
+
+
+def test_a_stack_with_tokens_may_be_reached_from_elsewhere() -> None:
+    with running_stack(1, "--auth", "--host", "0.0.0.0") as stack:  # noqa: S104
+        url = stack.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+        assert httpx.post(f"{url}/crewai/run", json=EXAMPLE).status_code == 401
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0"])  # noqa: S104
+def test_a_stack_without_tokens_may_not(host: str) -> None:
+    started = time.monotonic()
+    command = [*COMMAND, "serve", "--port", "0", "--host", host]
+    failed = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False, timeout=60)
+    assert failed.returncode == 1
+    assert failed.stderr == (
+        f"crewrelay: {host} can be reached from other machines, and nobody would need a token: "
+        "add --auth, or leave out --host\n"
+    )
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2"])
+def test_loopback_has_more_than_one_address(host: str) -> None:
+    with running_stack(1, "--host", host) as stack:
+        assert stack.client.get("/health").status_code == 200

@@ -1,0 +1,249 @@
+"""One tenant never sees, changes or infers another's job: every operation of the OpenAPI document, with real tokens
+through the authorizer, over the real store.
+"""
+
+import json
+import uuid
+from datetime import timedelta
+from itertools import chain, count
+from typing import Any, NamedTuple
+
+import pytest
+from starlette.testclient import TestClient
+from starlette.types import Receive, Send
+from starlette.types import Scope as Connection
+
+from crewrelay.aws.authorizer import Authorizer
+from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.jobs import job as transitions
+from crewrelay.jobs.access import Scope, issue
+from crewrelay.jobs.answer import Answer, Source, Usage
+from crewrelay.jobs.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.journal import Call, Kind, Reply
+from crewrelay.jobs.policy import Policy
+from crewrelay.local.authorization import Authorization
+from crewrelay.local.resources import load_template
+from crewrelay.local.stack import TEMPLATE
+from crewrelay.system import utcnow
+from tests.conftest import Storage
+from tests.integration.http_apps import (
+    REQUEST,
+    ScriptedCrew,
+    api_app,
+    assert_problem,
+    run_app,
+    submission_of,
+)
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+TENANTS = ("acme", "zoo")
+EVERY = frozenset(Scope)
+NOBODYS = str(uuid.UUID(int=0))
+
+_secrets = count(1)
+
+
+class Operation(NamedTuple):
+    method: str
+    path: str
+    document: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.method.upper()} {self.path}"
+
+    @property
+    def scopes(self) -> list[str]:
+        return [scope for need in self.document.get("security", []) for scopes in need.values() for scope in scopes]
+
+    @property
+    def of_a_job(self) -> bool:
+        return "{job_id}" in self.path
+
+
+class Service:
+    """Both apps behind one gateway that asks the authorizer."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.tokens = DynamoTokens(storage.dynamodb, storage.table, utcnow)
+        self.api = api_app(storage, anonymous=None)
+        run = run_app(storage, ScriptedCrew(), anonymous=None)
+
+        async def route(scope: Connection, receive: Receive, send: Send) -> None:
+            await (run if scope["path"] == "/crewai/run" else self.api)(scope, receive, send)
+
+        authorizer = Authorizer(self.tokens, utcnow)
+        gateway = Authorization(route, lambda event, context: authorizer.answer(event), load_template(TEMPLATE))
+        self._client = TestClient(gateway, raise_server_exceptions=False)
+        self.operations = [
+            Operation(method, path, document)
+            for path, item in self.api.openapi()["paths"].items()
+            for method, document in item.items()
+            if method in METHODS
+        ]
+
+    def token(self, tenant: str, scopes: frozenset[Scope] = EVERY) -> str:
+        end = utcnow() + timedelta(hours=1)
+        return issue(self.tokens, tenant, scopes, utcnow(), end, lambda n: next(_secrets).to_bytes(n, "big"))[0]
+
+    def ask(self, operation: Operation, token: str = "", job_id: str = NOBODYS, **headers: str) -> Any:
+        """The operation, with a body that it takes."""
+        body = REQUEST if "requestBody" in operation.document else None
+        known = {"Authorization": f"Bearer {token}"} if token else {}
+        path = operation.path.replace("{job_id}", job_id)
+        assert "{" not in path, f"{path}: tell this test what stands for it"
+        return self._client.request(operation.method, path, json=body, headers=known | headers)
+
+    def job_rows(self) -> list[dict[str, Any]]:
+        return [row for row in self.storage.rows() if row["pk"]["S"].startswith("JOB#")]
+
+
+@pytest.fixture
+def service(storage: Storage) -> Service:
+    return Service(storage)
+
+
+def traces(tenant: str) -> tuple[str, str, str]:
+    """What stands in a tenant's jobs, and nowhere else: a topic, a result, a reason."""
+    return f"the topic of {tenant}", f"the answer for {tenant}", f"what failed at {tenant}"
+
+
+def jobs_of(storage: Storage, tenant: str) -> dict[Status, Job]:
+    """One job in each state, with a journal."""
+    topic, result, reason = traces(tenant)
+    job_input = JobInput(crew="research", inputs={"topic": topic, "language": "en"})
+    store, now, found = storage.store(utcnow), utcnow(), dict[Status, Job]()
+    for status in Status:
+        job = submission_of(storage).accept(tenant, job_input, key=f"the key of {status}")
+        if status in (Status.PENDING, Status.CANCELLED):
+            ended = job if status is Status.PENDING else transitions.cancel(job, now)
+        else:
+            running = transitions.claim(job, "me", "crew-1", now, Policy())
+            store.save(job, running)
+            job = running
+            reply = Reply(body=json.dumps(result), model="scripted/one")
+            store.put_call(job, Call(digest="d" * 64, nth=0, kind=Kind.MODEL, seconds=1, at=now, reply=reply))
+            source = Source(number=1, id="p1", title=result, url="https://example.org", text=result)
+            store.put_answer(job, Answer(text=result, sources=(source,), usage=Usage(model="scripted/one")))
+            ended = {
+                Status.RUNNING: running,
+                Status.COMPLETED: transitions.complete(running, now),
+                Status.FAILED: transitions.fail(running, Failure(type="no_model", message=reason), now),
+            }[status]
+        store.save(job, ended)
+        found[status] = ended
+    return found
+
+
+def leaks(text: str, tenant: str, jobs: dict[Status, Job]) -> list[str]:
+    return [trace for trace in (*traces(tenant), tenant, *(job.id for job in jobs.values())) if trace in text]
+
+
+def rung(storage: Storage) -> set[str]:
+    """Every job id in the queue, which is empty then."""
+    found = set[str]()
+    while messages := storage.messages(storage.queue_url):
+        found |= {message["Body"] for message in messages}
+        for message in messages:
+            storage.sqs.delete_message(QueueUrl=storage.queue_url, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+def test_no_operation_shows_changes_or_tells_of_another_tenants_job(service: Service, storage: Storage) -> None:
+    jobs = {tenant: jobs_of(storage, tenant) for tenant in TENANTS}
+    tokens = {tenant: service.token(tenant) for tenant in TENANTS}
+    asked = 0
+    for operation in service.operations:
+        for tenant, other in (TENANTS, TENANTS[::-1]):
+            before = [row for row in service.job_rows() if row["tenant"]["S"] == other]
+            for job in jobs[other].values():
+                response = service.ask(operation, tokens[tenant], job.id)
+                asked += 1
+                if operation.of_a_job:
+                    none = assert_problem(service.ask(operation, tokens[tenant]), 404, "unknown_job")
+                    theirs = assert_problem(response, 404, "unknown_job")
+                    assert json.dumps(theirs).replace(job.id, NOBODYS) == json.dumps(none), operation.name
+                text = response.text.replace(job.id, "") if operation.of_a_job else response.text
+                seen = leaks(text + str(response.headers).replace(job.id, ""), other, jobs[other])
+                assert seen == [], operation.name
+            after = [row for row in service.job_rows() if row["tenant"]["S"] == other]
+            assert after == before, operation.name
+    assert not rung(storage) & {job.id for found in jobs.values() for job in found.values()}
+    assert asked == len(service.operations) * len(TENANTS) * len(Status)
+
+
+def test_what_shows_nothing_to_another_tenant_shows_it_to_its_own(service: Service, storage: Storage) -> None:
+    """Or the test above could not fail."""
+    jobs, token = jobs_of(storage, "acme"), service.token("acme")
+    shown: set[str] = set()
+    for operation in service.operations:
+        if operation.of_a_job:
+            for job in jobs.values():
+                response = service.ask(operation, token, job.id)
+                assert response.status_code in (200, 409), operation.name
+                shown |= set(leaks(response.text, "acme", jobs))
+    assert {*traces("acme"), *(job.id for job in jobs.values())} <= shown
+
+
+def test_an_idempotency_key_is_a_tenants_own(service: Service, storage: Storage) -> None:
+    """It tells another tenant neither that it was used nor with what."""
+    starts = [operation for operation in service.operations if operation.document["tags"] == ["jobs"]]
+    starts = [operation for operation in starts if "requestBody" in operation.document]
+    assert len(starts) >= 2
+    theirs = service.token("acme")
+    for operation in starts:
+        key = f"the same for {operation.path}"
+        first = service.ask(operation, theirs, **{"Idempotency-Key": key})
+        before = [row for row in service.job_rows() if row["tenant"]["S"] == "acme"]
+        mine = service.ask(operation, service.token("zoo"), **{"Idempotency-Key": key})
+        assert (mine.status_code, mine.json().keys()) == (first.status_code, first.json().keys())
+        assert mine.json()["job_id"] != first.json()["job_id"]
+        assert [row for row in service.job_rows() if row["tenant"]["S"] == "acme"] == before
+        again = service.ask(operation, theirs, **{"Idempotency-Key": key})
+        assert again.json()["job_id"] == first.json()["job_id"]
+
+
+def test_every_operation_asks_for_a_token_and_one_scope_but_health(service: Service) -> None:
+    scopes = {operation.name: operation.scopes for operation in service.operations}
+    assert [name for name, needed in scopes.items() if len(needed) != 1] == ["GET /health"]
+    known = {
+        "POST /crewai/run": ["run"],
+        "POST /crewai/run/async": ["run"],
+        "GET /crewai/status/{job_id}": ["read"],
+        "GET /crewai/jobs/{job_id}/calls": ["read"],
+        "POST /crewai/jobs/{job_id}/cancel": ["admin"],
+        "POST /crewai/jobs/{job_id}/retry": ["admin"],
+    }
+    assert scopes | known == scopes
+    assert set(chain(*scopes.values())) == set(Scope)
+
+
+def test_without_a_token_nothing_is_answered_and_nothing_written(service: Service) -> None:
+    for operation in service.operations:
+        for token in ("", "nonsense", "crt_" + "0" * 72):
+            response = service.ask(operation, token)
+            if operation.scopes:
+                assert_problem(response, 401, "unauthenticated")
+                assert response.headers["www-authenticate"] == "Bearer"
+            else:
+                assert response.status_code == 200
+    assert service.job_rows() == []
+
+
+def test_a_token_may_do_what_its_scopes_say_and_is_told_which_it_lacks(service: Service, storage: Storage) -> None:
+    job = submission_of(storage).accept("acme", JobInput(crew="research", inputs=REQUEST))
+    before = service.job_rows()
+    one = {scope: service.token("acme", frozenset({scope})) for scope in Scope}
+    others = {scope: service.token("acme", EVERY - {scope}) for scope in Scope}
+    for operation in filter(lambda operation: operation.scopes, service.operations):
+        (scope,) = operation.scopes
+        response = service.ask(operation, others[Scope(scope)], job.id)
+        problem = assert_problem(response, 403, "missing_scope")
+        assert f"the scope {scope}." in problem["detail"], operation.name
+        assert f'scope="{scope}"' in response.headers["www-authenticate"]
+    assert service.job_rows() == before
+    assert storage.messages(storage.queue_url) == []
+    for operation in filter(lambda operation: operation.scopes, service.operations):
+        answer = service.ask(operation, one[Scope(operation.scopes[0])], job.id)
+        assert answer.status_code in (200, 202, 409), operation.name  # what was cancelled can't be tried again
