@@ -1,4 +1,4 @@
-"""What stands between API Gateway and an app: its path prefix, its clock, a limit on the body."""
+"""What stands between API Gateway and an app: its path prefix, its clock, a limit on the body, foreign pages."""
 
 import asyncio
 import re
@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from mangum import Mangum
 from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -93,6 +94,19 @@ def received_at(request: Request, clock: Clock) -> datetime:
     """When the gateway got the request, by its own clock; its time limit counts from there."""
     epoch = request.scope.get("aws.event", {}).get("requestContext", {}).get("requestTimeEpoch")
     return clock() if epoch is None else min(clock(), datetime.fromtimestamp(epoch / 1000, UTC))
+
+
+def open_to(origin: str, app: ASGIApp) -> ASGIApp:
+    """Lets the origin's pages call the app; `*` is any, an empty one none. On AWS the gateway answers preflights."""
+    if not origin:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=[origin],
+        allow_methods=("GET", "POST"),
+        allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Prefer"),
+        expose_headers=("Location", "Preference-Applied", "Retry-After"),
+    )
 
 
 def lambda_handler(app: ASGIApp) -> Handler:
