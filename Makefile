@@ -17,7 +17,7 @@ SYNC := pip sync --quiet --require-hashes --compile-bytecode
 SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test check unit integration faults faults-long e2e build image runtime small-model eval lock format index
+.PHONY: help setup run serve test check scan unit integration faults faults-long e2e build image runtime small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,13 +30,16 @@ run: setup ## Start the stack, send the example, print the answer, stop (TOPIC="
 serve: setup ## Run the stack until Ctrl-C (HOST, PORT; AUTH=1 for callers with a token only)
 	@exec .venv/bin/crewrelay serve --host $(HOST) --port $(PORT) $(if $(AUTH),--auth)
 
-test: check unit integration faults e2e runtime ## Everything that CI runs
+test: check scan unit integration faults e2e runtime ## Everything that CI runs
 
 check: setup .venv-sam/.sam ## Format, lint, types, architecture
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy --num-workers 2
 	.venv/bin/lint-imports --no-cache
+
+scan: .venv-scan/.scan ## The templates against security policies (exceptions: infra/checkov.yaml)
+	.venv-scan/bin/checkov --config-file infra/checkov.yaml
 
 unit: setup ## Pure tests, in seconds
 	.venv/bin/pytest tests/unit -n 2 --dist worksteal
@@ -80,6 +83,7 @@ index: setup ## Rebuild the index of the shipped corpus
 lock: $(UV) ## Resolve the lock files anew
 	$(UV) pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
 	$(UV) pip compile --group sam --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements-sam.lock
+	$(UV) pip compile --group scan --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements-scan.lock
 
 $(UV):
 	@echo "Making .venv: a minute or two, once"
@@ -103,6 +107,13 @@ $(UV):
 	@echo "Making .venv-sam, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-sam
 	@$(UV) $(SYNC) --python .venv-sam/bin/python requirements-sam.lock
+	@touch $@
+
+# Apart: checkov pins its versions of boto3 and pydantic.
+.venv-scan/.scan: requirements-scan.lock | $(UV)
+	@echo "Making .venv-scan, once"
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-scan
+	@$(UV) $(SYNC) --python .venv-scan/bin/python requirements-scan.lock
 	@touch $@
 
 .aws-sam/.built: template.yaml samconfig.toml pyproject.toml requirements.lock $(wildcard infra/*) $(shell find functions -type f ! -name '*.pyc')

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import SecretStr
 
 from crewrelay.jobs.errors import CollectionMissing, Misconfigured
 from crewrelay.retrieval.collection import Collection, Collections, Embedding
@@ -12,15 +14,36 @@ from crewrelay.retrieval.embedder import E5Embedder, Embedder
 from crewrelay.retrieval.remote import RemoteEmbedder
 from crewrelay.retrieval.retriever import CollectionRetriever
 from crewrelay.retrieval.shipped import SHIPPED, ShippedCollection
-from crewrelay.settings import EmbedderSettings, RetrievalSettings
+from crewrelay.settings import EmbedderSettings, ModelSettings, RetrievalSettings
 
 DOCUMENTS = "documents"  # the collection where none is named
 
+_S = TypeVar("_S", ModelSettings, EmbedderSettings, RetrievalSettings)
+
+
+def model_settings() -> ModelSettings:
+    """As the environment has them, with their key. Raises Misconfigured, Unavailable; so do the next two."""
+    return _with_keys(ModelSettings.read())
+
+
+def embedder_settings() -> EmbedderSettings:
+    return _with_keys(EmbedderSettings.read())
+
 
 def retrieval_settings(collection: str = "") -> RetrievalSettings:
-    """As the environment has them; a collection that is named goes before its."""
-    settings = RetrievalSettings.read()
+    """A collection that is named goes before the environment's."""
+    settings = _with_keys(RetrievalSettings.read())
     return settings.model_copy(update={"collection": collection}) if collection else settings
+
+
+def _with_keys(settings: _S) -> _S:
+    """Where an `…_secret` is named, what it holds goes before a key of the environment."""
+    arns = {name.removesuffix("_secret"): arn for name, arn in settings if name.endswith("_secret") and arn}
+    if not arns:
+        return settings
+    from crewrelay.aws.secrets import secret
+
+    return settings.model_copy(update={name: SecretStr(secret(arn)) for name, arn in arns.items()})
 
 
 def collections(settings: RetrievalSettings) -> Collections:

@@ -114,14 +114,14 @@ def _folder_of(crew: str) -> Path:
 
 
 def _check(definition: "Definition") -> None:
+    from crewrelay import composition
     from crewrelay.crews import checks, dry_run
     from crewrelay.crews.extractive import ExtractiveLLM
     from crewrelay.crews.models import Models
     from crewrelay.retrieval.embedded import EmbeddedRetriever
-    from crewrelay.settings import ModelSettings
 
     with errors_told():
-        new_model = Models(ModelSettings.read())
+        new_model = Models(composition.model_settings())
         if faults := checks.faults_of(definition, new_model):
             _refuse(*map(str, faults))
         default = new_model().model if None in definition.models else ""

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from crewrelay.client import Deployment, Refused
 from crewrelay.jobs.errors import CrewrelayError, Misconfigured
-from crewrelay.settings import EmbedderSettings, ModelSettings, RetrievalSettings
 
 Check = tuple[str, Callable[[], str]]  # what is looked at; says what was found, or raises
 
@@ -43,10 +42,11 @@ def of_crews() -> Iterator[Check]:
 
 
 def _model() -> str:
+    from crewrelay import composition
     from crewrelay.crews.failures import explain
     from crewrelay.crews.models import Models
 
-    model = Models(ModelSettings.read())()
+    model = Models(composition.model_settings())()
     started = time.monotonic()
     try:
         model.call("Reply with OK.")
@@ -56,11 +56,12 @@ def _model() -> str:
 
 
 def _own_crews() -> str:
+    from crewrelay import composition
     from crewrelay.crews.catalogue import catalogue
     from crewrelay.crews.checks import refuse_broken
     from crewrelay.crews.models import Models
 
-    refuse_broken(catalogue(), Models(ModelSettings.read()))
+    refuse_broken(catalogue(), Models(composition.model_settings()))
     return f"{', '.join(catalogue().names())}: nothing is wrong with them"
 
 
@@ -70,8 +71,8 @@ def _collection() -> str:
     from crewrelay import composition
     from crewrelay.retrieval.shipped import SHIPPED
 
-    settings = RetrievalSettings.read()
-    embedder = composition.embedder(EmbedderSettings.read())
+    settings = composition.retrieval_settings()
+    embedder = composition.embedder(composition.embedder_settings())
     with closing(composition.collections(settings)) as stores:
         found = composition.retriever(stores, settings, embedder).retrieve("Is anything here?", 1)
         name = settings.collection or composition.DOCUMENTS

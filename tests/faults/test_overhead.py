@@ -9,6 +9,7 @@ import pytest
 
 from crewrelay.aws import clients, rows
 from crewrelay.aws.bodies import Bodies
+from crewrelay.aws.meter import EmfMeter
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.runner import CrewRunner
@@ -17,7 +18,8 @@ from crewrelay.jobs.execution import done_within
 from crewrelay.jobs.job import Job, JobInput
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.lease import Lease
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.observed import ObservedStore
+from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.run import Run
 from crewrelay.retrieval.embedded import EmbeddedRetriever
@@ -26,9 +28,9 @@ from tests.conftest import Figure, Storage
 from tests.faults.conftest import NewBench
 from tests.faults.functions import Functions
 
-POLICY = Policy()
-INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
 CALLS = 200
+POLICY = Policy(budget=Budget(calls=2 * CALLS))
+INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
 REPLY = Reply(
     body='"%s"' % ("A sentence of a reply. " * 40), model="scripted", prompt_tokens=900, completion_tokens=200
 )
@@ -65,11 +67,12 @@ def test_a_call_costs_two_writes_and_little_cpu(
     Functions(bench, monkeypatch)  # so that the client is the product's
     client, requests = clients.dynamodb(), list[str]()
     client.meta.events.register("before-call.dynamodb", lambda model, **_: requests.append(model.name))
-    store = DynamoJobStore(client, bench.storage.table, utcnow, Bodies(clients.s3, bench.storage.bucket))
+    inner = DynamoJobStore(client, bench.storage.table, utcnow, Bodies(clients.s3, bench.storage.bucket))
+    store = ObservedStore(inner, EmfMeter())
     run = run_of(store, claimed(store))
     run.call(Kind.RETRIEVAL, {"query": "warm up"}, lambda: REPLY)
     requests.clear()
-    journaled = cpu(lambda number: run.call(Kind.TOOL, {"number": number}, lambda: REPLY))
+    journaled = cpu(lambda number: run.call(Kind.MODEL, {"number": number}, lambda: REPLY))
     writes = list(requests)
     key = rows.key("nobody", "JOB")
     bare = cpu(lambda _: client.put_item(TableName=bench.storage.table, Item=key))

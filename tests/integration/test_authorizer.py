@@ -135,7 +135,7 @@ class Door:
         async def told(request: Request) -> JSONResponse:
             return JSONResponse(request.scope.get("aws.event"))
 
-        app = Starlette(routes=[Route("/{path:path}", told, methods=["GET", "POST"])])
+        app = Starlette(routes=[Route("/{path:path}", told, methods=["GET", "POST", "OPTIONS"])])
         self.client = TestClient(Authorization(app, handler, load_template(TEMPLATE), lambda: self.seconds))
 
     def get(self, token: str, path: str = "/crewai/status/x") -> Any:
@@ -196,6 +196,11 @@ def test_what_says_nothing_of_any_job_is_open(door: Door, path: str) -> None:
 @pytest.mark.parametrize("path", ["/docs/", "//docs", "/health/x", "/crewai/run", "/%68ealthy"])
 def test_every_other_path_is_not(door: Door, path: str) -> None:
     assert_problem(door.client.get(f"http://testserver{path}"), 401, "unauthenticated")
+
+
+def test_a_preflight_needs_no_token_and_says_nothing_of_a_caller(door: Door) -> None:
+    assert door.client.options("/crewai/run").json() is None
+    assert door.asked == []
 
 
 def test_an_authorizer_that_fails_is_503_and_asked_again(token: str) -> None:

@@ -1,10 +1,12 @@
-"""template.yaml: valid by the three checks that find different errors, and true to the code that it deploys."""
+"""template.yaml and infra/operations.yaml: valid by checks that find different errors, true to the code and docs."""
 
 import copy
 import json
+import math
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -13,23 +15,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from pydantic import AliasChoices, AliasPath
 from pydantic_settings import BaseSettings
+from starlette.testclient import TestClient
 
 from crewrelay.aws import rows, tokens
+from crewrelay.aws.meter import NAMESPACE
+from crewrelay.http.edge import open_to
 from crewrelay.http.problems import MEDIA_TYPE, Problem, problem_of
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.access import Scope, Token
 from crewrelay.jobs.errors import Unauthenticated
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.ports import Measure
 from crewrelay.local.resources import Template, load_template
 from crewrelay.local.stack import CREW_ENVIRONMENT
 from crewrelay.settings import (
     CallerSettings,
+    EmbedderSettings,
+    GatewaySettings,
     IntakeSettings,
     JobSettings,
     ModelSettings,
+    RetrievalSettings,
     RunSettings,
     TableSettings,
     WorkerSettings,
@@ -37,6 +47,7 @@ from crewrelay.settings import (
 from tests.processes import ROOT
 
 TEMPLATE = ROOT / "template.yaml"
+OPERATIONS = ROOT / "infra/operations.yaml"
 SAM = ROOT / ".venv-sam/bin"
 
 # No credentials and nobody to ask for them: the checks need none, and would stall looking for some.
@@ -57,12 +68,13 @@ class NoManagedPolicies:
 print(json.dumps(transform(json.load(sys.stdin), {}, NoManagedPolicies())))
 """
 
+CREW = (ModelSettings, EmbedderSettings, RetrievalSettings)
 SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
     "api": (CallerSettings,),
     "authorizer": (TableSettings,),
     "intake": (IntakeSettings,),
-    "run": (RunSettings, ModelSettings),
-    "worker": (WorkerSettings, ModelSettings),
+    "run": (RunSettings, *CREW),
+    "worker": (WorkerSettings, *CREW),
     "sweeper": (JobSettings,),
 }
 
@@ -70,6 +82,11 @@ SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
 @pytest.fixture
 def template() -> Template:
     return load_template(TEMPLATE)
+
+
+@pytest.fixture
+def operations() -> Template:
+    return load_template(OPERATIONS)
 
 
 def resources(template: Template, kind: str) -> dict[str, dict[str, Any]]:
@@ -107,6 +124,8 @@ def deployable(template: Template) -> Template:
             properties["ImageUri"] = "123456789012.dkr.ecr.us-east-1.amazonaws.com/crewrelay:crew"
         else:
             properties["CodeUri"] = "s3://bucket/key"
+    for properties in resources(template, "AWS::Serverless::Application").values():
+        properties["Location"] = "https://s3.amazonaws.com/bucket/key"
     return template
 
 
@@ -129,6 +148,18 @@ def written(template: Template, folder: Path) -> Path:
 def test_the_file_is_valid_as_it_stands(tmp_path: Path, arguments: list[str]) -> None:
     result = command(tmp_path, SAM / "sam", "validate", "--template", TEMPLATE, *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_operations_file_is_valid_as_it_stands(tmp_path: Path) -> None:
+    result = command(tmp_path, SAM / "cfn-lint", OPERATIONS)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_no_check_is_told_to_overlook_anything(template: Template, operations: Template) -> None:
+    assert "cfn-lint" not in template["Metadata"]
+    assert "Metadata" not in operations
+    assert not any("cfn-lint" in resource.get("Metadata", {}) for resource in template["Resources"].values())
+    assert not list(ROOT.glob(".cfnlintrc*"))
 
 
 def test_what_the_template_becomes_is_valid(template: Template, tmp_path: Path) -> None:
@@ -154,8 +185,8 @@ def unknown_variable(template: Template) -> None:
 
 
 def unknown_resource_of_policy(template: Template) -> None:
-    (policy,) = functions(template)["ApiFunction"]["Policies"]
-    policy["Statement"][0]["Resource"] = {"Ref": "Nothing"}
+    (policy,) = resources(template, "AWS::IAM::Role")["ApiRole"]["Policies"]
+    policy["PolicyDocument"]["Statement"][0]["Resource"] = {"Ref": "Nothing"}
 
 
 def unknown_queue_property(template: Template) -> None:
@@ -245,9 +276,138 @@ def test_a_function_is_given_the_variables_that_its_settings_know_and_need(templ
         for settings in SETTINGS[entry_point(properties).split(".")[0]]:
             known |= variables_of(settings)
         given = shared | properties.get("Environment", {}).get("Variables", {})
-        own = {variable for variable in given if variable.startswith("CREWRELAY_")}
-        assert own - known.keys() <= shared.keys(), name
+        own = {variable for variable in given if not variable.startswith("POWERTOOLS_")}
+        assert own - known.keys() <= shared.keys(), name  # the authorizer needs no more than the table
         assert {variable for variable, required in known.items() if required} - own == set(), name
+
+
+def test_nothing_secret_is_resolved_into_the_templates() -> None:
+    for path in (TEMPLATE, OPERATIONS):
+        assert "{{resolve:" not in path.read_text()
+
+
+def test_a_function_has_no_key_in_its_environment_but_where_to_fetch_it(template: Template) -> None:
+    keys = [
+        variable
+        for settings in CREW
+        for variable in variables_of(settings)
+        if variable.endswith(("_API_KEY", "_API_KEY_SECRET"))
+    ]
+    for properties in functions(template).values():
+        given = properties.get("Environment", {}).get("Variables", {})
+        named = [variable for variable in keys if variable in given]
+        assert all(variable.endswith("_SECRET") for variable in named)
+        assert not named or len(named) == len(CREW)
+
+
+def may_be(parameter: dict[str, Any], value: str) -> bool:
+    """Whether a parameter's own rules allow the value."""
+    if parameter["Type"] == "Number":
+        within = parameter.get("MinValue", -math.inf) <= float(value) <= parameter.get("MaxValue", math.inf)
+    else:
+        within = re.fullmatch(parameter.get("AllowedPattern", ".*"), value) is not None
+    return within and value in map(str, parameter.get("AllowedValues", [value]))
+
+
+def test_every_parameter_has_a_default_that_its_own_rules_allow(template: Template) -> None:
+    for name, parameter in template["Parameters"].items():
+        assert may_be(parameter, str(parameter["Default"])), name
+
+
+@pytest.mark.parametrize(
+    ("parameter", "refused", "taken"),
+    [
+        ("Model", ["gpt-4o", ""], ["openai/gpt-4o", "bedrock/eu.amazon.nova-lite-v1:0"]),
+        ("CorsOrigin", ["example.org", "https://example.org/", "https://a'b"], ["", "*", "http://localhost:3000"]),
+        (
+            "ModelSecretArn",
+            ["my-secret", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:*"],
+            ["", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:model-AbCdEf"],
+        ),
+        ("AlarmEmail", ["me"], ["", "me@example.org"]),
+        ("WeaviateUrl", ["weaviate:8080"], ["", "https://weaviate.example.org"]),
+    ],
+)
+def test_what_a_parameter_can_not_be_is_refused(
+    template: Template, parameter: str, refused: list[str], taken: list[str]
+) -> None:
+    rules = template["Parameters"][parameter]
+    assert not [value for value in refused if may_be(rules, value)]
+    assert not [value for value in taken if not may_be(rules, value)]
+
+
+def test_the_defaults_of_the_template_are_those_of_the_code(template: Template) -> None:
+    parameters = template["Parameters"]
+    assert parameters["Model"]["Default"] == ModelSettings.model_fields["name"].default
+    assert parameters["Embedder"]["Default"] == EmbedderSettings.model_fields["name"].default
+    assert parameters["WeaviateGrpcPort"]["Default"] == RetrievalSettings.model_fields["weaviate_grpc_port"].default
+    assert parameters["IntegrationTimeout"]["Default"] == GatewaySettings.model_fields["gateway_limit"].default
+
+
+def test_the_parameters_are_documented(template: Template) -> None:
+    page = (ROOT / "docs/deploy.md").read_text().split("## Parameters", 1)[1].split("\n## ", 1)[0]
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    documented = {
+        name: default.strip(" `").replace("–", "")
+        for names, defaults in rows
+        for name, default in zip(re.findall(r"`(\w+)`", names), defaults.split(", "), strict=True)
+    }
+    assert documented == {name: str(parameter["Default"]) for name, parameter in template["Parameters"].items()}
+
+
+def test_the_environments_of_samconfig_set_parameters_to_what_they_may_be(template: Template) -> None:
+    environments = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    stacks = [environments[name]["deploy"]["parameters"] for name in ("dev", "prod")]
+    assert stacks[0]["stack_name"] != stacks[1]["stack_name"]
+    for stack in stacks:
+        assert set(stack["capabilities"].split()) == {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}
+        for setting in stack["parameter_overrides"].split():
+            name, value = setting.split("=", 1)
+            assert may_be(template["Parameters"][name], value), setting
+
+
+def test_the_outputs_have_what_the_command_asks_for(template: Template) -> None:
+    sources = [path.read_text() for path in (ROOT / "functions/crewrelay").glob("*.py")]
+    asked = {name for source in sources for name in re.findall(r'output\(stack, "(\w+)"\)', source)}
+    assert asked
+    assert asked <= template["Outputs"].keys()
+
+
+# ---- the front
+
+
+def test_what_no_path_of_its_own_has_goes_to_the_api_function(template: Template) -> None:
+    events = functions(template)["ApiFunction"]["Events"].values()
+    assert {"/", "/{proxy+}"} <= {event["Properties"]["Path"] for event in events}
+
+
+def test_the_run_function_outlasts_the_longest_gateway(template: Template) -> None:
+    assert functions(template)["RunFunction"]["Timeout"] > template["Parameters"]["IntegrationTimeout"]["MaxValue"]
+
+
+def test_the_gateway_waits_as_long_as_the_run_function_is_told(template: Template) -> None:
+    run = functions(template)["RunFunction"]
+    assert template["Conditions"]["GatewayLimitIsRaised"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "IntegrationTimeout"}, 29]}]
+    }
+    assert run["Events"]["Run"]["Properties"]["TimeoutInMillis"] == {
+        "Fn::If": ["GatewayLimitIsRaised", {"Fn::Sub": "${IntegrationTimeout}000"}, {"Ref": "AWS::NoValue"}]
+    }
+    assert run["Environment"]["Variables"]["CREWRELAY_GATEWAY_LIMIT"] == {"Ref": "IntegrationTimeout"}
+
+
+def test_a_preflight_is_answered_as_the_apps_would(template: Template) -> None:
+    cors = template["Resources"]["Api"]["Properties"]["Cors"]
+    preflight = {
+        "Origin": "https://example.org",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    answer = TestClient(open_to("https://example.org", FastAPI())).options("/", headers=preflight)
+    for said, header in (("AllowMethods", "methods"), ("AllowHeaders", "headers")):
+        ours = cors[said].strip("'").split(",")
+        app = answer.headers[f"access-control-allow-{header}"].split(", ")
+        assert set(ours) == set(app) - {"Accept", "Accept-Language", "Content-Language"}  # which any page may send
 
 
 # ---- the queues
@@ -277,6 +437,11 @@ def test_the_worker_and_the_intake_function_are_invoked_by_a_queue(template: Tem
 def test_a_message_stays_hidden_for_six_times_its_functions_timeout(template: Template) -> None:
     for function, event in sqs_events(template):
         assert queue_of(template, event["Queue"])["VisibilityTimeout"] >= 6 * function["Timeout"]
+
+
+def test_a_queue_invokes_no_more_than_are_reserved(template: Template) -> None:
+    for function, event in sqs_events(template):
+        assert event["ScalingConfig"]["MaximumConcurrency"] == function["ReservedConcurrentExecutions"]
 
 
 def test_every_batch_reports_its_failures_one_by_one(template: Template) -> None:
@@ -399,21 +564,14 @@ def test_every_path_but_those_that_say_nothing_of_jobs_asks_the_authorizer(templ
 
 
 def test_the_authorizer_may_read_tokens_and_nothing_else(template: Template) -> None:
-    (policy,) = functions(template)["AuthorizerFunction"]["Policies"]
-    (statement,) = policy["Statement"]
+    (policy,) = resources(template, "AWS::IAM::Role")["AuthorizerRole"]["Policies"]
+    (statement,) = policy["PolicyDocument"]["Statement"]
     assert statement["Action"] == "dynamodb:GetItem"
     assert statement["Resource"] == {"Fn::GetAtt": ["JobsTable", "Arn"]}
     (prefix,) = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
     token = Token(digest="d" * 64, tenant="a", scopes=frozenset(Scope), created_at=NOW, expires_at=NOW)
     assert fnmatchcase(tokens.key(token.digest)["pk"]["S"], prefix)
     assert not fnmatchcase(rows.key("an-id", "JOB")["pk"]["S"], prefix)
-
-
-def test_what_counts_unfinished_jobs_may_query_their_index(template: Template) -> None:
-    for name in ("ApiFunction", "RunFunction"):
-        (policy,) = functions(template)[name]["Policies"]
-        allowed = [s["Resource"] for s in policy["Statement"] if s["Action"] == "dynamodb:Query"]
-        assert {"Fn::Sub": "${JobsTable.Arn}/index/unfinished"} in allowed, name
 
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
@@ -469,6 +627,82 @@ def test_a_refused_token_is_refused_by_the_gateway_as_by_a_function(api: dict[st
     own = problem_of(Unauthenticated("The request came without a valid token."))
     assert json.loads(response["ResponseTemplates"]["application/json"]) == json.loads(bytes(own.body))
     assert response["ResponseParameters"]["Headers"]["WWW-Authenticate"] == f"'{own.headers['www-authenticate']}'"
+
+
+# ---- alarms and the dashboard
+
+
+def alarms(operations: Template) -> dict[str, dict[str, Any]]:
+    return resources(operations, "AWS::CloudWatch::Alarm")
+
+
+def alarm_metrics(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metrics of an alarm that are not worked out from others."""
+    if "Metrics" not in alarm:
+        return [alarm]
+    return [metric["MetricStat"]["Metric"] for metric in alarm["Metrics"] if "MetricStat" in metric]
+
+
+def dashboard(operations: Template) -> list[dict[str, Any]]:
+    (properties,) = resources(operations, "AWS::CloudWatch::Dashboard").values()
+    widgets: list[dict[str, Any]] = json.loads(properties["DashboardBody"]["Fn::Sub"])["widgets"]
+    return [widget["properties"] for widget in widgets]
+
+
+def test_the_operations_get_every_parameter_that_they_ask_for(template: Template, operations: Template) -> None:
+    (application,) = resources(template, "AWS::Serverless::Application").values()
+    assert application["Location"] == str(OPERATIONS.relative_to(ROOT))
+    assert application["Parameters"].keys() == operations["Parameters"].keys()
+
+
+def test_every_function_and_every_dead_letter_queue_has_an_alarm(template: Template, operations: Template) -> None:
+    watched = [json.dumps(metric) for alarm in alarms(operations).values() for metric in alarm_metrics(alarm)]
+    for name in functions(template):
+        # To the authorizer, each token that it refuses is an error.
+        for kind in ("Throttles",) if name == "AuthorizerFunction" else ("Errors", "Throttles"):
+            assert any(f'"{kind}"' in metric and f'"Ref": "{name}"' in metric for metric in watched), (name, kind)
+    for name in resources(template, "AWS::SQS::Queue"):
+        assert any(f'"Ref": "{name}"' in metric for metric in watched), name
+
+
+def test_what_alarms_and_dashboard_show_of_ours_is_what_is_measured(operations: Template) -> None:
+    watched = {
+        metric["MetricName"]
+        for alarm in alarms(operations).values()
+        for metric in alarm_metrics(alarm)
+        if metric["Namespace"] == NAMESPACE
+    }
+    shown = set()
+    for widget in dashboard(operations):
+        namespace = name = ""
+        for metric in widget.get("metrics", []):
+            if isinstance(metric[0], str):
+                namespace = metric[0] if metric[0] != "." else namespace
+                name = metric[1] if metric[1] != "." else name
+                if namespace == NAMESPACE:
+                    shown.add(name)
+    assert watched
+    assert watched | shown <= set(Measure)
+
+
+def test_every_alarm_tells_somebody_and_where_to_read_on(operations: Template) -> None:
+    for name, alarm in alarms(operations).items():
+        assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
+        assert alarm["AlarmDescription"].endswith(f" docs/operations.md#{name.lower()}")
+
+
+def test_every_alarm_has_its_entry_in_the_runbook_with_its_three_questions(operations: Template) -> None:
+    sections = re.split(r"^### ", (ROOT / "docs/operations.md").read_text(), flags=re.MULTILINE)[1:]
+    entries = {section.splitlines()[0].strip(): section for section in sections}
+    assert entries.keys() == alarms(operations).keys()
+    for name, entry in entries.items():
+        for question in ("**Means.**", "**Look at.**", "**Do.**"):
+            assert question in entry, name
+
+
+def test_every_alarm_is_on_the_dashboard(operations: Template) -> None:
+    (shown,) = [widget["alarms"] for widget in dashboard(operations) if "alarms" in widget]
+    assert {arn.removeprefix("${").removesuffix(".Arn}") for arn in shown} == alarms(operations).keys()
 
 
 # ---- the image

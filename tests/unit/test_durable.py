@@ -1,6 +1,7 @@
 """Which crews can be resumed, what is said of the others, and when a resumed crew is another one."""
 
 import importlib.metadata
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from crewrelay.crews.journaled_tools import JournaledRetriever, JournaledTool
 from crewrelay.crews.search import SearchPassages
 from crewrelay.crews.tuning import tune_crewai
 from crewrelay.jobs.errors import InvalidCrew
+from crewrelay.jobs.execution import on_own_thread
+from crewrelay.jobs.log_keys import log_keys, logged_with
 from crewrelay.jobs.ports import Calls
 from crewrelay.retrieval.embedded import EmbeddedRetriever
 from tests.conftest import HandSetClock
@@ -232,3 +235,22 @@ def test_other_code_makes_another_crew(tmp_path: Path, monkeypatch: pytest.Monke
     before = fingerprint(*ONE)
     (tmp_path / "durable.py").write_text("as it is now")
     assert fingerprint(*ONE) != before
+
+
+# ---- the log
+
+
+def test_a_call_has_the_log_keys_of_its_job_on_whichever_thread_crewai_makes_it() -> None:
+    made: list[tuple[str, dict[str, Any]]] = []
+
+    def script(messages: Any) -> str:
+        made.append((threading.current_thread().name, dict(log_keys())))
+        return "Final Answer: sun"
+
+    run = Unjournaled()
+    crew = crew_of(run, model=ScriptedModel(script), task={"async_execution": True})
+    crew.tasks.append(Task(description="Sum up.", expected_output="A word.", agent=crew.agents[0]))
+    with logged_with(job_id="j-1", correlation_id="c-1"):
+        on_own_thread(make_durable(crew, run).kickoff, name="crew-j-1").result(10)
+    assert "crew-j-1" not in [thread for thread, _ in made]
+    assert [keys for _, keys in made] == [{"job_id": "j-1", "correlation_id": "c-1"}] * 2

@@ -1,6 +1,7 @@
 """The model's key is in nothing that is logged, and the log still tells what went wrong."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,8 +11,8 @@ KEY = "sk-0123456789abcdef"
 
 _LOGS = f"""
 import logging, sys
+import crewrelay.logs
 from crewrelay.crews.redaction import Redaction
-from crewrelay.system import logger
 redaction = Redaction()
 redaction.cover_logs()
 redaction.hide("{KEY}")  # of a model that is built later
@@ -29,7 +30,8 @@ except ValueError:
 
 @pytest.fixture(scope="module")
 def printed() -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-c", _LOGS], capture_output=True, text=True, check=True)
+    told = {**os.environ, "CREWRELAY_LOG_CONTENT": "true"}  # all that there is
+    return subprocess.run([sys.executable, "-c", _LOGS], capture_output=True, text=True, check=True, env=told)
 
 
 def test_no_handler_writes_the_key(printed: "subprocess.CompletedProcess[str]") -> None:

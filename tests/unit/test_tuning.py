@@ -6,10 +6,12 @@ import subprocess
 import sys
 import uuid
 
+import crewai.events.event_context as event_context
 import crewai.utilities.file_store as file_store
 import crewai.utilities.task_output_storage_handler as task_outputs
 import pytest
 from crewai.agents.agent_executor import AgentExecutor, AgentExecutorState
+from crewai.events.event_bus import crewai_event_bus
 from crewai.flow.runtime import FlowState
 from crewai_core.lock_store import lock
 
@@ -48,6 +50,14 @@ def test_no_task_output_is_stored_and_no_lock_is_a_file() -> None:
     assert task_outputs.TaskOutputStorageHandler().load() == []
     with lock("one"), lock("one"), lock("other"):
         pass
+
+
+def test_the_event_bus_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    tune_crewai()
+    event_context.handle_mismatch("llm_call_failed", "flow_started", "llm_call_started")
+    event_context.handle_empty_pop("llm_call_failed")
+    crewai_event_bus._console.print("a listener failed: my topic")
+    assert capfd.readouterr() == ("", "")
 
 
 _FINISHED_BY_A_RUN = """

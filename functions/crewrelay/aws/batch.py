@@ -6,8 +6,11 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#ser
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
+
+from crewrelay.jobs.log_keys import logged_with
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +40,8 @@ def answer_batch(event: dict[str, Any], handle: Callable[[Record], None]) -> Bat
     if not records:
         return {"batchItemFailures": []}
     with ThreadPoolExecutor(max_workers=len(records)) as pool:
-        done = list(pool.map(lambda record: _done(record, handle), records))
+        threads = [pool.submit(copy_context().run, _done, record, handle) for record in records]
+        done = [thread.result() for thread in threads]
     return {
         "batchItemFailures": [
             {"itemIdentifier": record["messageId"]} for record, ok in zip(records, done, strict=True) if not ok
@@ -50,12 +54,13 @@ def _from_sqs(record: object) -> bool:
 
 
 def _done(record: Record, handle: Callable[[Record], None]) -> bool:
-    try:
-        handle(record)
-    except Exception:
-        logger.exception("record failed", extra={"message_id": record.get("messageId")})
-        return False
-    return True
+    with logged_with(message_id=record["messageId"]):
+        try:
+            handle(record)
+        except Exception:
+            logger.exception("record failed")
+            return False
+        return True
 
 
 def last_moment(context: Any, now: datetime) -> datetime:

@@ -33,7 +33,7 @@ _LASTING = frozenset(
     """
     AccessDenied AccessDeniedException InvalidClientTokenId InvalidSignatureException ResourceNotFoundException
     SignatureDoesNotMatch NoSuchBucket UnrecognizedClientException ValidationException ValidationError
-    AWS.SimpleQueueService.NonExistentQueue QueueDoesNotExist
+    AWS.SimpleQueueService.NonExistentQueue QueueDoesNotExist DecryptionFailure InvalidRequestException
     """.split()
 )
 
@@ -52,6 +52,12 @@ def sqs() -> "SQSClient":
 def s3() -> "S3Client":
     # Without it boto3 signs URLs of some regions in a way that newer buckets refuse.
     return boto3.client("s3", config=_CONFIG.merge(Config(signature_version="s3v4")))
+
+
+@cache
+def secrets_manager() -> "BaseClient":
+    client: BaseClient = boto3.client("secretsmanager", config=_CONFIG)
+    return client
 
 
 @cache

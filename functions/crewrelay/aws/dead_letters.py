@@ -24,7 +24,7 @@ class DeadLetters:
 
     def put(self, record: Record, refusal: CrewrelayError) -> None:
         """Keep a record with the reason why it was refused. Raises Unavailable."""
-        logger.warning("refused: %s", refusal.code, extra={"message_id": record["messageId"]})
+        logger.warning("refused: %s", refusal.code)
         attributes = {"code": refusal.code, "reason": _printable(str(refusal)), MESSAGE_ID: first_id(record)}
         with unavailable_if_it_fails("dead-letter queue"):
             self._client.send_message(

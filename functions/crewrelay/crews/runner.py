@@ -20,7 +20,6 @@ from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.ports import Calls, Retriever
 from crewrelay.prices import Prices
-from crewrelay.settings import EmbedderSettings, ModelSettings, RetrievalSettings
 
 
 class CrewRunner:
@@ -84,13 +83,13 @@ def _answer(text: str, bibliography: Bibliography, language: str, usage: Usage) 
 
 @cache
 def crew_runner() -> CrewRunner:
-    """The one of this process, as its settings want it. Raises Misconfigured, InvalidCrew."""
-    retrieval, embedder = RetrievalSettings.read(), EmbedderSettings.read()
+    """The one of this process, as its settings want it. Raises Misconfigured, InvalidCrew, Unavailable."""
+    retrieval, embedder = composition.retrieval_settings(), composition.embedder_settings()
     redaction = Redaction()
     redaction.cover_logs()
     for key in filter(None, (retrieval.weaviate_api_key, embedder.api_key)):
         redaction.hide(key.get_secret_value())
-    settings = ModelSettings.read()
+    settings = composition.model_settings()
     prices = Prices.read(settings.prices)
     models = Models(settings, redaction.hide)
     models()  # refused now, if it can't be used

@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
+import crewai.events.event_context as event_context
 import crewai.llms.base_llm as base_llm
 import crewai.utilities.converter as converter
 import crewai.utilities.file_store as file_store
 import crewai.utilities.task_output_storage_handler as task_outputs
 from crewai.agents.agent_executor import AgentExecutor
+from crewai.events.event_bus import crewai_event_bus
 from crewai.flow.runtime import FlowState
 from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
@@ -43,6 +45,9 @@ def tune_crewai() -> None:
     vars(base_llm)["run_with_rate_limit_retry"] = lambda operation: operation()
     # For `output_json` it would ask the provider past the agent's model, and so past the journal.
     converter.Converter._create_instructor = lambda wanted: _ThroughTheModel(wanted)  # type: ignore
+    # It prints, past every log, when its events don't pair or a listener of them fails, with whatever that one raised.
+    for formatter in (crewai_event_bus._console, vars(event_context)["_console"]):
+        formatter.console.quiet = True
     # It warns, at every call, that it can only estimate the tokens of a model it doesn't know by name.
     logging.getLogger("crewai.llms.base_llm").setLevel(logging.ERROR)
 

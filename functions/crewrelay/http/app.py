@@ -6,9 +6,11 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from crewrelay import __version__
 from crewrelay.http.callers import let_in
+from crewrelay.http.correlation import Correlation
 from crewrelay.http.edge import BodyLimit
 from crewrelay.http.problems import MEDIA_TYPE, Problem, answer_with_problems
 from crewrelay.jobs.access import Caller
@@ -34,11 +36,16 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem, "description": _PROBLEMS[status]} for status in (401, 403, *statuses)}
 
 
+class _App(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        return Correlation(super().build_middleware_stack())  # around what answers 500, too
+
+
 def new_app(
     description: str, anonymous: Caller | None, also_documented: Callable[[], Iterable[BaseRoute]] = tuple
 ) -> FastAPI:
     """`anonymous`: see `let_in`. `also_documented` are routes that another function serves under the same address."""
-    app = FastAPI(title="crewrelay", version=__version__, description=description, redirect_slashes=False)
+    app = _App(title="crewrelay", version=__version__, description=description, redirect_slashes=False)
     app.add_middleware(BodyLimit)
     answer_with_problems(app)
     let_in(app, anonymous)

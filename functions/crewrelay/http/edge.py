@@ -1,4 +1,4 @@
-"""What stands between API Gateway and an app: its path prefix, its clock, a limit on the body."""
+"""What stands between API Gateway and an app: its path prefix, its clock, a limit on the body, foreign pages."""
 
 import asyncio
 import re
@@ -10,11 +10,14 @@ from urllib.parse import unquote
 
 from mangum import Mangum
 from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crewrelay.http.correlation import CORRELATION_ID
 from crewrelay.http.problems import MEDIA_TYPE, plain_problem
 from crewrelay.jobs.ports import Clock
+from crewrelay.logs import by_request
 
 LARGEST_BODY = 256 * 1024  # bytes
 
@@ -94,10 +97,24 @@ def received_at(request: Request, clock: Clock) -> datetime:
     return clock() if epoch is None else min(clock(), datetime.fromtimestamp(epoch / 1000, UTC))
 
 
+def open_to(origin: str, app: ASGIApp) -> ASGIApp:
+    """Lets the origin's pages call the app; `*` is any, an empty one none. On AWS the gateway answers preflights."""
+    if not origin:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=[origin],
+        allow_methods=("GET", "POST"),
+        allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Prefer", CORRELATION_ID, "traceparent"),
+        expose_headers=("Location", "Preference-Applied", "Retry-After", CORRELATION_ID),
+    )
+
+
 def lambda_handler(app: ASGIApp) -> Handler:
     """The app as a Lambda function behind a REST API; to be called from any thread."""
     adapter = partial(Mangum, StagePath(app), lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, MEDIA_TYPE])
 
+    @by_request
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         with asyncio.Runner() as runner:
             runner.get_loop()  # Mangum runs on the thread's own event loop, and only the main thread has one

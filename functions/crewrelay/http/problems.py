@@ -84,7 +84,7 @@ def answer_with_problems(app: FastAPI) -> None:
     async def own(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, CrewrelayError)
         if error.http >= 500:
-            logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+            logger.error("%s %s failed", request.method, _route(request), exc_info=error)
         return problem_of(error)
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
@@ -97,13 +97,18 @@ def answer_with_problems(app: FastAPI) -> None:
         return plain_problem(error.status_code, detail or error.detail, error.headers)
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        logger.error("%s %s failed", request.method, _route(request), exc_info=error)
         return problem_of(CrewrelayError("The request could not be handled."))
 
     app.add_exception_handler(CrewrelayError, own)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _route(request: Request) -> str:
+    """Without what the caller has put into the path."""
+    return getattr(request.scope.get("route"), "path", "(no route)")
 
 
 def _invalid(error: RequestValidationError) -> JSONResponse:

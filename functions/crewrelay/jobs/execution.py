@@ -17,6 +17,7 @@ from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.lease import Lease
+from crewrelay.jobs.log_keys import add_log_keys, keys_of, log_keys, logged_with
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Crew, Doorbell, Jitter, JobRecord, JobStore, NewId, RelayDue, Wait
 from crewrelay.jobs.run import Run
@@ -58,15 +59,18 @@ class Execution:
         It is relayed when the time up to the deadline is not enough for its next call. The first call of a fresh
         worker is free of that question, so that every job gets on. Raises Unavailable when the table does not answer.
         """
-        record = self._store.load(job_id)
-        if record is None:
-            return logger.info("no such job, or no longer", extra={"job_id": job_id})
-        try:
-            job = self._claim(record)
-            if job is not None:
-                self._carry_out(job, record.input, deadline, first_call_is_free)
-        except StaleWrite as refused:
-            logger.info("left to somebody else: %s", refused, extra={"job_id": job_id})
+        with logged_with(job_id=job_id):
+            record = self._store.load(job_id)
+            if record is None:
+                return logger.info("no such job, or no longer")
+            add_log_keys(**keys_of(record.job))
+            try:
+                job = self._claim(record)
+                if job is not None:
+                    add_log_keys(fence=job.fence)
+                    self._carry_out(job, record.input, deadline, first_call_is_free)
+            except StaleWrite as refused:
+                logger.info("left to somebody else: %s", refused)
 
     def _claim(self, record: JobRecord) -> Job | None:
         before, now = record.job, self._clock()
@@ -80,7 +84,7 @@ class Execution:
         job = transitions.claim(before, self._new_id(), fingerprint, now, self._policy)
         self._store.save(before, job)
         if job.restarts > before.restarts:
-            logger.warning("the crew has changed: starting afresh", extra={"job_id": job.id})
+            logger.warning("the crew has changed: starting afresh")
         return job
 
     def _carry_out(self, job: Job, job_input: JobInput, deadline: datetime, first_call_is_free: bool) -> None:
@@ -116,7 +120,7 @@ class Execution:
             raise
         except Unavailable:
             # Two renewals in a row may fail: the lease still stands, the next round tries again.
-            logger.warning("could not renew the lease", extra={"job_id": lease.job.id}, exc_info=True)
+            logger.warning("could not renew the lease", exc_info=True)
 
     def _conclude(self, lease: Lease, run: Run) -> None:
         error = run.outcome.exception()
@@ -148,7 +152,7 @@ class Execution:
         failure = self._crew.explain(error)
         job, now = lease.job, self._clock()
         pause = self._policy.backoff(max(1, job.stalled), self._jitter(), failure.retry_after)
-        seen = {"job_id": job.id, "retryable": failure.retryable, "where": _where(error)}
+        seen = {"retryable": failure.retryable, "where": _where(error)}
         logger.warning("the crew failed: %s", failure.type, extra=seen)
         if failure.retryable and job.stalled < self._policy.max_attempts and now + pause < job.end_by:
             lease.advance(lambda job: transitions.back_off(_counted(job, run), failure, now + pause, self._policy))
@@ -169,10 +173,14 @@ def _counted(job: Job, run: Run | None) -> Job:
 
 
 def on_own_thread(work: Callable[[], T], name: str) -> Future[T]:
-    """Run on a daemon thread: one that nobody waits for any longer must not keep the process alive."""
+    """Run on a daemon thread: one that nobody waits for any longer must not keep the process alive. Of the context it
+    has the log's keys.
+    """
     outcome: Future[T] = Future()
+    keys = log_keys()
 
     def target() -> None:
+        add_log_keys(**keys)
         try:
             outcome.set_result(work())
         except BaseException as error:

@@ -75,6 +75,7 @@ class Job(BaseModel):
 
     id: str
     tenant: str
+    correlation_id: str | None = None  # of the request that it came with; older rows have none
     crew: str
     input_digest: str
     status: Status = Status.PENDING
@@ -100,10 +101,18 @@ class Job(BaseModel):
     error: Failure | None = None
 
 
-def submit(job_id: str, tenant: str, job_input: JobInput, now: datetime, policy: Policy) -> Job:
+def submit(
+    job_id: str,
+    tenant: str,
+    job_input: JobInput,
+    now: datetime,
+    policy: Policy,
+    correlation_id: str | None = None,
+) -> Job:
     return Job(
         id=job_id,
         tenant=tenant,
+        correlation_id=correlation_id,
         crew=job_input.crew,
         input_digest=job_input.digest(),
         created_at=now,

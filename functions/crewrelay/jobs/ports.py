@@ -1,8 +1,9 @@
-"""What the domain needs from the world, as Protocols. Adapters: aws/ (store, doorbell), crews/ (crew)."""
+"""What the domain needs from the world, as Protocols. Adapters: aws/ (store, doorbell, meter), crews/ (crew)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from crewrelay.jobs.answer import Answer, Passage, Usage
@@ -73,6 +74,33 @@ class Doorbell(Protocol):
     """The queue: it says "look at this job" and nothing else. May raise Unavailable."""
 
     def ring(self, job_id: str, delay: timedelta = timedelta()) -> None: ...
+
+
+class Measure(StrEnum):
+    """What is measured, by the names that dashboards and alarms know."""
+
+    JOBS_ACCEPTED = "JobsAccepted"
+    JOBS_COMPLETED = "JobsCompleted"
+    JOBS_FAILED = "JobsFailed"
+    JOBS_CANCELLED = "JobsCancelled"
+    JOBS_OVERDUE = "JobsOverdue"  # of those that failed
+    TIME_IN_QUEUE = "TimeInQueue"  # ms, from a job's submission to its first claim
+    RUN_TIME = "RunTime"  # ms, from its first claim to its end, with all that lies between its runs
+    RELAYS = "Relays"
+    RETRIES = "Retries"  # after an error that may pass
+    CALLS = "Calls"  # of a model, that were paid for
+    REPLAYS = "Replays"  # that the journal answered instead
+    TOKENS = "Tokens"
+    COST_USD = "CostUsd"  # of calls whose cost is known
+    SWEEPS = "Sweeps"
+    RUNG = "Rung"  # by the sweeper
+
+
+class Meter(Protocol):
+    """Safe to use from many threads; never raises."""
+
+    def record(self, measures: Mapping[Measure, float]) -> None:
+        """What has just happened, each time it does."""
 
 
 class RelayDue(Exception):

@@ -186,7 +186,7 @@ class Run:
             try:
                 return self._store.put_call(self._lease.job, call)
             except Unavailable:
-                logger.warning("could not journal a call yet", extra={"job_id": self._lease.job.id}, exc_info=True)
+                logger.warning("could not journal a call yet", exc_info=True)
             self._wait(_NEVER, seconds)
         return self._store.put_call(self._lease.job, call)
 
@@ -200,4 +200,4 @@ class Run:
         except StaleWrite as refused:
             self.stop(refused)
         except Unavailable:  # the entry is kept, and the next claim recounts
-            logger.warning("could not write the receipt", extra={"job_id": self._lease.job.id}, exc_info=True)
+            logger.warning("could not write the receipt", exc_info=True)

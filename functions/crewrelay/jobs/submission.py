@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from crewrelay.jobs.errors import TooManyJobs, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status, submit
+from crewrelay.jobs.log_keys import correlation_id
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore, NewId
 
@@ -52,7 +53,8 @@ class Submission:
         except TooManyJobs:
             if not key or self._store.load(job_id, tenant) is None:  # a repeat adds none
                 raise
-        return self._store.create(submit(job_id, tenant, job_input, self._clock(), self._policy), job_input)
+        job = submit(job_id, tenant, job_input, self._clock(), self._policy, correlation_id())
+        return self._store.create(job, job_input)
 
 
 def refuse_too_many(store: JobStore, tenant: str, most: int | None) -> None:

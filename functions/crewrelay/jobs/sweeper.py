@@ -6,6 +6,7 @@ It claims nothing and runs nothing, so it may be run at any time, twice at once 
 import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
@@ -13,6 +14,7 @@ from itertools import islice
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import StaleWrite
 from crewrelay.jobs.job import Failure
+from crewrelay.jobs.log_keys import add_log_keys, keys_of, logged_with
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore
 from crewrelay.jobs.submission import ring
@@ -46,22 +48,25 @@ class Sweeper:
         swept: Counter[Swept] = Counter()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             while self._clock() < deadline and (some := list(islice(overdue, _AT_ONCE))):
-                swept.update(pool.map(self._looked_at, some))
+                looks = [pool.submit(copy_context().run, self._looked_at, job_id) for job_id in some]
+                swept.update(look.result() for look in looks)
         logger.info("swept", extra={what.value: swept[what] for what in Swept})
         return swept
 
     def _looked_at(self, job_id: str) -> Swept:
-        try:
-            return self._look_at(job_id)
-        except Exception:
-            logger.exception("could not look at a job", extra={"job_id": job_id})
-            return Swept.FAILED
+        with logged_with(job_id=job_id):
+            try:
+                return self._look_at(job_id)
+            except Exception:
+                logger.exception("could not look at a job")
+                return Swept.FAILED
 
     def _look_at(self, job_id: str) -> Swept:
         record, now = self._store.load(job_id), self._clock()
         if record is None or record.job.due_at is None or record.job.due_at > now:
             return Swept.LEFT
         job = record.job
+        add_log_keys(**keys_of(job))
         reason = transitions.reason_to_give_up(job, now, self._policy)
         try:
             if reason:

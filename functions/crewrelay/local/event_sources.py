@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ class Context:
 
     def __init__(self, function_name: str, timeout: float) -> None:
         self.function_name = function_name
+        self.aws_request_id = str(uuid.uuid4())
         self._end = time.monotonic() + timeout
 
     def get_remaining_time_in_millis(self) -> int:

@@ -24,7 +24,11 @@ def load_template(path: Path) -> Template:
 def create_storage(client: "CloudFormationClient", template: Template, stack_name: str = "crewrelay") -> dict[str, str]:
     """Create the template's tables, queues and buckets, unless they are there; their names and URLs by logical id."""
     storage = {name: r for name, r in template["Resources"].items() if r["Type"] in _STORAGE}
-    body = {"AWSTemplateFormatVersion": "2010-09-09", "Resources": storage}
+    body = {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Parameters": template.get("Parameters", {}),  # each has a default
+        "Resources": storage,
+    }
     with contextlib.suppress(client.exceptions.AlreadyExistsException):
         client.create_stack(StackName=stack_name, TemplateBody=json.dumps(body))
     client.get_waiter("stack_create_complete").wait(StackName=stack_name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
@@ -55,7 +59,7 @@ def _intrinsic(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, 
         assert isinstance(node, yaml.MappingNode)
         value = loader.construct_mapping(node, deep=True)
     if tag == "GetAtt" and isinstance(value, str):
-        value = value.split(".")
+        value = value.split(".", 1)
     return {tag if tag in ("Ref", "Condition") else f"Fn::{tag}": value}
 
 

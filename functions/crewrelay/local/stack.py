@@ -24,6 +24,9 @@ _SHORT_LEASE = "15"
 
 _MOST_FAILED_STARTS = 3  # in a row
 
+# A terminal is for people: what goes wrong, and no metrics. Each can be asked for.
+_QUIET = {"POWERTOOLS_LOG_LEVEL": "WARNING", "POWERTOOLS_METRICS_DISABLED": "true"}
+
 CREW_ENVIRONMENT = {
     "CREWAI_TRACING_ENABLED": "false",
     "CREWAI_DISABLE_TELEMETRY": "true",
@@ -160,6 +163,7 @@ def _prepare_environment(auth: bool) -> None:
         CrewsSettings,
         EmbedderSettings,
         IntakeSettings,
+        LogSettings,
         ModelSettings,
         RetrievalSettings,
         RunSettings,
@@ -178,9 +182,10 @@ def _prepare_environment(auth: bool) -> None:
         os.environ.update(environment(template, function, storage))
     os.environ["CREWRELAY_AUTH"] = str(auth)
     os.environ["CREWRELAY_INTAKE_QUEUE_URL"] = storage["IntakeQueue"]
-    os.environ.setdefault("CREWRELAY_LEASE_SECONDS", _SHORT_LEASE)
+    for name, value in ({"CREWRELAY_LEASE_SECONDS": _SHORT_LEASE} | _QUIET).items():
+        os.environ.setdefault(name, value)
     # Crew processes run in a folder of their own.
     os.environ["CREWRELAY_COLLECTIONS"] = str(RetrievalSettings.read().collections.absolute())
     os.environ["CREWRELAY_CREWS"] = os.pathsep.join(str(path.absolute()) for path in CrewsSettings.read().folders)
-    for settings in (RunSettings, WorkerSettings, IntakeSettings, ModelSettings, EmbedderSettings):
+    for settings in (RunSettings, WorkerSettings, IntakeSettings, LogSettings, ModelSettings, EmbedderSettings):
         settings.read()  # what is wrong is said here, once, and not by every process

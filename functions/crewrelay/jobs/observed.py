@@ -1,0 +1,114 @@
+"""What is measured and logged of jobs, told from the writes that the store took: each happened, and happened once.
+
+Who ends a job, worker, sweeper or caller, does it by one conditional write, so it is counted by whoever's was taken.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from crewrelay.jobs.answer import Answer
+from crewrelay.jobs.errors import Overdue
+from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.journal import Call, Kind
+from crewrelay.jobs.log_keys import keys_of, logged_with
+from crewrelay.jobs.ports import JobRecord, JobStore, Measure, Meter
+
+logger = logging.getLogger(__name__)
+
+_ENDS = {
+    Status.COMPLETED: Measure.JOBS_COMPLETED,
+    Status.FAILED: Measure.JOBS_FAILED,
+    Status.CANCELLED: Measure.JOBS_CANCELLED,
+}
+
+Measures = dict[Measure, float]
+
+
+class ObservedStore:
+    """Any job store; what it took is reported after it took it."""
+
+    def __init__(self, inner: JobStore, meter: Meter) -> None:
+        self._inner = inner
+        self._meter = meter
+
+    def create(self, job: Job, job_input: JobInput) -> Job:
+        standing = self._inner.create(job, job_input)
+        if standing is job:  # and not the one that an earlier request made under its key
+            self._report(job, "job accepted", {Measure.JOBS_ACCEPTED: 1})
+        return standing
+
+    def save(self, before: Job, after: Job) -> None:
+        self._inner.save(before, after)
+        self._report(after, what_became(before, after), measures_of(before, after))
+
+    def put_call(self, job: Job, call: Call) -> Call:
+        kept = self._inner.put_call(job, call)
+        if call.kind is Kind.MODEL:  # paid, though another's reply may stand in its place
+            self._meter.record(_price(call))
+        return kept
+
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
+        return self._inner.load(job_id, tenant)
+
+    def put_answer(self, job: Job, answer: Answer) -> None:
+        self._inner.put_answer(job, answer)
+
+    def journal(self, job: Job) -> Sequence[Call]:
+        return self._inner.journal(job)
+
+    def entries(self, job: Job) -> Sequence[Call]:
+        return self._inner.entries(job)
+
+    def unfinished(self, tenant: str, most: int) -> int:
+        return self._inner.unfinished(tenant, most)
+
+    def due(self, moment: datetime) -> Iterator[str]:
+        return self._inner.due(moment)
+
+    def _report(self, job: Job, event: str | None, measures: Measures) -> None:
+        if event:
+            with logged_with(**keys_of(job), fence=job.fence):
+                why = {"error": job.error.type} if job.error and job.status is not Status.RUNNING else {}
+                logger.info(event, extra={"attempts": job.attempts, "relays": job.relays, **why})
+        if measures:
+            self._meter.record(measures)
+
+
+def what_became(before: Job, after: Job) -> str | None:
+    """Of a job, by a write: None if it only goes on as it was."""
+    if after.status.finished:
+        return f"job {after.status}"
+    if after.status is Status.RUNNING:
+        return "job claimed" if after.fence > before.fence else None
+    if before.status is Status.RUNNING:
+        return "job relayed" if after.relays > before.relays else "job given back: to be tried again"
+    return "job to be tried again, as was asked for" if before.status.finished else None
+
+
+def measures_of(before: Job, after: Job) -> Measures:
+    """What a write of a job means for the metrics."""
+    measured: Measures = {}
+    if replays := after.receipt.calls_replayed - before.receipt.calls_replayed:
+        measured[Measure.REPLAYS] = replays
+    if after.fence == 1 and before.fence == 0 and after.started_at:
+        measured[Measure.TIME_IN_QUEUE] = _milliseconds(after.started_at - after.created_at)
+    if before.status is Status.RUNNING and after.status is Status.PENDING:
+        measured[Measure.RELAYS if after.relays > before.relays else Measure.RETRIES] = 1
+    if after.status.finished:
+        measured[_ENDS[after.status]] = 1
+        if after.error and after.error.type == Overdue.code:
+            measured[Measure.JOBS_OVERDUE] = 1
+        if after.started_at and after.finished_at:
+            measured[Measure.RUN_TIME] = _milliseconds(after.finished_at - after.started_at)
+    return measured
+
+
+def _price(call: Call) -> Measures:
+    reply = call.reply
+    price: Measures = {Measure.CALLS: 1, Measure.TOKENS: reply.prompt_tokens + reply.completion_tokens}
+    return price if reply.cost_usd is None else price | {Measure.COST_USD: float(reply.cost_usd)}
+
+
+def _milliseconds(duration: timedelta) -> float:
+    return max(0.0, duration / timedelta(milliseconds=1))  # clocks differ

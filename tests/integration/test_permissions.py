@@ -1,0 +1,327 @@
+"""What each function may do, by template.yaml, is what its handler does, on the very resource that it does it to."""
+
+import ast
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import pytest
+
+from crewrelay.aws import clients, rows
+from crewrelay.aws.embeddings import BedrockEmbeddings
+from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.crews.models import Models
+from crewrelay.jobs.access import Scope, issue
+from crewrelay.jobs.errors import RetrievalUnavailable
+from crewrelay.local.resources import Template, environment, load_template
+from crewrelay.settings import ModelSettings
+from crewrelay.system import utcnow
+from tests.aws import aws_client
+from tests.conftest import Storage
+from tests.integration.deployed import Deployed, Operation
+from tests.integration.http_apps import REQUEST
+from tests.integration.test_authorizer import request_event
+from tests.integration.test_lambda_http import rest_event
+from tests.integration.test_sqs import event, record
+from tests.processes import ROOT
+
+Permission = tuple[str, str]  # an action, and what the template calls that on which
+
+_QUEUE_INVOKES = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+_LOGS = {("logs:CreateLogStream", "Logs"), ("logs:PutLogEvents", "Logs")}
+
+# What only the command line asks, with the credentials of whoever typed it; and Bedrock, which has a test of its own.
+_NOT_BY_FUNCTIONS = {
+    ("clients", "DescribeStackResource"),
+    ("clients", "DescribeStacks"),
+    ("health", "DescribeTable"),
+    ("health", "HeadBucket"),
+    ("health", "GetQueueAttributes"),
+    ("dead_letters", "ReceiveMessage"),
+    ("dead_letters", "DeleteMessage"),
+    ("clients", "DescribeStacks"),
+    *(("health", name) for name in ("DescribeTable", "GetQueueAttributes", "HeadBucket")),
+    *(("tokens", name) for name in ("BatchGetItem", "PutItem", "Query", "UpdateItem")),
+    ("embeddings", "InvokeModel"),
+}
+
+
+@pytest.fixture
+def template() -> Template:
+    return load_template(ROOT / "template.yaml")
+
+
+def functions(template: Template) -> dict[str, dict[str, Any]]:
+    """Properties of each, by logical id."""
+    found = template["Resources"].items()
+    return {name: item["Properties"] for name, item in found if item["Type"] == "AWS::Serverless::Function"}
+
+
+# ---- what is granted
+
+
+def granted(template: Template, function: dict[str, Any]) -> set[Permission]:
+    (role_name, _) = function["Role"]["Fn::GetAtt"]
+    role = template["Resources"][role_name]["Properties"]
+    documents = [policy["PolicyDocument"] for policy in role["Policies"]]
+    shared = [template["Resources"][then(policy)["Ref"]] for policy in role["ManagedPolicyArns"]]
+    documents += [policy["Properties"]["PolicyDocument"] for policy in shared]
+    return {
+        (action, named(resource))
+        for document in documents
+        for statement in map(then, document["Statement"])
+        for action in several(statement["Action"])
+        for resource in several(statement["Resource"])
+    }
+
+
+def then(value: Any) -> Any:
+    """What stands where a condition holds."""
+    return value["Fn::If"][1] if isinstance(value, dict) and "Fn::If" in value else value
+
+
+def several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def named(resource: Any) -> str:
+    """A resource of the template, or what lies in it. Fails if it is anybody's."""
+    match resource:
+        case {"Fn::GetAtt": [str(name), "Arn"]} | {"Ref": str(name)}:
+            return name
+        case {"Fn::Sub": str(text)} if found := re.fullmatch(r"\$\{(\w+)\.Arn\}(/.+)", text):
+            return found[1] + found[2]
+    pytest.fail(f"{resource} is no resource of the template's own")
+
+
+def test_a_wildcard_is_refused(template: Template) -> None:
+    function = functions(template)["SweeperFunction"]
+    role = template["Resources"][function["Role"]["Fn::GetAtt"][0]]["Properties"]
+    for anybody in ("*", "arn:aws:s3:::*", {"Fn::Sub": "arn:aws:sqs:${AWS::Region}:*"}):
+        role["Policies"][0]["PolicyDocument"]["Statement"][0]["Resource"] = anybody
+        with pytest.raises(pytest.fail.Exception, match="no resource"):
+            granted(template, function)
+
+
+def test_no_action_is_a_wildcard(template: Template) -> None:
+    for function in functions(template).values():
+        assert not [action for action, _ in granted(template, function) if "*" in action]
+
+
+def test_a_role_is_one_functions_own(template: Template) -> None:
+    """With none, SAM would give it policies of AWS that hold on everything."""
+    roles = [function["Role"]["Fn::GetAtt"][0] for function in functions(template).values()]
+    assert len(set(roles)) == len(roles)
+
+
+# ---- what is done
+
+
+class House:
+    """The functions over one storage, each in a process of its own."""
+
+    def __init__(self, template: Template, storage: Storage, emulator: str) -> None:
+        self._template = template
+        self._made = {
+            "JobsTable": storage.table,
+            "BodiesBucket": storage.bucket,
+            "JobQueue": storage.queue_url,
+            "JobDeadLetterQueue": storage.dlq_url,
+            "IntakeQueue": storage.intake_queue_url,
+            "IntakeDeadLetterQueue": storage.intake_dlq_url,
+        }
+        self._emulator = emulator
+        self._secrets = aws_client("secretsmanager", emulator)
+        arns = {name: self._secret(name) for name in ("ModelSecretArn", "EmbedderSecretArn", "WeaviateSecretArn")}
+        self._made |= arns
+        self._logical = {physical: logical for logical, physical in self._made.items()}
+        self._running: dict[str, Deployed] = {}
+
+    def _secret(self, name: str) -> str:
+        arn: str = self._secrets.create_secret(Name=f"{name}-{id(self)}", SecretString="a key")["ARN"]
+        return arn
+
+    def __getitem__(self, name: str) -> Deployed:
+        """The function's handler, with the variables that the template gives it. Those of crews have large bodies."""
+        if name not in self._running:
+            aws = {"AWS_ENDPOINT_URL": self._emulator, "AWS_DEFAULT_REGION": "us-east-1"}
+            keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+            variables = environment(self._template, name, self._made) | aws | keys
+            heavy = functions(self._template)[name].get("PackageType") == "Image"
+            module = name.removesuffix("Function").lower()
+            self._running[name] = Deployed(module, variables, *([0] if heavy else []))
+        return self._running[name]
+
+    def end(self) -> dict[str, list[Operation]]:
+        self._secrets.close()
+        return {name: function.end() for name, function in self._running.items()}
+
+    def permission(self, operation: Operation) -> Iterator[Permission]:
+        asked = operation.parameters
+        physical = asked.get("TableName") or asked.get("QueueUrl") or asked.get("Bucket") or asked.get("SecretId")
+        for each in [physical] if physical else asked["RequestItems"]:
+            part = f"/index/{asked['IndexName']}" if "IndexName" in asked else "/*" if "Bucket" in asked else ""
+            yield f"{operation.service.replace('-', '')}:{operation.name}", self._logical[each] + part
+
+
+@contextmanager
+def house(template: Template, storage: Storage, emulator: str) -> Iterator[tuple[House, dict[str, list[Operation]]]]:
+    made, done = House(template, storage, emulator), dict[str, list[Operation]]()
+    try:
+        yield made, done
+    finally:
+        done |= made.end()
+
+
+def token(storage: Storage) -> str:
+    """What an Authorization header bears."""
+    tokens, now = DynamoTokens(storage.dynamodb, storage.table, utcnow), utcnow()
+    return f"Bearer {issue(tokens, 'acme', frozenset(Scope), now, now + timedelta(hours=1), os.urandom)[0]}"
+
+
+def call(
+    function: Deployed, method: str, path: str, body: object = None, age: float = 0, **headers: str
+) -> dict[str, Any]:
+    asked = rest_event(method, path, None if body is None else json.dumps(body), age=age)
+    asked["requestContext"]["authorizer"] = {"tenant": "acme", "scopes": " ".join(Scope)}
+    asked["multiValueHeaders"] |= {name.replace("_", "-"): [value] for name, value in headers.items()}
+    answer = function(asked)
+    told: dict[str, Any] = json.loads(answer["body"])
+    return told | {"status_code": answer["statusCode"]}
+
+
+def submit(api: Deployed, key: str = "one") -> str:
+    accepted = call(api, "POST", "/crewai/run/async", REQUEST, Idempotency_Key=key)
+    assert accepted["status_code"] == 202
+    return str(accepted["job_id"])
+
+
+def test_each_function_may_do_what_it_does_and_nothing_else(
+    template: Template, storage: Storage, emulator: str
+) -> None:
+    with house(template, storage, emulator) as (made, done):
+        drive(made, storage)
+    for name, function in functions(template).items():
+        used = {permission for operation in done[name] for permission in made.permission(operation)}
+        used |= from_aws(template, name)
+        allowed = granted(template, function) - BEDROCK
+        assert (name, used - allowed, allowed - used) == (name, set(), set())
+    driven = {(operation.module, operation.name) for operations in done.values() for operation in operations}
+    assert adapters_operations() - driven == _NOT_BY_FUNCTIONS
+
+
+def drive(functions: House, storage: Storage) -> None:
+    """Every function through all that its adapters ask of AWS."""
+    let_in = functions["AuthorizerFunction"](request_event(token(storage)))
+    assert let_in["context"]["tenant"] == "acme"
+    api, worker, run = functions["ApiFunction"], functions["WorkerFunction"], functions["RunFunction"]
+    job_id = submit(api)
+    assert call(api, "POST", f"/crewai/jobs/{submit(api, 'another')}/cancel")["status"] == "cancelled"
+    # Half a second after its free first call: relayed, and replayed from S3.
+    assert worker(event(record(job_id)), seconds=30.5) == {"batchItemFailures": []}
+    assert call(api, "GET", f"/crewai/status/{job_id}")["status"] == "pending"
+    assert worker(event(record(job_id), record("no bell"))) == {"batchItemFailures": []}
+    assert call(api, "GET", f"/crewai/status/{job_id}")["status"] == "completed"
+    assert call(api, "GET", f"/crewai/jobs/{job_id}/calls")["calls"]
+
+    for age, status in ((26, "pending"), (0, "completed"), (0, "completed")):  # of its 27 seconds
+        assert call(run, "POST", "/crewai/run", REQUEST, age=age, Idempotency_Key="r")["status"] == status
+    assert call(run, "POST", "/crewai/run", REQUEST, Prefer="respond-async")["status_code"] == 202
+
+    intake, known = functions["IntakeFunction"], job_ids(storage)
+    assert intake(event(record(json.dumps(REQUEST), "m"), record("no request"))) == {"batchItemFailures": []}
+    (orphan,) = job_ids(storage) - known
+    leave_input_alone(storage, orphan)
+    assert intake(event(record(json.dumps(REQUEST | {"topic": "another"}), "m"))) == {"batchItemFailures": []}
+    assert orphan in job_ids(storage)
+
+    # One that is overdue, and one that has ended, as an index that lags may still have it.
+    put_into_index(storage, submit(api, "a third"))
+    put_into_index(storage, job_id)
+    assert functions["SweeperFunction"]({"source": "aws.events"})["rung"] == 1
+
+
+def job_ids(storage: Storage) -> set[str]:
+    return {row["pk"]["S"].removeprefix("JOB#") for row in storage.rows() if row["sk"]["S"] == "JOB"}
+
+
+def leave_input_alone(storage: Storage, job_id: str) -> None:
+    """As if its submission had died between its two writes, and long ago."""
+    storage.dynamodb.delete_item(TableName=storage.table, Key=rows.key(job_id, "JOB"))
+    storage.dynamodb.update_item(
+        TableName=storage.table,
+        Key=rows.key(job_id, "INPUT"),
+        UpdateExpression="ADD expires_at :earlier",
+        ExpressionAttributeValues={":earlier": {"N": "-3600"}},
+    )
+
+
+def put_into_index(storage: Storage, job_id: str) -> None:
+    storage.dynamodb.update_item(
+        TableName=storage.table,
+        Key=rows.key(job_id, "JOB"),
+        UpdateExpression="SET due_shard = :shard, due_at = :long_ago",
+        ExpressionAttributeValues=rows.typed({":shard": rows.due_shard(0), ":long_ago": 1}),
+    )
+
+
+def from_aws(template: Template, name: str) -> set[Permission]:
+    """What AWS itself does in the function's name."""
+    events = functions(template)[name].get("Events", {}).values()
+    queues = {item["Properties"]["Queue"]["Fn::GetAtt"][0] for item in events if item["Type"] == "SQS"}
+    return _LOGS | {(action, queue) for queue in queues for action in _QUEUE_INVOKES}
+
+
+def adapters_operations() -> set[tuple[str, str]]:
+    """Every operation that a module of crewrelay.aws has a request for, as its source says."""
+    found = set()
+    for path in (ROOT / "functions/crewrelay/aws").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                name = node.func.attr
+                if name in ("get_paginator", "generate_presigned_url"):
+                    name = ast.literal_eval(node.args[0])
+                if operation := operations().get(name):
+                    found.add((path.stem, operation))
+    return found
+
+
+@cache
+def operations() -> Mapping[str, str]:
+    """What boto3's methods are called in the services that the functions use."""
+    services = ("dynamodb", "sqs", "s3", "secretsmanager", "bedrock-runtime", "cloudformation")
+    clients = [aws_client(service, "http://127.0.0.1:9") for service in services]
+    return {method: name for client in clients for method, name in client.meta.method_to_api_mapping.items()}
+
+
+# ---- Bedrock, of which there is no double here: its clients are asked at a closed port
+
+
+BEDROCK: set[Permission] = {("bedrock:InvokeModel", "BedrockModelArns")}
+_NEEDS = {"InvokeModel": "bedrock:InvokeModel", "Converse": "bedrock:InvokeModel"}  # Converse has no action of its own
+
+
+def test_the_crews_models_and_embedders_may_ask_bedrock(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    clients.bedrock.cache_clear()
+    asked: list[str] = []
+    settings = ModelSettings(CREWRELAY_MODEL="bedrock/amazon.nova-lite-v1:0")  # type: ignore[call-arg]
+    for client in (clients.bedrock(settings.timeout), clients.bedrock()):
+        client.meta.events.register("before-parameter-build", lambda model, **_: asked.append(model.name))
+    with pytest.raises(Exception, match=r"127\.0\.0\.1"):
+        Models(settings)().call("Hello")
+    with pytest.raises(RetrievalUnavailable):
+        BedrockEmbeddings(clients.bedrock(), "amazon.titan-embed-text-v2:0")(["Hello"], "query")
+    clients.bedrock.cache_clear()
+    assert asked == ["Converse", "InvokeModel"]
+    for name in ("RunFunction", "WorkerFunction"):
+        allowed = granted(template, functions(template)[name]) & BEDROCK
+        assert {action for action, _ in allowed} == {_NEEDS[operation] for operation in asked}
