@@ -44,8 +44,6 @@ _NOT_BY_FUNCTIONS = {
     ("health", "GetQueueAttributes"),
     ("dead_letters", "ReceiveMessage"),
     ("dead_letters", "DeleteMessage"),
-    ("clients", "DescribeStacks"),
-    *(("health", name) for name in ("DescribeTable", "GetQueueAttributes", "HeadBucket")),
     *(("tokens", name) for name in ("BatchGetItem", "PutItem", "Query", "UpdateItem")),
     ("embeddings", "InvokeModel"),
 }

@@ -1,0 +1,124 @@
+"""What a job costs of AWS: the operations that it takes, counted, and asserted so that a change that adds one is seen.
+
+docs/scale.md does its sums with these figures.
+"""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from crewrelay.aws.authorizer import Authorizer
+from crewrelay.aws.doorbell import SqsDoorbell
+from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.jobs.access import Scope, issue
+from crewrelay.jobs.answer import Answer, Passage, Source
+from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.journal import Kind, Reply
+from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.sweeper import Sweeper
+from crewrelay.retrieval.chunks import corpus_chunks
+from crewrelay.retrieval.index import SHIPPED_CORPUS
+from crewrelay.system import utcnow
+from tests.aws import aws_client
+from tests.conftest import Figure, Storage
+from tests.integration.bill import Bill
+from tests.integration.http_apps import POLICY, REQUEST, ScriptedCrew, api_app, execution_of, run_app
+from tests.integration.test_authorizer import request_event
+from tests.processes import ROOT
+
+# Per step: requests, read units, write units.
+EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
+    "authorize": ({"dynamodb:GetItem": 1}, 1, 0),
+    "submit": ({"dynamodb:PutItem": 2, "dynamodb:Query": 1, "sqs:SendMessage": 1}, 0.5, 5),
+    "run": ({"dynamodb:BatchGetItem": 1, "dynamodb:PutItem": 5, "dynamodb:UpdateItem": 6}, 2, 37),
+    "status": ({"dynamodb:BatchGetItem": 2}, 4, 0),
+    "run inline": (
+        {"dynamodb:BatchGetItem": 3, "dynamodb:PutItem": 7, "dynamodb:Query": 1, "dynamodb:UpdateItem": 6},
+        6.5,
+        42,
+    ),
+    "run inline, its answer 600 KB": (
+        {
+            "dynamodb:BatchGetItem": 3,
+            "dynamodb:PutItem": 7,
+            "dynamodb:Query": 1,
+            "dynamodb:UpdateItem": 6,
+            "s3:GetObject": 1,
+            "s3:PutObject": 1,
+        },
+        5.5,
+        37,
+    ),
+    "sweep of nothing": ({"dynamodb:Query": 8}, 4, 0),
+}
+
+PASSAGES = [
+    Passage(id=one.id, title=one.title, url=one.url, text=one.passage, excerpt=one.text)
+    for one in corpus_chunks(SHIPPED_CORPUS)[::300][:5]
+]
+TEXT = PASSAGES[0].text
+
+
+class PayingCrew(ScriptedCrew):
+    """Asks a model three times and searches once, as the crew that ships does, for texts of its lengths; its answer
+    may be longer.
+    """
+
+    def __init__(self, answer: str = TEXT[:1_500]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def run(self, job_input: JobInput, calls: Calls) -> Answer:
+        def model(number: int, length: int) -> None:
+            reply = Reply(body=TEXT[:length], model="openai/gpt-4o-mini", prompt_tokens=3_000, completion_tokens=300)
+            calls.call(Kind.MODEL, {"number": number}, lambda: reply)
+
+        model(1, 100)
+        found = "[" + ",".join(passage.model_dump_json() for passage in PASSAGES) + "]"
+        calls.call(Kind.RETRIEVAL, {"query": "it"}, lambda: Reply(body=found))
+        model(2, 1_500)
+        model(3, 1_500)
+        cited = [passage.model_dump(include={"id", "title", "url", "text", "excerpt"}) for passage in PASSAGES]
+        sources = tuple(Source(number=number, **passage) for number, passage in enumerate(cited, 1))
+        return Answer(text=self._answer, sources=sources, usage=calls.usage())
+
+
+@pytest.fixture
+def bill(storage: Storage, emulator: str) -> Bill:
+    return Bill(storage, aws_client("dynamodb", emulator))
+
+
+def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
+    api, inline = TestClient(api_app(storage)), TestClient(run_app(storage, PayingCrew()))
+    large = TestClient(run_app(storage, PayingCrew(os.urandom(300_000).hex())))
+    execution = execution_of(storage, PayingCrew())
+    tokens, now = DynamoTokens(storage.dynamodb, storage.table, utcnow), utcnow()
+    token, _ = issue(tokens, "acme", frozenset(Scope), now, now + timedelta(hours=1), os.urandom)
+    sweeper = Sweeper(storage.store(utcnow), SqsDoorbell(storage.sqs, storage.queue_url), utcnow, POLICY)
+    job_ids: list[str] = []
+    soon = now + timedelta(seconds=900)
+    steps: dict[str, Callable[[], Any]] = {
+        "authorize": lambda: Authorizer(tokens, utcnow).answer(request_event(f"Bearer {token}")),
+        "submit": lambda: job_ids.append(api.post("/crewai/run/async", json=REQUEST).json()["job_id"]),
+        "run": lambda: execution.run(job_ids[0], soon, first_call_is_free=True),
+        "status": lambda: api.get(f"/crewai/status/{job_ids[0]}").raise_for_status(),
+        "run inline": lambda: inline.post("/crewai/run", json=REQUEST).raise_for_status(),
+        "run inline, its answer 600 KB": lambda: large.post("/crewai/run", json=REQUEST).raise_for_status(),
+        "sweep of nothing": lambda: sweeper.sweep(soon),
+    }
+    found = {name: bill.of(step) for name, step in steps.items()}
+    for name, (requests, reads, writes) in found.items():
+        told = ", ".join(f"{count} {request}" for request, count in sorted(requests.items()))
+        figure(f"{name}: {reads:g} read units, {writes:g} write units; {told}")
+    assert found == EXPECTED
+
+
+def test_the_page_on_scale_has_these_figures() -> None:
+    page = (ROOT / "docs/scale.md").read_text()
+    for name, (requests, reads, writes) in EXPECTED.items():
+        others = sum(count for request, count in requests.items() if not request.startswith("dynamodb:"))
+        assert f"| {name} | {reads:g} | {writes:g} | {others} |" in page, name
