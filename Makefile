@@ -14,7 +14,10 @@ UV := .venv/bin/uv
 # Compiled: what is imported in seconds would otherwise be compiled for as long at its first start.
 SYNC := pip sync --quiet --require-hashes --compile-bytecode
 
-.PHONY: help setup run serve test check scan unit integration faults faults-long e2e small-model eval lock format index
+SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
+IMAGES := RunFunction WorkerFunction
+
+.PHONY: help setup run serve test check scan unit integration faults faults-long e2e build image runtime small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +30,7 @@ run: setup ## Start the stack, send the example, print the answer, stop (TOPIC="
 serve: setup ## Run the stack until Ctrl-C (HOST, PORT; AUTH=1 for callers with a token only)
 	@exec .venv/bin/crewrelay serve --host $(HOST) --port $(PORT) $(if $(AUTH),--auth)
 
-test: check scan unit integration faults e2e ## Everything that CI runs
+test: check scan unit integration faults e2e runtime ## Everything that CI runs
 
 check: setup .venv-sam/.sam ## Format, lint, types, architecture
 	.venv/bin/ruff format --check .
@@ -53,8 +56,16 @@ faults-long: setup ## The same at length: 2,000 jobs under kill -9, thousands of
 	FAULTS=long .venv/bin/pytest tests/e2e/test_load.py tests/integration/test_ingest_footprint.py -s
 
 e2e: setup ## The real stack, as its users see it
-	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) -n 2 --dist loadfile
+	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 2 --dist loadfile
 	.venv/bin/pytest $(MEASURED)
+
+build: setup .venv-sam/.sam .aws-sam/.built ## What is deployed: the zip functions, and the files of the crews' image
+
+image: build ## The same and the image itself, where a Docker engine runs
+	$(SAM) build
+
+runtime: build ## The built functions under AWS's own runtime, with a closed network and a read-only disk
+	.venv/bin/python tests/e2e/runtime/sandbox.py network .venv/bin/pytest tests/e2e/runtime -n 2 --dist loadfile
 
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB in an environment of its own)
 	.venv/bin/pytest tests/small
@@ -103,4 +114,10 @@ $(UV):
 	@echo "Making .venv-scan, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-scan
 	@$(UV) $(SYNC) --python .venv-scan/bin/python requirements-scan.lock
+	@touch $@
+
+.aws-sam/.built: template.yaml samconfig.toml pyproject.toml requirements.lock $(wildcard infra/*) $(shell find functions -type f ! -name '*.pyc')
+	$(SAM) build $(IMAGES:%=--exclude %)
+	rm -rf .aws-sam/crew
+	infra/layout.sh crew .aws-sam/crew
 	@touch $@

@@ -6,6 +6,7 @@ from crewrelay import cold_start
 from crewrelay.aws.authorizer import Authorizer
 from crewrelay.aws.clients import dynamodb
 from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.logs import by_request
 from crewrelay.settings import TableSettings
 from crewrelay.system import utcnow
 
@@ -13,5 +14,6 @@ authorizer = Authorizer(DynamoTokens(dynamodb(), TableSettings.read().table, utc
 cold_start.over()
 
 
+@by_request
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return authorizer.answer(event)

@@ -7,7 +7,10 @@ from starlette.testclient import TestClient
 from crewrelay.http.edge import open_to
 
 OURS = "https://app.example.org"
-PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,idempotency-key"}
+PREFLIGHT = {
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "content-type,idempotency-key,x-correlation-id,traceparent",
+}
 
 
 def client(origin: str) -> TestClient:
@@ -20,7 +23,11 @@ def client(origin: str) -> TestClient:
 def test_a_page_of_the_origin_may_read_answers_and_where_to_look(setting: str) -> None:
     answer = client(setting).get("/", headers={"Origin": OURS})
     assert answer.headers["access-control-allow-origin"] == setting
-    assert set(answer.headers["access-control-expose-headers"].split(", ")) >= {"Location", "Retry-After"}
+    assert set(answer.headers["access-control-expose-headers"].split(", ")) >= {
+        "Location",
+        "Retry-After",
+        "X-Correlation-Id",
+    }
     assert "access-control-allow-credentials" not in answer.headers  # tokens come in a header of their own
 
 

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crewrelay.jobs.log_keys import add_log_keys, correlation_id_of
 
-HEADER = "X-Correlation-Id"
+CORRELATION_ID = "X-Correlation-Id"
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
@@ -27,7 +27,7 @@ class Correlation:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = found
+                MutableHeaders(scope=message)[CORRELATION_ID] = found
             await send(message)
 
         await self._app(scope, receive, send_with_id)
@@ -36,7 +36,7 @@ class Correlation:
 def _sent(headers: Headers) -> str | None:
     """https://www.w3.org/TR/trace-context/#traceparent-header"""
     trace = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-    return correlation_id_of(headers.get(HEADER)) or (trace[1] if trace else None)
+    return correlation_id_of(headers.get(CORRELATION_ID)) or (trace[1] if trace else None)
 
 
 def _of_gateway(scope: Scope) -> str | None:

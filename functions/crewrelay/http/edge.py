@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crewrelay.http.correlation import CORRELATION_ID
 from crewrelay.http.problems import MEDIA_TYPE, plain_problem
 from crewrelay.jobs.ports import Clock
 from crewrelay.logs import by_request
@@ -104,8 +105,8 @@ def open_to(origin: str, app: ASGIApp) -> ASGIApp:
         app,
         allow_origins=[origin],
         allow_methods=("GET", "POST"),
-        allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Prefer"),
-        expose_headers=("Location", "Preference-Applied", "Retry-After"),
+        allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Prefer", CORRELATION_ID, "traceparent"),
+        expose_headers=("Location", "Preference-Applied", "Retry-After", CORRELATION_ID),
     )
 
 
