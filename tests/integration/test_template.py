@@ -318,7 +318,7 @@ def test_every_parameter_has_a_default_that_its_own_rules_allow(template: Templa
     ("parameter", "refused", "taken"),
     [
         ("Model", ["gpt-4o", ""], ["openai/gpt-4o", "bedrock/eu.amazon.nova-lite-v1:0"]),
-        ("CorsOrigin", ["example.org", "https://example.org/", "https://a'b"], ["", "*", "http://localhost:3000"]),
+        ("CorsOrigin", ["", "example.org", "https://example.org/", "https://a'b"], ["*", "http://localhost:3000"]),
         (
             "ModelSecretArn",
             ["my-secret", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:*"],
@@ -608,6 +608,7 @@ def test_whatever_the_gateway_refuses_itself_is_a_problem(api: dict[str, Any]) -
         body = Problem.model_validate_json(text)
         headers = response["ResponseParameters"]["Headers"]
         assert headers["Content-Type"] == f"'{MEDIA_TYPE}'"
+        assert headers["Access-Control-Allow-Origin"] == api["Cors"]["AllowOrigin"]
         assert body.status == response["StatusCode"], kind
         assert body.status // 100 == usual // 100, kind
         assert (body.title, body.type.rpartition(":")[0]) == (
@@ -676,13 +677,23 @@ def test_what_alarms_and_dashboard_show_of_ours_is_what_is_measured(operations: 
     for widget in dashboard(operations):
         namespace = name = ""
         for metric in widget.get("metrics", []):
-            if isinstance(metric[0], str):
+            if metric[0] != "...":
                 namespace = metric[0] if metric[0] != "." else namespace
                 name = metric[1] if metric[1] != "." else name
                 if namespace == NAMESPACE:
                     shown.add(name)
-    assert watched
-    assert watched | shown <= set(Measure)
+    assert watched <= shown <= set(Measure)
+    assert set(Measure) - shown == {Measure.SWEEPS}  # a sweep is seen by what it rang for, if only zero
+
+
+def test_our_own_metrics_are_those_of_this_stack(template: Template, operations: Template) -> None:
+    service = template["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+    (application,) = resources(template, "AWS::Serverless::Application").values()
+    assert application["Parameters"]["ServiceName"] == service
+    for alarm in alarms(operations).values():
+        for metric in alarm_metrics(alarm):
+            if metric["Namespace"] == NAMESPACE:
+                assert metric["Dimensions"] == [{"Name": "service", "Value": {"Ref": "ServiceName"}}]
 
 
 def test_every_alarm_tells_somebody_and_where_to_read_on(operations: Template) -> None:

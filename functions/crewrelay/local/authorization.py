@@ -75,7 +75,8 @@ class Authorization:
 
     def _refusal(self, kind: str) -> Response:
         response = self._responses[kind]
-        headers = {name: value.strip("'") for name, value in response["ResponseParameters"]["Headers"].items()}
+        said = response["ResponseParameters"]["Headers"].items()
+        headers = {name: value.strip("'") for name, value in said if isinstance(value, str)}  # no parameter's
         return Response(response["ResponseTemplates"]["application/json"], int(response["StatusCode"]), headers)
 
 
