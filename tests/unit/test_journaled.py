@@ -19,6 +19,7 @@ from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.replies import MisshapenReply
 from crewrelay.jobs.errors import BudgetExceeded
 from crewrelay.jobs.policy import Budget
+from crewrelay.jobs.ports import RelayDue
 from crewrelay.jobs.run import Run, RunStopped
 from tests.conftest import HandSetClock
 from tests.doubles.crew import ScriptedModel, weather_call
@@ -239,3 +240,19 @@ def test_nobody_is_asked_to_count_tokens(attempts: Attempts, monkeypatch: pytest
     journaled = JournaledLLM(ScriptedModel(), attempts.start())
     assert len(journaled.fitting("x" * 4_000)) < 1_000
     assert journaled.is_tool_result_overflowing_threshold("x" * 4_000) == (False, 1_000)
+
+
+@pytest.mark.parametrize(("takes", "raised"), [(0, ConnectionError), (30, RelayDue)])
+def test_a_connection_that_breaks_at_once_is_an_error_and_one_given_up_at_the_end_of_the_run_is_a_relay(
+    attempts: Attempts, takes: float, raised: type[Exception]
+) -> None:
+    def break_off(_: Any) -> str:
+        attempts.clock.pass_(seconds=takes)
+        raise ConnectionError("it broke")
+
+    model = ScriptedModel(break_off)
+    model._client = SimpleNamespace(timeout=60, with_options=lambda timeout: SimpleNamespace(timeout=timeout))
+    run = attempts.start(seconds=30)
+    with pytest.raises(raised):
+        JournaledLLM(model, run).call("rain")
+    assert isinstance(reason(run), raised)

@@ -4,6 +4,7 @@ What a crew gets is always what the journal holds, in the first run too, so a re
 """
 
 import asyncio
+from datetime import timedelta
 from json import JSONDecodeError
 from typing import Any
 
@@ -22,7 +23,13 @@ from crewrelay.jobs.ports import Calls, RelayDue
 from crewrelay.prices import Prices
 
 _CUT = "\n[The rest is left out: it is too long for this model.]"
+_TOO_SHORT = timedelta(seconds=1)  # for any call; Bedrock is asked to wait for whole ones
 _LARGEST_SHARE = 0.25  # of the context window, as CrewAI has it
+
+
+def has_no_time_left(calls: Calls) -> bool:
+    """So that what was given up is no error: it was the run that ended."""
+    return calls.remaining <= _TOO_SHORT
 
 
 class JournaledLLM(BaseLLM):
@@ -62,7 +69,7 @@ class JournaledLLM(BaseLLM):
         def pay() -> Reply:
             nonlocal asked
             asked = True
-            inner, cut_short = for_one_call(self._inner, self._calls.remaining.total_seconds())
+            inner = for_one_call(self._inner, self._calls.remaining.total_seconds())
             try:
                 with call_stop_override(inner, self.stop_sequences):
                     reply = inner.call(
@@ -74,7 +81,7 @@ class JournaledLLM(BaseLLM):
             except JSONDecodeError as error:
                 raise ConnectionError(f"its answer broke off: {error}") from error
             except Exception as error:
-                if cut_short and is_lost_connection(error):
+                if is_lost_connection(error) and has_no_time_left(self._calls):
                     raise RelayDue("a call did not end in time") from error
                 raise
             return metered(inner, body, self._prices)

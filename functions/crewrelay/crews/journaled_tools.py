@@ -10,14 +10,13 @@ from pydantic import PrivateAttr, TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from crewrelay.crews.failures import may_pass
-from crewrelay.crews.journaled import JournaledLLM
+from crewrelay.crews.journaled import JournaledLLM, has_no_time_left
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls, RelayDue, Retriever
 
 _PASSAGES = TypeAdapter(list[Passage])
-_TOO_SHORT = timedelta(milliseconds=100)  # for a search
 
 
 class ToolFailed(Exception):
@@ -79,9 +78,9 @@ class JournaledRetriever:
             try:
                 found = self._inner.retrieve(query, top_k, self._calls.remaining)
             except RetrievalUnavailable as error:
-                if self._calls.remaining > _TOO_SHORT:
-                    raise
-                raise RelayDue("a search did not end in time") from error
+                if has_no_time_left(self._calls):
+                    raise RelayDue("a search did not end in time") from error
+                raise
             return Reply(body=_PASSAGES.dump_json(found).decode())
 
         try:

@@ -59,8 +59,8 @@ def copy_of(model: BaseLLM) -> BaseLLM:
     return copy
 
 
-def for_one_call(model: BaseLLM, seconds: float) -> tuple[BaseLLM, bool]:
-    """A copy that waits for no read longer than so many seconds, and whether that is less than it otherwise would.
+def for_one_call(model: BaseLLM, seconds: float) -> BaseLLM:
+    """A copy that waits for no read longer than so many seconds, if it otherwise would.
 
     Gemini's and Azure's clients can't be told for one call: theirs wait as long as the settings say.
     """
@@ -68,16 +68,13 @@ def for_one_call(model: BaseLLM, seconds: float) -> tuple[BaseLLM, bool]:
     client: Any = getattr(copy, "_client", None)
     seconds = max(_SHORTEST, seconds)
     if hasattr(client, "with_options"):  # OpenAI's and Anthropic's: 0.02 ms
-        if isinstance(client.timeout, float | int) and seconds >= client.timeout:
-            return copy, False
-        copy._client = client.with_options(timeout=seconds)
-        return copy, True
-    if hasattr(client, "converse"):  # Bedrock's: 9 ms and connections of its own, so one for each whole second
-        if seconds >= client.meta.config.read_timeout:
-            return copy, False
+        if not isinstance(client.timeout, float | int) or seconds < client.timeout:
+            copy._client = client.with_options(timeout=seconds)
+    elif hasattr(client, "converse") and seconds < client.meta.config.read_timeout:
+        # Bedrock's: 9 ms and connections of its own, so one for each whole second
         copy._client = composition.bedrock_client(int(seconds))
-        return copy, True
-    return copy, False
+    built: BaseLLM = copy
+    return built
 
 
 def _build(name: str, settings: ModelSettings) -> BaseLLM:
