@@ -38,6 +38,8 @@ _LOGS = {("logs:CreateLogStream", "Logs"), ("logs:PutLogEvents", "Logs")}
 # What only the command line asks, with the credentials of whoever typed it; and Bedrock, which has a test of its own.
 _NOT_BY_FUNCTIONS = {
     ("clients", "DescribeStackResource"),
+    ("clients", "DescribeStacks"),
+    *(("health", name) for name in ("DescribeTable", "GetQueueAttributes", "HeadBucket")),
     ("dead_letters", "ReceiveMessage"),
     ("dead_letters", "DeleteMessage"),
     *(("tokens", name) for name in ("BatchGetItem", "PutItem", "Query", "UpdateItem")),
