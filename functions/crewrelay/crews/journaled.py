@@ -24,12 +24,18 @@ from crewrelay.prices import Prices
 
 _CUT = "\n[The rest is left out: it is too long for this model.]"
 _TOO_SHORT = timedelta(seconds=1)  # for any call; Bedrock is asked to wait for whole ones
+_CHARACTERS_A_TOKEN = 4
 _LARGEST_SHARE = 0.25  # of the context window, as CrewAI has it
 
 
 def has_no_time_left(calls: Calls) -> bool:
     """So that what was given up is no error: it was the run that ended."""
     return calls.remaining <= _TOO_SHORT
+
+
+def fair_share(window: int) -> int:
+    """How many characters of a context window, given in tokens, one tool's result may take. By CrewAI's estimate."""
+    return int(_LARGEST_SHARE * window * _CHARACTERS_A_TOKEN)
 
 
 class JournaledLLM(BaseLLM):

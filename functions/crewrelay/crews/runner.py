@@ -8,12 +8,12 @@ from crewrelay.crews.catalogue import catalogue
 from crewrelay.crews.checks import refuse_broken
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.folder.building import build
-from crewrelay.crews.journaled import JournaledLLM
+from crewrelay.crews.journaled import JournaledLLM, fair_share
 from crewrelay.crews.journaled_tools import JournaledRetriever
 from crewrelay.crews.models import Models, NewModel
 from crewrelay.crews.phrases import refusal
 from crewrelay.crews.redaction import Redaction
-from crewrelay.crews.search import SearchPassages
+from crewrelay.crews.search import TOP_K, SearchPassages
 from crewrelay.crews.tuning import finish_classes, tune_crewai
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import InvalidCrew
@@ -54,8 +54,10 @@ class CrewRunner:
 
     def run(self, job_input: JobInput, calls: Calls) -> Answer:
         bibliography = Bibliography()
-        search = SearchPassages(JournaledRetriever(self._retriever, calls), bibliography)
         definition = catalogue().definition(job_input.crew)
+        smallest = min(self._new_model(name).get_context_window_size() for name in definition.models)
+        retriever = JournaledRetriever(self._retriever, calls)
+        search = SearchPassages(retriever, bibliography, longest=fair_share(smallest) // TOP_K)
 
         def model_of(name: str | None) -> JournaledLLM:
             return JournaledLLM(self._new_model(name), calls, self._prices)

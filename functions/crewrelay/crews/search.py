@@ -1,6 +1,7 @@
 """The tool by which an agent reads: it searches passages and hands them over fenced, as data."""
 
 import re
+import sys
 from html import escape
 from typing import NamedTuple
 
@@ -26,7 +27,9 @@ class SearchArguments(BaseModel):
 
 
 class SearchPassages(BaseTool):
-    """Searches the collection; what it returns can be cited by number."""
+    """Searches the collection; what it returns can be cited by number. A passage of more than `longest` characters is
+    shown as far as that around its excerpt.
+    """
 
     name: str = "search_passages"
     description: str = (
@@ -37,15 +40,18 @@ class SearchPassages(BaseTool):
 
     _retriever: Retriever = PrivateAttr()
     _bibliography: Bibliography = PrivateAttr()
+    _longest: int = PrivateAttr()
 
-    def __init__(self, retriever: Retriever, bibliography: Bibliography) -> None:
+    def __init__(self, retriever: Retriever, bibliography: Bibliography, longest: int = sys.maxsize) -> None:
         super().__init__()  # type: ignore[call-arg]  # name and description are class attributes
         self._retriever = retriever
         self._bibliography = bibliography
+        self._longest = longest
 
     def _run(self, query: str) -> str:
         passages = self._bibliography.number(self._retriever.retrieve(query, TOP_K))
-        return "\n\n".join(fenced(number, passage) for number, passage in passages) or NOTHING_FOUND
+        shown = (fenced(number, shortened(passage, self._longest)) for number, passage in passages)
+        return "\n\n".join(shown) or NOTHING_FOUND
 
 
 class Read(NamedTuple):
@@ -55,6 +61,18 @@ class Read(NamedTuple):
     text: str
     excerpt: tuple[int, int]
     similarity: float | None
+
+
+def shortened(passage: Passage, longest: int) -> Passage:
+    """Whole words around the excerpt, which is never cut."""
+    text, start = passage.text, passage.text.find(passage.excerpt)
+    if len(text) <= longest:
+        return passage
+    end = start + len(passage.excerpt)
+    room = max(0, longest - (end - start)) // 2
+    first = text.find(" ", max(0, start - room), start) + 1 or start
+    last = max(end, text.rfind(" ", end, end + room))
+    return passage.model_copy(update={"text": text[first:last]})
 
 
 def fenced(number: int, passage: Passage) -> str:
