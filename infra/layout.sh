@@ -8,9 +8,9 @@ PATH="$PWD/.venv/bin:$PATH"
 
 case $kind in
 # Lambda's python3.11 has glibc 2.26.
-light) platform=x86_64-manylinux_2_17 extra=api ;;
+light) platform=$(uname -m)-manylinux_2_17 extra=api ;;
 # Debian bookworm's glibc.
-crew) platform=x86_64-manylinux_2_36 extra=image ;;
+crew) platform=$(uname -m)-manylinux_2_36 extra=image ;;
 *) echo "layout.sh: $kind is neither light nor crew" >&2 && exit 2 ;;
 esac
 

@@ -36,31 +36,31 @@ class Deployment:
         self._client.close()
 
     def health(self) -> Json:
-        return self._ask("GET", "health", tries=1)
+        return self._ask("GET", "health")
 
     def crews(self) -> list[Json]:
-        found: list[Json] = self._ask("GET", "crewai/crews", tries=1)["crews"]
+        found: list[Json] = self._ask("GET", "crewai/crews")["crews"]
         return found
 
     def submit(self, body: Json, key: str | None = None) -> str:
         """The job's id, once it is committed. A request whose reply was lost is repeated under the same key."""
-        accepted = self._ask("POST", "crewai/run/async", json=body, headers={"Idempotency-Key": key or str(uuid4())})
+        accepted = self._ask("POST", "crewai/run/async", _TRIES, json=body, headers=_keyed(key))
         return str(accepted["job_id"])
 
-    def status(self, job_id: str) -> Json:
-        return self._ask("GET", f"crewai/status/{job_id}")
+    def status(self, job_id: str, tries: int = 1) -> Json:
+        return self._ask("GET", f"crewai/status/{job_id}", tries)
 
     def cancel(self, job_id: str) -> Json:
-        return self._ask("POST", f"crewai/jobs/{job_id}/cancel", tries=1)
+        return self._ask("POST", f"crewai/jobs/{job_id}/cancel")
 
     def retry(self, job_id: str) -> Json:
-        return self._ask("POST", f"crewai/jobs/{job_id}/retry", tries=1)
+        return self._ask("POST", f"crewai/jobs/{job_id}/retry")
 
     def follow(self, job_id: str) -> Iterator[Json]:
         """The job whenever its status has changed; ends with the job."""
         shown, pause = None, _FIRST_PAUSE
         while True:
-            job = self.status(job_id)
+            job = self.status(job_id, _TRIES)
             if job["status"] != shown:
                 shown = job["status"]
                 yield job
@@ -77,7 +77,7 @@ class Deployment:
             fetched = httpx.get(job["result_url"], timeout=TIMEOUT, trust_env=False).raise_for_status()
         return str(fetched.json()["text"])
 
-    def _ask(self, method: str, path: str, tries: int = _TRIES, **request: Any) -> Json:
+    def _ask(self, method: str, path: str, tries: int = 1, **request: Any) -> Json:
         for attempt in range(1, tries + 1):
             try:
                 with self._reached():
@@ -98,6 +98,10 @@ class Deployment:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             raise Refused(f"{self._url} did not answer: {reason}. Is the address right, and does it run?") from error
+
+
+def _keyed(key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": key or str(uuid4())}
 
 
 def _understood(answer: httpx.Response, url: str) -> Json:

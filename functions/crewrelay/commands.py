@@ -74,7 +74,9 @@ class DeadLetterQueue(StrEnum):
 @app.command()
 def redrive(
     queue: Annotated[DeadLetterQueue, typer.Argument(help="Whose dead letters.")] = DeadLetterQueue.JOBS,
-    stack: Annotated[str, typer.Option(help="The CloudFormation stack that the queues belong to.")] = "crewrelay",
+    stack: Annotated[
+        str, typer.Option(envvar="CREWRELAY_STACK", help="The CloudFormation stack that the queues belong to.")
+    ] = "crewrelay",
 ) -> None:
     """Bring messages back from a dead-letter queue. What is finished stays finished; what is malformed stays there."""
     from crewrelay.aws import bells, clients, dead_letters, intake

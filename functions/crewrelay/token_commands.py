@@ -20,7 +20,7 @@ _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minute
 _LONGEST = timedelta(days=3650)
 _USUAL = [Scope.RUN, Scope.READ]
 
-Stack = Annotated[str, typer.Option(help="The CloudFormation stack that the tokens are for.")]
+Stack = Annotated[str, typer.Option(envvar="CREWRELAY_STACK", help="The CloudFormation stack that the tokens are for.")]
 
 
 def _duration(text: str) -> timedelta:

@@ -23,9 +23,17 @@ def bibliography() -> Bibliography:
 def test_passages_are_numbered_in_the_order_of_their_first_retrieval() -> None:
     bibliography = Bibliography()
     a, b, c = passage("a"), passage("b"), passage("c")
-    assert bibliography.number([b, a]) == [(1, b), (2, a)]
-    assert bibliography.number([c, a]) == [(3, c), (2, a)]
+    assert [(one.number, one.id) for one in bibliography.number([b, a])] == [(1, "b"), (2, "a")]
+    assert [(one.number, one.id) for one in bibliography.number([c, a])] == [(3, "c"), (2, "a")]
     assert bibliography.number([]) == []
+
+
+def test_what_comes_with_a_number_keeps_it_and_new_ones_are_above() -> None:
+    bibliography = Bibliography()
+    journaled = passage("a").model_copy(update={"number": 7})
+    assert [one.number for one in bibliography.number([journaled])] == [7]
+    assert [one.number for one in bibliography.number([passage("b"), passage("a")])] == [8, 7]
+    assert [source.id for source in bibliography.cite("So [7], not so [1].").sources] == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.durable import fingerprint, make_durable
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledRetriever, JournaledTool
+from crewrelay.crews.runner import CrewRunner
 from crewrelay.crews.search import SearchPassages
 from crewrelay.crews.tuning import tune_crewai
+from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.execution import on_own_thread
+from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.log_keys import log_keys, logged_with
 from crewrelay.jobs.ports import Calls
 from crewrelay.retrieval.embedded import EmbeddedRetriever
@@ -156,7 +160,7 @@ def test_every_tool_of_an_agent_and_of_a_task_is_journaled_once(calls: Unjournal
 
 
 def test_the_search_is_left_as_it_is_for_it_journals_its_passages(calls: Unjournaled) -> None:
-    search = SearchPassages(JournaledRetriever(EmbeddedRetriever(), calls), Bibliography())
+    search = SearchPassages(JournaledRetriever(EmbeddedRetriever(), calls, known := Bibliography()), known)
     tools: list[BaseTool] = [search]
     crew = make_durable(crew_of(calls, agent={"tools": tools}), calls)
     assert crew.agents[0].tools == [search]
@@ -254,3 +258,36 @@ def test_a_call_has_the_log_keys_of_its_job_on_whichever_thread_crewai_makes_it(
         on_own_thread(make_durable(crew, run).kickoff, name="crew-j-1").result(10)
     assert "crew-j-1" not in [thread for thread, _ in made]
     assert [keys for _, keys in made] == [{"job_id": "j-1", "correlation_id": "c-1"}] * 2
+
+
+def test_passages_keep_their_numbers_whichever_of_two_searches_is_answered_first(clock: HandSetClock) -> None:
+    """CrewAI makes the calls of one reply side by side."""
+
+    class Shelf:
+        def __init__(self, last: str) -> None:
+            self._last, self._other = last, threading.Event()
+
+        def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+            if query == self._last:
+                assert self._other.wait(10)
+            else:
+                self._other.set()
+            return [Passage(id=query, title=query, url="u", text=f"About {query}.", excerpt=f"About {query}.")]
+
+    def script(messages: Any) -> Any:
+        if not any(message["role"] == "tool" for message in messages) and "Search the collection" in str(messages):
+            return [
+                {"id": f"call_{query}", "type": "function", "function": {"name": "search_passages", "arguments": text}}
+                for query, text in (("one", '{"query": "one"}'), ("two", '{"query": "two"}'))
+            ]
+        return "It is so [1]."
+
+    attempts, model = Attempts(clock), ScriptedModel(script)
+    answers = []
+    for last in ("one", "two"):  # of the replay nobody is asked, so its searches are answered in their own order
+        runner = CrewRunner(lambda *_: model, Shelf(last))
+        job_input = JobInput(crew="research", inputs={"topic": "it", "language": "en"})
+        answers.append(runner.run(job_input, attempts.start()))
+    assert len(model.asked) == 3
+    assert [source.id for source in answers[0].sources] == ["two"]
+    assert answers[0] == answers[1]

@@ -65,7 +65,7 @@ def test_a_tool_of_another_agent_is_not_run() -> None:
     """The weather is the reporter's; the searcher, who reads the order, has it not."""
     weather, model = Weather(), obedient("weather")
     calls = Unjournaled()
-    searching = SearchPassages(JournaledRetriever(Poisoned("weather"), calls), Bibliography())
+    searching = SearchPassages(JournaledRetriever(Poisoned("weather"), calls, known := Bibliography()), known)
     common: dict[str, Any] = {"goal": "g", "backstory": "b", "max_retry_limit": 0}
     searcher = Agent(role="searcher", llm=JournaledLLM(model, calls), tools=[searching], **common)
     reporter = Agent(role="reporter", llm=JournaledLLM(ScriptedModel(lambda _: "ok"), calls), tools=[weather], **common)
@@ -82,7 +82,7 @@ def test_the_same_model_runs_the_tool_if_its_agent_has_it() -> None:
     """Else the tests above could not fail."""
     weather, model = Weather(), obedient("weather")
     calls = Unjournaled()
-    searching = SearchPassages(JournaledRetriever(Poisoned("weather"), calls), Bibliography())
+    searching = SearchPassages(JournaledRetriever(Poisoned("weather"), calls, known := Bibliography()), known)
     agent = Agent(
         role="r",
         goal="g",

@@ -7,6 +7,7 @@ import pytest
 from crewai.tools import BaseTool
 from crewai.tools.tool_failure import ToolFailure
 
+from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledRetriever, JournaledTool, ToolFailed
 from crewrelay.jobs.answer import Passage
@@ -17,7 +18,9 @@ from tests.conftest import HandSetClock
 from tests.doubles.crew import ScriptedModel, Weather
 from tests.unit.runs import POLICY, Attempts, reason
 
-FOUND = [Passage(id="p1", title="One", url="https://example.org/1", text="It rains 🌧.", excerpt="rains", score=0.5)]
+FOUND = [
+    Passage(id="p1", title="One", url="https://example.org/1", text="It rains 🌧.", excerpt="rains", score=0.5, number=1)
+]
 LONGEST = 1000  # characters that the scripted model takes of a tool's result
 
 
@@ -158,7 +161,7 @@ def test_what_is_too_long_for_the_model_is_cut_once_and_for_all(attempts: Attemp
 def test_a_resumed_run_works_from_the_passages_that_the_first_one_found(attempts: Attempts) -> None:
     shelf = Shelf()
     for _ in range(2):
-        retriever = JournaledRetriever(shelf, attempts.start())
+        retriever = JournaledRetriever(shelf, attempts.start(), Bibliography())
         assert [retriever.retrieve(*asked) for asked in (("rain", 3), ("rain", 4), ("snow", 3))] == [FOUND] * 3
     assert shelf.asked == [("rain", 3), ("rain", 4), ("snow", 3)]
     assert {call.kind for call in attempts.journal} == {Kind.RETRIEVAL}
@@ -171,7 +174,7 @@ def test_an_index_that_fails_stops_the_run(attempts: Attempts) -> None:
 
     run = attempts.start()
     with pytest.raises(OSError, match="gone"):
-        JournaledRetriever(Broken(), run).retrieve("rain")
+        JournaledRetriever(Broken(), run, Bibliography()).retrieve("rain")
     assert isinstance(reason(run), OSError)
 
 
@@ -191,6 +194,6 @@ def test_a_search_has_what_remains_of_the_run_and_one_that_is_cut_short_is_no_er
     silent, run = Silent(), attempts.start(seconds=5)
     expected = run.remaining
     with pytest.raises(raised):
-        JournaledRetriever(silent, run).retrieve("rain")
+        JournaledRetriever(silent, run, Bibliography()).retrieve("rain")
     assert silent.given == expected < timedelta(seconds=5)
     assert isinstance(reason(run), raised)

@@ -23,9 +23,10 @@ def texts(sentences: list[Sentence]) -> list[str]:
 def test_what_was_fenced_is_read_as_it_was(title: str, similarity: float | None) -> None:
     text = f'{LEASE}\n</passage>\n<passage number="7" title="x" excerpt="0-1">\nMore of it.\n</passage>'
     passage = Passage(id="a#1", title=title, url="a", text=text, excerpt="More of it.", similarity=similarity)
+    passages = [passage.model_copy(update={"number": number}) for number in (1, 2)]
     start = text.index("More of it.")
     expected = [Read(number, text, (start, start + 11), similarity) for number in (1, 2)]
-    assert unfenced("\n\n".join(fenced(number, passage) for number in (1, 2))) == expected
+    assert unfenced("\n\n".join(map(fenced, passages))) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The passages that a run has seen, numbered, and the check that an answer cites only those."""
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -27,25 +28,34 @@ class Cited(NamedTuple):
 
 
 class Bibliography:
-    """Numbers passages from 1 in the order in which they were first retrieved; `asked` once there was a search."""
+    """Numbers passages from 1 as they are retrieved, by whichever thread; `asked` once there was a search.
+
+    A passage that comes with a number, out of the journal, keeps it: what a resumed run is shown must not depend on
+    which of its searches is answered first.
+    """
 
     def __init__(self) -> None:
-        self._passages: dict[str, Passage] = {}
+        self._turn = threading.Lock()
+        self._passages: dict[int, Passage] = {}
+        self._numbers: dict[str, int] = {}
         self.asked = False
 
-    def number(self, passages: Sequence[Passage]) -> list[tuple[int, Passage]]:
-        self.asked = True
-        for passage in passages:
-            self._passages.setdefault(passage.id, passage)
-        order = {passage_id: number for number, passage_id in enumerate(self._passages, 1)}
-        return [(order[passage.id], passage) for passage in passages]
+    def number(self, passages: Sequence[Passage]) -> list[Passage]:
+        """The passages with their numbers."""
+        with self._turn:
+            self.asked = True
+            return [self._numbered(passage) for passage in passages]
+
+    def _numbered(self, passage: Passage) -> Passage:
+        number = passage.number or self._numbers.get(passage.id) or max(self._passages, default=0) + 1
+        self._numbers.setdefault(passage.id, number)
+        return self._passages.setdefault(number, passage.model_copy(update={"number": number}))
 
     def cite(self, text: str) -> Cited:
         """The text with its citations renumbered as they appear: `[2, 5-7]`, `[^2]` and `【2】` become `[1][2]…`.
 
         A number that no passage has is taken out: it would cite nothing.
         """
-        seen = list(self._passages.values())
         cited: dict[int, int] = {}
         unknown: dict[int, None] = {}
 
@@ -55,7 +65,7 @@ class Bibliography:
                 return match[0]
             here: dict[int, None] = {}
             for number in _each(numbers):
-                if 1 <= number <= len(seen):
+                if number in self._passages:
                     here[cited.setdefault(number, len(cited) + 1)] = None
                 else:
                     unknown[number] = None
@@ -63,7 +73,7 @@ class Bibliography:
 
         text = _CITATION.sub(renumbered, text)
         sources = (
-            Source(number=new, **seen[old - 1].model_dump(include={"id", "title", "url", "text", "excerpt"}))
+            Source(number=new, **self._passages[old].model_dump(include={"id", "title", "url", "text", "excerpt"}))
             for old, new in cited.items()
         )
         return Cited(text, tuple(sources), tuple(unknown))

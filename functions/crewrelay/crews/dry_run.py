@@ -37,6 +37,9 @@ class Rehearsal:
     def __init__(self) -> None:
         self.error: BaseException | None = None
 
+    def journaled(self, kind: Kind) -> list[Reply]:
+        return []
+
     def call(self, kind: Kind, request: dict[str, Any], pay: Callable[[], Reply]) -> Reply:
         return pay()
 

@@ -9,6 +9,7 @@ from crewai.tools.tool_failure import ToolFailure
 from pydantic import PrivateAttr, TypeAdapter
 from pydantic_core import to_jsonable_python
 
+from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.failures import may_pass
 from crewrelay.crews.journaled import JournaledLLM, has_no_time_left
 from crewrelay.jobs.answer import Passage
@@ -65,11 +66,14 @@ class JournaledTool(BaseTool):
 
 
 class JournaledRetriever:
-    """Any retriever; a resumed run works from the passages that the first one found."""
+    """Any retriever; a resumed run works from the passages that the first one found, under the same numbers."""
 
-    def __init__(self, inner: Retriever, calls: Calls) -> None:
+    def __init__(self, inner: Retriever, calls: Calls, bibliography: Bibliography) -> None:
         self._inner = inner
         self._calls = calls
+        self._bibliography = bibliography
+        for reply in calls.journaled(Kind.RETRIEVAL):  # so that no new passage gets a number of theirs
+            bibliography.number(_PASSAGES.validate_json(reply.body))
 
     def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
         """As long as what remains of the run allows; `patience` is not asked for."""
@@ -81,7 +85,7 @@ class JournaledRetriever:
                 if has_no_time_left(self._calls):
                     raise RelayDue("a search did not end in time") from error
                 raise
-            return Reply(body=_PASSAGES.dump_json(found).decode())
+            return Reply(body=_PASSAGES.dump_json(self._bibliography.number(found)).decode())
 
         try:
             reply = self._calls.call(Kind.RETRIEVAL, {"query": query, "top_k": top_k}, pay)

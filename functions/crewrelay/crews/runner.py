@@ -56,7 +56,7 @@ class CrewRunner:
         bibliography = Bibliography()
         definition = catalogue().definition(job_input.crew)
         smallest = min(self._new_model(name).get_context_window_size() for name in definition.models)
-        retriever = JournaledRetriever(self._retriever, calls)
+        retriever = JournaledRetriever(self._retriever, calls, bibliography)
         search = SearchPassages(retriever, bibliography, longest=fair_share(smallest) // TOP_K)
 
         def model_of(name: str | None) -> JournaledLLM:

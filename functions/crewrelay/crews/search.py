@@ -50,7 +50,7 @@ class SearchPassages(BaseTool):
 
     def _run(self, query: str) -> str:
         passages = self._bibliography.number(self._retriever.retrieve(query, TOP_K))
-        shown = (fenced(number, shortened(passage, self._longest)) for number, passage in passages)
+        shown = (fenced(shortened(passage, self._longest)) for passage in passages)
         return "\n\n".join(shown) or NOTHING_FOUND
 
 
@@ -75,13 +75,13 @@ def shortened(passage: Passage, longest: int) -> Passage:
     return passage.model_copy(update={"text": text[first:last]})
 
 
-def fenced(number: int, passage: Passage) -> str:
-    """A passage as data; its text can't close its own fence."""
+def fenced(passage: Passage) -> str:
+    """A numbered passage as data; its text can't close its own fence."""
     title, text = (part.replace(_END, _FENCED_END) for part in (" ".join(passage.title.split()), passage.text))
     start = passage.text.find(passage.excerpt)
     similarity = "" if passage.similarity is None else f' similarity="{passage.similarity:.3f}"'
     return (
-        f'<passage number="{number}" title="{escape(title)}"'
+        f'<passage number="{passage.number}" title="{escape(title)}"'
         f' excerpt="{start}-{start + len(passage.excerpt)}"{similarity}>\n{text}\n</passage>'
     )
 

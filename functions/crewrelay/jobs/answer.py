@@ -8,7 +8,7 @@ from crewrelay.jobs.text import Text
 
 class Passage(BaseModel):
     """A piece of a document that was retrieved: `text` is verbatim, sections under their headings; `url` is where a
-    reader finds the whole.
+    reader finds the whole; `number` is what an agent cites it by, 0 until it was shown to one.
 
     `excerpt` is the part of the text that fits the query best. `similarity` is the cosine of the two where it is known
     how near is near, else None.
@@ -23,6 +23,7 @@ class Passage(BaseModel):
     excerpt: Text
     score: float = 0.0
     similarity: float | None = None
+    number: int = 0
 
 
 class Source(BaseModel):

@@ -116,6 +116,9 @@ class Calls(Protocol):
         Raises RunStopped if nothing more may be paid; whatever `pay` raises is passed on, and not journaled.
         """
 
+    def journaled(self, kind: Kind) -> Sequence[Reply]:
+        """What the journal held of a kind when the run began, in its order."""
+
     def stop(self, error: BaseException) -> None:
         """End the run with this error, whatever the crew makes of it. Only the first counts."""
 

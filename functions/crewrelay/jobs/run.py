@@ -91,6 +91,9 @@ class Run:
     def remaining(self) -> timedelta:
         return min(self._deadline, self._lease.job.end_by) - self._clock() - _LAST_WORDS
 
+    def journaled(self, kind: Kind) -> list[Reply]:
+        return [call.reply for call in self._standing.values() if call.kind is kind]
+
     def usage(self) -> Usage:
         return usage_of(self._used)
 

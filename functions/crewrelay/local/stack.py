@@ -186,6 +186,8 @@ def _prepare_environment(auth: bool) -> None:
         os.environ.setdefault(name, value)
     # Crew processes run in a folder of their own.
     os.environ["CREWRELAY_COLLECTIONS"] = str(RetrievalSettings.read().collections.absolute())
+    if prices := ModelSettings.read().prices:
+        os.environ["CREWRELAY_MODEL_PRICES"] = str(prices.absolute())
     os.environ["CREWRELAY_CREWS"] = os.pathsep.join(str(path.absolute()) for path in CrewsSettings.read().folders)
     for settings in (RunSettings, WorkerSettings, IntakeSettings, LogSettings, ModelSettings, EmbedderSettings):
         settings.read()  # what is wrong is said here, once, and not by every process

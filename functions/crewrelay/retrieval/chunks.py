@@ -21,6 +21,7 @@ _HEADING = re.compile(r"^#{1,6} +(.+)$", re.MULTILINE)
 _PARAGRAPH = re.compile(r"\S[^\n]*(?:\n[^\n]+)*")
 _SENTENCE_END = re.compile(r"[.!?]['\")\]’”]*\s+(?=['\"(\[‘“]*[^\W_a-z])|[。！？]+\s*(?=\S)")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|cf|vs|etc|approx|Dr|Mr|Mrs|Ms|St|Fig|No)|\b[A-Z])\.\s+\Z")
+_LONGEST_ABBREVIATION = 8
 _PIECE = re.compile(r"\S{1,200}\s*")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 
@@ -169,7 +170,8 @@ def _sentences(text: str) -> Iterator[_Sentence]:
         end = paragraph.end() - (len(paragraph[0]) - len(paragraph[0].rstrip()))
         start = paragraph.start()
         for stop in _SENTENCE_END.finditer(text, start, end):
-            if _ABBREVIATION.search(text, start, stop.end()):
+            # From just before: of many abbreviations in a row, each would be looked at from the first on.
+            if _ABBREVIATION.search(text, max(start, stop.start() - _LONGEST_ABBREVIATION), stop.end()):
                 continue
             yield from _pieces(text, start, start + len(text[start : stop.end()].rstrip()))
             start = stop.end()

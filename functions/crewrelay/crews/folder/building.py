@@ -40,7 +40,7 @@ def build(definition: Definition, given: Mapping[str, Value], model_of: ModelOf,
 
 
 def _agent(part: AgentPart, given: Mapping[str, Value], model: BaseLLM, tools: list[BaseTool]) -> Agent:
-    options = part.model_dump(exclude={"role", "goal", "backstory", "llm", "tools"}, exclude_none=True)
+    options = part.model_dump(exclude={"role", "goal", "backstory", "llm", "tools", "verbose"}, exclude_none=True)
     return Agent(
         role=filled_in(part.role, given),
         goal=filled_in(part.goal, given),

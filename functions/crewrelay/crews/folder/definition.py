@@ -44,7 +44,7 @@ class AgentPart(_Part):
     allow_delegation: bool = False
     max_iter: PositiveInt | None = None
     cache: bool | None = None
-    verbose: bool = False
+    verbose: bool = False  # without effect: it would print what callers and models wrote, past the log
     system_template: str | None = None
     prompt_template: str | None = None
     response_template: str | None = None
