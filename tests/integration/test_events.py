@@ -2,13 +2,16 @@
 
 import json
 import re
+import sys
 from datetime import timedelta
 from pathlib import Path
+
+import pytest
 
 from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.local.resources import Template
-from crewrelay.local.sam import prepare, variables
+from crewrelay.local.sam import VARIABLES, main, prepare, variables
 from crewrelay.system import utcnow
 from tests.conftest import Storage
 from tests.integration.deployed import Deployed
@@ -71,3 +74,14 @@ def test_an_emulator_that_runs_is_made_ready_and_named_as_containers_see_it(emul
     assert written["AWS_ENDPOINT_URL"] == "http://localstack:4566"
     assert prepare(emulator, "http://localstack:4566", path) != header  # again, on the same table
     assert json.loads(path.read_text())["Parameters"] == written
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "localstack"])
+def test_an_emulator_that_is_not_there_is_said_in_a_line_and_nothing_is_written(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sam", address, "http://localstack:4566"])
+    before = VARIABLES.read_bytes() if VARIABLES.exists() else None
+    with pytest.raises(SystemExit, match="can't make the table, the queues and the bucket: .*" + re.escape(address)):
+        main()
+    assert (VARIABLES.read_bytes() if VARIABLES.exists() else None) == before

@@ -5,6 +5,7 @@ SAM_SKIP_PULL_IMAGE=1 has them take the base image that is there.
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ ENVIRONMENT = os.environ | {
     "AWS_ACCESS_KEY_ID": "local",
     "AWS_SECRET_ACCESS_KEY": "local",
 }
+BUILT_FOR = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
+FLAGS = ["--parameter-overrides", f"Architecture={BUILT_FOR}"]
 BODY = {"topic": "neural networks", "language": "en"}
 
 
@@ -57,7 +60,7 @@ def house() -> Iterator[House]:
 
 def invoke(function: str, path: Path) -> Any:
     """What the function answers to an event; what it logs is passed on."""
-    command = [SAM, "local", "invoke", function, "--event", str(path)]
+    command = [SAM, "local", "invoke", function, "--event", str(path), *FLAGS]
     done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stdout
     return json.loads(done.stdout)
@@ -85,7 +88,7 @@ def with_token(asked: dict[str, Any], token: str) -> dict[str, Any]:
 @pytest.fixture
 def api(house: House) -> Iterator[httpx.Client]:
     port = free_port()
-    command = [SAM, "local", "start-api", "--port", str(port), "--warm-containers", "LAZY"]
+    command = [SAM, "local", "start-api", "--port", str(port), "--warm-containers", "LAZY", *FLAGS]
     process = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:

@@ -5,7 +5,6 @@ python -m crewrelay.local.sam FROM_HERE FROM_THERE  one that runs: its URL for u
 """
 
 import asyncio
-import contextlib
 import json
 import shutil
 import signal
@@ -17,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from crewrelay.local.first_token import first_token
-from crewrelay.local.process import ChildProcess
+from crewrelay.local.process import ChildDied, ChildProcess
 from crewrelay.local.resources import Template, create_storage, environment, load_template
 from crewrelay.local.stack import TEMPLATE
 
@@ -27,7 +28,8 @@ VARIABLES = TEMPLATE.parent / ".aws-sam/local.json"  # samconfig.toml names it
 
 # Not this machine's: whatever the address, it is no account of anybody's.
 _CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-_client: Any = partial(boto3.client, region_name="us-east-1", **_CREDENTIALS)
+_PATIENCE: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
+_client: Any = partial(boto3.client, region_name="us-east-1", config=Config(**_PATIENCE), **_CREDENTIALS)
 
 
 def prepare(from_here: str, from_there: str, path: Path = VARIABLES) -> str:
@@ -67,6 +69,8 @@ async def _serve(host: str) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         ended = asyncio.create_task(emulator.ended())
         await asyncio.wait({ended, asyncio.create_task(stopped.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            sys.exit(f"the AWS emulator ended with code {ended.result()}; its memory was the table")
     finally:
         await emulator.stop()
 
@@ -76,17 +80,25 @@ def _tell(url: str, header: str) -> None:
 
 
 def main() -> None:
-    match sys.argv[1:]:
-        case []:
-            host = bridge()
-            if host is None:
-                sys.exit("sam local wants a Docker engine, and `docker version` finds none")
-            with contextlib.suppress(KeyboardInterrupt):
+    try:
+        match sys.argv[1:]:
+            case []:
+                host = bridge()
+                if host is None:
+                    sys.exit("sam local wants a Docker engine, and `docker version` finds none")
                 asyncio.run(_serve(host))
-        case [from_here, from_there]:
-            _tell(from_here, prepare(from_here, from_there))
-        case _:
-            sys.exit(__doc__)
+            case [from_here, from_there]:
+                _tell(from_here, prepare(from_here, from_there))
+            case _:
+                sys.exit(__doc__)
+    except ChildDied as died:
+        sys.exit(
+            f"can't listen on {host}, Docker's bridge on Linux: {died}. Elsewhere, use LocalStack (docs/deploy.md)"
+        )
+    except (BotoCoreError, ClientError, ValueError) as error:
+        sys.exit(f"can't make the table, the queues and the bucket: {error}")
+    except KeyboardInterrupt:  # while it started
+        sys.exit(130)
 
 
 if __name__ == "__main__":
