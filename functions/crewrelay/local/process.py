@@ -14,8 +14,8 @@ class ChildProcess:
         self.port = port
 
     @classmethod
-    async def start(cls, module: str, environment: dict[str, str], folder: str) -> "ChildProcess":
-        """Start `python -m module` in a folder and wait until it listens.
+    async def start(cls, module: str, environment: dict[str, str], folder: str, *arguments: str) -> "ChildProcess":
+        """Start `python -m module …` in a folder and wait until it listens.
 
         Raises ChildDied if it ends before it does.
         """
@@ -23,6 +23,7 @@ class ChildProcess:
             sys.executable,
             "-m",
             module,
+            *arguments,
             stdin=PIPE,  # held open: its end tells the child that we are gone
             stdout=PIPE,
             env={**os.environ, **environment},

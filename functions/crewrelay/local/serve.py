@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import socket
 from collections.abc import Iterator
-from datetime import timedelta
 from ipaddress import ip_address
 
 import uvicorn
@@ -89,14 +87,9 @@ async def _announce(stack: Stack, listener: socket.socket, auth: bool) -> None:
 
 
 def _first_token() -> str:
-    """One that is good for a day: who starts the stack would have to make one anyway."""
     from crewrelay.aws.clients import dynamodb
-    from crewrelay.aws.tokens import DynamoTokens
-    from crewrelay.jobs.access import Scope, issue
+    from crewrelay.local.first_token import first_token
     from crewrelay.settings import JobSettings
-    from crewrelay.system import utcnow
 
-    settings, now = JobSettings.read(), utcnow()
-    tokens = DynamoTokens(dynamodb(), settings.table, utcnow)
-    text, token = issue(tokens, settings.tenant, frozenset(Scope), now, now + timedelta(days=1), secrets.token_bytes)
-    return f"Authorization: Bearer {text} (tenant {token.tenant}, every scope, for a day)"
+    settings = JobSettings.read()
+    return first_token(dynamodb(), settings.table, settings.tenant)

@@ -35,7 +35,7 @@ class Built(NamedTuple):
         given: dict[str, Any] = {}
         for part in (TEMPLATE["Globals"]["Function"], TEMPLATE["Resources"][self.name]["Properties"]):
             given |= part.get("Environment", {}).get("Variables", {})
-        plain = {name: _plain(name, value) for name, value in given.items()}
+        plain = {name: _plain(name, value) for name, value in given.items() if value != {"Ref": "AWS::NoValue"}}
         image = image_environment() if self.heavy else {"HOME": "/home/sbx_user1051"}  # which is not there
         return image | plain | environment(TEMPLATE, self.name, storage)
 

@@ -1,0 +1,20 @@
+"""A token that is good for a day: who starts a stack would have to make one anyway."""
+
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.jobs.access import Scope, issue
+from crewrelay.system import utcnow
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+def first_token(dynamodb: "DynamoDBClient", table: str, tenant: str) -> str:
+    """The header that bears it, and what it is good for."""
+    now = utcnow()
+    tokens = DynamoTokens(dynamodb, table, utcnow)
+    text, token = issue(tokens, tenant, frozenset(Scope), now, now + timedelta(days=1), secrets.token_bytes)
+    return f"Authorization: Bearer {text} (tenant {token.tenant}, every scope, for a day)"

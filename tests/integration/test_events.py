@@ -1,0 +1,73 @@
+"""tests/events, for `sam local invoke`: each means to its function what it says, with the variables it would have."""
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+
+from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.jobs.access import Scope, issue
+from crewrelay.local.resources import Template
+from crewrelay.local.sam import prepare, variables
+from crewrelay.system import utcnow
+from tests.conftest import Storage
+from tests.integration.deployed import Deployed
+from tests.integration.test_permissions import functions
+from tests.invocations import EVENTS, JOBS, LIFE, event, jobs
+from tests.processes import ROOT
+
+
+def declared(template: Template, function: str) -> set[str]:
+    """The variables that `sam local` lets through: those that the template has for the function."""
+    own = functions(template)[function].get("Environment", {}).get("Variables", {})
+    return {*template["Globals"]["Function"]["Environment"]["Variables"], *own}
+
+
+def test_each_event_is_answered_by_its_function(deployed: Template, storage: Storage, emulator: str) -> None:
+    issue(  # the one in authorize.json
+        DynamoTokens(storage.dynamodb, storage.table, utcnow),
+        "local",
+        frozenset(Scope),
+        utcnow(),
+        utcnow() + timedelta(hours=1),
+        bytes,
+    )
+    resources = {
+        "JobsTable": storage.table,
+        "BodiesBucket": storage.bucket,
+        "JobQueue": storage.queue_url,
+        "JobDeadLetterQueue": storage.dlq_url,
+        "IntakeDeadLetterQueue": storage.intake_dlq_url,
+    }
+    given = variables(deployed, resources, emulator)
+    aws = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+    for invocation in LIFE:
+        let_through = {name: given[name] for name in declared(deployed, invocation.function) & given.keys()}
+        function = Deployed(invocation.function.removesuffix("Function").lower(), aws | let_through)
+        try:
+            answer = function(event(invocation.event))
+        finally:
+            function.end()
+        assert (invocation.event, invocation.read(answer)) == (invocation.event, invocation.told)
+    assert jobs(storage.dynamodb, storage.table) == JOBS
+    assert not storage.messages(storage.dlq_url) + storage.messages(storage.intake_dlq_url)
+
+
+def test_the_page_has_every_event_with_its_function() -> None:
+    page = (ROOT / "docs/deploy.md").read_text()
+    life = {(invocation.event, invocation.function) for invocation in LIFE}
+    assert set(re.findall(r"^\| `(\w+)` \| `(\w+Function)` \|", page, re.MULTILINE)) == life
+    typed = re.findall(r"sam local invoke (\w+) --event tests/events/(\w+)\.json", page)
+    assert typed
+    assert {(name, function) for function, name in typed} <= life
+    assert {path.stem for path in EVENTS.iterdir()} == {name for name, _ in life}
+
+
+def test_an_emulator_that_runs_is_made_ready_and_named_as_containers_see_it(emulator: str, tmp_path: Path) -> None:
+    path = tmp_path / ".aws-sam/local.json"
+    header = prepare(emulator, "http://localstack:4566", path)
+    written = json.loads(path.read_text())["Parameters"]
+    assert header.startswith("Authorization: Bearer crt_")
+    assert written["AWS_ENDPOINT_URL"] == "http://localstack:4566"
+    assert prepare(emulator, "http://localstack:4566", path) != header  # again, on the same table
+    assert json.loads(path.read_text())["Parameters"] == written
