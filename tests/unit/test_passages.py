@@ -1,5 +1,6 @@
 """How pages are cut: into chunks that are searched, and the passages around them that are read."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -29,8 +30,22 @@ def test_a_passage_reaches_as_far_on_both_sides_as_it_may() -> None:
     assert [chunk.text for chunk in chunks] == [words(40, f"w{letter}") for letter in letters]
     middle = chunks[9].passage.removeprefix("## H1\n\n")
     assert middle == " ".join(words(40, f"w{letter}") for letter in letters[9 - 5 : 9 + 5])
-    assert chunks[0].passage == "## H1\n\n" + " ".join(words(40, f"w{letter}") for letter in letters[:10])
+    assert chunks[0].passage == "## H1\n\n" + " ".join(
+        words(40, f"w{letter}") for letter in letters[:9]
+    )  # and the heading
     assert all(chunk.text in chunk.passage for chunk in chunks)
+
+
+def test_headings_count_among_a_passages_words() -> None:
+    sections = [Section(words(50, "heading"), words(40)) for _ in range(30)]
+    chunks = chunks_of("a", Page("Title", "url", sections))
+    assert max(len(chunk.passage.split()) for chunk in chunks) <= PASSAGE_WORDS + len(sections)  # of "##"
+
+
+def test_initials_in_a_row_are_cut_in_a_time_that_grows_with_their_number_only() -> None:
+    begun = time.process_time()
+    assert cut("Smith, J. A. B. C. Doe, " * 5_000)  # 120 KB, which took a minute
+    assert time.process_time() - begun < 10
 
 
 def test_a_passage_holds_other_sections_under_their_headings() -> None:

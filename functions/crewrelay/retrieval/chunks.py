@@ -119,7 +119,7 @@ def chunks_of(name: str, page: Page) -> list[Chunk]:
         for number, section in enumerate(page.sections)
         for start, end in _packed(list(_sentences(section.text)))
     ]
-    words = [_words(page.sections[one.section].text[one.start : one.end]) for one in pieces]
+    words = [_words(_shown(page, one, before)) for before, one in zip([None, *pieces], pieces, strict=False)]
     return [
         Chunk(
             f"{name}#{number}",
@@ -131,6 +131,13 @@ def chunks_of(name: str, page: Page) -> list[Chunk]:
         )
         for number, piece in enumerate(pieces, start=1)
     ]
+
+
+def _shown(page: Page, piece: _Piece, before: _Piece | None) -> str:
+    """With the heading, if none of its section stands before it."""
+    heading, text = page.sections[piece.section]
+    continued = before is not None and before.section == piece.section
+    return f"{'' if continued else heading} {text[piece.start : piece.end]}"
 
 
 def _around(number: int, words: list[int]) -> slice:

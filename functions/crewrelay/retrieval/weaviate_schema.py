@@ -11,6 +11,7 @@ from typing import Any
 from crewrelay.jobs.errors import RetrievalMisconfigured
 from crewrelay.retrieval.collection import Embedding, checked_name
 
+LAYOUT = 2  # of what lies in the classes
 PASSAGES, DOCUMENTS = "Crewrelay_", "CrewrelayDocuments_"
 
 # A class is named by letters, digits and underscores, and no two names may differ only in case.
@@ -36,7 +37,7 @@ def collection_name(class_name: str) -> str | None:
 def passages_schema(name: str, embedding: Embedding) -> dict[str, Any]:
     return {
         "class": passages_class(name),
-        "description": json.dumps(embedding._asdict()),
+        "description": json.dumps({**embedding._asdict(), "layout": LAYOUT}),
         "vectorizer": "none",
         "vectorIndexType": "hnsw",
         "vectorIndexConfig": {"distance": "cosine"},
@@ -68,11 +69,17 @@ def documents_schema(name: str) -> dict[str, Any]:
 def embedding_of(name: str, description: str | None) -> Embedding:
     """What `passages_schema` wrote down."""
     try:
-        return Embedding(**json.loads(description or ""))
-    except (TypeError, ValueError) as error:
+        known = json.loads(description or "")
+        layout, embedding = known.pop("layout", 1), Embedding(**known)
+    except (AttributeError, TypeError, ValueError) as error:
         raise RetrievalMisconfigured(
             f"The class {passages_class(name)} does not say whose vectors it holds: it was not made by crewrelay"
         ) from error
+    if layout != LAYOUT:
+        raise RetrievalMisconfigured(
+            f"The collection {name!r} is of another version of crewrelay: delete it, and ingest its documents again"
+        )
+    return embedding
 
 
 def _escaped(name: str) -> str:
