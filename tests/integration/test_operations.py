@@ -58,7 +58,7 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
 
 PASSAGES = [
     Passage(id=one.id, title=one.title, url=one.url, text=one.passage, excerpt=one.text)
-    for one in corpus_chunks(SHIPPED_CORPUS)[::300][:5]
+    for one in corpus_chunks(SHIPPED_CORPUS)[::160][:5]
 ]
 TEXT = PASSAGES[0].text
 
