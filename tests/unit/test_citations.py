@@ -28,6 +28,13 @@ def test_passages_are_numbered_in_the_order_of_their_first_retrieval() -> None:
     assert bibliography.number([]) == []
 
 
+def test_a_passage_that_is_found_again_is_as_near_as_it_is_to_the_new_question() -> None:
+    bibliography = Bibliography()
+    for similarity in (0.9, 0.7):
+        (found,) = bibliography.number([passage("a").model_copy(update={"similarity": similarity})])
+        assert (found.number, found.similarity) == (1, similarity)
+
+
 def test_what_comes_with_a_number_keeps_it_and_new_ones_are_above() -> None:
     bibliography = Bibliography()
     journaled = passage("a").model_copy(update={"number": 7})

@@ -1,6 +1,7 @@
 """What `crewrelay doctor` looks at in a deployed stack."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import boto3
 
@@ -13,19 +14,14 @@ Check = tuple[str, Callable[[], str]]
 def of_stack(stack: str) -> Iterator[Check]:
     """Each one raises Misconfigured or Unavailable if something is wrong."""
     yield "credentials", _caller
-    yield "table", lambda: _table(clients.resource(stack, "JobsTable"))
-    yield "bucket", lambda: _bucket(clients.resource(stack, "BodiesBucket"))
+    yield "table", partial(_table, stack)
+    yield "bucket", partial(_bucket, stack)
     for queue, dead_letters, redrive in (
         ("JobQueue", "JobDeadLetterQueue", "crewrelay redrive"),
         ("IntakeQueue", "IntakeDeadLetterQueue", "crewrelay redrive intake"),
     ):
-        yield queue, lambda queue=queue: f"holds {_depth(clients.resource(stack, queue))} messages"  # type: ignore[misc]
-        yield (
-            dead_letters,
-            lambda name=dead_letters, redrive=redrive: _empty(
-                clients.resource(stack, name), f"{redrive} --stack {stack}"
-            ),  # type: ignore[misc]
-        )
+        yield queue, partial(_waiting, stack, queue)
+        yield dead_letters, partial(_empty, stack, dead_letters, f"{redrive} --stack {stack}")
 
 
 def _caller() -> str:
@@ -33,7 +29,8 @@ def _caller() -> str:
         return f"those of {boto3.client('sts').get_caller_identity()['Arn']}"
 
 
-def _table(name: str) -> str:
+def _table(stack: str) -> str:
+    name = clients.resource(stack, "JobsTable")
     with clients.unavailable_if_it_fails(f"table {name}"):
         table = clients.dynamodb().describe_table(TableName=name)["Table"]
     indexes = {index.get("IndexName"): index.get("IndexStatus") for index in table.get("GlobalSecondaryIndexes", [])}
@@ -42,19 +39,25 @@ def _table(name: str) -> str:
     return f"{name} is there, with its indexes {', '.join(sorted(map(str, indexes)))}"
 
 
-def _bucket(name: str) -> str:
+def _bucket(stack: str) -> str:
+    name = clients.resource(stack, "BodiesBucket")
     with clients.unavailable_if_it_fails(f"bucket {name}"):
         clients.s3().head_bucket(Bucket=name)
     return f"{name} is there"
 
 
-def _depth(url: str) -> int:
+def _waiting(stack: str, queue: str) -> str:
+    return f"holds {_depth(stack, queue)} messages"
+
+
+def _depth(stack: str, queue: str) -> int:
+    url = clients.resource(stack, queue)
     with clients.unavailable_if_it_fails(f"queue {url}"):
         found = clients.sqs().get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
     return int(found["Attributes"]["ApproximateNumberOfMessages"])
 
 
-def _empty(url: str, redrive: str) -> str:
-    if depth := _depth(url):
+def _empty(stack: str, queue: str, redrive: str) -> str:
+    if depth := _depth(stack, queue):
         raise Misconfigured(f"It holds {depth} messages: see why in the logs, then `{redrive}`")
     return "is empty"

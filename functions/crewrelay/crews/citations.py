@@ -49,7 +49,8 @@ class Bibliography:
     def _numbered(self, passage: Passage) -> Passage:
         number = passage.number or self._numbers.get(passage.id) or max(self._passages, default=0) + 1
         self._numbers.setdefault(passage.id, number)
-        return self._passages.setdefault(number, passage.model_copy(update={"number": number}))
+        self._passages.setdefault(number, passage)
+        return passage.model_copy(update={"number": number})
 
     def cite(self, text: str) -> Cited:
         """The text with its citations renumbered as they appear: `[2, 5-7]`, `[^2]` and `【2】` become `[1][2]…`.
