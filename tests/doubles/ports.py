@@ -9,8 +9,8 @@ from typing import Any
 
 from crewrelay.jobs.access import Token
 from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
-from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
+from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of, usage_of
 from crewrelay.jobs.ports import Clock, JobRecord
 
@@ -25,6 +25,7 @@ class MemoryJobStore:
         self._inputs: dict[str, str] = {}
         self._answers: dict[tuple[str, int], str] = {}
         self._calls: dict[str, dict[tuple[str, int], tuple[datetime, str]]] = {}  # with their expiry
+        self.damaged: set[str] = set()  # ids of jobs whose input can't be read
 
     def create(self, job: Job, job_input: JobInput) -> Job:
         written, written_input = job.model_dump_json(), job_input.model_dump_json()
@@ -42,20 +43,21 @@ class MemoryJobStore:
             job = self._standing(job_id)
             if job is None or tenant not in (None, job.tenant):
                 return None
+            if job_id in self.damaged and not job.status.finished:
+                raise DamagedJob(f"The input of job {job_id} can't be read.")
+            if job_id in self.damaged:
+                return JobRecord(job, JobInput(crew=job.crew, inputs={}), None)
             completed = job.status is Status.COMPLETED
             answer = Answer.model_validate_json(self._answers[job_id, job.fence]) if completed else None
             return JobRecord(job, JobInput.model_validate_json(self._inputs[job_id]), answer)
 
     def save(self, before: Job, after: Job) -> None:
-        """`before` is where a job's holder thinks it is: its status and fence. To a claimer, who is not the holder,
-        the lease belongs to it too.
-        """
         written = after.model_dump_json()
         with self._lock:
             if self._jobs.get(after.id) == written:
                 return  # the repeat of a write whose reply was lost
             standing = Job.model_validate_json(self._jobs[after.id]) if after.id in self._jobs else None
-            if standing is None or _position(standing, before, after) != _position(before, before, after):
+            if standing is None or _position(standing) != _position(before):
                 raise StaleWrite(f"job {after.id} moved on")
             self._jobs[after.id] = written
 
@@ -74,32 +76,41 @@ class MemoryJobStore:
                 return call
             return Call.model_validate_json(standing)
 
-    def journal(self, job: Job) -> list[Call]:
+    def journal(self, job: Job) -> Iterator[Call]:
         with self._lock:
-            kept = self._calls.get(job.id, {}).values()
-            return [Call.model_validate_json(written) for expires_at, written in kept if expires_at > self._clock()]
+            kept = list(self._calls.get(job.id, {}).values())
+        return iter([Call.model_validate_json(written) for expires_at, written in kept if expires_at > self._clock()])
 
     def entries(self, job: Job) -> list[Call]:
         return [call.without_body() for call in self.journal(job)]
 
-    def due(self, moment: datetime) -> Iterator[str]:
+    def due(self, status: Status, moment: datetime) -> Iterator[str]:
         with self._lock:
             jobs = [Job.model_validate_json(written) for written in self._jobs.values()]
-        return iter([job.id for job in jobs if job.due_at is not None and job.due_at <= moment])
+        due = [job for job in jobs if job.status is status and job.due_at is not None and job.due_at <= moment]
+        return iter([job.id for job in due])
 
     def unfinished(self, tenant: str, most: int) -> int:
         with self._lock:
             jobs = [Job.model_validate_json(written) for written in self._jobs.values()]
-        return min(most, sum(job.tenant == tenant and not job.status.finished for job in jobs))
+        return min(most, sum(job.tenant == tenant and job.capped and not job.status.finished for job in jobs))
+
+    def end_damaged(self, job_id: str, error: Failure, now: datetime, accepted_before: datetime) -> bool:
+        with self._lock:
+            job = self._standing(job_id)
+            if job is None or job.status.finished or job.created_at > accepted_before:
+                return False
+            ended = {"status": Status.FAILED, "error": error, "finished_at": now, "due_at": None, "holder": None}
+            self._jobs[job_id] = job.model_copy(update={**ended, "lease_until": None}).model_dump_json()
+            return True
 
     def _standing(self, job_id: str) -> Job | None:
         job = Job.model_validate_json(self._jobs[job_id]) if job_id in self._jobs else None
         return None if job is None or job.expires_at <= self._clock() else job
 
 
-def _position(job: Job, before: Job, after: Job) -> tuple[object, ...]:
-    claimed = after.fence != before.fence
-    return (job.status, job.fence, job.lease_until) if claimed else (job.status, job.fence)
+def _position(job: Job) -> tuple[object, ...]:
+    return job.revision, job.status, job.fence
 
 
 class Unjournaled:
@@ -134,6 +145,12 @@ class MemoryDoorbell:
         self.rings: list[str] = []
         self.delays: list[timedelta] = []
         self.out_of_order = False
+        self.depth = 0
+
+    def waiting(self) -> int:
+        if self.out_of_order:
+            raise Unavailable("The queue did not answer.")
+        return self.depth
 
     def ring(self, job_id: str, delay: timedelta = timedelta()) -> None:
         if self.out_of_order:

@@ -60,7 +60,7 @@ def test_killed_after_each_of_its_calls_it_pays_for_none_twice(bench: Bench, fig
     job = bench.submit(TOPIC, ring=False)
     for number in range(ENTRIES):
         live(bench, job, "killed", Fate.KILLED_AFTER, 1, "PutItem")  # the entry of its first new call
-        assert len(bench.store.journal(job)) == number + 1
+        assert len(list(bench.store.journal(job))) == number + 1
         wait_until(lambda: nobody_holds(bench, job), within=10)
     live(bench, job, "killed")
     assert bench.answer(job.id) == expected

@@ -53,7 +53,7 @@ def run_of(store: JobStore, job: Job) -> Run:
         utcnow,
         POLICY,
         Lease(store, job),
-        store.journal(job),
+        list(store.journal(job)),
         utcnow() + timedelta(minutes=10),
         True,
         done_within,
@@ -106,7 +106,9 @@ def test_replaying_a_finished_crew_is_cheap(storage: Storage, figure: Figure) ->
         job = resumed(store, lease.advance(lambda job: transitions.relay(job, utcnow(), POLICY)))
         lease = Lease(store, job)
         begun = time.process_time()
-        run = Run(store, utcnow, POLICY, lease, store.journal(job), utcnow() + timedelta(minutes=10), True, done_within)
+        run = Run(
+            store, utcnow, POLICY, lease, list(store.journal(job)), utcnow() + timedelta(minutes=10), True, done_within
+        )
         assert runner.run(INPUT, run) == answer
         spent.append((time.process_time() - begun) * 1000)
         assert run.receipt.calls_paid == first.receipt.calls_paid == answer.usage.calls

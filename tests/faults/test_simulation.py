@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from crewrelay.jobs import lease, sweeper
+from crewrelay.jobs import lease, run, sweeper
 from crewrelay.jobs.errors import CrewrelayError, StaleWrite
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
@@ -25,15 +25,24 @@ from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.sweeper import Sweeper
 from tests.conftest import Figure
-from tests.faults.simulation.strands import Fate, Lock, Process
-from tests.faults.simulation.world import Bell, Message, ScriptedCrew, Table, World, answer_by_journal, model_calls
+from tests.faults.simulation.strands import Condition, Fate, Lock, Process
+from tests.faults.simulation.world import (
+    Bell,
+    Message,
+    ScriptedCrew,
+    Surprise,
+    Table,
+    World,
+    answer_by_journal,
+    model_calls,
+)
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
 POLICY = Policy(max_attempts=3, budget=Budget(calls=6))
 MOST_PROCESSES = 6  # at a time
 NTH = st.integers(0, 1000)  # of whatever there is to choose from
-STEPS = st.integers(0, 30)
-FATES = st.sampled_from([Fate.DONE] * 5 + [Fate.LOST, Fate.REPLY_LOST, Fate.REFUSED])
+STEPS = st.integers(0, 40)
+FATES = st.sampled_from([Fate.DONE] * 8 + [Fate.DELAYED, Fate.DOUBLED] * 2 + list(Fate))
 EVERY_STEP = 200
 LONGEST_RECOVERY = timedelta(minutes=30)  # once all is well: the longest backoff, and what the sweeper may put off
 TOLD: Counter[str] = Counter()  # what the stories were about, to see that they get anywhere
@@ -46,6 +55,7 @@ class DurableRuns(RuleBasedStateMachine):
         self.world = World()
         self.accepted: set[str] = set()
         self.ids = 0
+        self.neighbours: dict[Process, list[Process]] = {}  # which live and die together
 
     # ---- what callers, the queue and the clock may do; `steps` of it happen at once and undisturbed
 
@@ -71,6 +81,25 @@ class DurableRuns(RuleBasedStateMachine):
         if not twice:
             self.world.queue.remove(message)
         self.answer(message, timedelta(seconds=seconds), skew, steps)
+
+    @precondition(lambda self: len(self.world.visible) > 1)
+    @rule(seconds=st.sampled_from([60, 870]), skew=SKEWS, steps=STEPS)
+    def deliver_batch(self, seconds: int, skew: timedelta, steps: int) -> None:
+        """Several at once to one worker, whose death is that of all."""
+        messages = self.world.visible[:3]
+        for message in messages:
+            self.world.queue.remove(message)
+        began = len(self.world.schedule.processes)
+        for message in messages:
+            self.answer(message, timedelta(seconds=seconds), skew, steps)
+        neighbours = self.world.schedule.processes[began:]
+        self.neighbours.update(dict.fromkeys(neighbours, neighbours))
+
+    @precondition(lambda self: self.world.late)
+    @rule(nth=NTH)
+    def late_request_arrives(self, nth: int) -> None:
+        TOLD["late requests"] += 1
+        self.world.arrives(one_of(self.world.late, nth))
 
     @rule(skew=SKEWS, steps=STEPS)
     def sweep(self, skew: timedelta, steps: int) -> None:
@@ -103,9 +132,10 @@ class DurableRuns(RuleBasedStateMachine):
     @rule(nth=NTH)
     def kill(self, nth: int) -> None:
         process = one_of(self.alive, nth)
-        in_flight = process.crew is not None and process.crew.at in list(Kind)
+        in_flight = any(strand.at in list(Kind) for strand in process.strands)
         TOLD["killed with a call in flight" if in_flight else "killed"] += 1
-        process.kill()
+        for neighbour in self.neighbours.get(process, [process]):
+            neighbour.kill()
 
     @rule(seconds=st.sampled_from([1, 10, 21, 61, 100, 700]))
     def time_passes(self, seconds: int) -> None:
@@ -121,7 +151,8 @@ class DurableRuns(RuleBasedStateMachine):
     def no_process_ends_in_a_surprise(self) -> None:
         for process in self.world.schedule.processes:
             error = process.error
-            assert error is None or (isinstance(error, CrewrelayError) and not isinstance(error, StaleWrite)), error
+            known = isinstance(error, CrewrelayError | Surprise) and not isinstance(error, StaleWrite)
+            assert error is None or known, error
             if process.main.over and isinstance(process.result, Job):
                 self.accepted.add(process.result.id)
 
@@ -143,6 +174,9 @@ class DurableRuns(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
+            for late in list(self.world.late):
+                TOLD["late requests"] += 1
+                self.world.arrives(late)
             until = self.world.schedule.now + LONGEST_RECOVERY
             while self.world.schedule.ready or not all(job.status.finished for job in self.world.jobs()):
                 assert self.world.schedule.now < until, self.world.jobs()
@@ -171,7 +205,7 @@ class DurableRuns(RuleBasedStateMachine):
     def assert_accounted(self, job: Job) -> None:
         record = self.world.table.load(job.id)
         assert record
-        journal = self.world.table.journal(job)
+        journal = list(self.world.table.journal(job))
         paid = model_calls(journal)[Kind.MODEL]
         assert paid <= POLICY.budget.calls + job.restarts
         if job.status is Status.COMPLETED:
@@ -181,6 +215,8 @@ class DurableRuns(RuleBasedStateMachine):
                 assert job.receipt.calls_paid == paid
         if job.status is Status.FAILED:
             assert job.error
+            assert job.error.type != "Surprise"  # a fault of the table or the queue is not the job's
+        assert job.status is not Status.COMPLETED or job.error is None
 
     # ---- who does it
 
@@ -236,6 +272,7 @@ STORIES = settings(
 
 def test_in_any_story_the_promises_hold(monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
     monkeypatch.setattr(lease, "threading", SimpleNamespace(Lock=Lock))
+    monkeypatch.setattr(run, "threading", SimpleNamespace(Condition=Condition))
     monkeypatch.setattr(sweeper, "_AT_ONCE", 1)
     TOLD.clear()
     logging.disable(logging.CRITICAL)
@@ -244,5 +281,14 @@ def test_in_any_story_the_promises_hold(monkeypatch: pytest.MonkeyPatch, figure:
     finally:
         logging.disable(logging.NOTSET)
     figure("simulation: " + ", ".join(f"{TOLD[what]:,} {what}" for what in sorted(TOLD, key=lambda what: -TOLD[what])))
-    reached = {"killed with a call in flight", "taken over", "relayed", "completed", "failed", "cancelled", "restarted"}
+    reached = {
+        "killed with a call in flight",
+        "taken over",
+        "relayed",
+        "completed",
+        "failed",
+        "cancelled",
+        "restarted",
+        "late requests",
+    }
     assert reached <= TOLD.keys()

@@ -18,6 +18,7 @@ from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.crews.models import Models
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.errors import RetrievalUnavailable
+from crewrelay.jobs.job import Status
 from crewrelay.local.resources import Template, environment, load_template
 from crewrelay.settings import ModelSettings
 from crewrelay.system import utcnow
@@ -262,7 +263,7 @@ def put_into_index(storage: Storage, job_id: str) -> None:
         TableName=storage.table,
         Key=rows.key(job_id, "JOB"),
         UpdateExpression="SET due_shard = :shard, due_at = :long_ago",
-        ExpressionAttributeValues=rows.typed({":shard": rows.due_shard(0), ":long_ago": 1}),
+        ExpressionAttributeValues=rows.typed({":shard": rows.due_shard(Status.PENDING, 0), ":long_ago": 1}),
     )
 
 

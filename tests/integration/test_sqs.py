@@ -14,7 +14,7 @@ from crewrelay.aws.bells import job_id_of
 from crewrelay.aws.dead_letters import MESSAGE_ID, DeadLetters
 from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.aws.intake import Intake
-from crewrelay.jobs.errors import InvalidRequest, Misconfigured, Unavailable
+from crewrelay.jobs.errors import InvalidRequest, ServiceRefused, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobStore
@@ -65,9 +65,16 @@ def test_the_bell_says_the_job_id_and_nothing_else(storage: Storage) -> None:
     assert job_id_of(message["Body"]) == job_id
 
 
-def test_a_queue_that_is_not_there_is_misconfigured(storage: Storage) -> None:
-    with pytest.raises(Misconfigured, match="queue"):
+def test_a_queue_that_is_not_there_refuses(storage: Storage) -> None:
+    with pytest.raises(ServiceRefused, match="queue"):
         SqsDoorbell(storage.sqs, storage.queue_url + "-gone").ring(str(uuid4()))
+
+
+def test_the_doorbell_knows_how_many_bells_wait(storage: Storage) -> None:
+    doorbell = SqsDoorbell(storage.sqs, storage.queue_url)
+    for delay in (0, 0, 600):
+        doorbell.ring(str(uuid4()), timedelta(seconds=delay))
+    assert doorbell.waiting() == 2
 
 
 # ---- batches

@@ -22,9 +22,10 @@ from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.answer import Answer, Source, Usage
-from crewrelay.jobs.errors import IdempotencyConflict, Misconfigured, StaleWrite, Unavailable
+from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, ServiceRefused, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
+from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, JobStore
 from tests.conftest import HandSetClock, Storage
@@ -174,7 +175,7 @@ def completed(store: JobStore, job: Job, clock: HandSetClock) -> Job:
         pytest.param(False, lambda s, j, c: transitions.cancel(j, c()), id="cancel-pending"),
         pytest.param(True, lambda s, j, c: transitions.renew(j, c(), POLICY), id="renew"),
         pytest.param(True, lambda s, j, c: transitions.relay(j, c(), POLICY), id="relay"),
-        pytest.param(True, lambda s, j, c: transitions.back_off(j, FAILURE, c(), POLICY), id="back-off"),
+        pytest.param(True, lambda s, j, c: transitions.back_off(j, FAILURE, c(), c(), POLICY), id="back-off"),
         pytest.param(True, lambda s, j, c: transitions.paid(j, Receipt(calls_paid=1), c(), POLICY), id="paid"),
         pytest.param(True, lambda s, j, c: transitions.postpone(j, c(), POLICY), id="postpone-running"),
         pytest.param(True, lambda s, j, c: transitions.fail(j, FAILURE, c()), id="fail-running"),
@@ -251,17 +252,33 @@ def test_a_write_to_a_job_that_is_not_there_is_refused(store: JobStore, clock: H
 
 def test_a_holder_that_missed_the_reply_to_its_renewal_can_still_finish(store: JobStore, clock: HandSetClock) -> None:
     running = claimed(store, submitted(store, clock), clock)
+    lease = Lease(store, running)
     clock.pass_(seconds=20)
     store.save(running, transitions.renew(running, clock(), POLICY))
-    finished = completed(store, running, clock)
-    store.save(running, finished)
+    store.put_answer(running, ANSWER)
+    finished = lease.advance(lambda job: transitions.complete(job, clock()))
     assert loaded(store, running.id).job == finished
+
+
+def test_the_first_try_of_a_write_that_arrives_after_its_repeat_and_the_next_write_is_refused(
+    store: JobStore, clock: HandSetClock
+) -> None:
+    running = claimed(store, submitted(store, clock), clock)
+    first = transitions.paid(running, Receipt(calls_paid=1), clock(), POLICY)
+    store.save(running, first)
+    clock.pass_(seconds=50)
+    second = transitions.paid(first, Receipt(calls_paid=2), clock(), POLICY)
+    store.save(first, second)
+    with pytest.raises(StaleWrite):
+        store.save(running, first)
+    assert loaded(store, running.id).job == second
 
 
 def test_a_renewal_that_changes_nothing_is_accepted(store: JobStore, clock: HandSetClock) -> None:
     running = claimed(store, submitted(store, clock), clock)
-    store.save(running, transitions.renew(running, clock(), POLICY))
-    assert loaded(store, running.id).job == running
+    renewed = transitions.renew(running, clock(), POLICY)
+    store.save(running, renewed)
+    assert loaded(store, running.id).job == renewed
 
 
 def test_a_claim_race_has_one_winner(store: JobStore, clock: HandSetClock) -> None:
@@ -427,8 +444,19 @@ def test_only_what_was_due_by_then_is_due(store: JobStore, clock: HandSetClock) 
     done = claimed(store, submitted(store, clock), clock)
     store.save(done, transitions.cancel(done, clock()))
     assert early[0].due_at is not None
-    assert sorted(store.due(early[0].due_at)) == sorted(job.id for job in early)
-    assert list(store.due(early[0].due_at - timedelta(milliseconds=1))) == []
+    assert sorted(store.due(Status.PENDING, early[0].due_at)) == sorted(job.id for job in early)
+    assert list(store.due(Status.PENDING, early[0].due_at - timedelta(milliseconds=1))) == []
+
+
+def test_a_running_job_is_due_among_the_running_and_nowhere_else(store: JobStore, clock: HandSetClock) -> None:
+    job = claimed(store, submitted(store, clock), clock)
+    assert job.lease_until
+    due = {status: list(store.due(status, job.lease_until)) for status in (Status.PENDING, Status.RUNNING)}
+    assert due == {Status.PENDING: [], Status.RUNNING: [job.id]}
+    store.save(job, transitions.relay(job, clock(), POLICY))
+    later = clock() + timedelta(hours=1)
+    due = {status: list(store.due(status, later)) for status in (Status.PENDING, Status.RUNNING)}
+    assert due == {Status.PENDING: [job.id], Status.RUNNING: []}
 
 
 # ---- DynamoDB's alone: what the rows look like
@@ -436,12 +464,13 @@ def test_only_what_was_due_by_then_is_due(store: JobStore, clock: HandSetClock) 
 
 def due_job_ids(storage: Storage) -> set[str]:
     found: set[str] = set()
-    for shard in range(rows.DUE_SHARDS):
+    shards = [rows.due_shard(status, n) for status in (Status.PENDING, Status.RUNNING) for n in range(rows.DUE_SHARDS)]
+    for shard in shards:
         page = storage.dynamodb.query(
             TableName=storage.table,
             IndexName="due",
             KeyConditionExpression="due_shard = :shard",
-            ExpressionAttributeValues={":shard": {"S": f"DUE#{shard}"}},
+            ExpressionAttributeValues={":shard": {"S": shard}},
         )
         found |= {item["pk"]["S"].removeprefix("JOB#") for item in page["Items"]}
     return found
@@ -532,7 +561,7 @@ def test_rows_from_before_costs_were_counted_can_be_read(storage: Storage, clock
     storage.dynamodb.update_item(
         TableName=storage.table, Key=rows.key(running.id, "JOB"), UpdateExpression="REMOVE receipt.cost_usd"
     )
-    assert (loaded(store, running.id).job.receipt, store.journal(running)) == (
+    assert (loaded(store, running.id).job.receipt, list(store.journal(running))) == (
         paid.receipt,
         [Call.model_validate(call)],
     )
@@ -643,6 +672,72 @@ def test_jobs_are_counted_until_they_end_by_tenant_and_no_further_than_asked(
     assert store.unfinished("acme", 10) == 2
 
 
+def test_a_job_that_does_not_count_is_not_counted(store: JobStore, clock: HandSetClock) -> None:
+    job = transitions.submit(str(uuid.uuid4()), "acme", INPUT, clock(), POLICY, capped=False)
+    store.create(job, INPUT)
+    assert store.unfinished("acme", 10) == 0
+    assert loaded(store, job.id).job == job
+
+
+# ---- what can't be read
+
+
+def damage(store: JobStore, storage: Storage | None, job: Job, what: str) -> None:
+    if storage is None:
+        assert isinstance(store, MemoryJobStore)
+        store.damaged.add(job.id)
+    elif what == "input":
+        storage.dynamodb.delete_item(TableName=storage.table, Key=rows.key(job.id, "INPUT"))
+    else:
+        storage.dynamodb.update_item(
+            TableName=storage.table,
+            Key=rows.key(job.id, "JOB"),
+            UpdateExpression="SET receipt = :nonsense" + " REMOVE created_at" * (what == "row"),
+            ExpressionAttributeValues=rows.typed({":nonsense": "nonsense"}),
+        )
+
+
+@pytest.mark.parametrize("claim_it", [False, True], ids=["pending", "running"])
+@pytest.mark.parametrize("what", ["input", "receipt", "row"])
+def test_a_job_that_can_not_be_read_says_so_until_it_is_ended(
+    request: pytest.FixtureRequest, store: JobStore, clock: HandSetClock, what: str, claim_it: bool
+) -> None:
+    job = submitted(store, clock)
+    if claim_it:
+        job = claimed(store, job, clock)
+    storage = None if isinstance(store, MemoryJobStore) else request.getfixturevalue("storage")
+    damage(store, storage, job, what)
+    with pytest.raises(DamagedJob, match=job.id):
+        store.load(job.id)
+    if what == "input":
+        assert not store.end_damaged(job.id, FAILURE, clock(), job.created_at - timedelta(milliseconds=1))
+    assert store.end_damaged(job.id, FAILURE, clock(), job.created_at)
+    assert not store.end_damaged(job.id, FAILURE, clock(), job.created_at)
+    assert store.unfinished("acme", 10) == 0
+    assert [list(store.due(status, clock() + timedelta(days=1))) for status in Status] == [[]] * len(Status)
+    if what == "input":
+        ended = loaded(store, job.id)
+        assert (ended.job.status, ended.job.error, ended.input.inputs) == (Status.FAILED, FAILURE, {})
+
+
+def test_only_an_unfinished_job_is_ended_so(store: JobStore, clock: HandSetClock) -> None:
+    running = claimed(store, submitted(store, clock), clock)
+    finished = transitions.cancel(running, clock())
+    store.save(running, finished)
+    assert not store.end_damaged(running.id, FAILURE, clock(), clock())
+    assert not store.end_damaged(str(uuid.uuid4()), FAILURE, clock(), clock())
+    assert loaded(store, running.id).job == finished
+
+
+def test_a_body_that_is_gone_from_the_bucket_is_damage_and_no_outage(storage: Storage, clock: HandSetClock) -> None:
+    store = dynamo_store(storage, clock)
+    job = submitted(store, clock, JobInput(crew="research", inputs={"topic": text_of_compressed_size(300_000)}))
+    (found,) = storage.s3.list_objects_v2(Bucket=storage.bucket)["Contents"]
+    storage.s3.delete_object(Bucket=storage.bucket, Key=found["Key"])
+    with pytest.raises(DamagedJob, match="no longer has"):
+        store.load(job.id)
+
+
 def test_another_tenants_job_is_not_there(store: JobStore, clock: HandSetClock) -> None:
     job = submitted(store, clock)
     assert store.load(job.id, "acme") == loaded(store, job.id)
@@ -654,7 +749,7 @@ def test_nothing_that_another_tenant_keeps_elsewhere_is_read(storage: Storage, c
     job_input = JobInput(crew="research", inputs={"topic": text_of_compressed_size(300_000)})
     job = submitted(dynamo_store(storage, clock), clock, job_input)
     nowhere = DynamoJobStore(storage.dynamodb, storage.table, clock, Bodies(lambda: storage.s3, "no-such-bucket"))
-    with pytest.raises(Misconfigured):
+    with pytest.raises(ServiceRefused):
         nowhere.load(job.id, "acme")
     assert nowhere.load(job.id, "other") is None
 
@@ -706,7 +801,8 @@ def test_a_table_that_can_not_be_reached_is_unavailable_within_seconds(
     assert time.monotonic() - begun < 8
 
 
-def test_a_missing_table_is_misconfigured(storage: Storage, clock: HandSetClock) -> None:
+def test_a_missing_table_refuses_and_may_be_there_later(storage: Storage, clock: HandSetClock) -> None:
     store = DynamoJobStore(storage.dynamodb, "no-such-table", clock, bodies(storage))
-    with pytest.raises(Misconfigured):
+    with pytest.raises(ServiceRefused, match="ResourceNotFoundException") as refused:
         submitted(store, clock)
+    assert refused.value.outage

@@ -1,20 +1,24 @@
 """Answering the bell: one runner per job, an end to every wait, and no write by whoever lost the lease."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from crewrelay.crews.failures import explain
+from crewrelay.crews.failures import ToolUnavailable, explain
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.errors import InvalidRequest, Unavailable
-from crewrelay.jobs.execution import Execution
+from crewrelay.jobs.errors import InvalidRequest, Misconfigured, ServiceRefused, Unavailable
+from crewrelay.jobs.execution import Execution, done_within
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Calls, Clock, JobRecord
+from crewrelay.jobs.journal import Call, Kind, Reply
+from crewrelay.jobs.policy import Budget, Policy
+from crewrelay.jobs.ports import Calls, Clock, JobRecord, Wait
 from tests.conftest import HandSetClock
 from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
 
@@ -85,18 +89,22 @@ class Desk:
         policy: Policy = POLICY,
         clock: Clock = utcnow,
         store: WatchedStore | None = None,
+        wait: Wait = done_within,
     ) -> None:
         self.crew, self.policy, self.clock = crew, policy, clock
         self.store = store or WatchedStore(clock)
         self.doorbell = MemoryDoorbell()
-        self._execution = Execution(self.store, self.doorbell, crew, clock, lambda: str(uuid4()), lambda: 0.5, policy)
+        self._execution = Execution(
+            self.store, self.doorbell, crew, clock, lambda: str(uuid4()), lambda: 0.5, policy, wait
+        )
 
     def submit(self) -> str:
         job = transitions.submit(str(uuid4()), "acme", INPUT, self.clock(), self.policy)
         return self.store.create(job, INPUT).id
 
-    def run(self, job_id: str, seconds: float = PATIENCE) -> None:
-        self._execution.run(job_id, self.clock() + timedelta(seconds=seconds))
+    def run(self, job_id: str, seconds: float = PATIENCE, *, first_call_is_free: bool = False) -> None:
+        deadline = self.clock() + timedelta(seconds=seconds)
+        self._execution.run(job_id, deadline, first_call_is_free=first_call_is_free)
 
     def record(self, job_id: str) -> JobRecord:
         record = self.store.load(job_id)
@@ -215,7 +223,7 @@ def test_an_error_that_may_pass_gives_the_job_back_for_later(error: Exception, c
 
 def test_an_error_that_does_not_pass_fails_the_job_after_its_attempts(clock: HandSetClock) -> None:
     def script(_: JobInput) -> Answer:
-        raise TimeoutError("the model took too long")
+        raise ToolUnavailable("weather") from TimeoutError("too slow")
 
     desk = Desk(Crew(script), Policy(max_attempts=3), clock)
     job_id = desk.submit()
@@ -445,3 +453,168 @@ def test_a_table_that_refuses_the_answer_leaves_the_job_to_its_lease() -> None:
     job = desk.record(job_id).job
     assert job.status is Status.RUNNING
     assert job.due_at == job.lease_until is not None
+
+
+# ---- whatever the table does
+
+
+@pytest.mark.parametrize("surprise", [OSError("an urllib3 surprise"), Misconfigured("no"), ServiceRefused("rotated")])
+def test_a_renewal_that_fails_in_an_unexpected_way_costs_nothing_while_the_lease_stands(surprise: Exception) -> None:
+    desk = Desk(crew := BlockedCrew(), policy=HASTY.model_copy(update={"lease": timedelta(seconds=3)}))
+    failed = threading.Event()
+
+    def fail_once(_: Job) -> None:
+        if not failed.is_set():
+            failed.set()
+            crew.may_end.set()
+            raise surprise
+
+    desk.store.on_renewal = fail_once
+    job_id = desk.submit()
+    desk.run(job_id)
+    assert failed.is_set()
+    assert desk.record(job_id).job.status is Status.COMPLETED
+
+
+class CallingCrew(Crew):
+    """Makes one call after the other, and never ends by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paid = 0
+        self.third_call = threading.Event()
+        self.stopped = threading.Event()
+
+    def run(self, job_input: JobInput, calls: Calls) -> Answer:
+        try:
+            while True:
+                calls.call(Kind.MODEL, {"asked": self.paid}, self._pay)
+        except BaseException:
+            self.stopped.set()
+            raise
+
+    def _pay(self) -> Reply:
+        self.paid += 1
+        if self.paid == 3:
+            self.third_call.set()
+        return Reply(body="reply")
+
+
+class Interrupted(BaseException):
+    """Such as the SystemExit or KeyboardInterrupt of a thread that waits."""
+
+
+def test_whatever_ends_the_wait_no_call_begins_once_the_handler_has_answered() -> None:
+    crew = CallingCrew()
+
+    def interrupt(outcome: "Future[Any]", seconds: float) -> bool:
+        assert crew.third_call.wait(PATIENCE)
+        raise Interrupted
+
+    desk = Desk(crew, policy=Policy(budget=Budget(calls=1_000_000)), wait=interrupt)
+    with pytest.raises(Interrupted):
+        desk.run(desk.submit())
+    assert crew.stopped.wait(PATIENCE)  # without the stop it would go on for ever
+
+
+class RefusingStore(WatchedStore):
+    """Refuses the receipts, once or always."""
+
+    refusals = 0
+
+    def save(self, before: Job, after: Job) -> None:
+        if after.receipt != before.receipt and self.refusals:
+            self.refusals -= 1
+            raise ServiceRefused("The table refused the request: UnrecognizedClientException.")
+        super().save(before, after)
+
+
+@pytest.mark.parametrize("refusals", [1, 1000])
+def test_what_the_table_refuses_is_never_the_jobs_fault(clock: HandSetClock, refusals: int) -> None:
+    def script(job_input: JobInput, calls: Calls) -> Answer:
+        for number in range(3):
+            calls.call(Kind.MODEL, {"asked": number}, lambda: Reply(body="reply"))
+        return ANSWER
+
+    desk = Desk(ScriptedCalls(script), clock=clock, store=RefusingStore(clock))
+    assert isinstance(desk.store, RefusingStore)
+    desk.store.refusals = refusals
+    job_id = desk.submit()
+    with suppress(Unavailable):  # then the message comes again
+        desk.run(job_id)
+    assert desk.record(job_id).job.status is not Status.FAILED
+    desk.store.refusals = 0
+    clock.pass_(minutes=5)
+    desk.run(job_id)
+    job = desk.record(job_id).job
+    assert (job.status, job.error, job.receipt.calls_paid) == (Status.COMPLETED, None, 3)
+
+
+class ScriptedCalls(Crew):
+    def __init__(self, script: Callable[[JobInput, Calls], Answer]) -> None:
+        super().__init__()
+        self._calling = script
+
+    def run(self, job_input: JobInput, calls: Calls) -> Answer:
+        return self._calling(job_input, calls)
+
+
+class SlowJournal(WatchedStore):
+    """Each entry takes five seconds to be read: the journal takes longer than a lease lasts."""
+
+    shortest_left = timedelta(days=1)  # of the lease
+
+    def journal(self, job: Job) -> Iterator[Call]:
+        for call in super().journal(job):
+            self._clock.pass_(seconds=5)  # type: ignore[attr-defined]
+            record = self.load(job.id)
+            assert record
+            assert record.job.lease_until
+            self.shortest_left = min(self.shortest_left, record.job.lease_until - self._clock())
+            yield call
+
+
+def test_a_journal_that_takes_longer_to_read_than_a_lease_lasts_is_read_under_one_lease(clock: HandSetClock) -> None:
+    store = SlowJournal(clock)
+    calls_made = 30
+
+    def script(job_input: JobInput, calls: Calls) -> Answer:
+        for number in range(calls_made):
+            calls.call(Kind.MODEL, {"asked": number}, lambda: Reply(body="reply"))
+        if first_attempt:
+            raise ToolUnavailable("weather") from TimeoutError("too slow")
+        return ANSWER
+
+    first_attempt = True
+    desk = Desk(ScriptedCalls(script), clock=clock, store=store)
+    job_id = desk.submit()
+    desk.run(job_id)
+    first_attempt = False
+    clock.pass_(minutes=5)
+    desk.run(job_id, seconds=900)
+    job = desk.record(job_id).job
+    assert (job.status, job.attempts) == (Status.COMPLETED, 2)
+    assert store.shortest_left >= desk.policy.lease / 2  # nobody could have claimed it meanwhile
+
+
+def test_a_job_of_forty_calls_outlives_forty_workers(clock: HandSetClock) -> None:
+    """Each worker has time for one call: far more relays than Lambda lets a function ring for itself."""
+    asked: list[int] = []
+
+    def ask(number: int) -> Reply:
+        asked.append(number)
+        clock.pass_(seconds=60)
+        return Reply(body="reply")
+
+    def script(job_input: JobInput, calls: Calls) -> Answer:
+        for number in range(40):
+            calls.call(Kind.MODEL, {"asked": number}, lambda number=number: ask(number))  # type: ignore[misc]
+        return ANSWER
+
+    desk = Desk(ScriptedCalls(script), clock=clock)
+    job_id = desk.submit()
+    while not desk.record(job_id).job.status.finished:
+        desk.run(job_id, seconds=90, first_call_is_free=True)
+    job = desk.record(job_id).job
+    assert (job.status, job.relays, job.receipt.calls_paid) == (Status.COMPLETED, 39, 40)
+    assert asked == list(range(40))

@@ -7,15 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from crewrelay.jobs import job as transitions
-from crewrelay.jobs.errors import StaleWrite
+from crewrelay.jobs.errors import Overdue, StaleWrite
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.journal import Receipt
+from crewrelay.jobs.policy import Budget, Policy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=10)
 POLICY = Policy(lease=timedelta(seconds=60), keep=timedelta(days=3))
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
 FAILURE = Failure(type="TimeoutError", message="The model did not answer.")
+OUTAGE = Failure(type="RateLimitError", message="Slow down.", retryable=True, outage=True)
 
 Move = Callable[[Job, datetime], Job]
 
@@ -23,7 +25,7 @@ MOVES: dict[str, Move] = {
     "claim": lambda job, now: transitions.claim(job, "two", "crew-1", now, POLICY),
     "renew": lambda job, now: transitions.renew(job, now, POLICY),
     "relay": lambda job, now: transitions.relay(job, now, POLICY),
-    "back off": lambda job, now: transitions.back_off(job, FAILURE, now, POLICY),
+    "back off": lambda job, now: transitions.back_off(job, FAILURE, now, now, POLICY),
     "postpone": lambda job, now: transitions.postpone(job, now, POLICY),
     "give up": lambda job, now: transitions.give_up(job, FAILURE, now),
     "retry": lambda job, now: transitions.retry(job, now, POLICY),
@@ -148,7 +150,8 @@ def test_a_lease_is_taken_over_only_after_it_ran_out(seconds: int, may: bool) ->
 def test_a_renewal_moves_the_lease_and_the_due_time_and_nothing_else() -> None:
     job = running()
     until = LATER + timedelta(seconds=60)
-    assert transitions.renew(job, LATER, POLICY) == job.model_copy(update={"lease_until": until, "due_at": until})
+    renewed = {"revision": job.revision + 1, "lease_until": until, "due_at": until}
+    assert transitions.renew(job, LATER, POLICY) == job.model_copy(update=renewed)
 
 
 def test_a_released_job_may_be_claimed_at_once_and_owes_a_ring() -> None:
@@ -203,7 +206,85 @@ def test_each_ring_in_vain_is_followed_by_twice_the_patience_until_the_next_clai
         job = transitions.postpone(job, LATER, POLICY)
         assert job.due_at
         pauses.append((job.due_at - LATER).total_seconds())
-    assert pauses == [90, 180, 360, 600, 600]
+    assert pauses == [90, 180, 300, 300, 300]
     claimed = transitions.claim(job, "one", "crew-1", LATER, POLICY)
     again = transitions.postpone(claimed, LATER, POLICY)
     assert again.due_at == LATER + timedelta(seconds=90)
+
+
+# ---- what is counted, and what is not
+
+
+@pytest.mark.parametrize(("state", "move"), ALLOWED)
+def test_every_write_is_a_revision_of_its_own(state: str, move: str) -> None:
+    before = JOBS[state]()
+    assert MOVES[move](before, LATER).revision == before.revision + 1
+
+
+def test_only_the_time_in_which_a_job_runs_counts_as_running() -> None:
+    policy = Policy(budget=Budget(runtime=timedelta(minutes=10)))
+    job, now = pending(), NOW
+    for ran in (timedelta(), timedelta(seconds=30)):
+        now += timedelta(hours=3)  # in the queue
+        job = transitions.claim(job, "one", "crew-1", now, policy)
+        assert job.ran == ran
+        assert transitions.run_until(job, policy) == now + timedelta(minutes=10) - ran
+        now += timedelta(seconds=30)
+        job = transitions.back_off(job, FAILURE, now, now, policy)
+    assert job.ran == timedelta(minutes=1)
+    assert transitions.reason_to_give_up(job, now + timedelta(hours=3), policy) is None
+
+
+def test_a_job_that_has_run_for_as_long_as_it_may_is_given_up() -> None:
+    policy = Policy(budget=Budget(runtime=timedelta(minutes=10)))
+    job = transitions.claim(pending(), "one", "crew-1", NOW, policy)
+    renewed = transitions.renew(job, NOW + timedelta(minutes=9, seconds=30), policy)
+    given_back = transitions.relay(renewed, NOW + timedelta(minutes=10), policy)
+    reason = transitions.reason_to_give_up(given_back, NOW + timedelta(minutes=10), policy)
+    assert isinstance(reason, Overdue)
+    assert "ran for 600 s" in str(reason)
+
+
+def test_an_attempt_that_was_abandoned_ran_until_its_lease_ended() -> None:
+    job = running()
+    again = transitions.claim(job, "two", "crew-1", NOW + timedelta(hours=5), POLICY)
+    assert again.ran == POLICY.lease
+
+
+def test_an_attempt_never_runs_past_the_jobs_end() -> None:
+    policy = Policy(max_age=timedelta(minutes=5))
+    job = transitions.claim(transitions.submit("an-id", "acme", INPUT, NOW, policy), "one", "crew-1", LATER, policy)
+    assert transitions.run_until(job, policy) == job.end_by == NOW + timedelta(minutes=5)
+
+
+def test_an_outage_counts_as_no_attempt_but_the_pauses_grow() -> None:
+    job = pending()
+    for number in range(20):
+        job = transitions.claim(job, "one", "crew-1", NOW, POLICY)
+        assert (job.stalled, job.outages) == (1, number)
+        assert transitions.may_back_off(job, OUTAGE, LATER, POLICY)
+        job = transitions.back_off(job, OUTAGE, NOW, NOW, POLICY)
+    assert (job.attempts, job.stalled, job.outages) == (20, 0, 20)
+    assert transitions.reason_to_give_up(job, NOW, POLICY) is None
+
+
+def test_an_outage_ends_with_the_next_reply_and_so_does_the_error() -> None:
+    job = transitions.back_off(running(), OUTAGE, NOW, NOW, POLICY)
+    assert job.error == OUTAGE
+    again = transitions.claim(job, "one", "crew-1", NOW, POLICY)
+    assert again.error == OUTAGE
+    paid = transitions.paid(again, Receipt(calls_paid=1), NOW, POLICY)
+    assert (paid.stalled, paid.outages, paid.error) == (0, 0, None)
+
+
+def test_a_job_that_completed_has_no_error() -> None:
+    job = transitions.claim(transitions.back_off(running(), FAILURE, NOW, NOW, POLICY), "one", "crew-1", NOW, POLICY)
+    assert transitions.complete(job, LATER).error is None
+
+
+@pytest.mark.parametrize("outage", [True, False])
+def test_nobody_backs_off_past_the_end_or_from_an_error_that_lasts(outage: bool) -> None:
+    job, error = running(), OUTAGE.model_copy(update={"outage": outage})
+    assert transitions.may_back_off(job, error, job.end_by - timedelta(seconds=1), POLICY)
+    assert not transitions.may_back_off(job, error, job.end_by, POLICY)
+    assert not transitions.may_back_off(job, error.model_copy(update={"retryable": False}), LATER, POLICY)

@@ -8,6 +8,7 @@ from crewai.tools import BaseTool
 from crewai.tools.tool_failure import ToolFailure
 
 from crewrelay.crews.citations import Bibliography
+from crewrelay.crews.failures import ToolUnavailable, explain
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledRetriever, JournaledTool, ToolFailed
 from crewrelay.jobs.answer import Passage
@@ -77,9 +78,14 @@ def test_a_failure_is_told_again_in_the_same_words(attempts: Attempts) -> None:
 
 def test_a_failure_that_may_pass_stops_the_run_and_the_next_one_asks_again(attempts: Attempts) -> None:
     run, error = attempts.start(), TimeoutError("too slow")
-    with pytest.raises(TimeoutError):
+    with pytest.raises(ToolUnavailable):
         tool_of(failing(error), run).run(city="Ulm")
-    assert reason(run) is error
+    stopped_by = reason(run)
+    assert stopped_by
+    assert stopped_by.__cause__ is error
+    failure = explain(stopped_by)
+    # It counts as an attempt, for what the model asks the tool for may not exist: only services are waited for.
+    assert (failure.type, failure.retryable, failure.outage) == ("TimeoutError", True, False)
     assert attempts.journal == []
     assert tool_of(Weather(), attempts.start()).run(city="Ulm") == "rain in Ulm"
 
@@ -88,7 +94,7 @@ def test_a_failure_that_does_not_pass_until_the_last_attempt_is_told_to_the_mode
     """As CrewAI does it: the model may have made up the host that does not answer."""
     weather = failing(TimeoutError("too slow"))
     for _ in range(POLICY.max_attempts - 1):
-        with pytest.raises(TimeoutError):
+        with pytest.raises(ToolUnavailable):
             tool_of(weather, attempts.start()).run(city="Ulm")
     run = attempts.start()
     with pytest.raises(ToolFailed, match=r"^TimeoutError: too slow$"):

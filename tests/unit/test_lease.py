@@ -64,7 +64,8 @@ def stolen(table: Table, clock: HandSetClock) -> Job:
 
 def counted(job: Job) -> Job:
     """One call more than before: what is lost between two threads can be seen."""
-    return job.model_copy(update={"receipt": Receipt(calls_paid=job.receipt.calls_paid + 1)})
+    receipt = Receipt(calls_paid=job.receipt.calls_paid + 1)
+    return job.model_copy(update={"revision": job.revision + 1, "receipt": receipt})
 
 
 def test_the_job_moves_on_in_the_table_and_in_its_holders_hands(
@@ -133,3 +134,34 @@ def test_threads_take_turns_and_none_undoes_what_another_wrote(table: Table, lea
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(advance, range(8)))
     assert standing(table).receipt.calls_paid == lease.job.receipt.calls_paid == 40
+
+
+def test_a_holder_that_missed_the_reply_to_a_write_goes_on_from_it(
+    table: Table, lease: Lease, clock: HandSetClock
+) -> None:
+    missed = counted(lease.job)
+    MemoryJobStore.save(table, lease.job, missed)
+    clock.pass_(seconds=20)
+    assert lease.advance(lambda job: transitions.relay(job, clock(), POLICY)) == standing(table)
+    assert (standing(table).status, standing(table).receipt.calls_paid) == (Status.PENDING, 1)
+
+
+def test_a_holder_goes_on_after_the_sweeper_has_looked_at_its_job(
+    table: Table, lease: Lease, clock: HandSetClock
+) -> None:
+    clock.pass_(minutes=2)
+    MemoryJobStore.save(table, lease.job, transitions.postpone(lease.job, clock(), POLICY))
+    lease.advance(lambda job: transitions.renew(job, clock(), POLICY))
+    assert standing(table).lease_until == clock() + POLICY.lease
+
+
+def test_the_first_try_of_a_write_that_arrives_late_is_refused(table: Table, lease: Lease, clock: HandSetClock) -> None:
+    """The client gave it up and repeated it: the repeat, and what came after it, must stand."""
+    before, first = lease.job, transitions.paid(lease.job, Receipt(calls_paid=1), clock(), POLICY)
+    lease.advance(lambda job: first)
+    clock.pass_(seconds=50)
+    second = lease.advance(lambda job: transitions.paid(job, Receipt(calls_paid=2), clock(), POLICY))
+    with pytest.raises(StaleWrite):
+        MemoryJobStore.save(table, before, first)
+    assert standing(table) == second
+    assert not transitions.claimable(second, clock() + timedelta(seconds=20))

@@ -35,8 +35,8 @@ class Table(MemoryJobStore):
         self.after_load()
         return record
 
-    def due(self, moment: datetime) -> Iterator[str]:
-        yield from self.stale_index or super().due(moment)
+    def due(self, status: Status, moment: datetime) -> Iterator[str]:
+        yield from (self.stale_index if status is Status.RUNNING else ()) or super().due(status, moment)
 
 
 class Office:
@@ -117,7 +117,7 @@ def test_a_job_that_backs_off_is_not_rung_for_before_its_time(office: Office) ->
     office.submit()
     running = office.claim()
     until = office.clock() + timedelta(minutes=8)
-    office.saved(running, transitions.back_off(running, FAILURE, until, POLICY))
+    office.saved(running, transitions.back_off(running, FAILURE, office.clock(), until, POLICY))
     office.clock.pass_(minutes=8)
     assert office.sweep() == {}
     office.clock.pass_(minutes=2)
@@ -129,7 +129,7 @@ def test_a_job_past_its_end_is_ended_with_the_reason(office: Office, claimed: bo
     office.submit()
     if claimed:
         office.claim()
-    office.clock.pass_(hours=2 if claimed else 24)
+    office.clock.pass_(hours=24)
     assert office.sweep() == {Swept.ENDED: 1}
     job = office.job()
     assert (job.status, job.due_at, job.finished_at) == (Status.FAILED, None, office.clock())
@@ -244,7 +244,9 @@ def test_at_the_deadline_a_sweep_stops_and_the_next_one_goes_on(office: Office) 
     assert sorted(office.doorbell.rings) == sorted(f"job {n}" for n in range(50))
 
 
-def test_a_job_that_can_not_be_read_does_not_stop_the_sweep(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_can_not_be_looked_at_does_not_stop_the_sweep(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs = [office.submit(f"job {number}").id for number in range(40)]
     office.clock.pass_(minutes=2)
     load = office.table.load
@@ -259,8 +261,72 @@ def test_a_job_that_can_not_be_read_does_not_stop_the_sweep(office: Office, monk
     assert set(office.doorbell.rings) == set(jobs[1:])
 
 
+@pytest.mark.parametrize("claimed", [False, True], ids=["pending", "running"])
+def test_a_job_that_can_not_be_read_ends_at_its_age_with_the_reason(office: Office, claimed: bool) -> None:
+    office.submit()
+    if claimed:
+        office.claim()
+    office.table.damaged.add("an-id")
+    office.clock.pass_(hours=23)
+    assert office.sweep() == {Swept.FAILED: 1}
+    office.clock.pass_(hours=1)
+    assert office.sweep() == {Swept.ENDED: 1}
+    job = office.job()
+    assert (job.status, job.due_at, job.finished_at) == (Status.FAILED, None, office.clock())
+    assert job.error
+    assert job.error.type == "damaged_job"
+    assert office.sweep() == {}
+
+
+# ---- a backlog
+
+
+def test_a_lost_lease_comes_before_any_backlog(office: Office) -> None:
+    for number in range(50):
+        office.submit(f"job {number}")
+    office.submit("crashed")
+    office.claim("crashed")
+    office.clock.pass_(minutes=2)
+    deadline = office.clock() + timedelta(seconds=1)
+    office.table.after_load = lambda: setattr(office.clock, "now", deadline)  # there is time for the first look only
+    office.sweeper.sweep(deadline)
+    assert office.doorbell.rings[0] == "crashed"
+
+
+@pytest.mark.parametrize(("depth", "rung"), [(0, 50), (POLICY.enough_bells - 20, 20), (POLICY.enough_bells, 0)])
+def test_pending_jobs_are_rung_for_only_until_the_queue_has_enough(office: Office, depth: int, rung: int) -> None:
+    for number in range(50):
+        office.submit(f"job {number}")
+    office.clock.pass_(minutes=2)
+    office.doorbell.depth = depth
+    office.sweep()
+    assert len(office.doorbell.rings) == rung
+
+
+def test_behind_a_deep_queue_lost_leases_are_rung_for_and_jobs_past_their_age_end(office: Office) -> None:
+    office.submit("old")
+    office.clock.pass_(hours=24)
+    office.submit("crashed")
+    office.claim("crashed")
+    office.submit("waiting")
+    office.clock.pass_(minutes=2)
+    office.doorbell.depth = 1_000_000
+    assert office.sweep() == {Swept.RUNG: 1, Swept.ENDED: 1}
+    assert office.doorbell.rings == ["crashed"]
+    assert office.job("old").status is Status.FAILED
+
+
+def test_a_queue_that_does_not_say_how_deep_it_is_stops_no_takeover(office: Office) -> None:
+    office.submit("crashed")
+    office.claim("crashed")
+    office.submit("waiting")
+    office.clock.pass_(minutes=2)
+    office.doorbell.out_of_order = True
+    assert office.sweep() == {Swept.RUNG: 1}
+
+
 def test_an_index_that_does_not_answer_is_raised(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: datetime) -> Any:
+    def fail(*_: object) -> Any:
         raise Unavailable("The table did not answer.")
 
     monkeypatch.setattr(office.table, "due", fail)

@@ -5,7 +5,10 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from crewrelay.aws.clients import unavailable_if_it_fails
+from botocore.exceptions import ClientError
+
+from crewrelay.aws.clients import error_code, unavailable_if_it_fails
+from crewrelay.jobs.errors import DamagedJob
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -42,11 +45,16 @@ class Bodies:
         return {"object": name, "size": len(data)}
 
     def read(self, row: Values) -> str:
-        """The body of a row's plain values."""
+        """The body of a row's plain values. Raises DamagedJob if it is gone."""
         if "body" in row:
             return gzip.decompress(bytes(row["body"])).decode()
         with unavailable_if_it_fails("bucket"):
-            content = self._client().get_object(Bucket=self._bucket, Key=row["object"])["Body"].read()
+            try:
+                content = self._client().get_object(Bucket=self._bucket, Key=row["object"])["Body"].read()
+            except ClientError as error:
+                if error_code(error) != "NoSuchKey":
+                    raise
+                raise DamagedJob(f"The bucket no longer has {row['object']}.") from error
         return gzip.decompress(content).decode()
 
     def url_if_large(self, row: Values) -> str | None:

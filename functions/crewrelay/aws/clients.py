@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from crewrelay import __version__
-from crewrelay.jobs.errors import Misconfigured, Unavailable
+from crewrelay.jobs.errors import CrewrelayError, Misconfigured, ServiceRefused, Unavailable
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -28,14 +28,15 @@ _CONFIG = Config(
     user_agent=f"crewrelay/{__version__}",  # else it is put together anew for each request: a sixth of its CPU
 )
 
-# No repeat mends these.
-_LASTING = frozenset(
+# What only somebody else can mend: a role, credentials, a resource.
+_REFUSALS = frozenset(
     """
-    AccessDenied AccessDeniedException InvalidClientTokenId InvalidSignatureException ResourceNotFoundException
-    SignatureDoesNotMatch NoSuchBucket UnrecognizedClientException ValidationException ValidationError
+    AccessDenied AccessDeniedException ExpiredToken ExpiredTokenException InvalidAccessKeyId InvalidClientTokenId
+    InvalidSignatureException ResourceNotFoundException SignatureDoesNotMatch NoSuchBucket UnrecognizedClientException
     AWS.SimpleQueueService.NonExistentQueue QueueDoesNotExist DecryptionFailure InvalidRequestException
     """.split()
 )
+_FAULTS = frozenset({"ValidationException", "ValidationError"})  # of ours: no repeat mends these
 
 
 @cache
@@ -94,7 +95,7 @@ def _session() -> boto3.Session:
 
 def resource(stack: str, logical_id: str) -> str:
     """The name or URL of what the template of a deployed stack calls so. Raises Misconfigured, Unavailable."""
-    with unavailable_if_it_fails(f"stack {stack}"):
+    with unavailable_if_it_fails(f"stack {stack}", refused=Misconfigured):
         client = boto3.client("cloudformation", config=_CONFIG)
         found = client.describe_stack_resource(StackName=stack, LogicalResourceId=logical_id)
     return found["StackResourceDetail"]["PhysicalResourceId"]
@@ -102,7 +103,7 @@ def resource(stack: str, logical_id: str) -> str:
 
 def output(stack: str, name: str) -> str:
     """An output of a deployed stack. Raises Misconfigured, Unavailable."""
-    with unavailable_if_it_fails(f"stack {stack}"):
+    with unavailable_if_it_fails(f"stack {stack}", refused=Misconfigured):
         [described] = boto3.client("cloudformation", config=_CONFIG).describe_stacks(StackName=stack)["Stacks"]
     for one in described.get("Outputs", []):
         if one.get("OutputKey") == name:
@@ -115,13 +116,18 @@ def error_code(error: ClientError) -> str:
 
 
 @contextmanager
-def unavailable_if_it_fails(what: str) -> Iterator[None]:
-    """Turn what may pass into Unavailable and what will not into Misconfigured, the cause kept."""
+def unavailable_if_it_fails(what: str, refused: type[CrewrelayError] = ServiceRefused) -> Iterator[None]:
+    """Turn what may pass into Unavailable, a refusal into `refused` and a fault of ours into Misconfigured, the cause
+    kept. Where nothing has been accepted yet, at start and for the command, a refusal is Misconfigured as well.
+    """
     try:
         yield
     except ClientError as error:
-        if error_code(error) in _LASTING:
-            raise Misconfigured(f"The {what} refused the request: {error_code(error)}.") from error
-        raise Unavailable(f"The {what} did not answer: {error_code(error)}.") from error
+        code = error_code(error)
+        if code in _FAULTS:
+            raise Misconfigured(f"The {what} did not understand the request: {code}.") from error
+        if code in _REFUSALS:
+            raise refused(f"The {what} refused the request: {code}.") from error
+        raise Unavailable(f"The {what} did not answer: {code}.") from error
     except BotoCoreError as error:
         raise Unavailable(f"The {what} did not answer.") from error

@@ -24,3 +24,10 @@ class SqsDoorbell:
                 MessageBody=job_id,
                 DelaySeconds=math.ceil(min(delay, _LONGEST).total_seconds()),  # a bell too early would be dropped
             )
+
+    def waiting(self) -> int:
+        with unavailable_if_it_fails("queue"):
+            found = self._client.get_queue_attributes(
+                QueueUrl=self._queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+            )
+        return int(found["Attributes"]["ApproximateNumberOfMessages"])

@@ -7,7 +7,7 @@ from crewrelay.aws.batch import Record
 from crewrelay.aws.dead_letters import DeadLetters, first_id
 from crewrelay.jobs.errors import IdempotencyConflict, InvalidRequest
 from crewrelay.jobs.log_keys import correlation_id_of, logged_with
-from crewrelay.jobs.submission import Submission
+from crewrelay.jobs.submission import Submission, message_key
 from crewrelay.request import CrewRequest, TopicRequest, complaints
 
 
@@ -25,7 +25,7 @@ class Intake:
         try:
             asked, message_id = parse(record["body"]), first_id(record)
             with logged_with(correlation_id=correlation_id_of(message_id)):
-                self._submission.submit(self._tenant, asked.job_input(), key=f"intake:{message_id}")
+                self._submission.submit(self._tenant, asked.job_input(), message_key(message_id))
         except (InvalidRequest, IdempotencyConflict) as refusal:
             self._dead_letters.put(record, refusal)
 

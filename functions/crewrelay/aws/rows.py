@@ -13,7 +13,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from crewrelay.aws.bodies import Values
-from crewrelay.jobs.job import Job
+from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.journal import Call
 
 DUE_SHARDS = 8  # the index has few keys and many writers: spread them over partitions
@@ -22,7 +22,7 @@ _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TIMES = ("created_at", "not_before", "due_at", "end_by", "lease_until", "started_at", "finished_at")
+_TIMES = ("created_at", "not_before", "due_at", "end_by", "lease_until", "claimed_at", "started_at", "finished_at")
 
 Item = dict[str, Any]
 
@@ -40,8 +40,9 @@ def job_id(item: Item) -> str:
     return own.removeprefix("JOB#")
 
 
-def due_shard(number: int) -> str:
-    return f"DUE#{number}"
+def due_shard(status: Status, number: int) -> str:
+    """Running jobs have shards of their own: whoever looks for lost leases reads past no backlog."""
+    return f"{'LEASE' if status is Status.RUNNING else 'DUE'}#{number}"
 
 
 def result_sk(fence: int) -> str:
@@ -65,7 +66,7 @@ def plain(item: Item) -> Values:
 
 
 def job_values(job: Job) -> Values:
-    """The attributes of a JOB row, keys left out; `due_shard` stands only while something is owed, `unfinished` (the
+    """The attributes of a JOB row, keys left out; `due_shard` is set while work is outstanding, `unfinished` (the
     tenant) until the job ends: nothing in between writes to the index by it.
     """
     values = job.model_dump(mode="python", exclude={"id"})
@@ -73,8 +74,10 @@ def job_values(job: Job) -> Values:
     for name in _TIMES:
         values[name] = milliseconds(values[name])
     values["expires_at"] = int(job.expires_at.timestamp())
-    values["due_shard"] = None if job.due_at is None else due_shard(zlib.crc32(job.id.encode()) % DUE_SHARDS)
-    values["unfinished"] = None if job.status.finished else job.tenant
+    values["ran"] = job.ran // timedelta(milliseconds=1)
+    shard = due_shard(job.status, zlib.crc32(job.id.encode()) % DUE_SHARDS)
+    values["due_shard"] = None if job.due_at is None else shard
+    values["unfinished"] = job.tenant if job.capped and not job.status.finished else None
     return values
 
 
@@ -83,6 +86,7 @@ def job_of(item: Item) -> Job:
     for name in _TIMES:
         values[name] = moment(values.get(name))
     values["expires_at"] = datetime.fromtimestamp(int(values["expires_at"]), UTC)
+    values["ran"] = timedelta(milliseconds=int(values.get("ran", 0)))
     values["id"] = job_id(item)
     return Job.model_validate(values)
 

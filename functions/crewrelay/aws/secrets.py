@@ -14,7 +14,7 @@ _FIELD = "api_key"
 def secret(arn: str) -> str:
     """The secret as it stands, or the field `api_key` of a JSON object. Raises Misconfigured, Unavailable."""
     client: Any = secrets_manager()
-    with unavailable_if_it_fails(f"secret {arn}"):
+    with unavailable_if_it_fails(f"secret {arn}", refused=Misconfigured):
         text = client.get_secret_value(SecretId=arn).get("SecretString", "")
     key = _of_object(text).strip()
     if not key:

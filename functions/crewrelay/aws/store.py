@@ -1,6 +1,7 @@
 """The job store on one DynamoDB table. Every transition is one conditional write of what changed."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ from crewrelay.aws import rows
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
 from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
-from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflict, StaleWrite, Unavailable
+from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.ports import Clock, JobRecord
 
@@ -53,9 +54,9 @@ class DynamoJobStore:
         return "JOB" not in found or rows.expired(found["JOB"], self._clock())
 
     def _put_once(self, item: rows.Item, or_over: str = "", values: dict[str, Any] | None = None) -> rows.Item | None:
-        """Put the item unless one stands there that has not expired; then return that one.
+        """Put if absent or expired; else return the existing item.
 
-        `or_over` is a condition, with its `values`, under which a standing item may be put over.
+        `or_over` is a condition, with its `values`, under which an existing item may be overwritten.
         """
         conditions = filter(None, ("attribute_not_exists(pk)", "expires_at <= :now", or_over))
         values = {":now": int(self._clock().timestamp()), **(values or {})}
@@ -79,26 +80,35 @@ class DynamoJobStore:
         found = self._get(job_id, "JOB", "INPUT")
         if "JOB" not in found or rows.expired(found["JOB"], self._clock()):
             return None
-        job = rows.job_of(found["JOB"])
+        with _damaged_if_unreadable(job_id):
+            job = rows.job_of(found["JOB"])
         if tenant not in (None, job.tenant):
             return None
-        job_input = JobInput.model_validate_json(self._bodies.read(rows.plain(found["INPUT"])))
+        job_input = self._input_of(job, found.get("INPUT"))
         if job.status is not Status.COMPLETED:
             return JobRecord(job, job_input, None)
         sk = rows.result_sk(job.fence)
-        result = rows.plain(self._get(job_id, sk)[sk])
-        url = self._bodies.url_if_large(result)
-        answer = None if url else Answer.model_validate_json(self._bodies.read(result))
+        found = self._get(job_id, sk)
+        with _damaged_if_unreadable(job_id):
+            result = rows.plain(found[sk])
+            url = self._bodies.url_if_large(result)
+            answer = None if url else Answer.model_validate_json(self._bodies.read(result))
         return JobRecord(job, job_input, answer, url)
 
+    def _input_of(self, job: Job, item: rows.Item | None) -> JobInput:
+        try:
+            with _damaged_if_unreadable(job.id):
+                return JobInput.model_validate_json(self._bodies.read(rows.plain(item or {})))
+        except DamagedJob:
+            if not job.status.finished:
+                raise
+            return JobInput(crew=job.crew, inputs={})  # why it failed can be read all the same
+
     def save(self, before: Job, after: Job) -> None:
-        """Compare and set on status and fence, and when a lease changes hands on the lease itself."""
-        guard: dict[str, Any] = {"status": before.status.value, "fence": before.fence}
-        if after.fence != before.fence:
-            guard["lease_until"] = rows.job_values(before)["lease_until"]
+        """Compare and set on the revision; and on status and fence, for code from before there were revisions."""
+        guard = {"revision": before.revision or None, "status": before.status.value, "fence": before.fence}
         old, new = rows.job_values(before), rows.job_values(after)
-        # The status is always written: an update of nothing would be refused, and its condition not checked.
-        changed = {name: value for name, value in new.items() if value != old[name] or name == "status"}
+        changed = {name: value for name, value in new.items() if value != old[name]}
         update, condition, names, values = _expressions(changed, guard)
         with unavailable_if_it_fails("table"):
             try:
@@ -117,6 +127,35 @@ class DynamoJobStore:
                 if not standing or rows.job_values(rows.job_of(standing)) != new:
                     raise StaleWrite(f"job {after.id} moved on") from error
 
+    def end_damaged(self, job_id: str, error: Failure, now: datetime, accepted_before: datetime) -> bool:
+        changed = {
+            "status": Status.FAILED.value,
+            "error": error.model_dump(),
+            "finished_at": rows.milliseconds(now),
+            **dict.fromkeys(("due_shard", "due_at", "unfinished", "holder", "lease_until", "not_before")),
+        }
+        update, _, names, values = _expressions(changed, {})
+        finished = [status.value for status in Status if status.finished]
+        values |= {f":{status}": status for status in finished} | {":before": rows.milliseconds(accepted_before)}
+        condition = (
+            f"attribute_exists(due_shard) AND NOT #status IN ({', '.join(f':{status}' for status in finished)})"
+            " AND (attribute_not_exists(created_at) OR created_at <= :before)"
+        )
+        with unavailable_if_it_fails("table"):
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=rows.key(job_id, "JOB"),
+                    UpdateExpression=update,
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames=names,
+                    ExpressionAttributeValues=rows.typed(values),
+                )
+            except ClientError as refused:
+                _standing(refused)
+                return False
+        return True
+
     def put_answer(self, job: Job, answer: Answer) -> None:
         body = self._bodies.kept(job.id, answer.model_dump_json())
         with unavailable_if_it_fails("table"):
@@ -127,16 +166,16 @@ class DynamoJobStore:
         standing = self._put_once(rows.body_item(job, rows.call_sk(call), body))
         return call if standing is None else self._call_of(standing)
 
-    def journal(self, job: Job) -> list[Call]:
-        return [self._call_of(item) for item in self._calls_of(job)]
+    def journal(self, job: Job) -> Iterator[Call]:
+        return map(self._call_of, self._calls_of(job))
 
     def entries(self, job: Job) -> list[Call]:
-        items = self._calls_of(job, ProjectionExpression="entry, expires_at")
+        items = list(self._calls_of(job, ProjectionExpression="entry, expires_at"))
         if any("entry" not in item for item in items):  # written before there were entries
             return [call.without_body() for call in self.journal(job)]
         return [Call.model_validate_json(item["entry"]["S"]) for item in items]
 
-    def _calls_of(self, job: Job, **only: Any) -> list[rows.Item]:
+    def _calls_of(self, job: Job, **only: Any) -> Iterator[rows.Item]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="pk = :pk AND begins_with(sk, :calls)",
@@ -145,13 +184,14 @@ class DynamoJobStore:
             **only,
         )
         with unavailable_if_it_fails("table"):
-            items = [item for page in pages for item in page["Items"]]
-        return [item for item in items if not rows.expired(item, self._clock())]
+            for page in pages:
+                yield from (item for item in page["Items"] if not rows.expired(item, self._clock()))
 
     def _call_of(self, item: rows.Item) -> Call:
-        return Call.model_validate_json(self._bodies.read(rows.plain(item)))
+        with _damaged_if_unreadable(rows.job_id(item)):
+            return Call.model_validate_json(self._bodies.read(rows.plain(item)))
 
-    def due(self, moment: datetime) -> Iterator[str]:
+    def due(self, status: Status, moment: datetime) -> Iterator[str]:
         """Page by page, each shard in its turn, so that none waits for another one's backlog."""
         starts: dict[int, Any] = {shard: {} for shard in range(rows.DUE_SHARDS)}
         while starts:
@@ -162,7 +202,7 @@ class DynamoJobStore:
                         IndexName="due",
                         KeyConditionExpression="due_shard = :shard AND due_at <= :moment",
                         ExpressionAttributeValues=rows.typed(
-                            {":shard": rows.due_shard(shard), ":moment": rows.milliseconds(moment)}
+                            {":shard": rows.due_shard(status, shard), ":moment": rows.milliseconds(moment)}
                         ),
                         Limit=_PAGE,
                         **start,
@@ -200,6 +240,16 @@ class DynamoJobStore:
         if reply.get("UnprocessedKeys"):
             raise Unavailable("The table is throttled.")
         return {item["sk"]["S"]: item for item in reply["Responses"][self._table]}
+
+
+@contextmanager
+def _damaged_if_unreadable(job_id: str) -> Iterator[None]:
+    try:
+        yield
+    except CrewrelayError:
+        raise
+    except Exception as error:  # whatever stands there, it is not what we write
+        raise DamagedJob(f"What the table holds of job {job_id} can't be read: {type(error).__name__}.") from error
 
 
 def _refuse_another(job: Job, standing: rows.Item | None) -> None:

@@ -32,20 +32,28 @@ _ADVICE = {
 }
 
 
+class ToolUnavailable(Exception):
+    """A tool failed in a way that may pass. It is tried again, only so often: what it asks may not exist at all."""
+
+
 def explain(error: BaseException, redact: Callable[[str], str] = str) -> Failure:
     """The failure as the job keeps it. `redact` gets the message whole, before it is cut to what a row holds."""
     for cause in _chain(error):
         if isinstance(cause, CrewrelayError):
             return Failure.of(cause)
+        if isinstance(cause, ToolUnavailable) and cause.__cause__:
+            return explain(cause.__cause__, redact).model_copy(update={"outage": False})
         status = _status(cause)
         if status is not None and status < 300:
             return _failure(cause, redact, "The model gave no answer that can be read.", retryable=True)
         if status is not None:
             advice = "The quota of the key is used up." if _out_of_quota(cause) else _ADVICE.get(status, "")
-            failure = _failure(cause, redact, advice, _passes(cause, status))
-            return failure.model_copy(update={"retry_after": _retry_after(cause, utcnow())})
+            passes = _passes(cause, status)
+            failure = _failure(cause, redact, advice, passes)
+            return failure.model_copy(update={"outage": passes, "retry_after": _retry_after(cause, utcnow())})
         if _lost_connection(cause):
-            return _failure(cause, redact, "The model, or what a tool asked, did not answer.", retryable=True)
+            failure = _failure(cause, redact, "The model, or what a tool asked, did not answer.", retryable=True)
+            return failure.model_copy(update={"outage": True})
     if isinstance(error, SystemExit):
         advice = "CrewAI gave up: the conversation is longer than the model's context window."
         return _failure(error, redact, advice, retryable=False)

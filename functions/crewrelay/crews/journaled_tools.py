@@ -10,7 +10,7 @@ from pydantic import PrivateAttr, TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.failures import may_pass
+from crewrelay.crews.failures import ToolUnavailable, may_pass
 from crewrelay.crews.journaled import JournaledLLM, has_no_time_left
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import RetrievalUnavailable
@@ -57,7 +57,7 @@ class JournaledTool(BaseTool):
             result = self._inner.run(**arguments)
         except Exception as error:
             if may_pass(error) and not self._calls.is_last_attempt:
-                raise  # the run is tried again later, and the tool with it
+                raise ToolUnavailable(self.name) from error  # the run is tried again later, and the tool with it
             return _reply(raised=self._model.fitting(f"{type(error).__name__}: {error}"))
         if isinstance(result, ToolFailure):
             fitting = result.model_copy(update={"message": self._model.fitting(result.message)})

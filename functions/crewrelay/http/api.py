@@ -14,7 +14,7 @@ from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, Job
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobStore, record_of_tenant
-from crewrelay.jobs.submission import Submission
+from crewrelay.jobs.submission import Submission, keyed_id, message_key
 from crewrelay.request import RunRequest
 
 _MOST_CALLS = 1000
@@ -54,6 +54,11 @@ def create_api(
     def status(caller: Reader, job_id: str) -> JobStatus:
         """The job as it stands now, with its result once it has one."""
         return JobStatus.of(record_of_tenant(store, caller.tenant, job_id))
+
+    @app.get("/crewai/messages/{message_id}", responses=problems(404, 422, 503), tags=["jobs"])
+    def message(caller: Reader, message_id: str) -> JobStatus:
+        """The job of a message of the intake queue, by the MessageId that SQS answered to its sender."""
+        return JobStatus.of(record_of_tenant(store, caller.tenant, keyed_id(caller.tenant, message_key(message_id))))
 
     @app.get("/crewai/jobs/{job_id}/calls", responses=problems(404, 422, 503), tags=["jobs"])
     def calls(

@@ -23,7 +23,9 @@ CrewrelayError
 │   ├── RetrievalMisconfigured 500  the store is not what the settings say
 │   ├── CollectionMissing      500  there is no such collection
 │   └── EmbedderMismatch       500  the collection holds another embedder's vectors
+├── DamagedJob           500  the job's row or input can't be read
 └── Unavailable          503  a service behind us did not answer: table, queue or crew
+    └── ServiceRefused   503  it did answer, and refused: credentials, a policy, a missing resource
 """
 
 from typing import ClassVar
@@ -35,6 +37,7 @@ class CrewrelayError(Exception):
     code: ClassVar[str] = "internal_error"
     http: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    outage: ClassVar[bool] = False  # a service did not serve: it says nothing of the job
     remedy: ClassVar[str] = "This is a fault of the service; quote the job id to its operator."
 
 
@@ -164,7 +167,24 @@ class Unavailable(CrewrelayError):
     code = "unavailable"
     http = 503
     retryable = True
+    outage = True
     remedy = "Send the same request again after the seconds in Retry-After."
+
+
+class ServiceRefused(Unavailable):
+    """A service behind this one refused the request. That is no job's fault, and may pass: credentials are rotated, a
+    policy takes its time to spread.
+    """
+
+    code = "service_refused"
+    remedy = "See that the service's settings and role allow what the message names; the request may be repeated."
+
+
+class DamagedJob(CrewrelayError):
+    """The job's row or its input can't be read. The sweeper ends such a job once it has reached its maximum age."""
+
+    code = "damaged_job"
+    remedy = "Submit the work again; the operator finds the row in the table under the job's id."
 
 
 class RetrievalError(CrewrelayError):
@@ -179,6 +199,7 @@ class RetrievalUnavailable(RetrievalError):
     code = "retrieval_unavailable"
     http = 503
     retryable = True
+    outage = True
     remedy = "It is tried again; if it stays so, see that what the message names can be reached."
 
 

@@ -14,13 +14,14 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from crewrelay.jobs import job as transitions
-from crewrelay.jobs.errors import StaleWrite, Unavailable
+from crewrelay.jobs.errors import DamagedJob, Misconfigured, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput
+from crewrelay.jobs.journal import Call
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.log_keys import add_log_keys, keys_of, log_keys, logged_with
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Crew, Doorbell, Jitter, JobRecord, JobStore, NewId, RelayDue, Wait
-from crewrelay.jobs.run import Run
+from crewrelay.jobs.run import Run, RunStopped
 from crewrelay.jobs.submission import ring
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,10 @@ class Execution:
         worker is free of that question, so that every job gets on. Raises Unavailable when the table does not answer.
         """
         with logged_with(job_id=job_id):
-            record = self._store.load(job_id)
+            try:
+                record = self._store.load(job_id)
+            except DamagedJob:
+                return logger.error("left to the sweeper, which ends it at its age", exc_info=True)
             if record is None:
                 return logger.info("no such job, or no longer")
             add_log_keys(**keys_of(record.job))
@@ -90,16 +94,31 @@ class Execution:
     def _carry_out(self, job: Job, job_input: JobInput, deadline: datetime, first_call_is_free: bool) -> None:
         lease = Lease(self._store, job)
         try:
-            journal = self._store.journal(job) if job.fence > 1 else ()  # nobody can have paid before the first claim
-        except Unavailable as error:
+            journal = self._journal(lease) if job.fence > 1 else []  # nobody can have paid before the first claim
+        except (Unavailable, DamagedJob) as error:
             return self._failed(lease, error)
         run = Run(self._store, self._clock, self._policy, lease, journal, deadline, first_call_is_free, self._wait)
         on_own_thread(lambda: self._attempt(run, job_input), name=f"crew-{job.id}")
+        try:
+            self._see_through(lease, run, deadline)
+        finally:  # whatever happened, no call begins once the handler has answered
+            run.stop(RunStopped("its handler has answered"))
+
+    def _journal(self, lease: Lease) -> list[Call]:
+        """It may take longer to read than a lease lasts."""
+        calls = []
+        for call in self._store.journal(lease.job):
+            calls.append(call)
+            if self._clock() >= (lease.job.lease_until or self._clock()) - self._policy.lease + self._policy.renewal:
+                self._renew(lease)
+        return calls
+
+    def _see_through(self, lease: Lease, run: Run, deadline: datetime) -> None:
         while not self._wait(run.outcome, self._patience(deadline)):
             if self._clock() >= deadline:
                 run.stop(RelayDue("the deadline has come"))
                 return self._relay(lease, run)
-            self._renew(lease, run)
+            self._renew(lease)
         self._conclude(lease, run)
 
     def _attempt(self, run: Run, job_input: JobInput) -> None:
@@ -112,14 +131,14 @@ class Execution:
         remaining = (deadline - self._clock()).total_seconds()
         return max(0.0, min(remaining, self._policy.renewal.total_seconds()))
 
-    def _renew(self, lease: Lease, run: Run) -> None:
+    def _renew(self, lease: Lease) -> None:
         try:
             lease.advance(lambda job: transitions.renew(job, self._clock(), self._policy))
-        except StaleWrite as refused:
-            run.stop(refused)
+        except StaleWrite:
             raise
-        except Unavailable:
-            # Two renewals in a row may fail: the lease still stands, the next round tries again.
+        except Exception:
+            # Two renewals in a row may fail: the lease still stands, the next round tries again. No call begins on one
+            # that has run out.
             logger.warning("could not renew the lease", exc_info=True)
 
     def _conclude(self, lease: Lease, run: Run) -> None:
@@ -135,9 +154,7 @@ class Execution:
     def _complete(self, lease: Lease, run: Run) -> None:
         try:
             self._store.put_answer(lease.job, run.outcome.result())
-        except (StaleWrite, Unavailable):
-            raise
-        except Exception as error:  # it can't be written down at all
+        except (Misconfigured, TypeError, ValueError) as error:  # it can't be written down at all
             return self._failed(lease, error, run)
         lease.advance(lambda job: transitions.complete(_counted(job, run), self._clock()))
 
@@ -151,11 +168,11 @@ class Execution:
         """Once more later, if the error may pass and the job has attempts left; otherwise that was it."""
         failure = self._crew.explain(error)
         job, now = lease.job, self._clock()
-        pause = self._policy.backoff(max(1, job.stalled), self._jitter(), failure.retry_after)
+        pause = self._policy.backoff(max(1, job.stalled + job.outages), self._jitter(), failure.retry_after)
         seen = {"retryable": failure.retryable, "where": _where(error)}
         logger.warning("the crew failed: %s", failure.type, extra=seen)
-        if failure.retryable and job.stalled < self._policy.max_attempts and now + pause < job.end_by:
-            lease.advance(lambda job: transitions.back_off(_counted(job, run), failure, now + pause, self._policy))
+        if transitions.may_back_off(job, failure, now + pause, self._policy):
+            lease.advance(lambda job: transitions.back_off(_counted(job, run), failure, now, now + pause, self._policy))
             # Skew: a worker whose clock is behind would find the backoff still standing, and drop the bell.
             ring(self._doorbell, job.id, pause + self._policy.skew)
         else:

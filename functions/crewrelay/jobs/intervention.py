@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from crewrelay.jobs import job as transitions
+from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import JobFinished, StaleWrite, Unavailable
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, record_of_tenant
-from crewrelay.jobs.submission import refuse_too_many, ring
+from crewrelay.jobs.submission import ring
 
 _TRIES = 5  # a job that is claimed, relayed and claimed again moves on under our hands
 
@@ -22,7 +23,7 @@ class Intervention:
         self._doorbell = doorbell
         self._clock = clock
         self._policy = policy
-        self._most_unfinished = most_unfinished
+        self._cap = Cap(store, clock, most_unfinished)
 
     def cancel(self, tenant: str, job_id: str) -> JobRecord:
         """A pending job at once; a running one makes no further call. Once cancelled it stays so, asked again too.
@@ -52,7 +53,8 @@ class Intervention:
                 raise JobFinished(f"The job is {job.status}: only a failed one can be tried again.")
             if transitions.too_old(job, self._clock(), self._policy):
                 raise JobFinished("The job is too old: it would expire before it had ended again.")
-            refuse_too_many(self._store, tenant, self._most_unfinished)
+            if job.capped:
+                self._cap.admit(tenant)
             return transitions.retry(job, self._clock(), self._policy)
 
         record = self._change(tenant, job_id, retried)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -61,11 +61,14 @@ class Failure(BaseModel):
     type: str
     message: Annotated[Text, AfterValidator(_short)]
     retryable: bool = False  # whether the same may succeed later
-    retry_after: timedelta | None = Field(default=None, exclude=True)  # as was asked for; kept by nobody
+    # Not kept: they decide what follows, and then have done so.
+    outage: bool = Field(default=False, exclude=True)  # a service did not serve; it says nothing of the job
+    retry_after: timedelta | None = Field(default=None, exclude=True)  # as the service asked for
 
     @classmethod
     def of(cls, error: CrewrelayError) -> "Failure":
-        return cls(type=error.code, message=f"{error} {error.remedy}", retryable=error.retryable)
+        message = f"{error} {error.remedy}"
+        return cls(type=error.code, message=message, retryable=error.retryable, outage=error.outage)
 
 
 class Job(BaseModel):
@@ -79,11 +82,13 @@ class Job(BaseModel):
     crew: str
     input_digest: str
     status: Status = Status.PENDING
+    revision: int = 0  # counts the writes of the row, so that none is taken twice or late; rows of earlier code have 0
     fence: int = 0
     holder: str | None = None  # who claimed: tells the repeat of a write from a rival's
     fingerprint: str | None = None  # of the crew that ran last
     attempts: int = 0  # a relay that got further goes on with the same one
-    stalled: int = 0  # attempts since the journal last grew
+    stalled: int = 0  # attempts since the journal last grew, without those that an outage ended
+    outages: int = 0  # attempts since the journal last grew that an outage ended
     relays: int = 0
     rung_in_vain: int = 0  # by the sweeper, since the last claim
     restarts: int = 0  # from the beginning, because the crew had changed
@@ -93,12 +98,15 @@ class Job(BaseModel):
     created_at: datetime
     not_before: datetime | None = None  # a backoff, and nothing else: clocks differ
     due_at: datetime | None  # when somebody must look again; None once nothing is owed
-    end_by: datetime  # given up from then on
+    end_by: datetime  # given up from then on, however little of the time it ran
+    ran: timedelta = timedelta()  # in all attempts that are over
     lease_until: datetime | None = None
-    started_at: datetime | None = None
+    claimed_at: datetime | None = None  # when the attempt began that is under way
+    started_at: datetime | None = None  # when the first one did
     finished_at: datetime | None = None
     expires_at: datetime
-    error: Failure | None = None
+    capped: bool = True  # counts towards the unfinished jobs that its tenant may have
+    error: Failure | None = None  # why the last attempt failed, until one gets further
 
 
 def submit(
@@ -108,10 +116,14 @@ def submit(
     now: datetime,
     policy: Policy,
     correlation_id: str | None = None,
+    *,
+    capped: bool = True,
 ) -> Job:
     return Job(
         id=job_id,
+        revision=1,
         tenant=tenant,
+        capped=capped,
         correlation_id=correlation_id,
         crew=job_input.crew,
         input_digest=job_input.digest(),
@@ -133,47 +145,63 @@ def claim(job: Job, holder: str, fingerprint: str, now: datetime, policy: Policy
     """Start an attempt under a new fence: whoever held an older one is refused from now on."""
     if not claimable(job, now):
         raise StaleWrite(f"job {job.id} is {job.status} and not to be claimed now")
-    started_at = job.started_at or now
-    return job.model_copy(
-        update={
-            "status": Status.RUNNING,
-            "fence": job.fence + 1,
-            "holder": holder,
-            "fingerprint": fingerprint,
-            "attempts": job.attempts + 1,
-            "stalled": job.stalled + 1,
-            "rung_in_vain": 0,
-            "restarts": job.restarts + (job.fingerprint not in (None, fingerprint)),
-            "not_before": None,
-            "started_at": started_at,
-            "end_by": min(job.end_by, started_at + policy.budget.runtime),
-            "lease_until": now + policy.lease,
-            "due_at": now + policy.lease,
-        }
+    return _next(
+        job,
+        status=Status.RUNNING,
+        fence=job.fence + 1,
+        holder=holder,
+        fingerprint=fingerprint,
+        attempts=job.attempts + 1,
+        stalled=job.stalled + 1,
+        rung_in_vain=0,
+        restarts=job.restarts + (job.fingerprint not in (None, fingerprint)),
+        not_before=None,
+        claimed_at=now,
+        started_at=job.started_at or now,
+        ran=_ran(job, now),
+        lease_until=now + policy.lease,
+        due_at=now + policy.lease,
     )
+
+
+def run_until(job: Job, policy: Policy) -> datetime:
+    """When an attempt must end: the job may run for so long in all, and has an end of its own."""
+    return min(job.end_by, (job.claimed_at or job.end_by) + policy.budget.runtime - job.ran)
 
 
 def renew(job: Job, now: datetime, policy: Policy) -> Job:
     _require_running(job)
-    return job.model_copy(update={"lease_until": now + policy.lease, "due_at": now + policy.lease})
+    return _next(job, lease_until=now + policy.lease, due_at=now + policy.lease)
 
 
 def paid(job: Job, receipt: Receipt, now: datetime, policy: Policy) -> Job:
     """The journal has grown: write down what it cost, and renew."""
-    return renew(job, now, policy).model_copy(update={"receipt": receipt, "stalled": 0})
+    return _also(renew(job, now, policy), receipt=receipt, stalled=0, outages=0, error=None)
 
 
 def relay(job: Job, now: datetime, policy: Policy, *, tried: bool = True) -> Job:
     """Give the job back, to be resumed by whoever answers the bell next. It was an attempt only if it got no further
     though it had time for a call.
     """
-    counts = {"attempts": job.attempts - (job.stalled == 0 or not tried), "stalled": job.stalled - (not tried)}
-    return _release(job, now, policy).model_copy(update={"relays": job.relays + 1, **counts})
+    return _also(
+        _release(job, now, now, policy),
+        relays=job.relays + 1,
+        attempts=job.attempts - (job.stalled == 0 or not tried),
+        stalled=job.stalled - (not tried),
+    )
 
 
-def back_off(job: Job, error: Failure, until: datetime, policy: Policy) -> Job:
-    """Give the job back after an error that may pass, not to be claimed before `until`."""
-    return _release(job, until, policy).model_copy(update={"not_before": until, "error": error})
+def back_off(job: Job, error: Failure, now: datetime, until: datetime, policy: Policy) -> Job:
+    """Give the job back after an error that may pass, not to be claimed before `until`. An outage is not the job's
+    fault: such an attempt is not among those after which the job is given up.
+    """
+    released = _also(_release(job, now, until, policy), not_before=until, error=error)
+    return _also(released, outages=job.outages + 1, stalled=max(0, job.stalled - 1)) if error.outage else released
+
+
+def may_back_off(job: Job, error: Failure, until: datetime, policy: Policy) -> bool:
+    """Whether there is a point in another attempt."""
+    return error.retryable and until < job.end_by and (error.outage or job.stalled < policy.max_attempts)
 
 
 def postpone(job: Job, now: datetime, policy: Policy) -> Job:
@@ -181,28 +209,28 @@ def postpone(job: Job, now: datetime, policy: Policy) -> Job:
     if job.status.finished:
         raise StaleWrite(f"job {job.id} is already {job.status}")
     pause = min(policy.ring_again * 2.0 ** min(job.rung_in_vain, 30), policy.longest_backoff)
-    return job.model_copy(update={"due_at": now + pause, "rung_in_vain": job.rung_in_vain + 1})
+    return _next(job, due_at=now + pause, rung_in_vain=job.rung_in_vain + 1)
 
 
 def complete(job: Job, now: datetime) -> Job:
     _require_running(job)
-    return _finish(job, Status.COMPLETED, now)
+    return _also(_finish(job, Status.COMPLETED, now), error=None)
 
 
 def fail(job: Job, error: Failure, now: datetime, blamed: Call | None = None) -> Job:
     _require_running(job)
-    return _finish(job.model_copy(update={"error": error, "blamed": blamed and blamed.key}), Status.FAILED, now)
+    return _also(_finish(job, Status.FAILED, now), error=error, blamed=blamed and blamed.key)
 
 
 def reason_to_give_up(job: Job, now: datetime, policy: Policy) -> CrewrelayError | None:
     """Why a job that nobody holds is not to be tried again."""
     if job.status.finished or (job.status is Status.RUNNING and not _abandoned(job, now)):
         return None
+    last = f"; the last error was {job.error.type}: {job.error.message}" if job.error else "."
     if now >= job.end_by:
-        return Overdue(
-            f"The job did not end by {job.end_by:%Y-%m-%d %H:%M:%S} UTC, after {job.attempts} attempts"
-            + (f"; the last error was {job.error.type}: {job.error.message}" if job.error else ".")
-        )
+        return Overdue(f"The job did not end by {_at(job.end_by)}, after {job.attempts} attempts{last}")
+    if (ran := _ran(job, now)) >= policy.budget.runtime:
+        return Overdue(f"The job ran for {ran.total_seconds():,.0f} s, in {job.attempts} attempts{last}")
     if job.stalled >= policy.max_attempts:
         return AttemptsExhausted(
             f"{job.stalled} attempts in a row got no further. "
@@ -215,7 +243,7 @@ def give_up(job: Job, error: Failure, now: datetime) -> Job:
     """Fail a job that nobody holds, under a new fence: a holder who comes back late is refused."""
     if job.status is not Status.PENDING and not _abandoned(job, now):
         raise StaleWrite(f"job {job.id} is {job.status} and not to be given up now")
-    return _finish(job.model_copy(update={"fence": job.fence + 1, "error": error}), Status.FAILED, now)
+    return _also(_finish(job, Status.FAILED, now), fence=job.fence + 1, error=error)
 
 
 def cancel(job: Job, now: datetime) -> Job:
@@ -236,19 +264,20 @@ def retry(job: Job, now: datetime, policy: Policy) -> Job:
     """
     if job.status is not Status.FAILED or too_old(job, now, policy):
         raise StaleWrite(f"job {job.id} is {job.status}, not failed")
-    return job.model_copy(
-        update={
-            "status": Status.PENDING,
-            "stalled": 0,
-            "not_before": None,
-            "due_at": now + policy.ring_again,
-            "end_by": now + policy.max_age,
-            "started_at": None,
-            "finished_at": None,
-            "error": None,
-            "blamed": None,
-            "discarded": (*job.discarded, *filter(None, [job.blamed]))[-_MOST_DISCARDED:],
-        }
+    return _next(
+        job,
+        status=Status.PENDING,
+        stalled=0,
+        outages=0,
+        not_before=None,
+        due_at=now + policy.ring_again,
+        end_by=now + policy.max_age,
+        ran=timedelta(),
+        started_at=None,
+        finished_at=None,
+        error=None,
+        blamed=None,
+        discarded=(*job.discarded, *filter(None, [job.blamed]))[-_MOST_DISCARDED:],
     )
 
 
@@ -256,24 +285,51 @@ def _abandoned(job: Job, now: datetime) -> bool:
     return job.status is Status.RUNNING and job.lease_until is not None and job.lease_until <= now
 
 
-def _release(job: Job, now: datetime, policy: Policy) -> Job:
+def _ran(job: Job, now: datetime) -> timedelta:
+    """In all attempts, the present one included. One that was abandoned ran no longer than its lease."""
+    if job.claimed_at is None:
+        return job.ran
+    return job.ran + max(timedelta(), min(now, job.lease_until or now) - job.claimed_at)
+
+
+def _release(job: Job, now: datetime, due_from: datetime, policy: Policy) -> Job:
     _require_running(job)
-    return job.model_copy(
-        update={"status": Status.PENDING, "holder": None, "lease_until": None, "due_at": now + policy.ring_again}
+    return _next(
+        job,
+        status=Status.PENDING,
+        holder=None,
+        lease_until=None,
+        claimed_at=None,
+        ran=_ran(job, now),
+        due_at=due_from + policy.ring_again,
     )
 
 
 def _finish(job: Job, status: Status, now: datetime) -> Job:
-    return job.model_copy(
-        update={
-            "status": status,
-            "finished_at": now,
-            "holder": None,
-            "lease_until": None,
-            "not_before": None,
-            "due_at": None,
-        }
+    return _next(
+        job,
+        status=status,
+        finished_at=now,
+        holder=None,
+        lease_until=None,
+        claimed_at=None,
+        ran=_ran(job, now),
+        not_before=None,
+        due_at=None,
     )
+
+
+def _next(job: Job, **changes: Any) -> Job:
+    """The row's next revision."""
+    return _also(job, revision=job.revision + 1, **changes)
+
+
+def _also(job: Job, **changes: Any) -> Job:
+    return job.model_copy(update=changes)
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _require_running(job: Job) -> None:

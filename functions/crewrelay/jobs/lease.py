@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.job import Job
+from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import JobStore
 
 
@@ -20,7 +20,7 @@ class Lease:
         return self._job
 
     def advance(self, transition: Callable[[Job], Job]) -> Job:
-        """Move the job on and write it down.
+        """Move the job on and write it down. `transition` may be called twice.
 
         Raises StaleWrite, from then on always, once the job is somebody else's or has ended; and Unavailable: then
         the holder's idea of the job is as before.
@@ -29,10 +29,28 @@ class Lease:
             if self._lost:
                 raise self._lost
             try:
-                after = transition(self._job)
-                self._store.save(self._job, after)
+                try:
+                    return self._write(transition)
+                except StaleWrite:
+                    if not self._catch_up():
+                        raise
+                    return self._write(transition)
             except StaleWrite as lost:
                 self._lost = lost
                 raise
-            self._job = after
-            return after
+
+    def _write(self, transition: Callable[[Job], Job]) -> Job:
+        after = transition(self._job)
+        self._store.save(self._job, after)
+        self._job = after
+        return after
+
+    def _catch_up(self) -> bool:
+        """The row may have moved on and still be ours: the sweeper wrote it, or we did and the reply was lost."""
+        record = self._store.load(self._job.id)
+        if record is None or record.job.revision == self._job.revision:
+            return False
+        if (record.job.status, record.job.fence) != (Status.RUNNING, self._job.fence):
+            return False
+        self._job = record.job
+        return True

@@ -5,11 +5,12 @@ Who ends a job, worker, sweeper or caller, does it by one conditional write, so 
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.errors import Overdue
-from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.errors import Overdue, ServiceRefused
+from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind
 from crewrelay.jobs.log_keys import keys_of, logged_with
 from crewrelay.jobs.ports import JobRecord, JobStore, Measure, Meter
@@ -33,38 +34,65 @@ class ObservedStore:
         self._meter = meter
 
     def create(self, job: Job, job_input: JobInput) -> Job:
-        standing = self._inner.create(job, job_input)
+        with self._refusals():
+            standing = self._inner.create(job, job_input)
         if standing is job:  # and not the one that an earlier request made under its key
             self._report(job, "job accepted", {Measure.JOBS_ACCEPTED: 1})
         return standing
 
     def save(self, before: Job, after: Job) -> None:
-        self._inner.save(before, after)
+        with self._refusals():
+            self._inner.save(before, after)
         self._report(after, what_became(before, after), measures_of(before, after))
 
     def put_call(self, job: Job, call: Call) -> Call:
-        kept = self._inner.put_call(job, call)
+        with self._refusals():
+            kept = self._inner.put_call(job, call)
         if call.kind is Kind.MODEL:  # paid, though another's reply may stand in its place
             self._meter.record(_price(call))
         return kept
 
     def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
-        return self._inner.load(job_id, tenant)
+        with self._refusals():
+            return self._inner.load(job_id, tenant)
 
     def put_answer(self, job: Job, answer: Answer) -> None:
-        self._inner.put_answer(job, answer)
+        with self._refusals():
+            self._inner.put_answer(job, answer)
 
-    def journal(self, job: Job) -> Sequence[Call]:
-        return self._inner.journal(job)
+    def journal(self, job: Job) -> Iterator[Call]:
+        with self._refusals():
+            yield from self._inner.journal(job)
 
     def entries(self, job: Job) -> Sequence[Call]:
-        return self._inner.entries(job)
+        with self._refusals():
+            return self._inner.entries(job)
 
     def unfinished(self, tenant: str, most: int) -> int:
-        return self._inner.unfinished(tenant, most)
+        with self._refusals():
+            return self._inner.unfinished(tenant, most)
 
-    def due(self, moment: datetime) -> Iterator[str]:
-        return self._inner.due(moment)
+    def due(self, status: Status, moment: datetime) -> Iterator[str]:
+        with self._refusals():
+            yield from self._inner.due(status, moment)
+
+    def end_damaged(self, job_id: str, error: Failure, now: datetime, accepted_before: datetime) -> bool:
+        with self._refusals():
+            ended = self._inner.end_damaged(job_id, error, now, accepted_before)
+        if ended:
+            logger.error("job failed: it can't be read", extra={"job_id": job_id})
+            self._meter.record({Measure.JOBS_FAILED: 1})
+        return ended
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What the table refuses is no job's fault and is tried again: an operator must hear of it."""
+        try:
+            yield
+        except ServiceRefused as error:
+            logger.error("%s", error)
+            self._meter.record({Measure.REFUSALS: 1})
+            raise
 
     def _report(self, job: Job, event: str | None, measures: Measures) -> None:
         if event:

@@ -12,7 +12,7 @@ class Budget(BaseModel):
 
     calls: int = 100  # of models
     tokens: int = 1_000_000  # in and out
-    runtime: timedelta = timedelta(hours=2)  # from its first start
+    runtime: timedelta = timedelta(hours=2)  # in all its attempts; what it waits between them is not counted
 
 
 class Policy(BaseModel):
@@ -21,11 +21,13 @@ class Policy(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     lease: timedelta = timedelta(seconds=60)
-    max_attempts: int = 6  # in a row that journal nothing new
+    max_attempts: int = 6  # in a row that journal nothing new; those that an outage ends are not counted
     first_backoff: timedelta = timedelta(seconds=10)
-    longest_backoff: timedelta = timedelta(minutes=10)
+    longest_backoff: timedelta = timedelta(minutes=5)
+    longest_retry_after: timedelta = timedelta(minutes=10)  # that is honoured
     call_floor: timedelta = timedelta(seconds=2)  # no call is expected to take less
     max_age: timedelta = timedelta(hours=24)
+    enough_bells: int = 1000  # in the queue, to keep the workers busy from one sweep to the next
     keep: timedelta = timedelta(days=30)
     budget: Budget = Budget()
 
@@ -54,4 +56,4 @@ class Policy(BaseModel):
         pause = longest * (0.5 + jitter / 2)
         if asked_for is None:
             return pause
-        return max(pause, min(asked_for, self.longest_backoff) + self.first_backoff * jitter)
+        return max(pause, min(asked_for, self.longest_retry_after) + self.first_backoff * jitter)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from crewrelay.jobs.answer import Answer, Passage, Usage
 from crewrelay.jobs.errors import UnknownJob
-from crewrelay.jobs.job import Failure, Job, JobInput
+from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 
 Clock = Callable[[], datetime]  # aware, UTC
@@ -37,7 +37,7 @@ class JobStore(Protocol):
 
     def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
         """The job as it stands now (a consistent read), None if there is none or it has expired; with a `tenant`, also
-        if it is another's, of whose job nothing more is read.
+        if it is another's, of whose job nothing more is read. Raises DamagedJob if it can't be read.
         """
 
     def save(self, before: Job, after: Job) -> None:
@@ -49,17 +49,22 @@ class JobStore(Protocol):
     def put_call(self, job: Job, call: Call) -> Call:
         """Keep what was paid for, whoever holds the job by now; if the call stands already, that one is returned."""
 
-    def journal(self, job: Job) -> Sequence[Call]:
-        """Every call that was ever kept for the job."""
+    def journal(self, job: Job) -> Iterator[Call]:
+        """Every call that was ever kept for the job, read page by page."""
 
     def entries(self, job: Job) -> Sequence[Call]:
         """The same without the replies' bodies, which may be large."""
 
-    def due(self, moment: datetime) -> Iterator[str]:
-        """The ids of unfinished jobs that were due by then, as far as an index knows: some may have moved on."""
+    def due(self, status: Status, moment: datetime) -> Iterator[str]:
+        """The ids of jobs that are pending, or running, and were due by then, as far as an index knows: some may have
+        moved on.
+        """
 
     def unfinished(self, tenant: str, most: int) -> int:
-        """How many unfinished jobs the tenant has, as far as an index knows; it counts no further than `most`."""
+        """How many unfinished capped jobs the tenant has, as far as an index knows; it counts up to `most`."""
+
+    def end_damaged(self, job_id: str, error: Failure, now: datetime, accepted_before: datetime) -> bool:
+        """Fail an unfinished job that can't be loaded, if it was accepted before then. Returns whether it was ended."""
 
 
 def record_of_tenant(store: JobStore, tenant: str, job_id: str) -> JobRecord:
@@ -74,6 +79,9 @@ class Doorbell(Protocol):
     """The queue: it says "look at this job" and nothing else. May raise Unavailable."""
 
     def ring(self, job_id: str, delay: timedelta = timedelta()) -> None: ...
+
+    def waiting(self) -> int:
+        """About how many bells nobody has answered yet, without those whose delay is not over."""
 
 
 class Measure(StrEnum):
@@ -94,6 +102,7 @@ class Measure(StrEnum):
     COST_USD = "CostUsd"  # of calls whose cost is known
     SWEEPS = "Sweeps"
     RUNG = "Rung"  # by the sweeper
+    REFUSALS = "Refusals"  # of requests to the table or bucket, for which no job is to blame
 
 
 class Meter(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.errors import Overdue, StaleWrite, Unavailable
+from crewrelay.jobs.errors import Overdue, StaleWrite
 from crewrelay.jobs.journal import Call, Kind, Receipt, Reply, digest_of, usage_of
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
@@ -89,7 +89,11 @@ class Run:
 
     @property
     def remaining(self) -> timedelta:
-        return min(self._deadline, self._lease.job.end_by) - self._clock() - _LAST_WORDS
+        return min(self._deadline, self._must_end_by) - self._clock() - _LAST_WORDS
+
+    @property
+    def _must_end_by(self) -> datetime:
+        return transitions.run_until(self._lease.job, self._policy)
 
     def journaled(self, kind: Kind) -> list[Reply]:
         return [call.reply for call in self._standing.values() if call.kind is kind]
@@ -174,8 +178,8 @@ class Run:
         now, job = self._clock(), self._lease.job
         if job.lease_until is None or now >= job.lease_until:
             return StaleWrite(f"the lease of job {job.id} could not be renewed in time")
-        if now >= job.end_by:
-            return Overdue(f"The job did not end by {job.end_by:%Y-%m-%d %H:%M:%S} UTC.")
+        if now >= self._must_end_by:
+            return Overdue(f"The job did not end by {self._must_end_by:%Y-%m-%d %H:%M:%S} UTC.")
         if excess := self._spending.excess(kind):
             return excess
         expected = max(self._policy.call_floor, self._spending.expected(kind))
@@ -188,7 +192,7 @@ class Run:
         for seconds in _PAUSES:
             try:
                 return self._store.put_call(self._lease.job, call)
-            except Unavailable:
+            except Exception:  # it is paid for, so whatever it is, it may pass
                 logger.warning("could not journal a call yet", exc_info=True)
             self._wait(_NEVER, seconds)
         return self._store.put_call(self._lease.job, call)
@@ -202,5 +206,5 @@ class Run:
             self._lease.advance(lambda job: transitions.paid(job, self.receipt, self._clock(), self._policy))
         except StaleWrite as refused:
             self.stop(refused)
-        except Unavailable:  # the entry is kept, and the next claim recounts
+        except Exception:  # the entry is kept, and the next claim recounts: nothing of it is the crew's fault
             logger.warning("could not write the receipt", exc_info=True)

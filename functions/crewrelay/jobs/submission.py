@@ -4,7 +4,8 @@ import logging
 import uuid
 from datetime import timedelta
 
-from crewrelay.jobs.errors import TooManyJobs, Unavailable
+from crewrelay.jobs.cap import Cap
+from crewrelay.jobs.errors import TooManyJobs
 from crewrelay.jobs.job import Job, JobInput, Status, submit
 from crewrelay.jobs.log_keys import correlation_id
 from crewrelay.jobs.policy import Policy
@@ -15,8 +16,20 @@ logger = logging.getLogger(__name__)
 _KEYED_JOBS = uuid.UUID("6f1c0f0e-6d0e-5c59-9a53-0b0d7f1f5e11")
 
 
+def keyed_id(tenant: str, key: str) -> str:
+    """The id of the job that an idempotency key stands for."""
+    return str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}"))
+
+
+def message_key(message_id: str) -> str:
+    """The idempotency key of a message of the intake queue. `message_id` is what SQS answered to its sender."""
+    return f"intake:{message_id}"
+
+
 class Submission:
-    """`most_unfinished` is how many unfinished jobs a tenant may have; None is as many as it likes."""
+    """`most_unfinished` is how many unfinished jobs a tenant may have; None is as many as it likes, and none of them
+    counts.
+    """
 
     def __init__(
         self,
@@ -32,7 +45,8 @@ class Submission:
         self._clock = clock
         self._new_id = new_id
         self._policy = policy
-        self._most_unfinished = most_unfinished
+        self._capped = most_unfinished is not None
+        self._cap = Cap(store, clock, most_unfinished)
 
     def submit(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
         """Commit a job and ring for it. A bell that can't be rung doesn't undo the commit.
@@ -47,25 +61,19 @@ class Submission:
 
     def accept(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
         """Only commit the job, for a caller who will run it himself; should he die of it, the sweeper rings."""
-        job_id = str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}")) if key else self._new_id()
+        job_id = keyed_id(tenant, key) if key else self._new_id()
         try:
-            refuse_too_many(self._store, tenant, self._most_unfinished)
+            self._cap.admit(tenant)
         except TooManyJobs:
             if not key or self._store.load(job_id, tenant) is None:  # a repeat adds none
                 raise
-        job = submit(job_id, tenant, job_input, self._clock(), self._policy, correlation_id())
+        job = submit(job_id, tenant, job_input, self._clock(), self._policy, correlation_id(), capped=self._capped)
         return self._store.create(job, job_input)
 
 
-def refuse_too_many(store: JobStore, tenant: str, most: int | None) -> None:
-    """Raises TooManyJobs if one job more would be too many. Who submits at once with others may get past it."""
-    if most is not None and store.unfinished(tenant, most) >= most:
-        raise TooManyJobs(f"{most:,} jobs are pending or running, which is as many as may be at a time.")
-
-
 def ring(doorbell: Doorbell, job_id: str, delay: timedelta = timedelta()) -> None:
-    """Ring for a job whose row says when it is due: if the bell fails, the sweeper rings again."""
+    """Ring for a job whose row says when it is due: if the bell fails, in whatever way, the sweeper rings again."""
     try:
         doorbell.ring(job_id, delay)
-    except Unavailable:
+    except Exception:
         logger.warning("could not ring", extra={"job_id": job_id}, exc_info=True)

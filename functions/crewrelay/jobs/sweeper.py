@@ -5,15 +5,16 @@ It claims nothing and runs nothing, so it may be run at any time, twice at once 
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 
 from crewrelay.jobs import job as transitions
-from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.job import Failure
+from crewrelay.jobs.errors import DamagedJob, StaleWrite
+from crewrelay.jobs.job import Failure, Status
 from crewrelay.jobs.log_keys import add_log_keys, keys_of, logged_with
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore
@@ -41,10 +42,13 @@ class Sweeper:
     def sweep(self, deadline: datetime) -> Counter[Swept]:
         """Look at every job that is due, until there are no more or the deadline has come; the next sweep goes on.
 
+        Lost leases come first. For pending jobs the queue holds bells as a rule: they are rung for only up to what keeps
+        the workers busy until the next sweep.
         Raises Unavailable when the index does not answer.
         """
         # Skew: a worker whose clock is behind would find the lease still standing, and drop the bell.
-        overdue = self._store.due(self._clock() - self._policy.skew)
+        moment = self._clock() - self._policy.skew
+        overdue = chain(self._store.due(Status.RUNNING, moment), self._pending(moment))
         swept: Counter[Swept] = Counter()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             while self._clock() < deadline and (some := list(islice(overdue, _AT_ONCE))):
@@ -53,13 +57,34 @@ class Sweeper:
         logger.info("swept", extra={what.value: swept[what] for what in Swept})
         return swept
 
+    def _pending(self, moment: datetime) -> Iterator[str]:
+        """As many as the queue has room for; behind a full queue those that are past their age, to be ended."""
+        try:
+            room = self._policy.enough_bells - self._doorbell.waiting()
+        except Exception:
+            logger.warning("could not ask how many bells wait", exc_info=True)
+            room = 0
+        if room > 0:
+            yield from islice(self._store.due(Status.PENDING, moment), room)
+        else:
+            yield from self._store.due(Status.PENDING, moment - self._policy.max_age)
+
     def _looked_at(self, job_id: str) -> Swept:
         with logged_with(job_id=job_id):
             try:
                 return self._look_at(job_id)
+            except DamagedJob as error:
+                logger.exception("a job can't be read")
+                return self._ended(job_id, error)
             except Exception:
                 logger.exception("could not look at a job")
                 return Swept.FAILED
+
+    def _ended(self, job_id: str, error: DamagedJob) -> Swept:
+        """Not before its age: what another version of the code has written, that one can read."""
+        now = self._clock()
+        ended = self._store.end_damaged(job_id, Failure.of(error), now, now - self._policy.max_age)
+        return Swept.ENDED if ended else Swept.FAILED
 
     def _look_at(self, job_id: str) -> Swept:
         record, now = self._store.load(job_id), self._clock()

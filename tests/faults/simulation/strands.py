@@ -5,11 +5,13 @@ stopped again. So what happens is decided by the schedule alone, and happens in 
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 PATIENCE = 20  # real seconds until a strand that does not come to a stop has hung
 
@@ -23,6 +25,9 @@ class Fate(StrEnum):
     LOST = "lost"  # it never arrived
     REPLY_LOST = "reply lost"  # it was executed
     REFUSED = "refused"  # for good: only models do so
+    DELAYED = "delayed"  # nobody waits for its reply any more, and it may still arrive
+    DOUBLED = "doubled"  # its first try was given up, its second was executed, and the first may still arrive
+    SURPRISE = "surprise"  # an error that nobody has thought of
 
 
 class Killed(BaseException):
@@ -83,8 +88,38 @@ class Lock:
         self._taken = False
 
 
+class Condition:
+    """A threading.Condition, reentrant, at which a strand stops while another one has it or until it is notified."""
+
+    def __init__(self) -> None:
+        self._owner: Strand | None = None
+        self._depth = 0
+        self._notified = 0
+
+    def __enter__(self) -> None:
+        while self._owner not in (None, _here.strand):
+            _here.strand.stop("condition", lambda: self._owner is None)
+        self._owner, self._depth = _here.strand, self._depth + 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._owner = None
+
+    def wait(self) -> None:
+        seen, depth = self._notified, self._depth
+        self._owner, self._depth = None, 0
+        _here.strand.stop("condition", lambda: self._notified > seen and self._owner is None)
+        self._owner, self._depth = _here.strand, depth
+
+    def notify_all(self) -> None:
+        self._notified += 1
+
+
 class Process:
-    """One invocation of a function: a main strand, and a crew's if it runs one. Its clock is off by `skew`."""
+    """One invocation of a function: a main strand, and a crew's with those that it starts, if it runs one. Its clock is
+    off by `skew`.
+    """
 
     def __init__(self, schedule: "Schedule", name: str, skew: timedelta, work: Callable[["Process"], Any]) -> None:
         self.schedule = schedule
@@ -94,6 +129,7 @@ class Process:
         self.error: BaseException | None = None
         self.main = Strand(self, name)
         self.crew: Strand | None = None
+        self.strands = [self.main]
         self._skew = skew
         self._crew_has_begun = threading.Event()
         self._crew_has_ended = False
@@ -117,7 +153,7 @@ class Process:
     def kill(self) -> None:
         with self.schedule.turn:
             self.dead = True
-            for strand in filter(None, (self.main, self.crew)):
+            for strand in self.strands:
                 strand.at = None
             self.schedule.turn.notify_all()
         self.schedule.settle()
@@ -135,9 +171,34 @@ class Process:
     def begin_crew(self) -> None:
         """On the crew's thread, before it does anything."""
         self.crew = _here.strand = Strand(self, f"{self.name} crew")
-        with self.schedule.turn:
-            self.schedule.strands.append(self.crew)
+        self._follow(self.crew)
         self._crew_has_begun.set()
+
+    def together(self, works: Sequence[Callable[[], T]]) -> list[T]:
+        """On the crew's thread: all of them at once, each on a strand of its own. Raises the first error."""
+        outcomes: list[Future[T]] = [Future() for _ in works]
+        strands = [Strand(self, f"{self.name} call {number}") for number in range(len(works))]
+
+        def run(strand: Strand, work: Callable[[], T], outcome: Future[T]) -> None:
+            _here.strand = strand
+            try:
+                strand.stop("starting")
+                outcome.set_result(work())
+            except BaseException as error:
+                outcome.set_exception(error)
+            finally:
+                strand.end()
+
+        for strand, work, outcome in zip(strands, works, outcomes, strict=True):
+            self._follow(strand)
+            threading.Thread(target=run, args=(strand, work, outcome), daemon=True).start()
+        _here.strand.stop("joining", lambda: all(strand.over for strand in strands))
+        return [outcome.result() for outcome in outcomes]
+
+    def _follow(self, strand: Strand) -> None:
+        self.strands.append(strand)
+        with self.schedule.turn:
+            self.schedule.strands.append(strand)
 
     def end_crew(self) -> None:
         """On the crew's thread: it has nothing more to ask, and its outcome is set at once if it isn't yet."""

@@ -3,13 +3,15 @@ what becomes of it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from crewrelay.crews.failures import explain
 from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.errors import Unavailable
+from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
 from crewrelay.jobs.ports import Calls, JobRecord
@@ -38,6 +40,12 @@ class World:
         self.runs: dict[Process, Run] = {}
         self.replies = 0
         self.broken: list[str] = []  # promises
+        self.late: list[Callable[[], object]] = []  # requests that nobody waits for, and that may still arrive
+
+    def arrives(self, late: Callable[[], object]) -> None:
+        self.late.remove(late)
+        with suppress(StaleWrite, IdempotencyConflict):
+            late()
 
     @property
     def visible(self) -> list[Message]:
@@ -50,6 +58,10 @@ class World:
 
     def jobs(self) -> list[Job]:
         return [self.job(job_id) for job_id in self.history]
+
+
+class Surprise(Exception):
+    """What no library documents."""
 
 
 class Table:
@@ -88,28 +100,37 @@ class Table:
     def put_call(self, job: Job, call: Call) -> Call:
         return self._request("put call", lambda: self._world.table.put_call(job, call))
 
-    def journal(self, job: Job) -> Sequence[Call]:
-        def read() -> Sequence[Call]:
-            calls = self._world.table.journal(job)
+    def journal(self, job: Job) -> Iterator[Call]:
+        def read() -> list[Call]:
+            calls = list(self._world.table.journal(job))
             self._world.runs[self._process].known = {(call.digest, call.nth) for call in calls}
             return calls
 
-        return self._request("journal", read)
+        for call in self._request("journal", read):
+            self._process.strand.stop("next page")
+            yield call
 
     def entries(self, job: Job) -> Sequence[Call]:
         return self._request("entries", lambda: self._world.table.entries(job))
 
-    def due(self, moment: datetime) -> Iterator[str]:
-        return self._request("due", lambda: self._world.table.due(moment))
+    def due(self, status: Status, moment: datetime) -> Iterator[str]:
+        return self._request("due", lambda: self._world.table.due(status, moment))
+
+    def end_damaged(self, job_id: str, error: Failure, now: datetime, accepted_before: datetime) -> bool:
+        raise NotImplementedError("nothing is damaged here")
 
     def unfinished(self, tenant: str, most: int) -> int:
         return self._request("unfinished", lambda: self._world.table.unfinished(tenant, most))
 
     def _request(self, at: str, execute: Callable[[], T]) -> T:
         fate = self._process.strand.stop(at)
-        if fate is not Fate.DONE and self._process in self._world.runs:
+        if fate not in (Fate.DONE, Fate.DOUBLED) and self._process in self._world.runs:
             self._world.runs[self._process].faults += 1
-        if fate in (Fate.LOST, Fate.REFUSED):
+        if fate in (Fate.DELAYED, Fate.DOUBLED):
+            self._world.late.append(execute)
+        if fate is Fate.SURPRISE:
+            raise Surprise
+        if fate in (Fate.LOST, Fate.REFUSED, Fate.DELAYED):
             raise Unavailable("The table did not answer.")
         found = execute()
         if fate is Fate.REPLY_LOST:
@@ -126,10 +147,16 @@ class Bell:
 
     def ring(self, job_id: str, delay: timedelta = timedelta()) -> None:
         fate = self._process.strand.stop("ring")
-        if fate in (Fate.DONE, Fate.REPLY_LOST):
+        if fate in (Fate.DONE, Fate.REPLY_LOST, Fate.DELAYED):
             self._world.queue.append(Message(job_id, self._world.schedule.now + delay))
-        if fate is not Fate.DONE:
+        if fate is Fate.SURPRISE:
+            raise Surprise
+        if fate not in (Fate.DONE, Fate.DOUBLED):
             raise Unavailable("The queue did not answer.")
+
+    def waiting(self) -> int:
+        self._process.strand.stop("waiting bells")
+        return len(self._world.visible)
 
 
 class ScriptedCrew:
@@ -155,15 +182,19 @@ class ScriptedCrew:
         return explain(error)
 
     def _text(self, job_input: JobInput, calls: Calls) -> str:
-        said = []
+        said: list[str] = []
         try:
-            for kind, request, nth in script(job_input):
-                key = (digest_of(self._account.fingerprint, kind, request), nth)
-                said.append(calls.call(kind, request, lambda kind=kind, key=key: self._ask(kind, key)).body)  # type: ignore[misc]
+            for at_once in script(job_input):
+                said += self._process.together([partial(self._said, asked, calls) for asked in at_once])
         except BaseException as error:
             calls.stop(error)
             raise
         return text_of(said)
+
+    def _said(self, asked: "Asked", calls: Calls) -> str:
+        kind, request, nth = asked
+        key = (digest_of(self._account.fingerprint, kind, request), nth)
+        return calls.call(kind, request, lambda: self._ask(kind, key)).body
 
     @property
     def _account(self) -> Run:
@@ -185,13 +216,14 @@ class ScriptedCrew:
 Asked = tuple[Kind, dict[str, str], int]  # kind, request, its number among identical ones
 
 
-def script(job_input: JobInput) -> list[Asked]:
-    """It searches, asks its model so many things, uses a tool, and asks the first of them twice again."""
+def script(job_input: JobInput) -> list[list[Asked]]:
+    """It searches, asks its model so many things, two at a time, uses a tool, and asks the first one twice again."""
     models: list[Asked] = [
         (Kind.MODEL, {"asked": f"question {number}"}, 0) for number in range(int(job_input.inputs["calls"]))
     ]
-    again = [(kind, request, nth) for kind, request, _ in models[:1] for nth in (1, 2)]
-    return [(Kind.RETRIEVAL, {"asked": "search"}, 0), *models, (Kind.TOOL, {"asked": "tool"}, 0), *again]
+    again = [[(kind, request, nth)] for kind, request, _ in models[:1] for nth in (1, 2)]
+    pairs = [models[start : start + 2] for start in range(0, len(models), 2)]
+    return [[(Kind.RETRIEVAL, {"asked": "search"}, 0)], *pairs, [(Kind.TOOL, {"asked": "tool"}, 0)], *again]
 
 
 def text_of(said: Sequence[str]) -> str:
@@ -202,9 +234,13 @@ def answer_by_journal(job: Job, job_input: JobInput, journal: Sequence[Call]) ->
     """What a run that is told all that was journaled makes of it."""
     standing = {(call.digest, call.nth): call.reply.body for call in journal}
     return text_of(
-        [standing[digest_of(job.fingerprint or "", kind, request), nth] for kind, request, nth in script(job_input)]
+        [
+            standing[digest_of(job.fingerprint or "", kind, request), nth]
+            for at_once in script(job_input)
+            for kind, request, nth in at_once
+        ]
     )
 
 
-def model_calls(journal: Sequence[Call]) -> Counter[Kind]:
+def model_calls(journal: Iterable[Call]) -> Counter[Kind]:
     return Counter(call.kind for call in journal)

@@ -1,0 +1,71 @@
+"""How many unfinished jobs a tenant may have: counted seldom, and exactly where it decides."""
+
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from threading import Lock
+
+from crewrelay.jobs.errors import TooManyJobs
+from crewrelay.jobs.ports import Clock, JobStore
+
+_GOOD_FOR = timedelta(seconds=1)
+_SHARE = 8  # others admit jobs at the same time: of the room that was found, one takes this part before it counts again
+
+
+class _Room:
+    def __init__(self, jobs: int, until: datetime) -> None:
+        self.jobs = jobs
+        self.until = until
+
+
+class Cap:
+    """Safe to use from many threads. `most` unfinished jobs a tenant; None is as many as it likes."""
+
+    def __init__(self, store: JobStore, clock: Clock, most: int | None) -> None:
+        self._store = store
+        self._clock = clock
+        self._most = most
+        self._turn = Lock()
+        self._rooms: dict[str, _Room] = {}
+        self._counts: dict[str, Future[None]] = {}  # those under way: one a tenant at a time
+
+    def admit(self, tenant: str) -> None:
+        """Raises TooManyJobs if one job more would be too many, by a count of this moment; and Unavailable.
+
+        What is admitted at the same time elsewhere may exceed the cap by as much as was free a second ago.
+        """
+        while self._most is not None and not self._takes_room(tenant):
+            self._count(tenant, self._most)
+
+    def _takes_room(self, tenant: str) -> bool:
+        with self._turn:
+            room = self._rooms.get(tenant)
+            if room is None or room.jobs == 0 or self._clock() >= room.until:
+                return False
+            room.jobs -= 1
+            return True
+
+    def _count(self, tenant: str, most: int) -> None:
+        """Many who ask at once wait for one answer."""
+        with self._turn:
+            under_way = self._counts.get(tenant)
+            count = under_way or self._counts.setdefault(tenant, Future())
+        if under_way is None:
+            try:
+                self._make_room(tenant, most)
+            except BaseException as error:
+                count.set_exception(error)
+            else:
+                count.set_result(None)
+            finally:
+                with self._turn:
+                    del self._counts[tenant]
+        count.result()
+
+    def _make_room(self, tenant: str, most: int) -> None:
+        free = most - self._store.unfinished(tenant, most)
+        if free <= 0:
+            raise TooManyJobs(f"{most:,} jobs are pending or running, which is as many as may be at a time.")
+        now = self._clock()
+        with self._turn:
+            self._rooms = {name: room for name, room in self._rooms.items() if now < room.until}
+            self._rooms[tenant] = _Room(max(1, free // _SHARE), now + _GOOD_FOR)
