@@ -42,8 +42,8 @@ class Sweeper:
     def sweep(self, deadline: datetime) -> Counter[Swept]:
         """Look at every job that is due, until there are no more or the deadline has come; the next sweep goes on.
 
-        Lost leases come first. For pending jobs the queue holds bells as a rule: they are rung for only up to what keeps
-        the workers busy until the next sweep.
+        Lost leases come first. For pending jobs the queue holds bells as a rule: so many are rung for as keep the
+        workers busy until the next sweep.
         Raises Unavailable when the index does not answer.
         """
         # Skew: a worker whose clock is behind would find the lease still standing, and drop the bell.
