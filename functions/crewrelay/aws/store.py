@@ -108,7 +108,8 @@ class DynamoJobStore:
         """Compare and set on the revision; and on status and fence, for code from before there were revisions."""
         guard = {"revision": before.revision or None, "status": before.status.value, "fence": before.fence}
         old, new = rows.job_values(before), rows.job_values(after)
-        changed = {name: value for name, value in new.items() if value != old[name]}
+        # The status is always written: an update of nothing would be refused, and its condition not checked.
+        changed = {name: value for name, value in new.items() if value != old[name] or name == "status"}
         update, condition, names, values = _expressions(changed, guard)
         with unavailable_if_it_fails("table"):
             try:

@@ -12,6 +12,7 @@ from crewrelay.http.app import IdempotencyKey, new_app, problems, status_url
 from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus
 from crewrelay.jobs.access import Caller
+from crewrelay.jobs.errors import UnknownJob
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission, keyed_id, message_key
@@ -58,7 +59,10 @@ def create_api(
     @app.get("/crewai/messages/{message_id}", responses=problems(404, 422, 503), tags=["jobs"])
     def message(caller: Reader, message_id: str) -> JobStatus:
         """The job of a message of the intake queue, by the MessageId that SQS answered to its sender."""
-        return JobStatus.of(record_of_tenant(store, caller.tenant, keyed_id(caller.tenant, message_key(message_id))))
+        try:
+            return status(caller, keyed_id(caller.tenant, message_key(message_id)))
+        except UnknownJob:
+            raise UnknownJob(f"There is no job of message {message_id}, or not yet.") from None
 
     @app.get("/crewai/jobs/{job_id}/calls", responses=problems(404, 422, 503), tags=["jobs"])
     def calls(
