@@ -444,6 +444,21 @@ def test_a_queue_invokes_no_more_than_are_reserved(template: Template) -> None:
         assert event["ScalingConfig"]["MaximumConcurrency"] == function["ReservedConcurrentExecutions"]
 
 
+def test_a_function_may_be_invoked_again_and_again_only_if_it_rings_the_queue_that_invokes_it(
+    template: Template, tmp_path: Path
+) -> None:
+    """Lambda ends a chain of some 16 invocations otherwise, and a job of many relays is a longer one."""
+    invoked_by = {entry_point(function): event["Queue"] for function, event in sqs_events(template)}
+    made = translated(template, tmp_path)
+    for name, function in functions(template).items():
+        (policy,) = resources(template, "AWS::IAM::Role")[function["Role"]["Fn::GetAtt"][0]]["Policies"]
+        statements = policy["PolicyDocument"]["Statement"]
+        rung = json.dumps([each["Resource"] for each in statements if each["Action"] == "sqs:SendMessage"])
+        recursive = json.dumps(invoked_by.get(entry_point(function))) in rung
+        assert recursive is (name == "WorkerFunction"), name
+        assert made[name]["Properties"].get("RecursiveLoop") == ("Allow" if recursive else None), name
+
+
 def test_every_batch_reports_its_failures_one_by_one(template: Template) -> None:
     for _, event in sqs_events(template):
         assert event["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
