@@ -281,6 +281,39 @@ def test_a_function_is_given_the_variables_that_its_settings_know_and_need(templ
         assert {variable for variable, required in known.items() if required} - own == set(), name
 
 
+def test_no_function_can_use_up_the_concurrency_of_another(template: Template) -> None:
+    reserved = {name: function.get("ReservedConcurrentExecutions") for name, function in functions(template).items()}
+    assert not [name for name, concurrency in reserved.items() if concurrency is None]
+    # What the gateway lets in at once may each ask who calls, and the API.
+    assert reserved["AuthorizerFunction"] == reserved["ApiFunction"] == {"Ref": "ThrottleBurst"}
+    assert reserved["RunFunction"] == {"Ref": "RunConcurrency"}
+    parameters = template["Parameters"]
+    numbers = [parameters[each["Ref"]]["Default"] if isinstance(each, dict) else each for each in reserved.values()]
+    (said,) = re.findall(r"reserves (\d+) of", (ROOT / "docs/deploy.md").read_text())
+    assert sum(numbers) == int(said) < 900  # of an account's 1,000, of which Lambda keeps 100
+
+
+LIMITS = {
+    "CREWRELAY_MAX_CALLS": "MaxCalls",
+    "CREWRELAY_MAX_TOKENS": "MaxTokens",
+    "CREWRELAY_MAX_RUNTIME_SECONDS": "MaxRuntimeSeconds",
+    "CREWRELAY_MAX_UNFINISHED": "MaxUnfinished",
+}
+
+
+def test_the_limits_are_parameters_and_the_codes_own_unless_told_otherwise(template: Template) -> None:
+    shared = template["Globals"]["Function"]["Environment"]["Variables"]
+    for name, properties in functions(template).items():
+        known = [variables_of(settings) for settings in SETTINGS[entry_point(properties).split(".")[0]]]
+        given = shared | properties.get("Environment", {}).get("Variables", {})
+        for variable in LIMITS.keys() & {variable for each in known for variable in each}:
+            assert given[variable] == {"Ref": LIMITS[variable]}, name
+    for variable, parameter in LIMITS.items():
+        field = CallerSettings.model_fields[variable.removeprefix("CREWRELAY_").lower()]
+        assert template["Parameters"][parameter]["Default"] == field.default
+        assert template["Parameters"][parameter]["MinValue"] == 1
+
+
 def test_nothing_secret_is_resolved_into_the_templates() -> None:
     for path in (TEMPLATE, OPERATIONS):
         assert "{{resolve:" not in path.read_text()
