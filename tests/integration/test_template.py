@@ -282,13 +282,12 @@ def test_a_function_is_given_the_variables_that_its_settings_know_and_need(templ
 
 
 def test_no_function_can_use_up_the_concurrency_of_another(template: Template) -> None:
-    reserved = {name: function.get("ReservedConcurrentExecutions") for name, function in functions(template).items()}
-    assert not [name for name, concurrency in reserved.items() if concurrency is None]
+    reserved = {name: function["ReservedConcurrentExecutions"] for name, function in functions(template).items()}
     # What the gateway lets in at once may each ask who calls, and the API.
     assert reserved["AuthorizerFunction"] == reserved["ApiFunction"] == {"Ref": "ThrottleBurst"}
     assert reserved["RunFunction"] == {"Ref": "RunConcurrency"}
-    parameters = template["Parameters"]
-    numbers = [parameters[each["Ref"]]["Default"] if isinstance(each, dict) else each for each in reserved.values()]
+    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
+    numbers = [defaults[each["Ref"]] if isinstance(each, dict) else each for each in reserved.values()]
     (said,) = re.findall(r"reserves (\d+) of", (ROOT / "docs/deploy.md").read_text())
     assert sum(numbers) == int(said) < 900  # of an account's 1,000, of which Lambda keeps 100
 
@@ -503,6 +502,33 @@ def test_a_dead_letter_queue_keeps_longer_than_the_queue_before_it(template: Tem
     for queue in redriven:
         dead_letters = queue_of(template, queue["RedrivePolicy"]["deadLetterTargetArn"])
         assert dead_letters["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
+
+
+# ---- the wire
+
+
+def test_bucket_and_queues_refuse_whoever_comes_without_tls(template: Template) -> None:
+    def refusal(actions: str, *parts: Any) -> dict[str, Any]:
+        named = {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": actions,
+            "Resource": parts[0] if len(parts) == 1 else [*parts],
+        }
+        return named | {"Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+
+    refused = {}
+    for kind, what in (("AWS::S3::BucketPolicy", "Bucket"), ("AWS::SQS::QueuePolicy", "Queues")):
+        for policy in resources(template, kind).values():
+            (statement,) = policy["PolicyDocument"]["Statement"]
+            (named,) = policy[what] if what == "Queues" else [policy[what]]
+            refused[named["Ref"]] = statement
+    queues = {name: refusal("sqs:*", {"Fn::GetAtt": [name, "Arn"]}) for name in resources(template, "AWS::SQS::Queue")}
+    buckets = {
+        name: refusal("s3:*", {"Fn::GetAtt": [name, "Arn"]}, {"Fn::Sub": f"${{{name}.Arn}}/*"})
+        for name in resources(template, "AWS::S3::Bucket")
+    }
+    assert refused == queues | buckets
 
 
 # ---- the table
