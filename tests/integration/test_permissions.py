@@ -269,7 +269,9 @@ def drive(functions: House, storage: Storage) -> None:
 
     for age, status in ((26, "pending"), (0, "completed"), (0, "completed")):  # of its 27 seconds
         assert call(run, "POST", "/crewai/run", REQUEST, age=age, Idempotency_Key="r")["status"] == status
-    assert call(run, "POST", "/crewai/run", REQUEST, Prefer="respond-async")["status_code"] == 202
+    accepted = call(run, "POST", "/crewai/run", REQUEST, Prefer="respond-async")
+    assert accepted["status_code"] == 202
+    assert worker(event(record(accepted["job_id"]))) == {"batchItemFailures": []}  # its input is in S3
 
     intake, known = functions["IntakeFunction"], job_ids(storage)
     assert intake(event(record(json.dumps(REQUEST), "m"), record("no request"))) == {"batchItemFailures": []}

@@ -57,20 +57,6 @@ def failed(response: BatchResponse) -> list[str]:
 # ---- the doorbell
 
 
-def test_the_bell_says_the_job_id_and_nothing_else(storage: Storage) -> None:
-    job_id = str(uuid4())
-    SqsDoorbell(storage.sqs, storage.queue_url).ring(job_id)
-    (message,) = storage.messages(storage.queue_url)
-    assert message["Body"] == job_id
-    assert "MessageAttributes" not in message
-    assert job_id_of(message["Body"]) == job_id
-
-
-def test_a_queue_that_is_not_there_is_misconfigured(storage: Storage) -> None:
-    with pytest.raises(Misconfigured, match="queue"):
-        SqsDoorbell(storage.sqs, storage.queue_url + "-gone").ring(str(uuid4()))
-
-
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0;Lineage=1:fc3b4ff1:15"
 
 
@@ -95,6 +81,20 @@ def test_a_bell_is_sent_without_the_trace_by_which_lambda_counts_a_chain_of_invo
     assert message["Body"] == job_id
     assert sent["dynamodb"].headers["X-Amzn-Trace-Id"].decode() == TRACE  # or the test would show nothing
     assert "X-Amzn-Trace-Id" not in sent["sqs"].headers
+
+
+def test_the_bell_says_the_job_id_and_nothing_else(storage: Storage) -> None:
+    job_id = str(uuid4())
+    SqsDoorbell(storage.sqs, storage.queue_url).ring(job_id)
+    (message,) = storage.messages(storage.queue_url)
+    assert message["Body"] == job_id
+    assert "MessageAttributes" not in message
+    assert job_id_of(message["Body"]) == job_id
+
+
+def test_a_queue_that_is_not_there_is_misconfigured(storage: Storage) -> None:
+    with pytest.raises(Misconfigured, match="queue"):
+        SqsDoorbell(storage.sqs, storage.queue_url + "-gone").ring(str(uuid4()))
 
 
 # ---- batches
