@@ -92,6 +92,7 @@ def _main(function: str, largest_in_row: str) -> None:
 
 
 _TELLING = {"TableName", "IndexName", "RequestItems", "QueueUrl", "Bucket", "SecretId"}
+_TELLING |= {"Key", "Item", "KeyConditionExpression", "ExpressionAttributeValues"}  # which rows, which object
 
 
 def _module() -> str:

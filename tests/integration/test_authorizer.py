@@ -1,5 +1,6 @@
 """The authorizer function, asked as API Gateway asks, and what stands in for API Gateway on one machine."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -72,6 +73,16 @@ def test_a_valid_token_opens_the_whole_stage_and_says_whose_it_is(
     for path in ("GET/crewai/status/an-id", "POST/crewai/run", "GET/", "DELETE/a/b/c"):
         assert fnmatchcase(f"{STAGE}/{path}", statement["Resource"])
     assert not fnmatchcase(f"{STAGE.replace('/prod', '/test')}/GET/", statement["Resource"])
+
+
+def test_the_gateways_log_says_who_called(tokens: MemoryTokens, token: str, clock: HandSetClock) -> None:
+    answer = Authorizer(tokens, clock).answer(request_event(f"Bearer {token}"))
+    known = {"$context.authorizer.principalId": answer["principalId"]}
+    known |= {f"$context.authorizer.{name}": value for name, value in answer["context"].items()}
+    line = json.loads(load_template(TEMPLATE)["Resources"]["Api"]["Properties"]["AccessLogSetting"]["Format"])
+    said = {key: known[value] for key, value in line.items() if value.startswith("$context.authorizer.")}
+    (kept,) = tokens.kept.values()
+    assert said == {"caller": kept.id, "tenant": "acme"}
 
 
 def test_an_event_may_have_each_header_once_only(tokens: MemoryTokens, token: str, clock: HandSetClock) -> None:

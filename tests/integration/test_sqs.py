@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from crewrelay.aws import clients
 from crewrelay.aws.batch import BatchResponse, Record, answer_batch
 from crewrelay.aws.bells import job_id_of
 from crewrelay.aws.dead_letters import MESSAGE_ID, DeadLetters
@@ -54,6 +55,32 @@ def failed(response: BatchResponse) -> list[str]:
 
 
 # ---- the doorbell
+
+
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0;Lineage=1:fc3b4ff1:15"
+
+
+def test_a_bell_is_sent_without_the_trace_by_which_lambda_counts_a_chain_of_invocations(
+    storage: Storage, emulator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {"AWS_ENDPOINT_URL": emulator, "AWS_DEFAULT_REGION": "us-east-1"}
+    variables |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    variables |= {"AWS_LAMBDA_FUNCTION_NAME": "worker", "_X_AMZN_TRACE_ID": TRACE}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    sent: dict[str, Any] = {}
+    sqs, dynamodb = clients.sqs.__wrapped__(), clients.dynamodb.__wrapped__()  # new ones, and not kept
+    for service, client in (("sqs", sqs), ("dynamodb", dynamodb)):
+        client.meta.events.register(
+            "before-send", lambda request, service=service, **_: sent.update({service: request})
+        )
+    job_id = str(uuid4())
+    SqsDoorbell(sqs, storage.queue_url).ring(job_id)
+    dynamodb.describe_table(TableName=storage.table)
+    (message,) = storage.messages(storage.queue_url)
+    assert message["Body"] == job_id
+    assert sent["dynamodb"].headers["X-Amzn-Trace-Id"].decode() == TRACE  # or the test would show nothing
+    assert "X-Amzn-Trace-Id" not in sent["sqs"].headers
 
 
 def test_the_bell_says_the_job_id_and_nothing_else(storage: Storage) -> None:

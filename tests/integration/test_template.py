@@ -281,6 +281,38 @@ def test_a_function_is_given_the_variables_that_its_settings_know_and_need(templ
         assert {variable for variable, required in known.items() if required} - own == set(), name
 
 
+def test_no_function_can_use_up_the_concurrency_of_another(template: Template) -> None:
+    reserved = {name: function["ReservedConcurrentExecutions"] for name, function in functions(template).items()}
+    # What the gateway lets in at once may each ask who calls, and the API.
+    assert reserved["AuthorizerFunction"] == reserved["ApiFunction"] == {"Ref": "ThrottleBurst"}
+    assert reserved["RunFunction"] == {"Ref": "RunConcurrency"}
+    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
+    numbers = [defaults[each["Ref"]] if isinstance(each, dict) else each for each in reserved.values()]
+    (said,) = re.findall(r"reserves (\d+) of", (ROOT / "docs/deploy.md").read_text())
+    assert sum(numbers) == int(said) < 900  # of an account's 1,000, of which Lambda keeps 100
+
+
+LIMITS = {
+    "CREWRELAY_MAX_CALLS": "MaxCalls",
+    "CREWRELAY_MAX_TOKENS": "MaxTokens",
+    "CREWRELAY_MAX_RUNTIME_SECONDS": "MaxRuntimeSeconds",
+    "CREWRELAY_MAX_UNFINISHED": "MaxUnfinished",
+}
+
+
+def test_the_limits_are_parameters_and_the_codes_own_unless_told_otherwise(template: Template) -> None:
+    shared = template["Globals"]["Function"]["Environment"]["Variables"]
+    for name, properties in functions(template).items():
+        known = [variables_of(settings) for settings in SETTINGS[entry_point(properties).split(".")[0]]]
+        given = shared | properties.get("Environment", {}).get("Variables", {})
+        for variable in LIMITS.keys() & {variable for each in known for variable in each}:
+            assert given[variable] == {"Ref": LIMITS[variable]}, name
+    for variable, parameter in LIMITS.items():
+        field = CallerSettings.model_fields[variable.removeprefix("CREWRELAY_").lower()]
+        assert template["Parameters"][parameter]["Default"] == field.default
+        assert template["Parameters"][parameter]["MinValue"] == 1
+
+
 def test_nothing_secret_is_resolved_into_the_templates() -> None:
     for path in (TEMPLATE, OPERATIONS):
         assert "{{resolve:" not in path.read_text()
@@ -444,6 +476,21 @@ def test_a_queue_invokes_no_more_than_are_reserved(template: Template) -> None:
         assert event["ScalingConfig"]["MaximumConcurrency"] == function["ReservedConcurrentExecutions"]
 
 
+def test_a_function_may_be_invoked_again_and_again_only_if_it_rings_the_queue_that_invokes_it(
+    template: Template, tmp_path: Path
+) -> None:
+    """Lambda ends a chain of some 16 invocations otherwise, and a job of many relays is a longer one."""
+    invoked_by = {entry_point(function): event["Queue"] for function, event in sqs_events(template)}
+    made = translated(template, tmp_path)
+    for name, function in functions(template).items():
+        (policy,) = resources(template, "AWS::IAM::Role")[function["Role"]["Fn::GetAtt"][0]]["Policies"]
+        statements = policy["PolicyDocument"]["Statement"]
+        rung = json.dumps([each["Resource"] for each in statements if "sqs:SendMessage" in each["Action"]])
+        recursive = json.dumps(invoked_by.get(entry_point(function))) in rung
+        assert recursive is (name == "WorkerFunction"), name
+        assert made[name]["Properties"].get("RecursiveLoop") == ("Allow" if recursive else None), name
+
+
 def test_every_batch_reports_its_failures_one_by_one(template: Template) -> None:
     for _, event in sqs_events(template):
         assert event["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
@@ -455,6 +502,33 @@ def test_a_dead_letter_queue_keeps_longer_than_the_queue_before_it(template: Tem
     for queue in redriven:
         dead_letters = queue_of(template, queue["RedrivePolicy"]["deadLetterTargetArn"])
         assert dead_letters["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
+
+
+# ---- the wire
+
+
+def test_bucket_and_queues_refuse_whoever_comes_without_tls(template: Template) -> None:
+    def refusal(actions: str, *parts: Any) -> dict[str, Any]:
+        named = {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": actions,
+            "Resource": parts[0] if len(parts) == 1 else [*parts],
+        }
+        return named | {"Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+
+    refused = {}
+    for kind, what in (("AWS::S3::BucketPolicy", "Bucket"), ("AWS::SQS::QueuePolicy", "Queues")):
+        for policy in resources(template, kind).values():
+            (statement,) = policy["PolicyDocument"]["Statement"]
+            (named,) = policy[what] if what == "Queues" else [policy[what]]
+            refused[named["Ref"]] = statement
+    queues = {name: refusal("sqs:*", {"Fn::GetAtt": [name, "Arn"]}) for name in resources(template, "AWS::SQS::Queue")}
+    buckets = {
+        name: refusal("s3:*", {"Fn::GetAtt": [name, "Arn"]}, {"Fn::Sub": f"${{{name}.Arn}}/*"})
+        for name in resources(template, "AWS::S3::Bucket")
+    }
+    assert refused == queues | buckets
 
 
 # ---- the table
@@ -725,6 +799,13 @@ def test_the_images_tools_are_pinned_and_uv_is_the_one_that_made_the_lock() -> N
     (locked_by,) = re.findall(r"^UV_VERSION := ([\d.]+)$", makefile, re.MULTILINE)
     assert used == locked_by
     assert re.search(r"^awslambdaric==\d", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+
+
+def test_the_image_stands_on_one_base_that_nobody_can_change() -> None:
+    dockerfile = (ROOT / "infra/Dockerfile").read_text()
+    (base,) = re.findall(r"^ARG PYTHON=(.+)$", dockerfile, re.MULTILINE)
+    assert re.fullmatch(r"python:3\.11-slim-bookworm@sha256:[0-9a-f]{64}", base)
+    assert re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE) == ["$PYTHON", "$PYTHON"]
 
 
 def test_the_image_and_the_local_stack_set_the_same_for_crewai() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+from botocore.handlers import add_recursion_detection_header
 
 from crewrelay import __version__
 from crewrelay.jobs.errors import CrewrelayError, Misconfigured, ServiceRefused, Unavailable
@@ -46,7 +47,10 @@ def dynamodb() -> "DynamoDBClient":
 
 @cache
 def sqs() -> "SQSClient":
-    return boto3.client("sqs", config=_CONFIG)
+    """Sends no trace header: Lambda counts by it how often a function has rung for itself, and ends the chain at 16."""
+    client = boto3.client("sqs", config=_CONFIG)
+    client.meta.events.unregister("before-call", add_recursion_detection_header)
+    return client
 
 
 @cache
