@@ -95,10 +95,10 @@ class MemoryJobStore:
             jobs = [Job.model_validate_json(written) for written in self._jobs.values()]
         return min(most, sum(job.tenant == tenant and job.capped and not job.status.finished for job in jobs))
 
-    def end_damaged(self, job_id: str, error: Failure, now: datetime, accepted_before: datetime) -> bool:
+    def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
         with self._lock:
             job = self._standing(job_id)
-            if job is None or job.status.finished or job.created_at > accepted_before:
+            if job is None or job.due_at is None or job.due_at > due_before:
                 return False
             ended = {"status": Status.FAILED, "error": error, "finished_at": now, "due_at": None, "holder": None}
             self._jobs[job_id] = job.model_copy(update={**ended, "lease_until": None}).model_dump_json()

@@ -66,7 +66,7 @@ def anybody(tenant: str) -> Caller:
 LOCAL = anybody("local")
 
 
-def submission_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int | None = None) -> Submission:
+def submission_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int | None = 1000) -> Submission:
     doorbell = SqsDoorbell(storage.sqs, storage.queue_url)
     return Submission(storage.store(clock), doorbell, clock, new_id, POLICY, most_unfinished)
 

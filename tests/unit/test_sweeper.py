@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crewrelay.jobs import job as transitions
-from crewrelay.jobs.errors import StaleWrite, Unavailable
+from crewrelay.jobs.errors import DamagedJob, ServiceRefused, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import JobRecord
@@ -262,20 +262,40 @@ def test_a_job_that_can_not_be_looked_at_does_not_stop_the_sweep(
 
 
 @pytest.mark.parametrize("claimed", [False, True], ids=["pending", "running"])
-def test_a_job_that_can_not_be_read_ends_at_its_age_with_the_reason(office: Office, claimed: bool) -> None:
+@pytest.mark.parametrize("error", [DamagedJob("gone"), ServiceRefused("no"), KeyError("INPUT")], ids=repr)
+def test_a_job_that_can_not_be_loaded_ends_at_its_age_with_the_reason(
+    office: Office, monkeypatch: pytest.MonkeyPatch, error: Exception, claimed: bool
+) -> None:
     office.submit()
     if claimed:
         office.claim()
-    office.table.damaged.add("an-id")
-    office.clock.pass_(hours=23)
+
+    def fail(_: str) -> Any:
+        raise error
+
+    monkeypatch.setattr(office.table, "load", fail)
+    office.clock.pass_(hours=24)
     assert office.sweep() == {Swept.FAILED: 1}
-    office.clock.pass_(hours=1)
+    office.clock.pass_(minutes=2)
     assert office.sweep() == {Swept.ENDED: 1}
     job = office.job()
     assert (job.status, job.due_at, job.finished_at) == (Status.FAILED, None, office.clock())
     assert job.error
-    assert job.error.type == "damaged_job"
+    assert job.error.type == getattr(error, "code", "damaged_job")
     assert office.sweep() == {}
+
+
+def test_a_job_that_was_retried_days_later_has_its_whole_age_before_it_ends_unread(office: Office) -> None:
+    office.submit()
+    running = office.claim()
+    failed = office.saved(running, transitions.fail(running, FAILURE, office.clock()))
+    office.clock.pass_(days=3)
+    office.saved(failed, transitions.retry(failed, office.clock(), POLICY))
+    office.table.damaged.add("an-id")
+    office.clock.pass_(hours=23)
+    assert office.sweep() == {Swept.FAILED: 1}
+    office.clock.pass_(hours=2)
+    assert office.sweep() == {Swept.ENDED: 1}
 
 
 # ---- a backlog

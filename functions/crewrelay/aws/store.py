@@ -128,7 +128,7 @@ class DynamoJobStore:
                 if not standing or rows.job_values(rows.job_of(standing)) != new:
                     raise StaleWrite(f"job {after.id} moved on") from error
 
-    def end_damaged(self, job_id: str, error: Failure, now: datetime, accepted_before: datetime) -> bool:
+    def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
         changed = {
             "status": Status.FAILED.value,
             "error": error.model_dump(),
@@ -137,11 +137,8 @@ class DynamoJobStore:
         }
         update, _, names, values = _expressions(changed, {})
         finished = [status.value for status in Status if status.finished]
-        values |= {f":{status}": status for status in finished} | {":before": rows.milliseconds(accepted_before)}
-        condition = (
-            f"attribute_exists(due_shard) AND NOT #status IN ({', '.join(f':{status}' for status in finished)})"
-            " AND (attribute_not_exists(created_at) OR created_at <= :before)"
-        )
+        values |= {f":{status}": status for status in finished} | {":before": rows.milliseconds(due_before)}
+        condition = f"#due_at <= :before AND NOT #status IN ({', '.join(f':{status}' for status in finished)})"
         with unavailable_if_it_fails("table"):
             try:
                 self._client.update_item(

@@ -76,9 +76,9 @@ class ObservedStore:
         with self._refusals():
             yield from self._inner.due(status, moment)
 
-    def end_damaged(self, job_id: str, error: Failure, now: datetime, accepted_before: datetime) -> bool:
+    def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
         with self._refusals():
-            ended = self._inner.end_damaged(job_id, error, now, accepted_before)
+            ended = self._inner.end_damaged(job_id, error, now, due_before)
         if ended:
             logger.error("job failed: it can't be read", extra={"job_id": job_id})
             self._meter.record({Measure.JOBS_FAILED: 1})

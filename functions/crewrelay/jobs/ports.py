@@ -63,8 +63,8 @@ class JobStore(Protocol):
     def unfinished(self, tenant: str, most: int) -> int:
         """How many unfinished capped jobs the tenant has, as far as an index knows; it counts up to `most`."""
 
-    def end_damaged(self, job_id: str, error: Failure, now: datetime, accepted_before: datetime) -> bool:
-        """Fail an unfinished job that can't be loaded, if it was accepted before then. Returns whether it was ended."""
+    def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
+        """Fail an unfinished job that can't be loaded, if it has been due since then. Returns whether it was ended."""
 
 
 def record_of_tenant(store: JobStore, tenant: str, job_id: str) -> JobRecord:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import chain, islice
 
 from crewrelay.jobs import job as transitions
-from crewrelay.jobs.errors import DamagedJob, StaleWrite
+from crewrelay.jobs.errors import CrewrelayError, DamagedJob, StaleWrite
 from crewrelay.jobs.job import Failure, Status
 from crewrelay.jobs.log_keys import add_log_keys, keys_of, logged_with
 from crewrelay.jobs.policy import Policy
@@ -73,17 +73,21 @@ class Sweeper:
         with logged_with(job_id=job_id):
             try:
                 return self._look_at(job_id)
-            except DamagedJob as error:
-                logger.exception("a job can't be read")
-                return self._ended(job_id, error)
-            except Exception:
+            except Exception as error:
                 logger.exception("could not look at a job")
-                return Swept.FAILED
+                return self._left_or_ended(job_id, error)
 
-    def _ended(self, job_id: str, error: DamagedJob) -> Swept:
-        """Not before its age: what another version of the code has written, that one can read."""
+    def _left_or_ended(self, job_id: str, error: Exception) -> Swept:
+        """What can't be loaded ends once it has been due for the maximum age. Not earlier: what another version of the
+        code has written, or a bucket refuses, may be read again.
+        """
         now = self._clock()
-        ended = self._store.end_damaged(job_id, Failure.of(error), now, now - self._policy.max_age)
+        known = error if isinstance(error, CrewrelayError) else DamagedJob(f"It can't be read: {type(error).__name__}.")
+        try:
+            ended = self._store.end_damaged(job_id, Failure.of(known), now, now - self._policy.max_age)
+        except Exception:
+            logger.exception("could not end a job")
+            return Swept.FAILED
         return Swept.ENDED if ended else Swept.FAILED
 
     def _look_at(self, job_id: str) -> Swept:

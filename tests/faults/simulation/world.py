@@ -116,7 +116,7 @@ class Table:
     def due(self, status: Status, moment: datetime) -> Iterator[str]:
         return self._request("due", lambda: self._world.table.due(status, moment))
 
-    def end_damaged(self, job_id: str, error: Failure, now: datetime, accepted_before: datetime) -> bool:
+    def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
         raise NotImplementedError("nothing is damaged here")
 
     def unfinished(self, tenant: str, most: int) -> int:
