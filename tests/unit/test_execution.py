@@ -13,6 +13,7 @@ from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import InvalidRequest, Unavailable
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Clock, JobRecord
 from tests.conftest import HandSetClock
@@ -29,6 +30,9 @@ Script = Callable[[JobInput], Answer]
 
 def utcnow() -> datetime:
     return datetime.now(UTC)
+
+
+def void(_: object) -> None: ...
 
 
 class Crew:
@@ -228,6 +232,21 @@ def test_an_error_that_does_not_pass_fails_the_job_after_its_attempts(clock: Han
     assert (job.error.type, job.error.retryable) == ("TimeoutError", True)
 
 
+@pytest.mark.parametrize(("seconds_left", "status"), [(9, Status.PENDING), (7, Status.FAILED)])
+def test_a_job_does_not_back_off_beyond_its_end(seconds_left: int, status: Status, clock: HandSetClock) -> None:
+    def script(_: JobInput) -> Answer:
+        raise TimeoutError("the model took too long")
+
+    desk = Desk(Crew(script), clock=clock)  # the first pause is 7.5 s
+    job_id = desk.submit()
+    clock.now = desk.record(job_id).job.end_by - timedelta(seconds=seconds_left)
+    desk.run(job_id)
+    job = desk.record(job_id).job
+    assert job.status is status
+    assert job.error is not None
+    assert job.error.type == "TimeoutError"
+
+
 def test_a_long_reason_is_cut() -> None:
     assert len(explain(ValueError("x" * 10_000)).message) == 700
 
@@ -350,6 +369,42 @@ def test_a_run_whose_lease_was_stolen_stops_quietly() -> None:
     desk.join_crew(job_id)
     assert [desk.record(job_id).job] == rivals
     assert desk.doorbell.rings == []
+
+
+class CallingCrew(BlockedCrew):
+    """Makes one call once it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paid = 0
+
+    def run(self, job_input: JobInput, calls: Calls) -> Answer:
+        self._wait(job_input)
+        calls.call(Kind.MODEL, {"asked": "one more"}, self._pay)
+        return ANSWER
+
+    def _pay(self) -> Reply:
+        self.paid += 1
+        return Reply(body="yes")
+
+
+def test_a_crew_whose_lease_was_stolen_pays_for_nothing_more() -> None:
+    desk = Desk(crew := CallingCrew(), Policy(lease=timedelta(seconds=3)))  # renewed after a second
+    job_id = desk.submit()
+    desk.store.on_renewal = lambda _: void(desk.claim_by_a_rival(job_id))
+    desk.run(job_id)
+    crew.may_end.set()
+    desk.join_crew(job_id)
+    assert crew.paid == 0
+
+
+def test_a_crew_that_never_comes_back_does_not_keep_its_process_alive() -> None:
+    desk = Desk(crew := BlockedCrew())
+    job_id = desk.submit()
+    desk.run(job_id, seconds=0.02)
+    assert crew.started.wait(PATIENCE)
+    assert [thread.daemon for thread in threading.enumerate() if thread.name == f"crew-{job_id}"] == [True]
+    crew.may_end.set()
 
 
 def test_an_answer_that_comes_after_the_lease_was_stolen_is_not_the_jobs() -> None:

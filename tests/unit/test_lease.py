@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
+from threading import Barrier, Thread
 
 import pytest
 
@@ -133,3 +133,15 @@ def test_threads_take_turns_and_none_undoes_what_another_wrote(table: Table, lea
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(advance, range(8)))
     assert standing(table).receipt.calls_paid == lease.job.receipt.calls_paid == 40
+
+
+def test_a_transition_sees_what_another_thread_wrote_before_it(table: Table, lease: Lease) -> None:
+    def slowly(job: Job) -> Job:
+        rival.start()
+        rival.join(0.2)  # which has to wait for this one; without a turn it is done long before
+        return counted(job)
+
+    rival = Thread(target=lease.advance, args=(counted,))
+    lease.advance(slowly)
+    rival.join(PATIENCE)
+    assert standing(table).receipt.calls_paid == lease.job.receipt.calls_paid == 2
