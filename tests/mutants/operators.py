@@ -99,8 +99,8 @@ def _entered(node: ast.AST, context: _Context) -> _Context:
         context = context._replace(scope=scope)
     if isinstance(node, ast.stmt):
         context = context._replace(statement=node)
-    if isinstance(node, ast.arguments | ast.ClassDef):  # defaults are made once, when the function is
-        return context
+    if isinstance(node, ast.arguments):  # their defaults are made when the function is
+        return context._replace(in_function=False)
     return context._replace(in_function=context.in_function or isinstance(node, ast.FunctionDef | ast.Lambda))
 
 
