@@ -17,7 +17,7 @@ SYNC := pip sync --quiet --require-hashes --compile-bytecode
 SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test check scan unit integration faults faults-long e2e build image runtime sam-local small-model eval lock format index
+.PHONY: help setup run serve test check scan unit integration faults faults-long mutants e2e build image runtime sam-local small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,11 +49,15 @@ integration: setup .venv-sam/.sam ## Adapters and apps against an AWS emulator i
 	.venv/bin/pytest tests/bench -s
 
 faults: setup ## Proofs: crashes, kills, lost replies, duplicates, a simulation (tests/faults/README.md)
-	.venv/bin/pytest tests/faults -n 2 --dist worksteal
+	.venv/bin/pytest tests/faults tests/mutants -n 2 --dist worksteal
 
 faults-long: setup ## The same at length: 2,000 jobs under kill -9, thousands of simulated stories, the whole load
 	FAULTS=long .venv/bin/pytest tests/faults -n 2 --dist worksteal
 	FAULTS=long .venv/bin/pytest tests/e2e/test_load.py tests/integration/test_ingest_footprint.py -s
+	$(MAKE) mutants
+
+mutants: setup ## Small faults put into the domain and the job store one by one: how many their tests find
+	.venv/bin/python -m tests.mutants
 
 e2e: setup ## The real stack, as its users see it
 	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 2 --dist loadfile

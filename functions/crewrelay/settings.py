@@ -140,6 +140,11 @@ class GatewaySettings(_Settings):
     def patience(self) -> float:
         return self.gateway_limit - self.gateway_margin
 
+    @property
+    def grace(self) -> float:
+        """What a run may take beyond that to give its job back; the rest of the margin is the answer's way."""
+        return self.gateway_margin / 2
+
     @model_validator(mode="after")
     def _leaves_time(self) -> Self:
         if self.patience <= 0:

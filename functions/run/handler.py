@@ -23,7 +23,7 @@ store = ObservedStore(DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy(), settings.max_unfinished)
 execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, random, settings.policy())
-patience, grace = timedelta(seconds=settings.patience), timedelta(seconds=settings.gateway_margin / 2)
+patience, grace = timedelta(seconds=settings.patience), timedelta(seconds=settings.grace)
 inline = InlineRuns(submission, execution, store, utcnow, patience, grace)
 app = open_to(settings.cors_origin, create_run(inline, settings.anonymous()))
 handler = lambda_handler(app)

@@ -99,7 +99,7 @@ def run_app(
         storage.store(utcnow),
         utcnow,
         timedelta(seconds=patience),
-        timedelta(seconds=1),
+        GRACE,
     )
     return create_run(inline, anonymous)
 

@@ -15,6 +15,7 @@ from crewrelay.jobs.job import JobInput
 from tests.conftest import Storage
 from tests.integration.http_apps import (
     ANSWER,
+    GRACE,
     REQUEST,
     ScriptedCrew,
     api_app,
@@ -203,6 +204,29 @@ def test_a_queue_that_does_not_answer_at_the_deadline_leaves_the_job_due(
     row = job_row(storage, response.json()["job_id"])
     assert row["status"] == {"S": "pending"}
     assert "due_at" in row
+
+
+def test_a_table_that_hangs_after_the_commit_does_not_hold_up_the_answer(
+    storage: Storage, gate: threading.Event
+) -> None:
+    class HangsAtTheClaim:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(storage.dynamodb, name)
+
+        def update_item(self, **request: Any) -> Any:
+            gate.wait()
+            return storage.dynamodb.update_item(**request)
+
+    dynamodb = cast("DynamoDBClient", HangsAtTheClaim())
+    client = client_of(storage._replace(dynamodb=dynamodb), ScriptedCrew(), patience=0.2)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            asked = pool.submit(client.post, "/crewai/run", json=REQUEST)
+            response = asked.result(0.2 + GRACE.total_seconds() + SLACK)
+        finally:
+            gate.set()
+    assert response.status_code == 202
+    assert response.json() == {"job_id": response.json()["job_id"], "status": "pending"}
 
 
 # ---- preferences

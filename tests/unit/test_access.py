@@ -41,6 +41,15 @@ def test_a_token_is_told_by_its_prefix_and_kept_as_a_digest_of_all_of_it(
     assert text.removeprefix("crt_")[:64] not in repr(tokens.kept)
 
 
+def test_a_token_is_spoken_of_by_the_first_digits_of_its_digest(tokens: MemoryTokens, clock: HandSetClock) -> None:
+    _, token = issued(tokens, clock)
+    assert token.id == token.digest[:12]
+
+
+def test_scopes_are_called_as_callers_know_them() -> None:
+    assert list(Scope) == ["run", "read", "admin"]
+
+
 def test_a_token_has_256_bits_of_what_is_random() -> None:
     asked: list[int] = []
 
@@ -80,8 +89,11 @@ def test_the_bearer_of_a_valid_token_is_known(tokens: MemoryTokens, clock: HandS
 @pytest.mark.parametrize(
     "header", ["", "{}", "Bearer", "Basic {}", "Bearer{}", "Bearer {0} {0}", "Bearer {0}, Bearer {0}"]
 )
-def test_any_other_header_bears_none(tokens: MemoryTokens, clock: HandSetClock, header: str) -> None:
+def test_any_other_header_bears_none_and_nothing_is_looked_up(
+    tokens: MemoryTokens, clock: HandSetClock, header: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text, _ = issued(tokens, clock)
+    monkeypatch.setattr(tokens, "find", None)
     assert bearer(tokens, header.format(text), clock()) is None
 
 

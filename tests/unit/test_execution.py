@@ -35,6 +35,9 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
+def void(_: object) -> None: ...
+
+
 class Crew:
     """Does what the script says, and counts how often it was asked to."""
 
@@ -236,6 +239,21 @@ def test_an_error_that_does_not_pass_fails_the_job_after_its_attempts(clock: Han
     assert (job.error.type, job.error.retryable) == ("TimeoutError", True)
 
 
+@pytest.mark.parametrize(("seconds_left", "status"), [(9, Status.PENDING), (7, Status.FAILED)])
+def test_a_job_does_not_back_off_beyond_its_end(seconds_left: int, status: Status, clock: HandSetClock) -> None:
+    def script(_: JobInput) -> Answer:
+        raise TimeoutError("the model took too long")
+
+    desk = Desk(Crew(script), clock=clock)  # the first pause is 7.5 s
+    job_id = desk.submit()
+    clock.now = desk.record(job_id).job.end_by - timedelta(seconds=seconds_left)
+    desk.run(job_id)
+    job = desk.record(job_id).job
+    assert job.status is status
+    assert job.error is not None
+    assert job.error.type == "TimeoutError"
+
+
 def test_a_long_reason_is_cut() -> None:
     assert len(explain(ValueError("x" * 10_000)).message) == 700
 
@@ -360,6 +378,42 @@ def test_a_run_whose_lease_was_stolen_stops_quietly() -> None:
     assert desk.doorbell.rings == []
 
 
+class CallingCrew(BlockedCrew):
+    """Makes one call once it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paid = 0
+
+    def run(self, job_input: JobInput, calls: Calls) -> Answer:
+        self._wait(job_input)
+        calls.call(Kind.MODEL, {"asked": "one more"}, self._pay)
+        return ANSWER
+
+    def _pay(self) -> Reply:
+        self.paid += 1
+        return Reply(body="yes")
+
+
+def test_a_crew_whose_lease_was_stolen_pays_for_nothing_more() -> None:
+    desk = Desk(crew := CallingCrew(), Policy(lease=timedelta(seconds=3)))  # renewed after a second
+    job_id = desk.submit()
+    desk.store.on_renewal = lambda _: void(desk.claim_by_a_rival(job_id))
+    desk.run(job_id)
+    crew.may_end.set()
+    desk.join_crew(job_id)
+    assert crew.paid == 0
+
+
+def test_a_crew_that_never_comes_back_does_not_keep_its_process_alive() -> None:
+    desk = Desk(crew := BlockedCrew())
+    job_id = desk.submit()
+    desk.run(job_id, seconds=0.02)
+    assert crew.started.wait(PATIENCE)
+    assert [thread.daemon for thread in threading.enumerate() if thread.name == f"crew-{job_id}"] == [True]
+    crew.may_end.set()
+
+
 def test_an_answer_that_comes_after_the_lease_was_stolen_is_not_the_jobs() -> None:
     rivals: list[Job] = []
 
@@ -476,7 +530,7 @@ def test_a_renewal_that_fails_in_an_unexpected_way_costs_nothing_while_the_lease
     assert desk.record(job_id).job.status is Status.COMPLETED
 
 
-class CallingCrew(Crew):
+class TirelessCrew(Crew):
     """Makes one call after the other, and never ends by itself."""
 
     def __init__(self) -> None:
@@ -505,7 +559,7 @@ class Interrupted(BaseException):
 
 
 def test_whatever_ends_the_wait_no_call_begins_once_the_handler_has_answered() -> None:
-    crew = CallingCrew()
+    crew = TirelessCrew()
 
     def interrupt(outcome: "Future[Any]", seconds: float) -> bool:
         assert crew.third_call.wait(PATIENCE)

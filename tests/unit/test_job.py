@@ -9,7 +9,7 @@ import pytest
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import Overdue, StaleWrite
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Receipt
+from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
 from crewrelay.jobs.policy import Budget, Policy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -163,6 +163,16 @@ def test_a_released_job_may_be_claimed_at_once_and_owes_a_ring() -> None:
 def test_a_failure_is_kept_with_the_job() -> None:
     job = transitions.fail(running(), FAILURE, LATER)
     assert (job.error, job.finished_at) == (FAILURE, LATER)
+
+
+def test_the_last_four_replies_that_were_blamed_are_not_told_again() -> None:
+    job = running()
+    for nth in range(6):
+        blamed = Call(digest="d", nth=nth, kind=Kind.MODEL, seconds=1, reply=Reply(body="nonsense"))
+        job = transitions.retry(transitions.fail(job, FAILURE, NOW, blamed), NOW, POLICY)
+        job = transitions.claim(job, "one", "crew-1", NOW, POLICY)
+    job = transitions.retry(transitions.fail(job, FAILURE, NOW), NOW, POLICY)  # no reply is blamed
+    assert job.discarded == ("d#2", "d#3", "d#4", "d#5")
 
 
 def test_a_transition_leaves_its_argument_alone() -> None:

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
+from threading import Barrier, Thread
 
 import pytest
 
@@ -165,3 +165,15 @@ def test_the_first_try_of_a_write_that_arrives_late_is_refused(table: Table, lea
         MemoryJobStore.save(table, before, first)
     assert standing(table) == second
     assert not transitions.claimable(second, clock() + timedelta(seconds=20))
+
+
+def test_a_transition_sees_what_another_thread_wrote_before_it(table: Table, lease: Lease) -> None:
+    def slowly(job: Job) -> Job:
+        rival.start()
+        rival.join(0.2)  # which has to wait for this one; without a turn it is done long before
+        return counted(job)
+
+    rival = Thread(target=lease.advance, args=(counted,))
+    lease.advance(slowly)
+    rival.join(PATIENCE)
+    assert standing(table).receipt.calls_paid == lease.job.receipt.calls_paid == 2

@@ -1,8 +1,10 @@
 """What is measured of jobs: each outcome once, by whoever's write ended the job, and each paid call once."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import NamedTuple
 
 import pytest
 
@@ -212,22 +214,58 @@ def test_a_job_keeps_the_id_of_the_request_that_it_came_with(office: Office) -> 
 
 
 def test_each_step_of_a_job_is_a_line_with_its_ids(office: Office) -> None:
-    seen: list[tuple[str, object, object]] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            seen.append((record.getMessage(), log_keys().get("job_id"), log_keys().get("correlation_id")))
-
-    logger, handler = logging.getLogger("crewrelay.jobs.observed"), Handler()
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
+    with lines_of("crewrelay.jobs.observed") as lines:
         with logged_with(correlation_id="c-1"):
             job = office.submit()
         office.run(job, asks("what?", then=RelayDue("no time")))
         office.run(job, asks("what?"))
+    steps = ["job accepted", "job claimed", "job relayed", "job claimed", "job completed"]
+    assert [(line.text, line.keys["job_id"], line.keys["correlation_id"]) for line in lines] == [
+        (step, job.id, "c-1") for step in steps
+    ]
+
+
+def test_what_a_sweep_says_of_a_job_is_a_line_with_its_ids(office: Office, clock: HandSetClock) -> None:
+    with logged_with(correlation_id="c-1"):
+        job = office.submit()
+    clock.pass_(hours=24)
+    with lines_of("crewrelay.jobs") as lines:
+        office.sweep()
+    ended, swept = lines
+    assert (ended.text, ended.keys) == (
+        "job failed",
+        {"job_id": job.id, "tenant": "acme", "correlation_id": "c-1", "fence": 1},
+    )
+    assert (swept.text, swept.extra("rung", "ended", "left", "failed")) == ("swept", [0, 1, 0, 0])
+
+
+class Line(NamedTuple):
+    """A line of the log, and the keys of its context."""
+
+    record: logging.LogRecord
+    keys: dict[str, object]
+
+    @property
+    def text(self) -> str:
+        return self.record.getMessage()
+
+    def extra(self, *names: str) -> list[object]:
+        return [getattr(self.record, name) for name in names]
+
+
+@contextmanager
+def lines_of(name: str) -> Iterator[list[Line]]:
+    lines: list[Line] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(Line(record, dict(log_keys())))
+
+    logger, handler = logging.getLogger(name), Handler()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield lines
     finally:
         logger.removeHandler(handler)
         logger.setLevel(logging.NOTSET)
-    steps = ["job accepted", "job claimed", "job relayed", "job claimed", "job completed"]
-    assert seen == [(step, job.id, "c-1") for step in steps]

@@ -179,6 +179,13 @@ def test_what_the_index_says_of_jobs_that_moved_on_is_left(office: Office) -> No
     assert office.doorbell.rings == []
 
 
+@pytest.mark.parametrize(("seconds", "what"), [(89, Swept.LEFT), (90, Swept.RUNG)])
+def test_a_job_is_looked_at_from_the_moment_on_that_it_is_due(office: Office, seconds: int, what: Swept) -> None:
+    office.table.stale_index = (office.submit().id,)
+    office.clock.pass_(seconds=seconds)
+    assert office.sweep() == {what: 1}
+
+
 @pytest.mark.parametrize("hours", [0.1, 24], ids=["due", "overdue"])
 def test_a_job_that_is_cancelled_under_the_sweepers_hands_is_left(office: Office, hours: float) -> None:
     job = office.submit()
