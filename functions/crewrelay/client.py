@@ -57,12 +57,12 @@ class Deployment:
         return self._ask("POST", f"crewai/jobs/{job_id}/retry")
 
     def follow(self, job_id: str) -> Iterator[Json]:
-        """The job whenever its status has changed; ends with the job."""
+        """The job whenever its status or its error has changed; ends with the job."""
         shown, pause = None, _FIRST_PAUSE
         while True:
             job = self.status(job_id, _TRIES)
-            if job["status"] != shown:
-                shown = job["status"]
+            if (seen := (job["status"], job.get("error"))) != shown:
+                shown = seen
                 yield job
             if Status(job["status"]).finished:
                 return

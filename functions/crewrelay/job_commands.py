@@ -157,6 +157,8 @@ def _follow(deployment: "Deployment", job_id: str) -> None:
     job: dict[str, Any] = {}
     for job in deployment.follow(job_id):
         typer.echo(f"{job['status']} {job['timestamps']['finished_at'] or ''}".rstrip(), err=True)
+        if job["status"] == "pending" and job["error"]:
+            typer.echo(f"to be tried again, for the last attempt failed: {job['error']['message']}", err=True)
     if job["status"] != "completed":
         fail(f"the job {job['status']}: {job['error'] and job['error']['message']}")
     # Plain text: what is quoted stays as it stands in its source.

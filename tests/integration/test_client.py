@@ -98,6 +98,14 @@ def test_who_follows_a_job_bears_with_an_answer_that_was_lost(api: Api, deployme
     assert [job["status"] for job in deployment.follow("an-id")] == ["pending", "running", "completed"]
 
 
+def test_who_follows_a_job_hears_why_it_is_tried_again(api: Api, deployment: Deployment) -> None:
+    error = {"type": "RateLimitError", "message": "The model's rate limit was met."}
+    jobs = [{"status": "pending", "error": None}, *[{"status": "pending", "error": error}] * 2, {"status": "completed"}]
+    api.script = [(200, job) for job in jobs]
+    told = [(job["status"], job.get("error")) for job in deployment.follow("an-id")]
+    assert told == [("pending", None), ("pending", error), ("completed", None)]
+
+
 def test_a_large_answer_is_fetched_from_where_it_lies(api: Api, deployment: Deployment) -> None:
     api.script = [(200, {"text": "a long answer"})]
     assert deployment.result({"result": None, "result_url": f"{api.url}/elsewhere"}) == "a long answer"
