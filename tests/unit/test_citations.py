@@ -1,9 +1,12 @@
 """An answer cites passages that were retrieved, numbered as they appear, and nothing else."""
 
+import time
+
 import pytest
 
 from crewrelay.crews.citations import Bibliography
 from crewrelay.jobs.answer import Passage
+from tests.conftest import Figure
 
 
 def passage(name: str) -> Passage:
@@ -122,3 +125,22 @@ def test_citing_twice_gives_the_same(bibliography: Bibliography) -> None:
 
 def test_a_number_of_any_length_is_only_unknown(bibliography: Bibliography) -> None:
     assert bibliography.cite(f"Absurd [{'9' * 5000}].") == ("Absurd.", (), (999_999_999,))
+
+
+def test_no_more_than_a_hundred_unknown_numbers_are_told(bibliography: Bibliography) -> None:
+    text, _, unknown = bibliography.cite("".join(f"[{number}]" for number in range(4, 1000)))
+    assert (text, unknown) == ("", tuple(range(4, 104)))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["[1" + " " * 60_000, "[1" + " " * 100_000, "【1†" * 16_000, "[1](a " * 20_000, "[1-20]" * 20_000],
+    ids=["60,000 blanks", "100,000 blanks", "16,000 citations without an end", "20,000 links", "20,000 ranges"],
+)
+def test_no_reply_stalls_a_worker(bibliography: Bibliography, reply: str, figure: Figure) -> None:
+    """The first three took 34, 168 and 14 seconds."""
+    started = time.thread_time()
+    bibliography.cite(reply)
+    taken = time.thread_time() - started
+    figure(f"{len(reply):,} characters of {reply[:6]!r}: {taken:.3f} s of CPU")
+    assert taken < 2

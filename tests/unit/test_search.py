@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from crewrelay.crews.runner import CrewRunner
-from crewrelay.crews.search import shortened
+from crewrelay.crews.search import fenced, shortened
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.job import JobInput
 from tests.doubles.crew import ScriptedModel
@@ -56,6 +56,6 @@ def test_a_search_takes_no_more_than_a_quarter_of_the_window_and_the_source_is_w
     runner = CrewRunner(lambda *_: model, Shelf())
     answer = runner.run(JobInput(crew="research", inputs={"topic": "it", "language": "en"}), Unjournaled())
     window = model.get_context_window_size() * 4  # characters
-    fences = 5 * len('<passage number="1" title="Title" excerpt="1000-1000">\n\n</passage>\n\n')
+    fences = len(fenced("it", [passage(number, "").model_copy(update={"excerpt": ""}) for number in range(5)]))
     assert window / 8 < len(heard[0]) - fences <= window / 4
     assert answer.sources[0].text == LONG

@@ -26,7 +26,7 @@ def test_what_was_fenced_is_read_as_it_was(title: str, similarity: float | None)
     passages = [passage.model_copy(update={"number": number}) for number in (1, 2)]
     start = text.index("More of it.")
     expected = [Read(number, text, (start, start + 11), similarity) for number in (1, 2)]
-    assert unfenced("\n\n".join(map(fenced, passages))) == expected
+    assert unfenced(fenced("query", passages)) == expected
 
 
 @pytest.mark.parametrize(

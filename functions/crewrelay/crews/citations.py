@@ -1,22 +1,30 @@
 """The passages that a run has seen, numbered, and the check that an answer cites only those."""
 
+import html
 import re
 import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from crewrelay.crews.links import BEGIN, CODE, END, without_links
 from crewrelay.jobs.answer import Passage, Source
+from crewrelay.jobs.text import shown
 
-_NUMBERS = r"\d+(?:\s*[,;–-]\s*\d+)*"
-# Code comes first: an index in it is no citation. A link's address goes with its citation, for no passage gave it.
+_GAP = r"[\s\u200c\u200d]*+"
+_NUMBERS = rf"\d++(?:{_GAP}[,;–-]{_GAP}\d++)*+"
+# Code comes first: an index in it is no citation.
 _CITATION = re.compile(
-    r"```.*?```|`[^`\n]+`"
-    rf"|(?P<space>[ \t]*)(?:\[\^?(?P<numbers>{_NUMBERS})\]|【(?P<others>{_NUMBERS})(?:†[^】\n]*)?】)(?:\([^()\s]*\))?",
+    rf"{CODE}"
+    rf"|\\?[\[［]{_GAP}\^?(?P<numbers>{_NUMBERS}){_GAP}\\?[\]］]"
+    rf"|【{_GAP}(?P<others>{_NUMBERS})(?:†[^【】\n]*+)?】",
     re.DOTALL,
 )
+_ENTITY = re.compile(rf"{CODE}|(?P<entity>&(?:#\d{{2,7}}|#[xX][\da-fA-F]{{2,6}}|[lr](?:brack|sqb));)", re.DOTALL)
+_MARKED = re.compile(rf"{BEGIN}(\d+){END}")
 _NUMBER_OR_RANGE = re.compile(r"(\d+)(?:\s*[–-]\s*(\d+))?")
 _WIDEST = 20  # numbers of a range
 _DIGITS = 9  # enough to tell that no passage has such a number
+_MOST_UNKNOWN = 100  # of those that are told
 
 
 class Cited(NamedTuple):
@@ -55,29 +63,44 @@ class Bibliography:
     def cite(self, text: str) -> Cited:
         """The text with its citations renumbered as they appear: `[2, 5-7]`, `[^2]` and `【2】` become `[1][2]…`.
 
-        A number that no passage has is taken out: it would cite nothing.
+        A number that no passage has is taken out: it would cite nothing. None of the others is a link: no passage gave
+        its target.
         """
         cited: dict[int, int] = {}
         unknown: dict[int, None] = {}
 
-        def renumbered(match: re.Match[str]) -> str:
+        def marked(match: re.Match[str]) -> str:
             numbers = match["numbers"] or match["others"]
             if numbers is None:
                 return match[0]
             here: dict[int, None] = {}
             for number in _each(numbers):
                 if number in self._passages:
-                    here[cited.setdefault(number, len(cited) + 1)] = None
-                else:
+                    here[number] = None
+                elif len(unknown) < _MOST_UNKNOWN:
                     unknown[number] = None
-            return match["space"] + "".join(f"[{number}]" for number in here) if here else ""
+            return "".join(f"{BEGIN}{number}{END}" for number in here) or BEGIN + END
 
-        text = _CITATION.sub(renumbered, text)
+        text = without_links(_CITATION.sub(marked, _ENTITY.sub(_bracket_or_digit, shown(text))))
+        text = _CITATION.sub(_no_citation, text)
+        text = _MARKED.sub(lambda match: f"[{cited.setdefault(int(match[1]), len(cited) + 1)}]", text)
         sources = (
             Source(number=new, **self._passages[old].model_dump(include={"id", "title", "url", "text", "excerpt"}))
             for old, new in cited.items()
         )
         return Cited(text, tuple(sources), tuple(unknown))
+
+
+def _bracket_or_digit(match: re.Match[str]) -> str:
+    """As the reader of HTML or Markdown sees it."""
+    character = html.unescape(match["entity"] or "")
+    return character if character and character in "[]0123456789" else match[0]
+
+
+def _no_citation(match: re.Match[str]) -> str:
+    """One that was made by taking another out of its midst."""
+    numbers = match["numbers"] or match["others"]
+    return match[0] if numbers is None else f"({numbers})"
 
 
 def _each(numbers: str) -> Iterator[int]:

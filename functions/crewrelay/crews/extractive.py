@@ -74,14 +74,17 @@ class ExtractiveLLM(BaseLLM):
 
 def _reply(messages: list[Any], tools: list[dict[str, Any]] | None, task: str) -> Any:
     asked = "\n".join(_text(message) for message in messages if _role(message) != "tool")
-    found = "\n".join(_text(message) for message in messages if _role(message) == "tool")
+    found = [
+        _text(message) for message in messages if _role(message) == "tool" and message.get("name", SEARCH) == SEARCH
+    ]
     language = _field("Language", asked) or "en"
     topic = _field("Topic", asked) or " ".join((task or asked).split())[:300]
     searches = any(tool.get("function", tool)["name"] == SEARCH for tool in tools or ())
     if searches and not found:
         return [_search(topic)]
     if searches:
-        best = sentences.rank(topic, language, unfenced(found), _MOST_SENTENCES)
+        passages = [passage for result in found for passage in unfenced(result)]
+        best = sentences.rank(topic, language, passages, _MOST_SENTENCES)
         return "\n".join(f"- {text} [{number}]" for text, number in best) or "The passages hold nothing on this."
     notes = [Sentence(text, int(number)) for text, number in _NOTE.findall(asked)]
     return _answer(topic, language, notes)
@@ -109,7 +112,7 @@ def _search(query: str) -> dict[str, Any]:
 
 
 def _field(name: str, text: str) -> str | None:
-    match = re.search(rf"^\s*{name}: (.+)$", text, re.MULTILINE)
+    match = re.search(rf"^[^\S\n]*{name}: (.+)$", text, re.MULTILINE)
     return match[1].strip() if match else None
 
 

@@ -3,6 +3,7 @@
 CrewAI wraps errors of its providers in others, so the whole chain of causes is read, from the outside in.
 """
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -15,13 +16,16 @@ from crewrelay.system import utcnow
 
 _PASSING = frozenset({408, 409, 425, 429})  # and everything from 500 on
 _FOR_GOOD = ("insufficient_quota", "billing_hard_limit_reached")  # both come as 429
-# By name, for their libraries may not be installed: openai and anthropic, httpx, botocore, azure, Python itself.
+# By name, for their libraries may not be installed: openai and anthropic, httpx, botocore, azure, requests, urllib3,
+# aiohttp, Python itself.
 _CONNECTIONS = frozenset(
     """
     APIConnectionError APITimeoutError TransportError HTTPClientError ServiceRequestError ServiceResponseError
-    ConnectionError TimeoutError
+    Timeout ChunkedEncodingError ProtocolError NewConnectionError ClientConnectionError ClientPayloadError
+    ConnectionError TimeoutError gaierror IncompleteRead IncompleteReadError SSLEOFError SSLZeroReturnError
     """.split()
 )
+_NETWORK = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH})
 _ADVICE = {
     400: "The model refused the request; it may be too long, or the model may lack a feature that the crew uses.",
     401: "The model refused the key: check CREWRELAY_MODEL_API_KEY.",
@@ -84,19 +88,20 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that the error stands for: openai, anthropic and httpx name it; botocore hides it."""
+    """The HTTP status that the error stands for: most libraries name it, each in its own way; botocore hides it."""
     response: Any = getattr(error, "response", None)
     if isinstance(response, dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
         status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
-    return status if isinstance(status, int) else None
+        status = status or getattr(error, "status", None)  # urllib's and aiohttp's
+    return status if isinstance(status, int) and 100 <= status < 600 else None
 
 
 def _retry_after(error: BaseException, now: datetime) -> timedelta | None:
     """What the answer asks for: in seconds, or at a moment (RFC 9110, 10.2.3)."""
     response: Any = getattr(error, "response", None)
-    headers: Mapping[str, str] = getattr(response, "headers", None) or {}
+    headers: Mapping[str, str] = getattr(error if response is None else response, "headers", None) or {}
     if isinstance(response, dict):
         headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     value = headers.get("retry-after", "").strip()
@@ -112,8 +117,12 @@ def _passes(error: BaseException, status: int) -> bool:
 
 
 def _out_of_quota(error: BaseException) -> bool:
-    return str(getattr(error, "code", "")) in _FOR_GOOD
+    return str(vars(error).get("code")) in _FOR_GOOD
 
 
 def _lost_connection(error: BaseException) -> bool:
-    return not _CONNECTIONS.isdisjoint(base.__name__ for base in type(error).__mro__)
+    reason = getattr(error, "reason", None)  # urllib's and urllib3's way to say what was wrong
+    if isinstance(reason, BaseException) and reason is not error:
+        error = reason
+    named = not _CONNECTIONS.isdisjoint(base.__name__ for base in type(error).__mro__)
+    return named or (isinstance(error, OSError) and error.errno in _NETWORK)

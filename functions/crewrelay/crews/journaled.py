@@ -17,6 +17,7 @@ from pydantic_core import to_jsonable_python
 from crewrelay.crews.failures import is_lost_connection
 from crewrelay.crews.metering import metered, name_of
 from crewrelay.crews.models import for_one_call
+from crewrelay.crews.reading import summary_of
 from crewrelay.crews.replies import decoded, encoded, encoded_misshapen
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls, RelayDue
@@ -107,7 +108,8 @@ class JournaledLLM(BaseLLM):
 
     async def acall(self, *args: Any, **kwargs: Any) -> Any:
         """CrewAI sums up the parts of a conversation that is too long side by side."""
-        return await asyncio.to_thread(self.call, *args, **kwargs)
+        reply = await asyncio.to_thread(self.call, *args, **kwargs)
+        return summary_of(reply) if isinstance(reply, str) else reply
 
     def _count(self, reply: Reply) -> None:
         self._token_usage["prompt_tokens"] += reply.prompt_tokens

@@ -8,12 +8,18 @@ from crewai.utilities.agent_utils import extract_tool_call_info, is_tool_call_li
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
+LONGEST = 1_000_000  # characters of a text, some times what any model writes at once: longer ones are broken
+_CUT = "\n[The rest is left out: it is too long.]"
+
 
 class MisshapenReply(Exception):
     """A model's answer that is not in the shape that was asked for. It is journaled like any: it was paid for."""
 
 
 def encoded(reply: Any, request: dict[str, Any]) -> str:
+    """Cut before anybody reads it, if it is a text without an end."""
+    if isinstance(reply, str) and len(reply) > LONGEST:
+        reply = reply[:LONGEST] + _CUT
     if isinstance(reply, list) and is_tool_call_list(reply):
         reply = [_tool_call(call, index, request) for index, call in enumerate(reply)]
     return json.dumps({"said": to_jsonable_python(reply, fallback=str)})

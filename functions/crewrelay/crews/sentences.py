@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from crewrelay.crews.search import Read
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9])")
-_BLOCK = re.compile(r"\S(?:.|\n(?!\s*\n))*")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s++(?=[\"'(]?[A-Z0-9])")
+_BLOCK = re.compile(r"\S.*+(?:\n(?![^\S\n]*+\n).*+)*+")
 _NAME = re.compile(r"\w[\w.+#]*\w")
-_BEFORE_NAME = re.compile(r"[^\s.?!:¿¡][\s\"'«„“(]+\Z")  # not at the beginning of a sentence
+_OPENING, _SENTENCE_ENDS = " \t\n\xa0\u202f\"'«„“(", ".?!:¿¡"
 _CAPITALS_ARE_NAMES = frozenset({"en", "es"})
 _WORD = re.compile(r"[^\W_]{2,}")
 _MARKUP = re.compile(r"^[#>*\-\s=]+|[#*=_]{2,}")
@@ -125,12 +125,17 @@ def _similar(query: str, language: str, passages: Sequence[Read]) -> list[Read]:
 def _names(query: str, language: str) -> list[str]:
     """Words with a digit or an inner capital, and capitalised ones within a sentence where nouns are not."""
     nouns_are_capitalised = _primary(language) not in _CAPITALS_ARE_NAMES
-    return [
-        word[0]
-        for word in _NAME.finditer(query)
-        if any(c.isdigit() or c.isupper() for c in word[0][1:])
-        or (word[0][0].isupper() and not nouns_are_capitalised and _BEFORE_NAME.search(query, 0, word.start()))
-    ]
+    names, end = [], 0
+    for word in _NAME.finditer(query):
+        gap = query[end : word.start()]
+        before = gap.rstrip(_OPENING)
+        within = before != gap and (before[-1] not in _SENTENCE_ENDS if before else end > 0)
+        if any(c.isdigit() or c.isupper() for c in word[0][1:]) or (
+            word[0][0].isupper() and not nouns_are_capitalised and within
+        ):
+            names.append(word[0])
+        end = word.end()
+    return names
 
 
 def _on_topic(asked: frozenset[str], language: str, passages: Sequence[Read]) -> list[Read]:

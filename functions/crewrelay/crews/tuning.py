@@ -23,6 +23,8 @@ from crewai.flow.runtime import FlowState
 from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
 
+from crewrelay.crews.reading import read_in_linear_time
+
 T = TypeVar("T")
 
 # All of OpenAI's would take 2.5 s; these, which any model server's answers are read with, take 0.05.
@@ -33,6 +35,7 @@ _UNFINISHED = ("crewai.", "openai._base_client", "openai.types.chat", "openai.ty
 def tune_crewai() -> None:
     """Call once, before the first crew is built."""
     set_lock_backend(_in_process_lock())
+    read_in_linear_time()
     vars(task_outputs)["KickoffTaskOutputsSQLiteStorage"] = _NoTaskOutputs
     # Files as inputs: nine lookups a run, each with an event loop made for it, were a fifth of a run's CPU.
     vars(file_store).update(_file_store=None, _run_sync=_run_at_once)

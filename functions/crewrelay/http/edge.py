@@ -88,7 +88,7 @@ def _own_path(event: dict[str, Any]) -> str:
     return _PARAMETER.sub(lambda match: parameters[match[1]], resource)
 
 
-_PARAMETER = re.compile(r"{([^}+]+)\+?}")
+_PARAMETER = re.compile(r"{([^{}+]++)\+?}")
 
 
 def received_at(request: Request, clock: Clock) -> datetime:

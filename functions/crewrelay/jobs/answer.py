@@ -3,12 +3,13 @@
 from pydantic import BaseModel, ConfigDict
 
 from crewrelay.jobs.money import Usd
-from crewrelay.jobs.text import Text
+from crewrelay.jobs.text import Line, Link, Name, Text
 
 
 class Passage(BaseModel):
-    """A piece of a document that was retrieved: `text` is verbatim, sections under their headings; `url` is where a
-    reader finds the whole; `number` is what an agent cites it by, 0 until it was shown to one.
+    """A piece of a document that was retrieved: `text` is verbatim but for characters that are not seen, sections under
+    their headings; `url` is where a reader finds the whole, "" if that is no link to follow; `number` is what an agent
+    cites it by, 0 until it was shown to one.
 
     `excerpt` is the part of the text that fits the query best. `similarity` is the cosine of the two where it is known
     how near is near, else None.
@@ -16,9 +17,9 @@ class Passage(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    id: Text
-    title: Text
-    url: Text
+    id: Name
+    title: Line
+    url: Link
     text: Text
     excerpt: Text
     score: float = 0.0
@@ -32,9 +33,9 @@ class Source(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     number: int
-    id: Text
-    title: Text
-    url: Text
+    id: Name
+    title: Line
+    url: Link
     text: Text
     excerpt: Text = ""  # in answers that were stored before there was one
 

@@ -1,12 +1,63 @@
-"""Text that can always be written down: half a surrogate pair is no character, and nothing can encode it."""
+"""Text of models, documents and servers that can be written down, and shown by a terminal or a page as it is.
 
+Half a surrogate pair is no character, and nothing can encode it. Control characters move a terminal's cursor or fill
+its clipboard; others reorder what a reader sees, or hide what a model reads. HTML is text like any other: whoever puts
+it into a page escapes it.
+"""
+
+import re
+from collections.abc import Callable
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from pydantic import BeforeValidator
 
+_LINE_END = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x9f"  # C0 but for tab and line feed, delete, C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # reorder
+    "\u00ad\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"  # hide
+)
+_UNSEEN_IN_NAME = re.compile(rf"{_LINE_END.pattern}|{_UNSEEN.pattern}|[\n\t]")
+# Without a user's name: https://bank.example@evil.example is another site than it looks like.
+_SITE = re.compile(r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?(?=[/?#]|\Z)", re.IGNORECASE)
+_SCHEME = re.compile(r"[^/?#]*:")  # before it, a relative address has no colon: RFC 3986, 4.2
+# A quotation in HTML and a link in Markdown would end at these.
+_ENCODED = str.maketrans({character: f"%{ord(character):02X}" for character in " \"'()<>[]^`{|}"})
 
-def _well_formed(value: Any) -> Any:
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+def shown(text: str) -> str:
+    """The text without what is not seen; each of its lines ends with a line feed."""
+    return _UNSEEN.sub("", _LINE_END.sub("\n", text.encode("utf-8", "replace").decode()))
 
 
-Text = Annotated[str, BeforeValidator(_well_formed)]
+def name(text: str) -> str:
+    """With what is not seen written out: two names that differ still do."""
+    return _UNSEEN_IN_NAME.sub(lambda match: quote(match[0]), text.encode("utf-8", "replace").decode())
+
+
+def in_one_line(text: str) -> str:
+    return " ".join(shown(text).split())
+
+
+def link(text: str) -> str:
+    """A relative address, or one of http or https, as it may stand in a page; nothing if it is another."""
+    text = in_one_line(text)
+    site = _SITE.match(text)
+    if "\\" in text or (site is None and (_SCHEME.match(text) or text.startswith("//"))):
+        return ""  # browsers take a backslash for a slash, and the name after two slashes for a site
+    start = site.end() if site else 0
+    return text[:start] + text[start:].translate(_ENCODED)
+
+
+def _of(change: Callable[[str], str]) -> BeforeValidator:
+    def changed(value: Any) -> Any:
+        return change(value) if isinstance(value, str) else value
+
+    return BeforeValidator(changed)
+
+
+Text = Annotated[str, _of(shown)]
+Name = Annotated[str, _of(name)]
+Line = Annotated[str, _of(in_one_line)]
+Link = Annotated[str, _of(link)]

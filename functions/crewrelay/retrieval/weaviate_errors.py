@@ -42,7 +42,10 @@ _GRPC = {
     StatusCode.RESOURCE_EXHAUSTED: RetrievalUnavailable,
     StatusCode.UNIMPLEMENTED: RetrievalMisconfigured,
 }
-_NO_CLASS = re.compile(r"could not find class|class .*(not found|not present|does not exist)", re.IGNORECASE)
+_NO_CLASS = re.compile(
+    r"could not find class|^(?:(?!class ).)*+class .*(?:not found|not present|does not exist)",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 def named(error: BaseException) -> RetrievalError:
