@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
+    from crewrelay.retrieval.reader import Reader
     from tests.weaviate import WeaviateDouble
 
 
@@ -118,6 +119,15 @@ def weaviate() -> Iterator["WeaviateDouble"]:
 
     with weaviate_double() as double:
         yield double
+
+
+@pytest.fixture(scope="session")
+def reader() -> Iterator["Reader"]:
+    """A process that reads documents, which this test process has for itself."""
+    from crewrelay.retrieval.reader import Reader
+
+    with Reader() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

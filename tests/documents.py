@@ -40,7 +40,7 @@ def encrypted(plain: bytes) -> bytes:
     return locked.getvalue()
 
 
-def word(*paragraphs: tuple[str, str], title: str = "") -> bytes:
+def word(*paragraphs: tuple[str | None, str], title: str = "") -> bytes:
     """A DOCX of (style, text) paragraphs."""
     document, written = docx.Document(), io.BytesIO()
     document.core_properties.title = title

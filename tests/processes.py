@@ -31,3 +31,9 @@ def listening(
         process.stdin.close()
         process.wait(10)
         process.stdout.close()
+
+
+def peak_memory(pid: int | str = "self") -> int:
+    """The most bytes that a process has taken. getrusage would begin with what its parent had at the fork."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024

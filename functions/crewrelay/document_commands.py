@@ -1,5 +1,6 @@
 """What the `crewrelay` command can do with documents."""
 
+import os
 import time
 from collections import Counter
 from contextlib import ExitStack, closing
@@ -26,18 +27,25 @@ def ingest(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents whose files are gone from PATH.")] = False,
 ) -> None:
-    """Fill a collection from text, Markdown, HTML, PDF and DOCX files. What has not changed is left as it is."""
+    """Fill a collection from text, Markdown, HTML, PDF and DOCX files. What has not changed is left as it is.
+
+    Links are followed within the folder that is given.
+
+    A file that can't be read, is larger than 64 MB, or takes more than 1,024 MB
+    of memory or 120 s to read, is named and skipped; the exit code is then 1.
+    """
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         fail(f"the packages {', '.join(missing)} are missing; install crewrelay[ingest]")
-    if absent := [str(path) for path in paths if not path.exists()]:
+    if absent := [str(path) for path in paths if not os.path.exists(path)]:
         fail(f"there is no {', no '.join(absent)}")
     from rich.console import Console
     from rich.progress import Progress
 
     from crewrelay import composition
-    from crewrelay.retrieval.files import files_under
+    from crewrelay.retrieval.files import FORMATS, files_under
     from crewrelay.retrieval.ingestion import Ingestion, Outcome
-    from crewrelay.retrieval.pages import FORMATS
+    from crewrelay.retrieval.names import shown
+    from crewrelay.retrieval.reader import Reader
     from crewrelay.retrieval.remote import PersistentEmbedder
 
     started, console = time.monotonic(), Console(stderr=True)
@@ -50,9 +58,10 @@ def ingest(
         total = sum(1 for _ in files_under(paths))
         if not total and not prune:
             fail(f"there is nothing to ingest: no file whose name ends with {', '.join(sorted(FORMATS))}")
+        reader = until_done.enter_context(Reader())
         stores = until_done.enter_context(closing(composition.collections(settings)))
         target = composition.target(stores, name, embedder, dry_run)
-        ingestion = Ingestion(target, embedder, dry_run)
+        ingestion = Ingestion(target, embedder, reader, dry_run)
         task = progress.add_task(f"into {name}", total=total)
         for one in ingestion.ingest(files_under(paths)):
             outcomes[one.outcome] += 1
@@ -64,7 +73,7 @@ def ingest(
             progress.update(task, advance=1)
         for one in ingestion.prune(paths) if prune else ():
             outcomes[one.outcome] += 1
-            typer.echo(f"{one.outcome} {one.source}")
+            typer.echo(f"{one.outcome} {shown(one.source)}")
     told = ", ".join(
         f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes[outcome] or outcome != "removed"
     )
@@ -81,6 +90,7 @@ def search(
 ) -> None:
     """Show the passages that the crews would find, with their scores."""
     from crewrelay import composition
+    from crewrelay.retrieval.names import one_line
 
     with errors_told():
         settings, embedder = (
@@ -90,7 +100,9 @@ def search(
         with closing(composition.collections(settings)) as stores:
             passages = composition.retriever(stores, settings, embedder).retrieve(query, top_k)
     for passage in passages:
-        typer.echo(f"{passage.score:.3f}  {passage.title} ({passage.url}) {passage.id}\n{passage.text}\n")
+        said = f"{passage.score:.3f}  {passage.title} ({passage.url}) {passage.id}"
+        # A terminal obeys what a document says, where a collection was filled by others than this command.
+        typer.echo("\n".join(map(one_line, (said, *passage.text.split("\n")))) + "\n")
     if not passages:
         typer.echo("nothing was found", err=True)
 

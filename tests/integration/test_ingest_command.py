@@ -3,6 +3,7 @@
 import os
 import pty
 import signal
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import chdir
@@ -23,6 +24,7 @@ from crewrelay.retrieval.index import SHIPPED_CORPUS
 from crewrelay.retrieval.retriever import CollectionRetriever
 from tests import documents
 from tests.doubles.embedder import DIMENSION
+from tests.hostile import MEMORY, SECRET, zoo
 from tests.processes import ROOT, listening
 from tests.stack import COMMAND, environment
 from tests.unit.test_embedded_collections import contents
@@ -129,6 +131,42 @@ def test_bad_files_are_named_the_others_ingested_and_the_exit_code_is_1(shell: S
         "crewrelay: skipped docs/locked.pdf: File has not been decrypted",
     ]
     assert shell.collection().count() == 1
+
+
+def test_hostile_files_are_named_each_in_a_line_and_the_others_ingested(shell: Shell) -> None:
+    for name in ("outside", "docs-of-others"):
+        (shell.folder / name).mkdir()
+        (shell.folder / name / "secret.txt").write_text(SECRET)
+    shell.write("a.txt", "One.")
+    shell.write("z.txt", "Two.")
+    shell.write("\x1b[31mred\n.txt", "Three.")
+    hostile = [one for one in zoo("http://127.0.0.1:1/") if one.reason and one.seconds > 1 and one.reason != MEMORY]
+    for one in hostile:
+        one.write(shell.folder / "docs" / one.name)
+    hostile = [one for one in hostile if not (shell.folder / "docs" / one.name).is_dir()]  # a link to one is left out
+    output, errors = shell.run("ingest", "docs", code=1)
+    assert output.startswith(f"2 added, 0 changed, 0 unchanged, {len(hostile) + 1} skipped; 2 passages")
+    told = errors.splitlines()
+    assert len(told) == len(hostile) + 1
+    assert "crewrelay: skipped docs/?[31mred?.txt: its name is not UTF-8 or has control characters" in told
+    for one in hostile:
+        assert any(
+            line.startswith(f"crewrelay: skipped docs/{one.name}: ") and str(one.reason) in line for line in told
+        )
+    assert [chunk.text for chunk in contents(shell.collection())] == ["One.", "Two."]
+
+
+def test_what_is_written_is_its_users_own(shell: Shell) -> None:
+    shell.variables["CREWRELAY_COLLECTIONS"] = "made/for/it"
+    shell.write("a.txt", "One.")
+    before = os.umask(0)
+    try:
+        shell.run("ingest", "docs")
+    finally:
+        os.umask(before)
+    folder = shell.folder / "made" / "for" / "it"
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}
+    assert modes == {"it": 0o700, "collections.sqlite": 0o600}
 
 
 @pytest.mark.parametrize(

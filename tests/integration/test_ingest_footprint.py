@@ -9,22 +9,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+from crewrelay.retrieval.limits import MB
 from tests.processes import ROOT
 from tests.stack import environment
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
 FEW, MANY = (200, 2_000) if LONG_FORM else (100, 700)
-ALLOWANCE = (16 if LONG_FORM else 8) << 20  # bytes
+ALLOWANCE = (16 if LONG_FORM else 8) * MB
 
-# In a process of its own, for its peak is that of its whole life.
+# In a process of its own, for its peak is that of its whole life. Its reader's too.
 PROGRAM = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from crewrelay.retrieval.collection import Embedding
 from crewrelay.retrieval.embedded import EmbeddedCollections
 from crewrelay.retrieval.files import files_under
 from crewrelay.retrieval.ingestion import Ingestion
+from crewrelay.retrieval.reader import Reader
 from tests.doubles.embedder import WordEmbedder
+from tests.processes import peak_memory
 
 class Forgetful(WordEmbedder):
     def passages(self, texts):
@@ -33,12 +36,16 @@ class Forgetful(WordEmbedder):
 
 embedder = Forgetful()
 store = EmbeddedCollections(Path(sys.argv[2])).create("c", Embedding(embedder.name, embedder.dimension))
-ingestion = Ingestion(store, embedder)
-print(*(json.dumps({
-    "documents": sum(1 for _ in ingestion.ingest(files_under([Path(sys.argv[1])]))),
-    "seconds": time.monotonic() - started,
-    "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-}) for started in [time.monotonic()]))
+with Reader() as reader:
+    started = time.monotonic()
+    documents = sum(1 for _ in Ingestion(store, embedder, reader).ingest(files_under([Path(sys.argv[1])])))
+    seconds = time.monotonic() - started
+    print(json.dumps({
+        "documents": documents,
+        "seconds": seconds,
+        "peak": peak_memory(),
+        "reader": peak_memory(reader.pid),
+    }))
 """
 
 
@@ -66,8 +73,9 @@ def ingested(folder: Path, store: Path) -> dict[str, float]:
         text=True,
     )
     figures: dict[str, float] = json.loads(done.stdout)
-    rate, peak = figures["documents"] / figures["seconds"], figures["peak"] / (1 << 20)
-    print(f"\n{figures['documents']} pages: {rate:.0f} documents/s, peak memory {peak:.0f} MB")
+    rate, *peaks = figures["documents"] / figures["seconds"], figures["peak"] / MB, figures["reader"] / MB
+    print(f"\n{figures['documents']} pages: {rate:.0f} documents/s, peak memory {peaks[0]:.0f} MB", end="")
+    print(f" and {peaks[1]:.0f} MB in the process that reads")
     return figures
 
 
@@ -78,3 +86,4 @@ def test_memory_does_not_grow_with_the_number_of_documents(tmp_path: Path) -> No
     many = ingested(tmp_path / "many", tmp_path / "b")
     assert (few["documents"], many["documents"]) == (FEW, MANY)
     assert many["peak"] <= few["peak"] + ALLOWANCE
+    assert many["reader"] <= few["reader"] + ALLOWANCE

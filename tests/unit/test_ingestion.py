@@ -10,8 +10,9 @@ from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.retrieval.collection import Collection, Embedding
 from crewrelay.retrieval.embedded import EmbeddedCollections
 from crewrelay.retrieval.embedder import Vectors
-from crewrelay.retrieval.files import files_under
+from crewrelay.retrieval.files import File, files_under
 from crewrelay.retrieval.ingestion import Ingested, Ingestion, Outcome
+from crewrelay.retrieval.reader import Reader
 from tests import documents
 from tests.doubles.embedder import WordEmbedder
 from tests.unit.test_embedded_collections import contents
@@ -20,7 +21,8 @@ from tests.unit.test_embedded_collections import contents
 class Desk:
     """A folder of documents, the working directory above it, and a collection that they go into."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reader: Reader) -> None:
+        self.reader = reader
         self.docs = folder / "docs"
         self.docs.mkdir()
         self.embedder = WordEmbedder()
@@ -34,7 +36,7 @@ class Desk:
     def ingest(self, dry_run: bool = False, prune: bool = False) -> dict[str, Ingested]:
         """What became of each document."""
         self.embedder.embedded.clear()
-        ingestion = Ingestion(self.collection, self.embedder, dry_run)
+        ingestion = Ingestion(self.collection, self.embedder, self.reader, dry_run)
         done = list(ingestion.ingest(files_under([self.docs])))
         if prune:
             done += ingestion.prune([self.docs])
@@ -45,9 +47,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: Reader) -> Desk:
     monkeypatch.chdir(tmp_path)
-    return Desk(tmp_path)
+    return Desk(tmp_path, reader)
 
 
 def test_documents_become_passages_with_their_source(desk: Desk) -> None:
@@ -95,7 +97,7 @@ def test_pruning_leaves_what_lies_elsewhere(desk: Desk, tmp_path: Path) -> None:
     other = tmp_path / "docs-of-others"
     other.mkdir()
     (other / "a.txt").write_text("Another.")
-    list(Ingestion(desk.collection, desk.embedder).ingest(files_under([other])))
+    list(Ingestion(desk.collection, desk.embedder, desk.reader).ingest(files_under([other])))
     shutil.rmtree(other)
     assert desk.outcomes(prune=True) == {}
     assert desk.collection.count() == 1
@@ -111,7 +113,7 @@ def test_a_dry_run_says_the_same_and_does_nothing(desk: Desk) -> None:
 
 def test_a_dry_run_needs_no_collection(desk: Desk) -> None:
     desk.write(cats="Cats purr.")
-    ingestion = Ingestion(None, desk.embedder, dry_run=True)
+    ingestion = Ingestion(None, desk.embedder, desk.reader, dry_run=True)
     assert [one.outcome for one in ingestion.ingest(files_under([desk.docs]))] == [Outcome.ADDED]
     assert list(ingestion.prune([desk.docs])) == []
 
@@ -139,11 +141,22 @@ def test_a_document_that_can_no_longer_be_read_stays_as_it_was(desk: Desk) -> No
     assert [chunk.text for chunk in contents(desk.collection)] == ["Cats purr."]
 
 
-def test_a_file_name_that_is_not_utf8_is_skipped(desk: Desk) -> None:
-    (desk.docs / "k\udce4ufer.txt").write_text("Text.")
-    assert desk.ingest() == {
-        "docs/k?ufer.txt": Ingested("docs/k?ufer.txt", Outcome.SKIPPED, reason="its name is not UTF-8")
-    }
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("k\udce4ufer.txt", "k?ufer.txt"),
+        ("two\nlines.txt", "two?lines.txt"),
+        ("\x1b[31mred\x9b.txt", "?[31mred?.txt"),
+        ("txt.\u202exe.txt", "txt.?xe.txt"),
+    ],
+)
+def test_a_file_whose_name_can_not_be_shown_is_skipped(desk: Desk, name: str, told: str) -> None:
+    (desk.docs / name).write_text("Text.")
+    (desk.docs / "\u0646\u0627\u0645\u0647\u200c\u0647\u0627 \u2013 a\u00a0b.txt").write_text("Text.")
+    skipped, read = desk.ingest().values()
+    reason = "its name is not UTF-8 or has control characters"
+    assert skipped == Ingested(f"docs/{told}", Outcome.SKIPPED, reason=reason)
+    assert read.outcome is Outcome.ADDED
 
 
 def test_what_was_done_before_an_embedder_failed_is_not_done_again(desk: Desk) -> None:
@@ -156,7 +169,7 @@ def test_what_was_done_before_an_embedder_failed_is_not_done_again(desk: Desk) -
             return super().passages(texts)
 
     with pytest.raises(RetrievalUnavailable):
-        list(Ingestion(desk.collection, Failing()).ingest(files_under([desk.docs])))
+        list(Ingestion(desk.collection, Failing(), desk.reader).ingest(files_under([desk.docs])))
     unchanged = {"docs/a.txt": Outcome.UNCHANGED, "docs/b.txt": Outcome.UNCHANGED}
     assert desk.outcomes() == {**unchanged, "docs/c.txt": Outcome.ADDED}
 
@@ -165,12 +178,12 @@ def test_a_file_is_read_when_its_turn_has_come(desk: Desk) -> None:
     desk.write(a="One.", b="Two.")
     asked: list[Path] = []
 
-    def files() -> Iterator[Path]:
-        for path in files_under([desk.docs]):
-            asked.append(path)
-            yield path
+    def files() -> Iterator[File]:
+        for file in files_under([desk.docs]):
+            asked.append(file.path)
+            yield file
 
-    ingested = Ingestion(desk.collection, desk.embedder).ingest(files())
+    ingested = Ingestion(desk.collection, desk.embedder, desk.reader).ingest(files())
     assert asked == []
     next(ingested)
     assert [path.name for path in asked] == ["a.txt"]
@@ -183,16 +196,16 @@ def test_files_are_those_of_known_formats_in_order_and_none_that_is_hidden(tmp_p
         path.parent.mkdir(exist_ok=True)
         path.write_text("x")
     (tmp_path / "loop").symlink_to(tmp_path)
-    found = [path.relative_to(tmp_path).as_posix() for path in files_under([tmp_path])]
+    found = [file.path.relative_to(tmp_path).as_posix() for file in files_under([tmp_path])]
     assert found == ["a.txt", "b.md", "deep/c.HTML"]
-    assert list(files_under([tmp_path / "picture.png"])) == [tmp_path / "picture.png"]
+    assert list(files_under([tmp_path / "picture.png"])) == [File(tmp_path / "picture.png", tmp_path)]
 
 
 def test_a_source_is_the_same_however_its_path_is_written(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.write(a="One.")
     desk.ingest()
     for path in (Path("docs"), Path("docs/../docs/a.txt"), desk.docs.absolute()):
-        ingestion = Ingestion(desk.collection, desk.embedder)
+        ingestion = Ingestion(desk.collection, desk.embedder, desk.reader)
         assert [one.outcome for one in ingestion.ingest(files_under([path]))] == [Outcome.UNCHANGED]
     monkeypatch.chdir("/")
     assert desk.outcomes() == {f"{desk.docs}/a.txt".removeprefix("/"): Outcome.ADDED}

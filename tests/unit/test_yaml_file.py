@@ -30,9 +30,13 @@ def test_a_fault_is_at_the_line_of_its_value_or_of_what_it_would_stand_in(tmp_pa
     assert str(file.fault(("one", "three", 1), "wrong; mend it")) == f"{file.path}:7: one.three.1: wrong; mend it"
 
 
-def test_anchors_and_merges_are_yaml_too(tmp_path: Path) -> None:
-    file = yaml_file.read(written(tmp_path, "one: &one {a: 1, b: 2}\ntwo: {<<: *one, b: 3}\n"))
-    assert file.data["two"] == {"a": 1, "b": 3}
+def test_aliases_are_told_each_with_its_line_and_none_is_followed(tmp_path: Path) -> None:
+    bomb = "l0: &l0 [a, a]\n" + "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 30))
+    faults = refusal(written(tmp_path, bomb))
+    assert len(faults) == 29 * 9
+    assert faults[0] == "2: the alias *l0 is not followed; write out what it stands for"
+    (merged,) = refusal(written(tmp_path, "one: &one {a: 1, b: 2}\ntwo:\n  <<: *one\n  b: 3\n"))
+    assert merged == "3: the alias *one is not followed; write out what it stands for"
 
 
 @pytest.mark.parametrize(
@@ -49,14 +53,14 @@ def test_anchors_and_merges_are_yaml_too(tmp_path: Path) -> None:
         ("one: 'a\n", "2: found unexpected end of stream; put texts"),
         ("one: !two a\n", "1: could not determine a constructor for the tag '!two'; a text that begins with !"),
         ("one: 2026-02-31\n", "1: day is out of range for month; put texts"),
-        ("one: *two\n", "1: found undefined alias"),
+        ("one: *two\n", "1: the alias *two is not followed; write out what it stands for"),
         (b"one: \xff\n", "1: the file is no UTF-8; save it as UTF-8"),
         (b"one: \x00\n", "1: "),
         ("one: 1\non: 2\n", '2: a name must be a text; put it into quotes, "on"'),
         ("1: one\n", '1: a name must be a text; put it into quotes, "1"'),
         ("? [a, b]\n: 1\n", "1: a name must be a text; put it into quotes"),
-        ("one: &one [*one]\n", "1: something stands within itself, or too deep; write it out"),
-        ("[" * 2000 + "]" * 2000, "1: something stands within itself, or too deep; write it out"),
+        ("one: &one [*one]\n", "1: the alias *one is not followed; write out what it stands for"),
+        ("[" * 200_000 + "]" * 200_000, "1: it is nested more than 100 deep; flatten it"),
     ],
 )
 def test_what_can_not_be_read_is_told_with_line_and_remedy(tmp_path: Path, text: str | bytes, told: str) -> None:

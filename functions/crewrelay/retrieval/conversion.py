@@ -8,7 +8,10 @@ from typing import Any, Protocol
 from haystack.components.preprocessors import DocumentCleaner
 from haystack.dataclasses import ByteStream, Document
 
-_CONTROL = "[\x00-\x08\x0b\x0e-\x1f\x7f\u00ad\ufeff]"
+from crewrelay.retrieval.files import Unreadable
+from crewrelay.retrieval.names import one_line
+
+_CONTROL = "[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\ufeff]"
 _LOGGERS = ("haystack.components.converters", "pypdf", "trafilatura", "htmldate")
 
 # Not the cleaner's own ways with white space: they take the ends of paragraphs out as well. Nor its way with what
@@ -20,10 +23,6 @@ _CLEANER = DocumentCleaner(
     replace_regexes={_CONTROL: "", r"\r\n?": "\n", r"[^\S\n]+": " ", r" ?\n ?": "\n", r"\n{3,}": "\n\n"},
     strip_whitespaces=True,
 )
-
-
-class Unreadable(Exception):
-    """A file that can't be ingested; the message says why."""
 
 
 class Converter(Protocol):
@@ -44,10 +43,6 @@ def cleaned(text: str) -> str:
     text = text.encode("utf-8", "replace").decode()  # a PDF may hold half a surrogate pair
     content = _CLEANER.run([Document(content=text)])["documents"][0].content or ""
     return content.replace("\f", "\n\n")
-
-
-def one_line(text: str) -> str:
-    return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
 @contextmanager
@@ -74,5 +69,7 @@ class _Heard(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if reason := getattr(record, "error", None):  # the converters' keyword for the exception
+            if isinstance(reason, MemoryError):
+                raise reason
             not_utf8 = isinstance(reason, UnicodeDecodeError)
             self.reasons.append("it is not UTF-8 text" if not_utf8 else str(reason) or type(reason).__name__)

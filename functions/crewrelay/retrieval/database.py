@@ -5,6 +5,7 @@ A change is one transaction, so that whatever dies leaves all of it or nothing. 
 readers write, and they may be on a disk that can't be written.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -55,7 +56,8 @@ class Database:
     def writing(self, patience: timedelta) -> Iterator[sqlite3.Connection]:
         """A transaction, which is committed unless an error is raised. Makes the file if there is none."""
         with self._explained():
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's files beside it are as private
             with closing(self._connected("rwc", patience)) as connection:
                 connection.execute("PRAGMA foreign_keys = ON")
                 connection.execute("BEGIN IMMEDIATE")

@@ -1,26 +1,95 @@
-"""Which files are meant by the paths that somebody gives, and by what names a collection knows them."""
+"""Which files are meant by the paths that somebody gives, how they are opened, and how a collection calls them."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from crewrelay.retrieval.pages import FORMATS
+FORMATS = frozenset({".txt", ".text", ".md", ".markdown", ".html", ".htm", ".xhtml", ".pdf", ".docx"})
 
 
-def files_under(paths: Sequence[Path]) -> Iterator[Path]:
+class Unreadable(Exception):
+    """A file that can't be ingested; the message says why."""
+
+
+class File(NamedTuple):
+    """A file, or what can't be looked into, and the folder that a link to it may not leave."""
+
+    path: Path
+    folder: Path
+
+
+def files_under(paths: Sequence[Path]) -> Iterator[File]:
     """Files that are named, whatever they are, and below folders those of a known format, in order.
 
     What is hidden is left out, and so is what lies behind a link to a folder.
     """
     for path in paths:
-        if not path.is_dir():
-            yield path
+        if not os.path.isdir(path) or (os.path.islink(path) and not _lies_in(path, path.parent)):
+            yield File(path, path.parent)
+        else:
+            yield from _below(path)
+
+
+def _below(top: Path) -> Iterator[File]:
+    """Without recursion: a tree may be deeper than Python's stack."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        except OSError:
+            yield File(folder, top)  # opening it says why
             continue
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                if not name.startswith(".") and Path(name).suffix.lower() in FORMATS:
-                    yield Path(folder, name)
+        found = [folder / name for name in names]
+        folders = [path for path in found if os.path.isdir(path)]
+        yield from (File(path, top) for path in found if path.suffix.lower() in FORMATS and not os.path.isdir(path))
+        waiting += [path for path in reversed(folders) if not os.path.islink(path)]
+
+
+@contextmanager
+def opened(file: File) -> Iterator[int]:
+    """A descriptor of a regular file in its folder. Raises Unreadable."""
+    try:
+        descriptor = _opened(os.path.realpath(file.path, strict=True), os.path.realpath(file.folder, strict=True))
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _opened(target: str, folder: str) -> int:
+    """No link is followed here, so that nothing outside is opened, whatever is put in the place of what."""
+    if not Path(target).is_relative_to(folder):
+        raise Unreadable("it is a link that leads out of its folder; name what it leads to instead")
+    if not stat.S_ISDIR((status := os.stat(target, follow_symlinks=False)).st_mode):
+        _refuse_unless_regular(status)  # before it is opened: a device may do something then
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    for part in Path(target).relative_to(folder).parts:
+        above = descriptor
+        try:
+            descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=above)
+        finally:
+            os.close(above)
+    try:
+        _refuse_unless_regular(os.fstat(descriptor))
+    except Unreadable:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _refuse_unless_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Unreadable("it is no regular file")
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def source_of(path: Path) -> str:
@@ -32,3 +101,14 @@ def source_of(path: Path) -> str:
 
 def lies_under(source: str, paths: Sequence[Path]) -> bool:
     return any(Path(source).is_relative_to(source_of(path)) for path in paths)
+
+
+def is_gone(source: str) -> bool:
+    """Not if it is merely out of reach."""
+    try:
+        os.stat(source)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

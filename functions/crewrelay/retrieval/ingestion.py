@@ -11,12 +11,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from crewrelay.retrieval.chunks import Chunk, chunks_of
+from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Collection, Document
-from crewrelay.retrieval.conversion import Unreadable
 from crewrelay.retrieval.embedder import Embedder
-from crewrelay.retrieval.files import lies_under, source_of
-from crewrelay.retrieval.pages import read_page
+from crewrelay.retrieval.files import File, Unreadable, is_gone, lies_under, source_of
+from crewrelay.retrieval.names import shown
+from crewrelay.retrieval.reader import Reader
 
 
 class Outcome(StrEnum):
@@ -40,12 +40,15 @@ class Ingestion:
     """`collection` None is one that is still to be made, as a dry run may find it. A dry run neither embeds nor
     writes."""
 
-    def __init__(self, collection: Collection | None, embedder: Embedder, dry_run: bool = False) -> None:
+    def __init__(
+        self, collection: Collection | None, embedder: Embedder, reader: Reader, dry_run: bool = False
+    ) -> None:
         self._collection = collection
         self._embedder = embedder
+        self._reader = reader
         self._dry_run = dry_run
 
-    def ingest(self, files: Iterable[Path]) -> Iterator[Ingested]:
+    def ingest(self, files: Iterable[File]) -> Iterator[Ingested]:
         """One outcome a file, as soon as it is done. Raises what the collection and the embedder raise."""
         return map(self._one, files)
 
@@ -54,20 +57,18 @@ class Ingestion:
         known = self._collection.documents() if self._collection else iter(())
         sources = (document.source for document in known)
         # All at first: what is being listed should not change meanwhile.
-        vanished = [one for one in sources if lies_under(one, paths) and not Path(one).exists()]
+        vanished = [one for one in sources if lies_under(one, paths) and is_gone(one)]
         for source in vanished:
             if self._collection and not self._dry_run:
                 self._collection.remove(source)
             yield Ingested(source, Outcome.REMOVED)
 
-    def _one(self, file: Path) -> Ingested:
-        source = source_of(file)
+    def _one(self, file: File) -> Ingested:
+        source = source_of(file.path)
+        if shown(source) != source:
+            return Ingested(shown(source), Outcome.SKIPPED, reason="its name is not UTF-8 or has control characters")
         try:
-            source.encode()
-        except UnicodeEncodeError:
-            return Ingested(source.encode(errors="replace").decode(), Outcome.SKIPPED, reason="its name is not UTF-8")
-        try:
-            chunks = chunks_of(source, read_page(file, source))
+            chunks = self._reader.read(file, source)
         except Unreadable as error:
             return Ingested(source, Outcome.SKIPPED, reason=str(error))
         document = Document(source, _digest(chunks))

@@ -6,8 +6,8 @@ before it is converted; Markdown is rendered section by section, by what Haystac
 
 import io
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 from xml.etree import ElementTree
 
 import yaml
@@ -17,27 +17,45 @@ from markdown_it.token import Token
 from mdit_plain.renderer import RendererPlain
 from trafilatura.settings import use_config
 
+from crewrelay.plain_yaml import refusals
 from crewrelay.retrieval.chunks import Page, Section
-from crewrelay.retrieval.conversion import Unreadable, cleaned, converted, one_line
+from crewrelay.retrieval.conversion import converted
+from crewrelay.retrieval.files import Unreadable
+from crewrelay.retrieval.limits import MB, PASSAGES, UNPACKED
+from crewrelay.retrieval.names import one_line
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?P<yaml>.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _XML = {"output_format": "xml", "with_metadata": True, "favor_recall": True, "include_comments": False}
 _SHORTEST = "25"  # characters: of a page with less than its 250 trafilatura takes all words, without their structure
+_NULL = "tag:yaml.org,2002:null"
 _MARK = "\ue000"  # for private use: no document has it
 
 
 def markdown(data: bytes, source: str) -> Page:
     text = (converted(TextFileToDocument(), data).content or "").replace("\r\n", "\n")
-    meta: dict[str, Any] = {}
-    if front := _FRONT_MATTER.match(text):
-        try:
-            parsed = yaml.safe_load(front["yaml"])
-        except yaml.YAMLError:
-            parsed = None  # text between two rules
-        if isinstance(parsed, dict):
-            meta, text = parsed, text[front.end() :]
-    sections = [Section(heading, cleaned(body)) for heading, body in _markdown_sections(text)]
-    return Page(str(meta.get("title") or _first(sections)), str(meta.get("url") or source), sections)
+    meta: dict[str, str] = {}
+    if (front := _FRONT_MATTER.match(text)) and (said := _front_matter(front["yaml"])) is not None:
+        meta, text = said, text[front.end() :]
+    sections = list(_markdown_sections(text))
+    return Page(meta.get("title") or _first(sections), meta.get("url") or source, sections)
+
+
+def _front_matter(text: str) -> dict[str, str] | None:
+    """What it says in one word or line each; None if it is text between two rules. Nothing is made of its YAML."""
+    try:
+        refused = next(refusals(text), None)
+        if refused:
+            raise Unreadable(f"line {refused.line + 1}, in its front matter: {refused.what}")
+        root = yaml.compose(text, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError:
+        return None
+    if not isinstance(root, yaml.MappingNode):
+        return None
+    return {
+        key.value: value.value
+        for key, value in root.value
+        if isinstance(key, yaml.ScalarNode) and isinstance(value, yaml.ScalarNode) and value.tag != _NULL
+    }
 
 
 def html(data: bytes, source: str) -> Page:
@@ -45,24 +63,35 @@ def html(data: bytes, source: str) -> Page:
     config.set("DEFAULT", "MIN_EXTRACTED_SIZE", _SHORTEST)
     content = converted(HTMLToDocument(extraction_kwargs={**_XML, "config": config}), data).content or ""
     root = ElementTree.fromstring(content)  # made by the converter
-    sections = [Section(heading, cleaned(body)) for heading, body in _xml_sections(root.find("main") or ())]
+    sections = list(_xml_sections(root.find("main") or ()))
     return Page(root.get("title") or _first(sections), source, sections)
 
 
 def docx(data: bytes, source: str) -> Page:
     from docx import Document
+    from lxml.etree import ErrorTypes, XMLSyntaxError
 
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > UNPACKED:
+                raise Unreadable(f"it unpacks to more than {UNPACKED // MB} MB")
         document = Document(io.BytesIO(data))
+        if len(document.element.body) > PASSAGES:
+            raise Unreadable(f"it has more than {PASSAGES:,} paragraphs; split it")
+        headings = {style.style_id for style in document.styles if (style.name or "").startswith(("Heading", "Title"))}
         for paragraph in document.paragraphs:
-            if paragraph.style and (paragraph.style.name or "").startswith(("Heading", "Title")):
+            if paragraph._p.style in headings:  # `paragraph.style` looks through all styles, which takes 3 ms
                 paragraph.text = f"{_MARK}{one_line(paragraph.text)}"
         marked = io.BytesIO()
         document.save(marked)
+    except (Unreadable, MemoryError):
+        raise
     except Exception as error:  # zipfile's, lxml's and python-docx's own have no common base
+        if isinstance(error, XMLSyntaxError) and error.code == ErrorTypes.ERR_NO_MEMORY:
+            raise MemoryError from error
         raise Unreadable(one_line(str(error)) or type(error).__name__) from error
     content = converted(DOCXToDocument(), marked.getvalue()).content or ""
-    sections = [Section(heading, cleaned(body)) for heading, body in _marked_sections(content)]
+    sections = list(_marked_sections(content))
     return Page(document.core_properties.title or _first(sections), source, sections)
 
 

@@ -2,44 +2,47 @@
 
 import io
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import PurePath
 
 from haystack.components.converters import PyPDFToDocument, TextFileToDocument
 
 from crewrelay.retrieval import markup
 from crewrelay.retrieval.chunks import Page, Section, titled_page
-from crewrelay.retrieval.conversion import Unreadable, cleaned, converted, one_line
+from crewrelay.retrieval.conversion import cleaned, converted
+from crewrelay.retrieval.files import Unreadable
+from crewrelay.retrieval.names import address, name, one_line
 from crewrelay.retrieval.printed import running_text
 
 
-def read_page(path: Path, source: str) -> Page:
-    """What a file says. Raises Unreadable."""
+def read_page(file: str, data: bytes, source: str) -> Page:
+    """What a file of this name says. Raises Unreadable."""
+    path = PurePath(file)
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise Unreadable(f"its name ends with none of {', '.join(sorted(_READERS))}")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise Unreadable(error.strerror or str(error)) from error
     if not data.strip():
         raise Unreadable("it is empty")
     try:
         page = read(data, source)
-    except Unreadable:
+    except (Unreadable, MemoryError):
         raise
+    except RecursionError as error:
+        raise Unreadable("it is nested too deep") from error
     except Exception as error:  # whatever a library makes of a broken file: the others are to be read all the same
         raise Unreadable(one_line(f"{type(error).__name__}: {error}")) from error
-    sections = [Section(one_line(section.heading), section.text) for section in page.sections if section.text.strip()]
+    sections = [
+        Section(name(section.heading), text) for section in page.sections if (text := cleaned(section.text)).strip()
+    ]
     if not sections:
         raise Unreadable("it holds no text")
-    return Page(one_line(page.title) or path.stem, one_line(page.url), sections)
+    return Page(name(page.title) or path.stem, address(page.url, source), sections)
 
 
 def _text(data: bytes, source: str) -> Page:
     if b"\0" in data:
         raise Unreadable("it is not text")
     text = converted(TextFileToDocument(), data).content or ""
-    return titled_page(text) or Page("", source, [Section("", cleaned(text))])
+    return titled_page(text) or Page("", source, [Section("", text)])
 
 
 def _pdf(data: bytes, source: str) -> Page:
@@ -71,4 +74,3 @@ _READERS: dict[str, Callable[[bytes, str], Page]] = {
     ".pdf": _pdf,
     ".docx": markup.docx,
 }
-FORMATS = frozenset(_READERS)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from crewrelay.plain_yaml import refusals
+
 Where = tuple[str | int, ...]  # the keys and indexes that lead to a value
 
 _REMEDIES = {
@@ -64,7 +66,7 @@ class YamlFile(NamedTuple):
 
 
 def read(path: Path) -> YamlFile:
-    """Raises Faulty: no such file, no YAML, a key given twice."""
+    """Raises Faulty: no such file, no YAML, an alias, a key given twice."""
     import yaml  # 20 ms, which no status or health check of a cold function needs
 
     try:
@@ -73,8 +75,11 @@ def read(path: Path) -> YamlFile:
         gone = not isinstance(error, UnicodeDecodeError)
         reason = "missing; `crewrelay crews new` writes one to begin with" if gone else "no UTF-8; save it as UTF-8"
         raise Faulty(Fault(path, 1, f"the file is {reason}")) from None
-    loader = yaml.CSafeLoader(text)
+    loader = None
     try:
+        if refused := [Fault(path, line, what) for line, what in refusals(text)]:
+            raise Faulty(*refused)
+        loader = yaml.CSafeLoader(text)
         root = loader.get_single_node()
         lines: dict[Where, int] = {(): 1}
         if faults := [Fault(path, line, what) for line, what in _walk(root, (), lines)]:
@@ -86,12 +91,9 @@ def read(path: Path) -> YamlFile:
         raise Faulty(Fault(path, mark.line + 1 if mark else 1, f"{problem}; {remedy}")) from None
     except (yaml.YAMLError, ValueError) as error:  # such as a date that is none
         raise Faulty(Fault(path, 1, f"{error}; {_OTHERWISE}")) from None
-    except RecursionError:
-        raise Faulty(
-            Fault(path, 1, "something stands within itself, or too deep; write it out, or flatten it")
-        ) from None
     finally:
-        loader.dispose()
+        if loader:
+            loader.dispose()
 
 
 def _walk(node: Any, where: Where, lines: dict[Where, int]) -> Iterable[tuple[int, str]]:
