@@ -1,3 +1,12 @@
 """Mutants that no test can find, because nothing is different: each with the reason."""
 
-EQUIVALENT: dict[str, str] = {}
+_FIRST_REPLY = "it is read only once there is a reply, and by then it was set"
+_FINGERPRINT = "a claimed job has a fingerprint; the alternative is for the type only"
+
+EQUIVALENT: dict[str, str] = {
+    "run.py Run.__init__: self._last_was_answered = True → pass": _FIRST_REPLY,
+    "run.py Run.__init__: True → False": _FIRST_REPLY,
+    "run.py Run.call: self._lease.job.fingerprint or '' → self._lease.job.fingerprint": _FINGERPRINT,
+    "run.py Run.call: '' → 'X'": _FINGERPRINT,
+    "run.py Run._number: 1 → 2": "the first free number is taken, however far it is looked for",
+}

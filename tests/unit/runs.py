@@ -1,8 +1,10 @@
 """A job that is run attempt by attempt, in memory and by a hand-set clock."""
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
 from decimal import Decimal
+from threading import Thread
 from typing import Any
 
 from crewrelay.jobs import job as transitions
@@ -45,7 +47,14 @@ class Attempts:
         self.clock = clock
         self.table = Table(clock)
 
-    def start(self, policy: Policy = POLICY, seconds: float = 900, *, first_call_is_free: bool = False) -> Run:
+    def start(
+        self,
+        policy: Policy = POLICY,
+        seconds: float = 900,
+        *,
+        first_call_is_free: bool = False,
+        fingerprint: str = "crew-1",
+    ) -> Run:
         """The first attempt, or the next: whoever had the job before gives it back."""
         record = self.table.load("an-id")
         if record is None:
@@ -53,7 +62,7 @@ class Attempts:
         else:
             job = transitions.relay(record.job, self.clock(), policy)
             self.table.save(record.job, job)
-        claimed = transitions.claim(job, "me", "crew-1", self.clock(), policy)
+        claimed = transitions.claim(job, "me", fingerprint, self.clock(), policy)
         self.table.save(job, claimed)
         return self._run(claimed, policy, seconds, first_call_is_free=first_call_is_free)
 
@@ -123,3 +132,22 @@ def replay(run: Run, question: str, kind: Kind = Kind.MODEL) -> str:
 def reason(run: Run) -> BaseException | None:
     """Why a run that is over failed."""
     return run.outcome.exception(0)
+
+
+class Meanwhile:
+    """Another thread's work, begun in the midst of ours: it is done at once, unless it has to wait for its turn."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._rival = Thread(target=work, daemon=True)
+        self._begun = False
+
+    def __call__(self) -> None:
+        """Only the first time."""
+        if not self._begun:
+            self._begun = True
+            self._rival.start()
+            self._rival.join(0.2)
+
+    def join(self) -> None:
+        self._rival.join(10)
+        assert not self._rival.is_alive()

@@ -1,10 +1,13 @@
 """The cap on a tenant's unfinished jobs: few counts of the table, and none too few where it decides."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from threading import Barrier, Event
+from typing import Any
 
 import pytest
 
+from crewrelay.jobs import cap as cap_module
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import TooManyJobs, Unavailable
@@ -12,6 +15,7 @@ from crewrelay.jobs.job import Job, JobInput
 from crewrelay.jobs.policy import Policy
 from tests.conftest import HandSetClock
 from tests.doubles.ports import MemoryJobStore
+from tests.unit.runs import Meanwhile
 
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
 POLICY = Policy()
@@ -121,3 +125,58 @@ def test_a_count_that_fails_is_asked_for_again_by_the_next(table: Table, clock: 
         cap.admit("acme")
     table.out_of_order = False
     cap.admit("acme")
+
+
+def test_of_the_room_that_is_found_an_eighth_is_taken_before_the_next_count(table: Table, clock: HandSetClock) -> None:
+    cap = Cap(table, clock, 80)
+    for _ in range(10):
+        cap.admit("acme")
+    assert table.counts == 1
+    cap.admit("acme")
+    assert table.counts == 2
+
+
+def test_each_tenants_room_is_kept_while_others_are_counted_and_forgotten_once_it_is_old(
+    table: Table, clock: HandSetClock
+) -> None:
+    cap = Cap(table, clock, 80)
+    for tenant in ("acme", "zoo", "acme", "zoo"):
+        cap.admit(tenant)
+    assert table.counts == 2
+    clock.pass_(seconds=1)
+    cap.admit("globex")
+    assert list(cap._rooms) == ["globex"]  # or the memory of a long-lived process would grow
+
+
+def test_the_last_place_is_taken_by_one_of_two(table: Table, clock: HandSetClock) -> None:
+    rival = Meanwhile(lambda: cap.admit("acme"))
+    looked = 0
+
+    def slow_clock() -> datetime:
+        nonlocal looked
+        looked += 1
+        if looked == 3:  # after a count and the one who asked for it, who left one place
+            rival()
+        return clock()
+
+    cap = Cap(table, slow_clock, 16)
+    for _ in range(2):
+        cap.admit("acme")
+    rival.join()
+    assert table.counts == 2
+
+
+def test_who_asks_while_a_count_begins_waits_for_it(
+    table: Table, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rival = Meanwhile(lambda: cap.admit("acme"))
+
+    def slow_future() -> "Future[Any]":
+        rival()
+        return Future()
+
+    monkeypatch.setattr(cap_module, "Future", slow_future)
+    cap = Cap(table, clock, 1000)
+    cap.admit("acme")
+    rival.join()
+    assert table.counts == 1

@@ -92,6 +92,7 @@ def test_a_holder_whose_job_was_stolen_is_refused_from_then_on(table: Table, lea
     before, rival = lease.job, stolen(table, clock)
     with pytest.raises(StaleWrite, match="moved on") as first:
         lease.advance(counted)
+    assert table.writes == 1  # it is not tried again on the rival's row
     table.writes = 0
     with pytest.raises(StaleWrite) as second:
         lease.advance(counted)
@@ -177,3 +178,22 @@ def test_a_transition_sees_what_another_thread_wrote_before_it(table: Table, lea
     lease.advance(slowly)
     rival.join(PATIENCE)
     assert standing(table).receipt.calls_paid == lease.job.receipt.calls_paid == 2
+
+
+def test_a_refused_transition_is_not_tried_again_while_the_row_stands(lease: Lease) -> None:
+    tried: list[Job] = []
+
+    def refuse(job: Job) -> Job:
+        tried.append(job)
+        raise StaleWrite("not now")
+
+    with pytest.raises(StaleWrite):
+        lease.advance(refuse)
+    assert len(tried) == 1
+
+
+def test_a_job_that_is_gone_is_lost(table: Table, lease: Lease) -> None:
+    table._jobs.clear()
+    with pytest.raises(StaleWrite):
+        lease.advance(counted)
+    assert table.writes == 1

@@ -1,7 +1,8 @@
 """One attempt at a job: what it pays for, what its journal tells it again, and what it has cost."""
 
 import itertools
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
@@ -15,7 +16,7 @@ from crewrelay.jobs.journal import Kind, Receipt, Reply, in_order
 from crewrelay.jobs.policy import Budget
 from crewrelay.jobs.run import RunStopped
 from tests.conftest import HandSetClock
-from tests.unit.runs import POLICY, Attempts, ask, reason, replay, reply
+from tests.unit.runs import POLICY, Attempts, Meanwhile, ask, reason, replay, reply
 
 PATIENCE = 10  # seconds until a test that hangs gives up
 QUESTIONS = ("one", "two", "two", "three")
@@ -88,6 +89,21 @@ def test_a_call_that_fails_is_not_journaled_and_gives_its_number_back(attempts: 
     assert [call.nth for call in attempts.journal] == [0]
 
 
+def test_a_changed_crew_is_told_none_of_the_old_replies(attempts: Attempts) -> None:
+    ask(attempts.start(), "one", "old")
+    assert ask(attempts.start(fingerprint="crew-2"), "one", "new") == "new"
+    assert attempts.job.receipt.calls_paid == 2
+
+
+def test_a_run_knows_what_its_journal_holds_of_each_kind(attempts: Attempts) -> None:
+    first = attempts.start()
+    ask(first, "one", "1")
+    ask(first, "a tool", "2", Kind.TOOL)
+    assert first.journaled(Kind.MODEL) == []
+    run = attempts.start()
+    assert [[told.body for told in run.journaled(kind)] for kind in Kind] == [["1"], ["2"], []]
+
+
 def test_what_somebody_else_kept_first_is_what_both_are_told(attempts: Attempts) -> None:
     zombie, successor = attempts.start(), attempts.start()
     assert ask(successor, "one", "the first") == "the first"
@@ -109,7 +125,7 @@ def test_what_was_paid_is_kept_although_the_table_fails_for_half_a_minute(attemp
     run, begun = attempts.start(), attempts.clock()
     attempts.table.failing_puts = 6
     assert ask(run, "one") == "yes"
-    assert attempts.clock() - begun > timedelta(seconds=30)
+    assert attempts.clock() - begun == timedelta(seconds=0.5 + 1 + 2 + 4 + 8 + 16)
     assert replay(attempts.start(), "one") == "yes"
 
 
@@ -267,3 +283,70 @@ def test_what_remains_of_a_run_leaves_time_to_tell_of_a_calls_end(attempts: Atte
 def test_what_remains_is_no_more_than_the_job_may_still_take(attempts: Attempts) -> None:
     short = POLICY.model_copy(update={"budget": Budget(runtime=timedelta(seconds=30))})
     assert attempts.start(short, seconds=900).remaining == timedelta(seconds=29.5)
+
+
+@pytest.mark.parametrize("seconds", [0.25, 0])
+def test_a_short_call_is_kept_with_its_own_time(attempts: Attempts, clock: HandSetClock, seconds: float) -> None:
+    def pay() -> Reply:
+        clock.pass_(seconds=seconds or -1)  # a clock may be set back: no call takes less than no time
+        return reply("yes")
+
+    attempts.start().call(Kind.MODEL, {"asked": "one"}, pay)
+    assert [call.seconds for call in attempts.journal] == [seconds]
+
+
+def test_a_run_knows_whether_an_error_that_may_pass_ends_its_job(attempts: Attempts) -> None:
+    two = POLICY.model_copy(update={"max_attempts": 2})
+    assert [attempts.start(two).is_last_attempt for _ in range(2)] == [False, True]
+
+
+# ---- its threads take turns
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, method: str, work: Callable[[], object]) -> Meanwhile:
+    """Begin this on another thread while a receipt is being counted on."""
+    rival, count = Meanwhile(work), getattr(Receipt, method)
+
+    def slow(receipt: Receipt, call: object) -> object:
+        counted = count(receipt, call)
+        rival()
+        return counted
+
+    monkeypatch.setattr(Receipt, method, slow)
+    return rival
+
+
+def test_two_calls_that_end_at_once_are_both_counted(attempts: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = attempts.start()
+    ask(run, "zero")
+    rival = meanwhile(monkeypatch, "with_paid", lambda: ask(run, "two"))
+    ask(run, "one")
+    rival.join()
+    assert (run.receipt.calls_paid, run.receipt.tokens) == (3, 30)
+
+
+def test_two_replays_at_once_are_both_counted(attempts: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = attempts.start()
+    for question in ("one", "two"):
+        ask(first, question)
+    run = attempts.start()
+    rival = meanwhile(monkeypatch, "with_replayed", lambda: replay(run, "two"))
+    replay(run, "one")
+    rival.join()
+    assert run.receipt.calls_replayed == 2
+
+
+def test_no_number_is_taken_by_two_calls(attempts: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = attempts.start()
+    rival = Meanwhile(lambda: ask(run, "same", "b", Kind.TOOL))
+
+    class Taken(set[int]):
+        def __contains__(self, number: object) -> bool:
+            found = super().__contains__(number)
+            rival()
+            return found
+
+    monkeypatch.setattr(run, "_numbers", defaultdict(Taken))
+    ask(run, "same", "a", Kind.TOOL)
+    rival.join()
+    assert sorted(call.nth for call in attempts.journal) == [0, 1]

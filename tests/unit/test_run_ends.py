@@ -1,11 +1,12 @@
 """What one attempt at a job may not do any more, and how it ends."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier, Event
 
 import pytest
 
+from crewrelay.jobs import job as transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import BudgetExceeded, Overdue, StaleWrite
 from crewrelay.jobs.execution import on_own_thread
@@ -13,8 +14,9 @@ from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.policy import Budget
 from crewrelay.jobs.ports import RelayDue
 from crewrelay.jobs.run import Run, RunStopped
+from crewrelay.jobs.spending import Spending
 from tests.conftest import HandSetClock
-from tests.unit.runs import POLICY, Attempts, ask, reason, replay, reply
+from tests.unit.runs import POLICY, Attempts, Meanwhile, ask, reason, replay, reply
 
 ANSWER = Answer(text="an answer", usage=Usage(model="scripted/one"))
 PATIENCE = 10  # seconds until a test that hangs gives up
@@ -137,10 +139,40 @@ def test_calls_that_leave_tokens_enough_are_made_side_by_side(attempts: Attempts
     assert [call.end() for call in calls] == ["at last"] * 4
 
 
-def test_a_run_that_is_stopped_leaves_nobody_waiting_for_tokens(attempts: Attempts) -> None:
+def waits_for_tokens(monkeypatch: pytest.MonkeyPatch) -> Event:
+    """Set once a call has to wait for the end of another."""
+    waits, is_open = Event(), Spending.is_open
+
+    def told(spending: Spending, kind: Kind) -> bool:
+        if is_open(spending, kind):
+            waits.set()
+            return True
+        return False
+
+    monkeypatch.setattr(Spending, "is_open", told)
+    return waits
+
+
+def test_a_call_that_waits_for_the_end_of_another_goes_on_then(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = attempts.start(HUNDRED_TOKENS)
+    call = CallInFlight(run, "one")
+    waits = waits_for_tokens(monkeypatch)
+    waiting = on_own_thread(lambda: ask(run, "two"), name="two")
+    assert waits.wait(PATIENCE)
+    call.end()
+    assert waiting.result(PATIENCE) == "yes"
+
+
+def test_a_run_that_is_stopped_leaves_nobody_waiting_for_tokens(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = attempts.start(HUNDRED_TOKENS)
     call = CallInFlight(run, "one", tokens=100)
+    waits = waits_for_tokens(monkeypatch)
     waiting = on_own_thread(lambda: refuse(run, "two"), name="two")
+    assert waits.wait(PATIENCE)
     run.stop(RelayDue("enough"))
     waiting.result(PATIENCE)
     call.end()
@@ -159,8 +191,9 @@ def test_the_last_reply_is_blamed_for_a_failure_after_it(attempts: Attempts) -> 
     assert blamed(run) is None
     ask(run, "one", "1")
     ask(run, "two", "2")
+    ask(run, "three", "3")
     ask(run, "a tool", kind=Kind.TOOL)
-    assert blamed(run) == "2"
+    assert blamed(run) == "3"
 
 
 def test_no_reply_is_blamed_for_a_call_that_got_none(attempts: Attempts) -> None:
@@ -173,6 +206,8 @@ def test_no_reply_is_blamed_for_a_call_that_got_none(attempts: Attempts) -> None
     with pytest.raises(PermissionError):
         run.call(Kind.MODEL, {"asked": "two"}, pay)
     assert blamed(run) is None
+    ask(run, "two", "2")
+    assert blamed(run) == "2"
 
 
 def test_a_retried_job_asks_for_the_blamed_reply_anew_and_for_no_other(attempts: Attempts) -> None:
@@ -182,6 +217,7 @@ def test_a_retried_job_asks_for_the_blamed_reply_anew_and_for_no_other(attempts:
     for said in ("more nonsense", "sense"):
         attempts.fail(run)
         run = attempts.retry()
+        assert [told.body for told in run.journaled(Kind.MODEL)] == ["1"]
         replay(run, "one")
         assert ask(run, "two", said) == said
     resumed = attempts.start()  # and whoever goes on from there is told the same
@@ -343,3 +379,41 @@ def test_a_call_that_fails_in_a_stopped_run_ends_it_too(attempts: Attempts) -> N
     with pytest.raises(TimeoutError):
         run.call(Kind.MODEL, {"asked": "one"}, pay)
     assert isinstance(reason(run), RelayDue)
+
+
+def test_of_an_answer_and_a_stop_at_once_one_counts(attempts: Attempts) -> None:
+    run = attempts.start()
+    rival = Meanwhile(lambda: run.stop(RelayDue("too late")))
+
+    class Slow(Future[Answer]):
+        def set_result(self, result: Answer) -> None:
+            rival()
+            super().set_result(result)
+
+    run.outcome = Slow()
+    run.finish(ANSWER)
+    rival.join()
+    assert run.outcome.result(0) == ANSWER
+
+
+def test_no_call_is_made_for_a_job_that_was_given_back(attempts: Attempts, clock: HandSetClock) -> None:
+    run = attempts.start()
+    run._lease.advance(lambda job: transitions.relay(job, clock(), POLICY))
+    refuse(run)
+    assert isinstance(reason(run), StaleWrite)
+
+
+def test_a_run_has_tried_once_it_made_a_call_or_was_given_one(attempts: Attempts) -> None:
+    run = attempts.start(seconds=1)
+    refuse(run)
+    assert not run.tried
+    run = attempts.start()
+    assert not run.tried
+    ask(run, "one")
+    assert run.tried
+    assert attempts.start(first_call_is_free=True).tried
+
+
+def test_an_error_on_a_thread_of_its_own_is_told() -> None:
+    with pytest.raises(ZeroDivisionError):
+        on_own_thread(lambda: 1 // 0, name="one").result(PATIENCE)
