@@ -90,7 +90,6 @@ def search(
 ) -> None:
     """Show the passages that the crews would find, with their scores."""
     from crewrelay import composition
-    from crewrelay.retrieval.names import one_line
 
     with errors_told():
         settings, embedder = (
@@ -102,7 +101,7 @@ def search(
     for passage in passages:
         said = f"{passage.score:.3f}  {passage.title} ({passage.url}) {passage.id}"
         # A terminal obeys what a document says, where a collection was filled by others than this command.
-        typer.echo("\n".join(map(one_line, (said, *passage.text.split("\n")))) + "\n")
+        typer.echo(f"{said}\n{passage.text}\n")
     if not passages:
         typer.echo("nothing was found", err=True)
 

@@ -2,9 +2,10 @@
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,39 +83,51 @@ def test_a_device_is_not_opened(device: str, monkeypatch: pytest.MonkeyPatch) ->
     assert outcomes(Path(device)) == {Path(device).name: "skipped: it is no regular file"}
 
 
-@pytest.mark.parametrize("swapped", ["below", "below/page.txt"])
+@pytest.fixture
+def swapped(monkeypatch: pytest.MonkeyPatch) -> "Swapped":
+    """Has something else put in the place of a path of the test's own, once, as soon as it was looked at."""
+
+    def swap(looked_at: Path, put: Callable[[Path], object]) -> None:
+        look, left = os.stat, [looked_at]
+
+        def stat(path: Any, **options: Any) -> os.stat_result:
+            status = look(path, **options)
+            if path == str(looked_at) and left:  # and no other: whatever else runs here looks at files, too
+                put(left.pop())
+            return status
+
+        monkeypatch.setattr("os.stat", stat)
+
+    return swap
+
+
+Swapped = Callable[[Path, Callable[[Path], object]], None]
+
+
+@pytest.mark.parametrize("place", ["below", "below/page.txt"])
 def test_what_is_put_in_the_place_of_a_file_after_it_was_looked_at_is_not_opened(
-    docs: Path, monkeypatch: pytest.MonkeyPatch, swapped: str
+    docs: Path, swapped: Swapped, place: str
 ) -> None:
     (docs / "below").mkdir()
     (docs / "below" / "page.txt").write_text("Of docs.")
     (docs.parent / "outside" / "page.txt").write_text("Of outside.")
-    file, look = File(docs / "below" / "page.txt", docs), os.stat
+    file = File(docs / "below" / "page.txt", docs)
 
-    def swap(path: str, **options: bool) -> os.stat_result:
-        status = look(path, **options)
-        (docs / swapped).rename(docs / "away")
-        (docs / swapped).symlink_to(docs.parent / "outside" / Path(swapped).relative_to("below"))
-        return status
+    def put(_: Path) -> None:
+        (docs / place).rename(docs / "away")
+        (docs / place).symlink_to(docs.parent / "outside" / Path(place).relative_to("below"))
 
-    with monkeypatch.context() as patch:
-        patch.setattr("os.stat", swap)
-        assert outcome(file) in ("skipped: Not a directory", "skipped: Too many levels of symbolic links")
+    swapped(file.path, put)
+    assert outcome(file) in ("skipped: Not a directory", "skipped: Too many levels of symbolic links")
     assert outcome(file) == f"skipped: {OUT}"
 
 
-def test_a_pipe_that_is_put_in_the_place_of_a_file_is_not_waited_for(
-    docs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    look = os.stat
-
-    def swap(path: str, **options: bool) -> os.stat_result:
-        status = look(path, **options)
-        os.unlink(path)
+def test_a_pipe_that_is_put_in_the_place_of_a_file_is_not_waited_for(docs: Path, swapped: Swapped) -> None:
+    def put(path: Path) -> None:
+        path.unlink()
         os.mkfifo(path)
-        return status
 
-    monkeypatch.setattr("os.stat", swap)
+    swapped(docs / "docs.txt", put)
     assert outcome(File(docs / "docs.txt", docs)) == "skipped: it is no regular file"
 
 

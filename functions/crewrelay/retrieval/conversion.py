@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from haystack.components.preprocessors import DocumentCleaner
 from haystack.dataclasses import ByteStream, Document
 
+from crewrelay.jobs.text import in_one_line
 from crewrelay.retrieval.files import Unreadable
-from crewrelay.retrieval.names import one_line
 
 _CONTROL = "[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\ufeff]"
 _LOGGERS = ("haystack.components.converters", "pypdf", "trafilatura", "htmldate")
@@ -34,7 +34,7 @@ def converted(converter: Converter, data: bytes) -> Document:
     with _complaints() as complaints:
         documents: list[Document] = converter.run([ByteStream(data)])["documents"]
     if not documents or documents[0].content is None:
-        raise Unreadable(one_line(complaints[-1]) if complaints else "it holds no text")
+        raise Unreadable(in_one_line(complaints[-1]) if complaints else "it holds no text")
     return documents[0]
 
 

@@ -17,12 +17,12 @@ from markdown_it.token import Token
 from mdit_plain.renderer import RendererPlain
 from trafilatura.settings import use_config
 
+from crewrelay.jobs.text import in_one_line
 from crewrelay.plain_yaml import refusals
 from crewrelay.retrieval.chunks import Page, Section
 from crewrelay.retrieval.conversion import converted
 from crewrelay.retrieval.files import Unreadable
 from crewrelay.retrieval.limits import MB, PASSAGES, UNPACKED
-from crewrelay.retrieval.names import one_line
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?P<yaml>.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _XML = {"output_format": "xml", "with_metadata": True, "favor_recall": True, "include_comments": False}
@@ -81,7 +81,7 @@ def docx(data: bytes, source: str) -> Page:
         headings = {style.style_id for style in document.styles if (style.name or "").startswith(("Heading", "Title"))}
         for paragraph in document.paragraphs:
             if paragraph._p.style in headings:  # `paragraph.style` looks through all styles, which takes 3 ms
-                paragraph.text = f"{_MARK}{one_line(paragraph.text)}"
+                paragraph.text = f"{_MARK}{in_one_line(paragraph.text)}"
         marked = io.BytesIO()
         document.save(marked)
     except (Unreadable, MemoryError):
@@ -89,7 +89,7 @@ def docx(data: bytes, source: str) -> Page:
     except Exception as error:  # zipfile's, lxml's and python-docx's own have no common base
         if isinstance(error, XMLSyntaxError) and error.code == ErrorTypes.ERR_NO_MEMORY:
             raise MemoryError from error
-        raise Unreadable(one_line(str(error)) or type(error).__name__) from error
+        raise Unreadable(in_one_line(str(error)) or type(error).__name__) from error
     content = converted(DOCXToDocument(), marked.getvalue()).content or ""
     sections = list(_marked_sections(content))
     return Page(document.core_properties.title or _first(sections), source, sections)
@@ -115,7 +115,7 @@ def _markdown_sections(text: str) -> Iterator[Section]:
     for at, token in enumerate(tokens):
         if token.type == "heading_open" and token.level == 0:
             yield Section(heading, rendered(tokens[start:at]))
-            heading, start = one_line(rendered(tokens[at + 1 : at + 2])), at + 3
+            heading, start = in_one_line(rendered(tokens[at + 1 : at + 2])), at + 3
     yield Section(heading, rendered(tokens[start:]))
 
 
@@ -124,11 +124,11 @@ def _xml_sections(blocks: Iterable[ElementTree.Element]) -> Iterator[Section]:
     for block in blocks:
         if block.tag == "head":
             yield Section(heading, "\n\n".join(texts))
-            heading, texts = one_line("".join(block.itertext())), []
+            heading, texts = in_one_line("".join(block.itertext())), []
             continue
         # The items of a list and the rows of a table stay together, each on a line.
-        lines = [one_line(" ".join(part.itertext())) for part in block if part.tag in ("item", "row")]
-        texts.append("\n".join(lines) or one_line("".join(block.itertext())))
+        lines = [in_one_line(" ".join(part.itertext())) for part in block if part.tag in ("item", "row")]
+        texts.append("\n".join(lines) or in_one_line("".join(block.itertext())))
     yield Section(heading, "\n\n".join(texts))
 
 

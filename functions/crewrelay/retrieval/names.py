@@ -5,6 +5,8 @@ They are shown in terminals and pages, and stand in every passage of a document.
 
 import re
 
+from crewrelay.jobs.text import in_one_line, link
+
 LONGEST = 300  # characters of a title or a heading
 
 # What a terminal obeys, what begins a line, what turns the direction of writing, and half a surrogate pair.
@@ -13,14 +15,9 @@ _SCHEME = re.compile(r"[^/?#\\]*:")
 _LONGEST_ADDRESS = 2_000
 
 
-def one_line(text: str) -> str:
-    """White space is a blank, and control characters go."""
-    return _CONTROL.sub("", " ".join(text.split()))
-
-
 def name(text: str) -> str:
     """A title or a heading."""
-    return one_line(text)[:LONGEST]
+    return in_one_line(text)[:LONGEST]
 
 
 def shown(path: str) -> str:
@@ -30,7 +27,6 @@ def shown(path: str) -> str:
 
 def address(url: str, source: str) -> str:
     """Where a reader finds the document: `url` if it is of HTTP or relative, else its source."""
-    url = one_line(url)
-    if 0 < len(url) <= _LONGEST_ADDRESS and (url.lower().startswith(("http://", "https://")) or not _SCHEME.match(url)):
-        return url
+    if len(url) <= _LONGEST_ADDRESS and (safe := link(url)):
+        return safe
     return f"./{source}" if _SCHEME.match(source) else source  # a path may begin as `javascript:` does

@@ -6,11 +6,12 @@ from pathlib import PurePath
 
 from haystack.components.converters import PyPDFToDocument, TextFileToDocument
 
+from crewrelay.jobs.text import in_one_line
 from crewrelay.retrieval import markup
 from crewrelay.retrieval.chunks import Page, Section, titled_page
 from crewrelay.retrieval.conversion import cleaned, converted
 from crewrelay.retrieval.files import Unreadable
-from crewrelay.retrieval.names import address, name, one_line
+from crewrelay.retrieval.names import address, name
 from crewrelay.retrieval.printed import running_text
 
 
@@ -29,7 +30,7 @@ def read_page(file: str, data: bytes, source: str) -> Page:
     except RecursionError as error:
         raise Unreadable("it is nested too deep") from error
     except Exception as error:  # whatever a library makes of a broken file: the others are to be read all the same
-        raise Unreadable(one_line(f"{type(error).__name__}: {error}")) from error
+        raise Unreadable(in_one_line(f"{type(error).__name__}: {error}")) from error
     sections = [
         Section(name(section.heading), text) for section in page.sections if (text := cleaned(section.text)).strip()
     ]
