@@ -107,7 +107,9 @@ def own_crews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnCr
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[str]:
     """The URL of an AWS emulator that this test process has for itself."""
-    with listening("crewrelay.local.emulator") as port:
+    from tests.aws import TESTS
+
+    with listening("crewrelay.local.emulator", env=os.environ | TESTS.variables) as port:
         yield f"http://127.0.0.1:{port}"
 
 
