@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from crewrelay.local.credentials import Credentials
-from tests.aws import TESTS, aws_client
+from tests.aws import TESTS, aws_client, exported
 from tests.models import ScriptedModel
 
 _client = cache(aws_client)  # each keeps a connection
@@ -41,9 +41,7 @@ class RunningStack(NamedTuple):
         named = re.search(r" credentials are in (\S+)", line)
         if named is None:
             return cls(urls[0], process, client, {"AWS_ENDPOINT_URL": urls[1], **TESTS.variables}, None)
-        file = Path(named[1])
-        exported = (line.removeprefix("export ").split("=", 1) for line in file.read_text().splitlines())
-        return cls(urls[0], process, client, dict(exported), file)
+        return cls(urls[0], process, client, exported(Path(named[1])), Path(named[1]))
 
     @property
     def aws_url(self) -> str:

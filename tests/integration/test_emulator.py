@@ -1,6 +1,5 @@
 """The AWS emulator: whom it answers, and that it answers one request about a table after the other."""
 
-import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -15,8 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from crewrelay.local.credentials import REGION, Credentials
-from tests.aws import TESTS, aws_client
-from tests.processes import listening
+from tests.aws import TESTS, aws_client, emulator_of_tests
 
 KEYWORDS: Any = {name.lower(): value for name, value in TESTS.variables.items()}
 ASKED: dict[str, Callable[[Any], Any]] = {
@@ -120,10 +118,8 @@ def test_rows_are_not_read_while_they_are_written(deployed: dict[str, Any]) -> N
     """A row comes into the sparse index and leaves it: a query finds it there, or it doesn't."""
     once = Config(retries={"total_max_attempts": 1}, max_pool_connections=16)
     with (
-        listening("tests.doubles.restless_emulator", env=os.environ | TESTS.variables) as port,
-        closing(
-            boto3.client("dynamodb", REGION, endpoint_url=f"http://127.0.0.1:{port}", config=once, **KEYWORDS)
-        ) as client,
+        emulator_of_tests("tests.doubles.restless_emulator") as url,
+        closing(boto3.client("dynamodb", REGION, endpoint_url=url, config=once, **KEYWORDS)) as client,
     ):
         table = deployed["Resources"]["JobsTable"]["Properties"]
         parts = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
