@@ -1,5 +1,6 @@
 """The crew process: the run function's app, and the event sources of worker, intake and sweeper."""
 
+import hmac
 import json
 import os
 import socket
@@ -9,8 +10,18 @@ import uvicorn
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from crewrelay.http.problems import plain_problem
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured, RetrievalError
-from crewrelay.local.child import CALLER, MISCONFIGURED, RECEIVED_AT, announce, live_and_die_with_parent
+from crewrelay.local.child import (
+    CALLER,
+    GATEWAY,
+    GATEWAY_VARIABLE,
+    MISCONFIGURED,
+    RECEIVED_AT,
+    announce,
+    live_and_die_with_parent,
+)
+from crewrelay.local.connections import bounded
 from crewrelay.local.event_sources import EventSource, Schedule
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
@@ -18,18 +29,20 @@ from crewrelay.local.stack import TEMPLATE
 
 class GatewayContext:
     """Gives the app what API Gateway knows of a request, which the gateway process sends along: when it came, and who
-    calls.
+    calls. Nobody else is answered, for others on this machine could say the same.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, secret: str) -> None:
         self._app = app
+        self._secret = secret.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope) if scope["type"] == "http" else {}
-        if received := headers.get(RECEIVED_AT):
-            context = {"requestTimeEpoch": int(received), "authorizer": json.loads(headers.get(CALLER, "null"))}
-            scope = {**scope, "aws.event": {"requestContext": context}}
-        await self._app(scope, receive, send)
+        headers = Headers(scope=scope)
+        if not hmac.compare_digest(headers.get(GATEWAY, "").encode(), self._secret):
+            return await plain_problem(403, "Only the gateway is answered here.")(scope, receive, send)
+        authorizer = json.loads(headers.get(CALLER, "null"))
+        context = {"requestTimeEpoch": int(headers[RECEIVED_AT]), "authorizer": authorizer}
+        await self._app({**scope, "aws.event": {"requestContext": context}}, receive, send)
 
 
 class _Server(uvicorn.Server):
@@ -68,7 +81,7 @@ def main() -> None:
     EventSource(sqs(), intake_queue, intake, name="intake", concurrency=1, timeout=timeout["IntakeFunction"]).start()
     # As often as a lease lasts, as on AWS.
     Schedule(sweeper, name="sweeper", seconds=settings.lease_seconds, timeout=timeout["SweeperFunction"]).start()
-    _Server(uvicorn.Config(GatewayContext(app), host="127.0.0.1", port=0, log_level="warning")).run()
+    _Server(bounded(GatewayContext(app, os.environ[GATEWAY_VARIABLE]), host="127.0.0.1", port=0)).run()
 
 
 if __name__ == "__main__":
