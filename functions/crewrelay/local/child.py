@@ -6,6 +6,7 @@ import threading
 
 RECEIVED_AT = "x-crewrelay-received-at"  # the header by which the gateway says when it got a request, in epoch ms
 CALLER = "x-crewrelay-caller"  # the header by which it says what the authorizer found out, as JSON
+RECYCLED = 75  # exit code, sysexits.h EX_TEMPFAIL: a crew does not come back, and a new process is to be started
 MISCONFIGURED = 78  # exit code, sysexits.h EX_CONFIG: starting again would not help
 
 
