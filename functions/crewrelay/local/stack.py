@@ -15,7 +15,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from crewrelay.jobs.errors import Misconfigured
-from crewrelay.local.child import GATEWAY_VARIABLE, MISCONFIGURED
+from crewrelay.local.child import GATEWAY_VARIABLE, MISCONFIGURED, RECYCLED
 from crewrelay.local.credentials import Credentials
 from crewrelay.local.own_aws import lead_to, start_emulator
 from crewrelay.local.process import ChildDied, ChildProcess
@@ -124,7 +124,10 @@ class Stack:
                 raise StackFailed("")  # the crew process has said why
             if failed_starts == _MOST_FAILED_STARTS:
                 raise StackFailed("the crew process can't start; what it said stands above")
-            print(f"crewrelay: a crew process ended with code {code}; starting it again", file=sys.stderr)
+            what = f"a crew process ended with code {code}"
+            if code == RECYCLED:
+                what = "a crew in a crew process does not stop, so that process has ended"
+            print(f"crewrelay: {what}; starting it again", file=sys.stderr)
             await asyncio.sleep(failed_starts)
 
     async def _run_crew(self, environment: dict[str, str], folder: str) -> int:
