@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
+_PART = re.compile(r"\b(\w{1,32})=([^,\s]+)")
+
+
 class SignedOnly:
     """`host` is the address by which it may be reached besides loopback's names."""
 
@@ -62,7 +65,7 @@ class _Signature(NamedTuple):
         """The one of a request's header, or of a presigned URL; None if there is none."""
         query = environ.get("QUERY_STRING", "")
         if header := environ.get("HTTP_AUTHORIZATION"):
-            said = dict(re.findall(r"(\w+)=([^,\s]+)", header))
+            said = dict(_PART.findall(header))
             said["Date"] = environ.get("HTTP_X_AMZ_DATE", "")
             signer = S3SigV4Auth if "/s3/" in said.get("Credential", "") else SigV4Auth
         else:
