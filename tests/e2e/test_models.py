@@ -58,13 +58,14 @@ def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_and_no_log() -> No
         assert KEY not in text
 
 
-def test_a_server_that_is_not_there_is_tried_again_until_the_job_fails_with_a_reason() -> None:
+def test_a_server_that_is_not_there_is_waited_for_and_the_status_says_why() -> None:
     impatient = {"CREWRELAY_MAX_ATTEMPTS": "2", "CREWRELAY_BACKOFF_SECONDS": "0.2"}
     with running_stack(**model_variables(9), **impatient) as stack:  # discard: nobody listens
         accepted = stack.client.post("/crewai/run", json=EXAMPLE)
         assert accepted.status_code == 202
         where = accepted.headers["Location"]
-        job = wait_until(lambda: (got := stack.client.get(where).json())["status"] == "failed" and got, within=30)
-    assert job["attempts"] == 2
+        # An outage is no attempt: it goes on past the two that a job has.
+        job = wait_until(lambda: (got := stack.client.get(where).json())["attempts"] > 2 and got, within=30)
+    assert job["status"] in ("pending", "running")
     assert job["error"]["retryable"] is True
     assert "did not answer" in job["error"]["message"]
