@@ -100,7 +100,6 @@ def search(
             passages = composition.retriever(stores, settings, embedder).retrieve(query, top_k)
     for passage in passages:
         said = f"{passage.score:.3f}  {passage.title} ({passage.url}) {passage.id}"
-        # A terminal obeys what a document says, where a collection was filled by others than this command.
         typer.echo(f"{said}\n{passage.text}\n")
     if not passages:
         typer.echo("nothing was found", err=True)

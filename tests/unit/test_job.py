@@ -298,3 +298,12 @@ def test_nobody_backs_off_past_the_end_or_from_an_error_that_lasts(outage: bool)
     assert transitions.may_back_off(job, error, job.end_by - timedelta(seconds=1), POLICY)
     assert not transitions.may_back_off(job, error, job.end_by, POLICY)
     assert not transitions.may_back_off(job, error.model_copy(update={"retryable": False}), LATER, POLICY)
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.FAILED])
+def test_a_start_that_earlier_code_left_in_the_row_is_no_time_that_the_job_ran(status: Status) -> None:
+    left = pending().model_copy(update={"status": status, "claimed_at": NOW})
+    later = NOW + timedelta(hours=5)
+    job = transitions.retry(left, later, POLICY) if status is Status.FAILED else left
+    assert transitions.reason_to_give_up(job, later, POLICY) is None
+    assert transitions.claim(job, "one", "crew-1", later, POLICY).ran == timedelta()

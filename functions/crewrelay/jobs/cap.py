@@ -31,7 +31,7 @@ class Cap:
     def admit(self, tenant: str) -> None:
         """Raises TooManyJobs if one job more would be too many, by a count of this moment; and Unavailable.
 
-        What is admitted at the same time elsewhere may exceed the cap by as much as was free a second ago.
+        Other processes admit jobs, too: each may add an eighth of what was free a second ago.
         """
         while self._most is not None and not self._takes_room(tenant):
             self._count(tenant, self._most)

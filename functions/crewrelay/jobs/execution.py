@@ -106,11 +106,12 @@ class Execution:
 
     def _journal(self, lease: Lease) -> list[Call]:
         """It may take longer to read than a lease lasts."""
-        calls = []
+        calls, renewal = [], self._clock() + self._policy.renewal
         for call in self._store.journal(lease.job):
             calls.append(call)
-            if self._clock() >= (lease.job.lease_until or self._clock()) - self._policy.lease + self._policy.renewal:
+            if self._clock() >= renewal:
                 self._renew(lease)
+                renewal = self._clock() + self._policy.renewal
         return calls
 
     def _see_through(self, lease: Lease, run: Run, deadline: datetime) -> None:

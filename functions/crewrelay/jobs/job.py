@@ -145,7 +145,7 @@ def claim(job: Job, holder: str, fingerprint: str, now: datetime, policy: Policy
     """Start an attempt under a new fence: whoever held an older one is refused from now on."""
     if not claimable(job, now):
         raise StaleWrite(f"job {job.id} is {job.status} and not to be claimed now")
-    return _next(
+    return _next_revision(
         job,
         status=Status.RUNNING,
         fence=job.fence + 1,
@@ -171,19 +171,19 @@ def run_until(job: Job, policy: Policy) -> datetime:
 
 def renew(job: Job, now: datetime, policy: Policy) -> Job:
     _require_running(job)
-    return _next(job, lease_until=now + policy.lease, due_at=now + policy.lease)
+    return _next_revision(job, lease_until=now + policy.lease, due_at=now + policy.lease)
 
 
 def paid(job: Job, receipt: Receipt, now: datetime, policy: Policy) -> Job:
     """The journal has grown: write down what it cost, and renew."""
-    return _also(renew(job, now, policy), receipt=receipt, stalled=0, outages=0, error=None)
+    return _with(renew(job, now, policy), receipt=receipt, stalled=0, outages=0, error=None)
 
 
 def relay(job: Job, now: datetime, policy: Policy, *, tried: bool = True) -> Job:
     """Give the job back, to be resumed by whoever answers the bell next. It was an attempt only if it got no further
     though it had time for a call.
     """
-    return _also(
+    return _with(
         _release(job, now, now, policy),
         relays=job.relays + 1,
         attempts=job.attempts - (job.stalled == 0 or not tried),
@@ -195,8 +195,8 @@ def back_off(job: Job, error: Failure, now: datetime, until: datetime, policy: P
     """Give the job back after an error that may pass, not to be claimed before `until`. An outage is not the job's
     fault: such an attempt is not among those after which the job is given up.
     """
-    released = _also(_release(job, now, until, policy), not_before=until, error=error)
-    return _also(released, outages=job.outages + 1, stalled=max(0, job.stalled - 1)) if error.outage else released
+    released = _with(_release(job, now, until, policy), not_before=until, error=error)
+    return _with(released, outages=job.outages + 1, stalled=max(0, job.stalled - 1)) if error.outage else released
 
 
 def may_back_off(job: Job, error: Failure, until: datetime, policy: Policy) -> bool:
@@ -209,17 +209,17 @@ def postpone(job: Job, now: datetime, policy: Policy) -> Job:
     if job.status.finished:
         raise StaleWrite(f"job {job.id} is already {job.status}")
     pause = min(policy.ring_again * 2.0 ** min(job.rung_in_vain, 30), policy.longest_backoff)
-    return _next(job, due_at=now + pause, rung_in_vain=job.rung_in_vain + 1)
+    return _next_revision(job, due_at=now + pause, rung_in_vain=job.rung_in_vain + 1)
 
 
 def complete(job: Job, now: datetime) -> Job:
     _require_running(job)
-    return _also(_finish(job, Status.COMPLETED, now), error=None)
+    return _with(_finish(job, Status.COMPLETED, now), error=None)
 
 
 def fail(job: Job, error: Failure, now: datetime, blamed: Call | None = None) -> Job:
     _require_running(job)
-    return _also(_finish(job, Status.FAILED, now), error=error, blamed=blamed and blamed.key)
+    return _with(_finish(job, Status.FAILED, now), error=error, blamed=blamed and blamed.key)
 
 
 def reason_to_give_up(job: Job, now: datetime, policy: Policy) -> CrewrelayError | None:
@@ -243,7 +243,7 @@ def give_up(job: Job, error: Failure, now: datetime) -> Job:
     """Fail a job that nobody holds, under a new fence: a holder who comes back late is refused."""
     if job.status is not Status.PENDING and not _abandoned(job, now):
         raise StaleWrite(f"job {job.id} is {job.status} and not to be given up now")
-    return _also(_finish(job, Status.FAILED, now), fence=job.fence + 1, error=error)
+    return _with(_finish(job, Status.FAILED, now), fence=job.fence + 1, error=error)
 
 
 def cancel(job: Job, now: datetime) -> Job:
@@ -264,7 +264,7 @@ def retry(job: Job, now: datetime, policy: Policy) -> Job:
     """
     if job.status is not Status.FAILED or too_old(job, now, policy):
         raise StaleWrite(f"job {job.id} is {job.status}, not failed")
-    return _next(
+    return _next_revision(
         job,
         status=Status.PENDING,
         stalled=0,
@@ -287,14 +287,14 @@ def _abandoned(job: Job, now: datetime) -> bool:
 
 def _ran(job: Job, now: datetime) -> timedelta:
     """In all attempts, the present one included. One that was abandoned ran no longer than its lease."""
-    if job.claimed_at is None:
+    if job.status is not Status.RUNNING or job.claimed_at is None:
         return job.ran
     return job.ran + max(timedelta(), min(now, job.lease_until or now) - job.claimed_at)
 
 
 def _release(job: Job, now: datetime, due_from: datetime, policy: Policy) -> Job:
     _require_running(job)
-    return _next(
+    return _next_revision(
         job,
         status=Status.PENDING,
         holder=None,
@@ -306,7 +306,7 @@ def _release(job: Job, now: datetime, due_from: datetime, policy: Policy) -> Job
 
 
 def _finish(job: Job, status: Status, now: datetime) -> Job:
-    return _next(
+    return _next_revision(
         job,
         status=status,
         finished_at=now,
@@ -319,12 +319,11 @@ def _finish(job: Job, status: Status, now: datetime) -> Job:
     )
 
 
-def _next(job: Job, **changes: Any) -> Job:
-    """The row's next revision."""
-    return _also(job, revision=job.revision + 1, **changes)
+def _next_revision(job: Job, **changes: Any) -> Job:
+    return _with(job, revision=job.revision + 1, **changes)
 
 
-def _also(job: Job, **changes: Any) -> Job:
+def _with(job: Job, **changes: Any) -> Job:
     return job.model_copy(update=changes)
 
 
