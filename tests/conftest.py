@@ -16,7 +16,7 @@ from crewrelay.crews.catalogue import catalogue
 from crewrelay.jobs.ports import Clock
 from crewrelay.local.stack import CREW_ENVIRONMENT
 from tests.crews import OwnCrews
-from tests.processes import ROOT, listening
+from tests.processes import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -108,8 +108,10 @@ def own_crews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnCr
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[str]:
     """The URL of an AWS emulator that this test process has for itself."""
-    with listening("crewrelay.local.emulator") as port:
-        yield f"http://127.0.0.1:{port}"
+    from tests.aws import emulator_of_tests
+
+    with emulator_of_tests() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 
-from tests.aws import aws_client
+from crewrelay.local.credentials import Credentials
+from tests.aws import TESTS, aws_client, exported
 from tests.models import ScriptedModel
 
 _client = cache(aws_client)  # each keeps a connection
@@ -20,16 +22,35 @@ COMMAND = (sys.executable, "-m", "crewrelay")
 
 
 class RunningStack(NamedTuple):
-    """`client` sends the token that a stack with --auth prints."""
+    """`client` sends the token that a stack with --auth prints; `aws_variables` lead to its AWS."""
 
     url: str
     process: subprocess.Popen[str]
     client: httpx.Client
-    aws_url: str
+    aws_variables: Mapping[str, str]
+    aws_file: Path | None  # that names them
+
+    @classmethod
+    def that_says(cls, process: subprocess.Popen[str], client: httpx.Client) -> "RunningStack":
+        """One that now prints its line."""
+        assert process.stdout
+        line = process.stdout.readline()
+        urls = re.findall(r"http://\S+", line)
+        assert urls, f"the stack said {line!r} and ended with {process.poll()}"
+        client.base_url = urls[0]
+        named = re.search(r" credentials are in (\S+)", line)
+        if named is None:
+            return cls(urls[0], process, client, {"AWS_ENDPOINT_URL": urls[1], **TESTS.variables}, None)
+        return cls(urls[0], process, client, exported(Path(named[1])), Path(named[1]))
+
+    @property
+    def aws_url(self) -> str:
+        return self.aws_variables["AWS_ENDPOINT_URL"]
 
     def aws(self, service: str) -> Any:
         """A client of the stack's own AWS."""
-        return _client(service, self.aws_url)
+        keys = self.aws_variables["AWS_ACCESS_KEY_ID"], self.aws_variables["AWS_SECRET_ACCESS_KEY"]
+        return _client(service, self.aws_url, Credentials(*keys))
 
     def jobs(self) -> dict[str, str]:
         """The jobs in its table: {id: status}."""
@@ -68,13 +89,11 @@ def running_stack(crews: int = 1, /, *arguments: str, **variables: str) -> Itera
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**variables))
     assert process.stdout is not None
     try:
-        line = process.stdout.readline()
-        urls = re.findall(r"http://\S+", line)
-        assert urls, f"the stack said {line!r} and ended with {process.poll()}"
-        token = process.stdout.readline().split()[2] if "--auth" in arguments else ""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        with httpx.Client(base_url=urls[0], timeout=40, headers=headers) as client:
-            yield RunningStack(urls[0], process, client, urls[1])
+        with httpx.Client(timeout=40) as client:
+            stack = RunningStack.that_says(process, client)
+            if "--auth" in arguments:
+                client.headers["Authorization"] = " ".join(process.stdout.readline().split()[1:3])
+            yield stack
     finally:
         process.terminate()
         process.wait(15)

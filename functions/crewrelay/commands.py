@@ -61,7 +61,7 @@ def serve(
     except OSError as error:
         fail(f"can't listen on {host}:{port}: {error.strerror or error}; choose another with --port")
     try:
-        asyncio.run(serve_until_stopped(listener, GatewaySettings.read().gateway_limit, crews, auth))
+        asyncio.run(serve_until_stopped(listener, host, GatewaySettings.read().gateway_limit, crews, auth))
     except (StackFailed, Misconfigured) as failure:
         fail(str(failure))
 

@@ -1,7 +1,11 @@
-"""The real clock and ids, for the composition roots; everything else takes them as arguments."""
+"""The real clock, ids and process, for the composition roots; everything else takes them as arguments."""
 
 import uuid
 from datetime import UTC, datetime
+
+from crewrelay.jobs.process import Process
+
+this_process = Process()
 
 
 def utcnow() -> datetime:

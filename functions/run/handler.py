@@ -16,13 +16,13 @@ from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.submission import Submission
 from crewrelay.settings import RunSettings
-from crewrelay.system import new_id, utcnow
+from crewrelay.system import new_id, this_process, utcnow
 
 settings = RunSettings.read()
 store = ObservedStore(DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket)), EmfMeter())
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy(), settings.max_unfinished)
-execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, random, settings.policy())
+execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, random, settings.policy(), process=this_process)
 patience, grace = timedelta(seconds=settings.patience), timedelta(seconds=settings.grace)
 inline = InlineRuns(submission, execution, store, utcnow, patience, grace)
 app = open_to(settings.cors_origin, create_run(inline, settings.anonymous()))

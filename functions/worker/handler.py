@@ -17,12 +17,12 @@ from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.observed import ObservedStore
 from crewrelay.logs import by_request
 from crewrelay.settings import WorkerSettings
-from crewrelay.system import new_id, utcnow
+from crewrelay.system import new_id, this_process, utcnow
 
 settings = WorkerSettings.read()
 store = ObservedStore(DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket)), EmfMeter())
 doorbell = SqsDoorbell(sqs(), settings.queue_url)
-execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, random, settings.policy())
+execution = Execution(store, doorbell, crew_runner(), utcnow, new_id, random, settings.policy(), process=this_process)
 bells = Bells(execution, DeadLetters(sqs(), settings.dlq_url))
 cold_start.over()
 

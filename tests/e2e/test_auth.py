@@ -27,9 +27,8 @@ def guarded() -> Iterator[RunningStack]:
 
 
 def token_command(stack: RunningStack, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    access = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
-    env = environment(AWS_ENDPOINT_URL=stack.aws_url, **access)
     command = [*COMMAND, "token", *arguments]
+    env = environment(**stack.aws_variables)
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=60)
 
 

@@ -70,11 +70,9 @@ def heard(models: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hea
             text=True,
             env=environment(**variables, CREWRELAY_CREWS=str(crew.parent), CREWRELAY_MAX_ATTEMPTS="1"),
         )
-        assert process.stdout
-        url, aws_url = (word for word in process.stdout.readline().split() if word.startswith("http://"))
         try:
-            with httpx.Client(base_url=url, timeout=40, headers=HEADERS) as client:
-                problems, passages = _provoke(RunningStack(url, process, client, aws_url), model)
+            with httpx.Client(timeout=40, headers=HEADERS) as client:
+                problems, passages = _provoke(RunningStack.that_says(process, client), model)
         finally:
             process.terminate()
             said, _ = process.communicate(timeout=15)

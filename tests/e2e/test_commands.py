@@ -22,12 +22,7 @@ def aws(scripted: ScriptedStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     """The environment of somebody who may see the stack."""
     from crewrelay.aws import clients
 
-    for name, value in {
-        "AWS_ENDPOINT_URL": scripted.stack.aws_url,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
+    for name, value in scripted.stack.aws_variables.items():
         monkeypatch.setenv(name, value)
     cached = (clients.dynamodb, clients.sqs, clients.s3)
     for client in cached:

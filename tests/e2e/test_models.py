@@ -6,7 +6,7 @@ import httpx
 
 from tests.e2e.conftest import ScriptedStack
 from tests.processes import listening
-from tests.stack import COMMAND, RunningStack, environment, model_variables, running_stack
+from tests.stack import COMMAND, RunningStack, children_running, environment, model_variables, running_stack
 from tests.waiting import wait_until
 
 EXAMPLE = {"topic": "neural networks", "language": "en"}
@@ -31,7 +31,7 @@ def test_a_server_that_wants_no_key_needs_none(scripted: ScriptedStack) -> None:
     assert model.calls_by("caller").keys() == {"none"}
 
 
-def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_and_no_log() -> None:
+def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_no_log_and_not_with_the_emulator() -> None:
     with listening("tests.doubles.model_server", "--statuses", "401", "--for-ever") as model:
         variables = {**model_variables(model), "CREWRELAY_MODEL_API_KEY": KEY, "CREWRELAY_LOG_CONTENT": "true"}
         process = subprocess.Popen(
@@ -42,19 +42,21 @@ def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_and_no_log() -> No
             env=environment(**variables),
         )
         assert process.stdout
-        url, aws_url = (word for word in process.stdout.readline().split() if word.startswith("http://"))
-        stack = RunningStack(url, process, httpx.Client(base_url=url, timeout=40), aws_url)
+        stack = RunningStack.that_says(process, httpx.Client(timeout=40))
         with stack.client:
             failed = stack.client.post("/crewai/run", json=EXAMPLE)
             table = stack.resource("JobsTable")
             rows = stack.aws("dynamodb").scan(TableName=table)["Items"]
+            (emulator,) = children_running(process.pid, "crewrelay.local.emulator")
+            variables_of_emulator = subprocess.run(["ps", "eww", str(emulator)], capture_output=True, text=True).stdout
         process.terminate()
         said, errors = process.communicate(timeout=15)
     assert failed.status_code == 502
     assert failed.json()["error"]["type"] == "AuthenticationError"
     assert "scripted 401" in failed.json()["detail"]
     assert "scripted 401" in errors  # CrewAI logs it
-    for text in (failed.text, str(rows), said, errors):
+    assert stack.aws_variables["AWS_ACCESS_KEY_ID"] in variables_of_emulator
+    for text in (failed.text, str(rows), said, errors, variables_of_emulator):
         assert KEY not in text
 
 

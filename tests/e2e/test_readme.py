@@ -1,16 +1,17 @@
-"""The README's curl lines, run as they stand."""
+"""The README's commands, run as they stand."""
 
 import json
 import os
 import re
 import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import ScriptedStack
 from tests.processes import ROOT
-from tests.stack import RunningStack
+from tests.stack import RunningStack, environment
 from tests.waiting import wait_until
 
 README = (ROOT / "README.md").read_text()
@@ -52,6 +53,31 @@ def test_a_job_can_be_cancelled_and_a_failed_one_tried_again_as_it_is_shown(scri
     failed = wait_until(lambda: (got := curl(status, stack, JOB_ID=job_id))["status"] == "failed" and got, within=20)
     assert "CREWRELAY_MODEL_API_KEY" in failed["error"]["message"]
     assert curl(retry, stack, JOB_ID=job_id)["status"] == "pending"
+
+
+SEND = """
+import boto3
+stack = boto3.client("cloudformation").describe_stack_resource(StackName="crewrelay", LogicalResourceId="IntakeQueue")
+queue = stack["StackResourceDetail"]["PhysicalResourceId"]
+boto3.client("sqs").send_message(QueueUrl=queue, MessageBody='{"topic": "rain", "language": "en"}')
+"""
+
+
+def test_a_batch_is_sent_with_the_credentials_in_the_file_that_the_stack_names(stack: RunningStack) -> None:
+    assert "`source` it" in README
+    before = stack.jobs().keys()
+    command = ["bash", "-c", f"source {stack.aws_file} && exec {sys.executable} -"]
+    subprocess.run(command, input=SEND, text=True, check=True, env=environment())
+    wait_until(lambda: stack.jobs().keys() - before, within=20)
+
+
+def test_what_the_stack_writes_is_for_its_owner_alone(stack: RunningStack) -> None:
+    assert stack.client.post("/crewai/run", json={"topic": "rain", "language": "en"}).status_code == 200
+    assert stack.aws_file
+    folder = stack.aws_file.parent
+    assert {
+        path.name: oct(path.stat().st_mode) for path in [folder, *folder.rglob("*")] if path.stat().st_mode & 0o77
+    } == {}
 
 
 @pytest.mark.parametrize("target", ["run", "test", "serve", "help"])

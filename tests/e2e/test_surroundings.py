@@ -6,6 +6,7 @@ import sys
 import httpx
 import pytest
 
+from tests.aws import TESTS
 from tests.stack import free_port, running_stack, serve_and_fail
 
 EXAMPLE = {"topic": "neural networks", "language": "en"}
@@ -20,7 +21,7 @@ def test_an_aws_endpoint_that_is_not_there_is_one_clear_line() -> None:
 
 
 def test_a_stack_runs_on_an_aws_that_is_already_there(emulator: str) -> None:
-    credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    credentials = TESTS.variables | {"AWS_DEFAULT_REGION": "us-east-1"}
     for _ in range(2):  # the second finds the resources of the first
         with running_stack(AWS_ENDPOINT_URL=emulator, **credentials) as stack:
             assert stack.aws_url == emulator

@@ -98,7 +98,10 @@ def _work(birth: Birth) -> None:
     from crewrelay.aws.clients import dynamodb, sqs
     from crewrelay.local.event_sources import Context, EventSource, Schedule
     from tests.faults.injection import Fate, Faults
+    from tests.faults.poison import poison
 
+    if topic := os.environ.get("POISON"):
+        poison(topic)
     if birth.fate:
         for client in (dynamodb(), sqs()):
             Faults(client).after(birth.nth - 1, Fate(birth.fate), *birth.operations)

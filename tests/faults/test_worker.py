@@ -172,7 +172,8 @@ def test_clocks_that_differ_by_ten_seconds_pay_for_nothing_twice(
 
 def test_a_job_that_kills_its_worker_every_time_fails_in_the_end(bench: Bench) -> None:
     job = bench.submit("neural networks", ring=False)
-    for attempt in range(1, SHORT.max_attempts + 1):
+    deaths = 1 + SHORT.max_attempts  # the first one might have been a neighbour's fault
+    for attempt in range(1, deaths + 1):
         pid = bench.invoke(job, "killed")
         wait_until(lambda attempt=attempt: in_mid_call(bench, attempt), within=20)  # type: ignore[misc]
         kill(pid)
@@ -186,7 +187,7 @@ def test_a_job_that_kills_its_worker_every_time_fails_in_the_end(bench: Bench) -
     assert failed.error
     assert failed.error.type == "attempts_exhausted"
     assert_lawful(bench, job)
-    assert len(bench.model.log()) == SHORT.max_attempts
+    assert len(bench.model.log()) == deaths
 
 
 def test_cancelled_while_it_runs_it_makes_no_further_call(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from crewrelay.jobs.access import Scope, issue
 from crewrelay.local.resources import Template
 from crewrelay.local.sam import VARIABLES, main, prepare, variables
 from crewrelay.system import utcnow
+from tests.aws import TESTS
 from tests.conftest import Storage
 from tests.integration.deployed import Deployed
 from tests.integration.test_permissions import functions
@@ -43,7 +44,7 @@ def test_each_event_is_answered_by_its_function(deployed: Template, storage: Sto
         "IntakeDeadLetterQueue": storage.intake_dlq_url,
     }
     given = variables(deployed, resources, emulator)
-    aws = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+    aws = TESTS.variables | {"AWS_DEFAULT_REGION": "us-east-1"}
     for invocation in LIFE:
         let_through = {name: given[name] for name in declared(deployed, invocation.function) & given.keys()}
         function = Deployed(invocation.function.removesuffix("Function").lower(), aws | let_through)
@@ -68,11 +69,14 @@ def test_the_page_has_every_event_with_its_function() -> None:
 
 def test_an_emulator_that_runs_is_made_ready_and_named_as_containers_see_it(emulator: str, tmp_path: Path) -> None:
     path = tmp_path / ".aws-sam/local.json"
-    header = prepare(emulator, "http://localstack:4566", path)
+    header = prepare(emulator, "http://localstack:4566", TESTS, path)
     written = json.loads(path.read_text())["Parameters"]
     assert header.startswith("Authorization: Bearer crt_")
     assert written["AWS_ENDPOINT_URL"] == "http://localstack:4566"
-    assert prepare(emulator, "http://localstack:4566", path) != header  # again, on the same table
+    credentials = path.with_name("aws.env")
+    assert credentials.stat().st_mode & 0o777 == 0o600
+    assert f"export AWS_ENDPOINT_URL={emulator}\n" in credentials.read_text()
+    assert prepare(emulator, "http://localstack:4566", TESTS, path) != header  # again, on the same table
     assert json.loads(path.read_text())["Parameters"] == written
 
 

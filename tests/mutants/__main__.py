@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.aws import emulator_of_tests
 from tests.mutants.equivalent import EQUIVALENT
 from tests.mutants.named import NAMED
 from tests.mutants.plugins import QUIET, Collected, SharedEmulator
 from tests.mutants.trial import FUNCTIONS, Outcome, Trials, Tried
-from tests.processes import ROOT, listening
+from tests.processes import ROOT
 
 JOBS = sorted((FUNCTIONS / "crewrelay/jobs").glob("[!_]*.py"))
 STORE = [FUNCTIONS / "crewrelay/aws" / name for name in ("store.py", "rows.py")]
@@ -40,8 +41,7 @@ def main() -> int:
     files, shared = [file.resolve() for file in given.files], list[object]()
     with ExitStack() as stack:
         if not {*files}.isdisjoint(STORE):
-            port = stack.enter_context(listening("crewrelay.local.emulator"))
-            shared.append(SharedEmulator(f"http://127.0.0.1:{port}"))
+            shared.append(SharedEmulator(stack.enter_context(emulator_of_tests())))
             tests.append(CONTRACT)
         return collected(tests, shared, lambda session: report(Trials(session, files, shared).every(), given.least))
 

@@ -15,21 +15,15 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from crewrelay.local.sam import VARIABLES
-from tests.aws import aws_client
+from crewrelay.local.credentials import Credentials
+from crewrelay.local.sam import CREDENTIALS, VARIABLES
+from tests.aws import aws_client, exported
 from tests.invocations import JOBS, LIFE, event, jobs
 from tests.processes import ROOT
 from tests.stack import free_port
 from tests.waiting import wait_until
 
 SAM = str(ROOT / ".venv-sam/bin/sam")
-ENVIRONMENT = os.environ | {
-    "SAM_CLI_TELEMETRY": "0",
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_ACCESS_KEY_ID": "local",
-    "AWS_SECRET_ACCESS_KEY": "local",
-}
 BUILT_FOR = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 FLAGS = ["--parameter-overrides", f"Architecture={BUILT_FOR}"]
 BODY = {"topic": "neural networks", "language": "en"}
@@ -58,10 +52,15 @@ def house() -> Iterator[House]:
         process.stdout.close()
 
 
+def environment() -> dict[str, str]:
+    """Of a shell that has read the file of credentials."""
+    return {**os.environ, "SAM_CLI_TELEMETRY": "0", "AWS_EC2_METADATA_DISABLED": "true", **exported(CREDENTIALS)}
+
+
 def invoke(function: str, path: Path) -> Any:
     """What the function answers to an event; what it logs is passed on."""
     command = [SAM, "local", "invoke", function, "--event", str(path), *FLAGS]
-    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stdout
     return json.loads(done.stdout)
 
@@ -74,7 +73,9 @@ def test_each_function_answers_its_event(house: House, tmp_path: Path) -> None:
             path.write_text(json.dumps(with_token(event("authorize"), house.token)))
         answer = invoke(invocation.function, path)
         assert (invocation.event, invocation.read(answer)) == (invocation.event, invocation.told)
-    dynamodb = aws_client("dynamodb", house.url)
+    keys = exported(CREDENTIALS)
+    own = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
+    dynamodb = aws_client("dynamodb", house.url, own)
     assert jobs(dynamodb, house.table) == JOBS
     dynamodb.close()
 
@@ -89,7 +90,7 @@ def with_token(asked: dict[str, Any], token: str) -> dict[str, Any]:
 def api(house: House) -> Iterator[httpx.Client]:
     port = free_port()
     command = [SAM, "local", "start-api", "--port", str(port), "--warm-containers", "LAZY", *FLAGS]
-    process = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT)
+    process = subprocess.Popen(command, cwd=ROOT, env=environment())
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
             wait_until(lambda: answers(client) or process.poll() is not None, within=120)

@@ -19,8 +19,10 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import Calls, Clock, JobRecord, Wait
+from crewrelay.jobs.process import Process
 from tests.conftest import HandSetClock
 from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
+from tests.waiting import wait_until
 
 POLICY = Policy()
 HASTY = Policy(lease=timedelta(seconds=0.15))  # renewed every 50 ms
@@ -93,21 +95,24 @@ class Desk:
         clock: Clock = utcnow,
         store: WatchedStore | None = None,
         wait: Wait = done_within,
+        process: Process | None = None,
     ) -> None:
         self.crew, self.policy, self.clock = crew, policy, clock
         self.store = store or WatchedStore(clock)
         self.doorbell = MemoryDoorbell()
         self._execution = Execution(
-            self.store, self.doorbell, crew, clock, lambda: str(uuid4()), lambda: 0.5, policy, wait
+            self.store, self.doorbell, crew, clock, lambda: str(uuid4()), lambda: 0.5, policy, wait, process
         )
 
     def submit(self) -> str:
         job = transitions.submit(str(uuid4()), "acme", INPUT, self.clock(), self.policy)
         return self.store.create(job, INPUT).id
 
-    def run(self, job_id: str, seconds: float = PATIENCE, *, first_call_is_free: bool = False) -> None:
+    def run(
+        self, job_id: str, seconds: float = PATIENCE, *, first_call_is_free: bool = False, grace: float = 0
+    ) -> None:
         deadline = self.clock() + timedelta(seconds=seconds)
-        self._execution.run(job_id, deadline, first_call_is_free=first_call_is_free)
+        self._execution.run(job_id, deadline, first_call_is_free=first_call_is_free, grace=timedelta(seconds=grace))
 
     def record(self, job_id: str) -> JobRecord:
         record = self.store.load(job_id)
@@ -460,8 +465,8 @@ def test_a_second_bell_while_the_job_runs_returns_at_once() -> None:
 def test_a_job_that_used_up_its_attempts_fails_with_a_reason(clock: HandSetClock) -> None:
     desk = Desk(Crew(), Policy(max_attempts=2), clock)
     job_id = desk.submit()
-    for _ in range(2):
-        desk.claim_by_a_rival(job_id)  # who dies
+    for _ in range(3):
+        desk.claim_by_a_rival(job_id)  # who dies, the first time perhaps of another job
         clock.pass_(minutes=10)
     desk.run(job_id)
     job = desk.record(job_id).job
@@ -470,6 +475,61 @@ def test_a_job_that_used_up_its_attempts_fails_with_a_reason(clock: HandSetClock
     assert job.error.type == "attempts_exhausted"
     assert "2 attempts" in job.error.message
     assert desk.crew.inputs == []
+
+
+def lost_by_another_process(desk: Desk) -> str:
+    """A job whose process has died."""
+    job_id = desk.submit()
+    before = desk.record(job_id).job
+    long_ago = desk.clock() - timedelta(minutes=5)
+    desk.store.save(before, transitions.claim(before, "a dead one", "crew-1", long_ago, desk.policy))
+    return job_id
+
+
+def test_what_an_earlier_process_may_have_died_of_is_not_claimed_while_others_run() -> None:
+    process = Process()
+    desk = Desk(crew := BlockedCrew(), process=process)
+    ordinary, suspect = desk.submit(), lost_by_another_process(desk)
+    before = desk.record(suspect).job
+    running = threading.Thread(target=desk.run, args=(ordinary,))
+    running.start()
+    assert crew.started.wait(PATIENCE)
+    waiting = threading.Thread(target=desk.run, args=(suspect,))
+    waiting.start()
+    wait_until(lambda: not process.takes_jobs, within=PATIENCE)
+    assert desk.record(suspect).job == before
+    crew.may_end.set()
+    for thread in (running, waiting):
+        thread.join(PATIENCE)
+    job = desk.record(suspect).job
+    assert (job.status, job.isolated, job.attempts, job.fence) == (Status.COMPLETED, True, 1, 2)
+    assert process.takes_jobs
+
+
+def test_a_job_whose_turn_does_not_come_before_the_deadline_is_left_and_rung_for() -> None:
+    process = Process()
+    desk = Desk(Crew(), process=process)
+    suspect, ordinary = lost_by_another_process(desk), desk.submit()
+    before = desk.record(suspect).job, desk.record(ordinary).job
+    with process.visit() as other:
+        assert other.may_share(0)
+        desk.run(suspect, seconds=0.05)
+    with process.visit() as other:
+        assert other.may_run_alone(0, 0)
+        desk.run(ordinary, seconds=0.05)
+    assert (desk.record(suspect).job, desk.record(ordinary).job) == before
+    assert desk.doorbell.rings == [suspect, ordinary]
+
+
+def test_a_bell_for_a_job_that_is_not_to_be_run_waits_for_nobody() -> None:
+    process = Process()
+    desk = Desk(Crew(), process=process)
+    job_id = desk.submit()
+    desk.run(job_id)
+    with process.visit() as suspect:
+        assert suspect.may_run_alone(0, 0)
+        desk.run(job_id)
+    assert desk.doorbell.rings == []
 
 
 class RenewedAfterTheLoad(WatchedStore):

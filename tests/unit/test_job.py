@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from crewrelay.jobs import job as transitions
-from crewrelay.jobs.errors import Overdue, StaleWrite
+from crewrelay.jobs.errors import AttemptsExhausted, Overdue, StaleWrite
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
 from crewrelay.jobs.policy import Budget, Policy
@@ -88,7 +88,7 @@ def test_what_may_happen(state: str, move: str) -> None:
     assert (after.lease_until is not None) == (after.status is Status.RUNNING)
     assert (after.holder is not None) == (after.status is Status.RUNNING)
     assert (after.finished_at is not None) == after.status.finished
-    assert after.attempts == before.attempts + (move == "claim")
+    assert after.attempts == before.attempts + ((state, move) == ("pending", "claim"))
     assert after.fence == before.fence + (move in ("claim", "give up"))
 
 
@@ -128,6 +128,58 @@ def test_a_later_claim_keeps_the_first_start() -> None:
     assert (again.fence, again.attempts, again.started_at) == (2, 2, NOW)
 
 
+def test_a_lost_job_is_rung_for_as_soon_each_time() -> None:
+    """Whoever answers may be lost as well while the job waits for its turn; and few are lost at once."""
+    job = running().model_copy(update={"lease_until": NOW})
+    for _ in range(3):
+        job = transitions.postpone(job, LATER, POLICY)
+        assert job.due_at == LATER + POLICY.ring_again
+
+
+def lost(job: Job) -> tuple[Job, datetime]:
+    """Its process dies; and the moment from which it may be claimed again."""
+    assert job.lease_until
+    return job, job.lease_until
+
+
+def claimed(job: Job, now: datetime) -> Job:
+    return transitions.claim(job, "two", "crew-1", now, POLICY)
+
+
+def test_an_attempt_that_was_lost_in_company_is_given_back_and_one_that_was_lost_alone_is_not() -> None:
+    job = running()
+    assert (job.isolated, job.attempts, job.stalled) == (False, 1, 1)
+    for deaths_alone in range(3):
+        job, now = lost(job)
+        assert transitions.is_suspect(job, now)
+        assert transitions.failures(job, now) == deaths_alone
+        job = claimed(job, now)
+        assert (job.isolated, job.attempts, job.stalled) == (True, 1 + deaths_alone, 1 + deaths_alone)
+
+
+def test_a_job_that_got_further_before_it_was_lost_in_company_has_failed_at_nothing() -> None:
+    job, now = lost(transitions.paid(running(), Receipt(), NOW, POLICY))
+    assert transitions.failures(job, now) == 0
+    again = claimed(job, now)
+    assert (again.attempts, again.stalled) == (1, 1)
+    assert transitions.relay(again, now, POLICY).stalled == 1  # it got no further: that was an attempt
+
+
+def test_a_job_that_gives_itself_back_is_no_suspect_any_more() -> None:
+    job, now = lost(running())
+    job = transitions.relay(claimed(job, now), now, POLICY)
+    assert not transitions.is_suspect(job, now)
+    assert not claimed(job, now).isolated
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_job_is_given_up_for_the_attempts_that_it_lost_alone(isolated: bool) -> None:
+    policy = POLICY.model_copy(update={"max_attempts": 1})
+    job, now = lost(running().model_copy(update={"isolated": isolated}))
+    reason = transitions.reason_to_give_up(job, now, policy)
+    assert isinstance(reason, AttemptsExhausted) is isolated
+
+
 @pytest.mark.parametrize(("seconds", "may"), [(-1, False), (0, True), (1, True)])
 def test_a_pending_job_is_not_claimed_before_its_time(seconds: int, may: bool) -> None:
     job = pending().model_copy(update={"not_before": LATER})
@@ -144,7 +196,7 @@ def test_a_lease_is_taken_over_only_after_it_ran_out(seconds: int, may: bool) ->
     assert transitions.claimable(job, now) is may
     if may:
         taken = transitions.claim(job, "two", "crew-1", now, POLICY)
-        assert (taken.fence, taken.attempts, taken.holder) == (2, 2, "two")
+        assert (taken.fence, taken.holder) == (2, "two")
 
 
 def test_a_renewal_moves_the_lease_and_the_due_time_and_nothing_else() -> None:

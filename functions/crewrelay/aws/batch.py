@@ -14,7 +14,8 @@ from crewrelay.jobs.log_keys import logged_with
 
 logger = logging.getLogger(__name__)
 
-# A renewal under way, a release and a ring, each of which takes 9 s when AWS is silent (clients.py).
+# A renewal under way, a release and a ring, each of which takes 9 s when AWS is silent (clients.py), and 3 s for crews
+# that do not stop (bells.py).
 _GIVING_BACK = timedelta(seconds=30)
 
 

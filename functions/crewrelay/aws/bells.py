@@ -1,12 +1,14 @@
 """Messages of the job queue: a bell each, answered by running the job."""
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from crewrelay.aws.batch import Record
 from crewrelay.aws.dead_letters import DeadLetters
 from crewrelay.jobs.errors import InvalidRequest
 from crewrelay.jobs.execution import Execution
+
+_GRACE = timedelta(seconds=3)  # for a crew to stop at the deadline: `batch` keeps it
 
 
 class Bells:
@@ -20,7 +22,7 @@ class Bells:
             job_id = job_id_of(record["body"])
         except InvalidRequest as refusal:
             return self._dead_letters.put(record, refusal)
-        self._execution.run(job_id, deadline, first_call_is_free=True)
+        self._execution.run(job_id, deadline, first_call_is_free=True, grace=_GRACE)
 
 
 def job_id_of(body: str) -> str:

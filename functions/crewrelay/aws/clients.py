@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -28,6 +28,9 @@ _CONFIG = Config(
     max_pool_connections=64,
     user_agent=f"crewrelay/{__version__}",  # else it is put together anew for each request: a sixth of its CPU
 )
+
+# With this prefix the variables of AWS's credentials are for Bedrock alone: where the others lead to an emulator.
+FOR_BEDROCK = "BEDROCK_"
 
 # What only somebody else can mend: a role, credentials, a resource.
 _REFUSALS = frozenset(
@@ -94,7 +97,9 @@ def bedrock(read_timeout: float = 30) -> "BaseClient":
 @cache
 def _session() -> boto3.Session:
     """Which reads what services look like once: the first client takes 160 ms, each other one 9."""
-    return boto3.Session()
+    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    own: dict[str, Any] = {name: os.environ.get(FOR_BEDROCK + name.upper()) for name in names}
+    return boto3.Session(**own)
 
 
 def resource(stack: str, logical_id: str) -> str:

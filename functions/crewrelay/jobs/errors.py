@@ -14,6 +14,7 @@ CrewrelayError
 ├── StaleWrite           409  the row moved on: lease lost, cancelled or finished
 ├── BudgetExceeded       500  the job has spent what it may
 ├── AttemptsExhausted    500  attempt after attempt got no further
+├── CrewStuck            500  run after run the crew went on when it was to stop
 ├── Overdue              500  the job did not end in time
 ├── InvalidCrew          500  the crew's files are wrong, or it can't be run durably
 ├── Misconfigured        500  a setting is missing or wrong
@@ -138,6 +139,13 @@ class AttemptsExhausted(CrewrelayError):
 
     code = "attempts_exhausted"
     remedy = "Once the cause is mended, retry the job: it goes on where it stopped."
+
+
+class CrewStuck(CrewrelayError):
+    """Run after run the crew went on when it was to stop; the message says where."""
+
+    code = "crew_stuck"
+    remedy = "Give what the message names a limit of its own; then retry the job: it goes on where it stopped."
 
 
 class Overdue(CrewrelayError):

@@ -10,18 +10,20 @@ import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from crewrelay.jobs import job as transitions
-from crewrelay.jobs.errors import DamagedJob, Misconfigured, StaleWrite, Unavailable
+from crewrelay.jobs.errors import CrewStuck, DamagedJob, Misconfigured, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.log_keys import add_log_keys, keys_of, log_keys, logged_with
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Crew, Doorbell, Jitter, JobRecord, JobStore, NewId, RelayDue, Wait
+from crewrelay.jobs.process import Process, Visit
 from crewrelay.jobs.run import Run, RunStopped
+from crewrelay.jobs.stray import Stray
 from crewrelay.jobs.submission import ring
 
 logger = logging.getLogger(__name__)
@@ -44,7 +46,9 @@ class Execution:
         jitter: Jitter,
         policy: Policy,
         wait: Wait = done_within,
+        process: Process | None = None,
     ) -> None:
+        """Executions of one process are to be given it."""
         self._store = store
         self._doorbell = doorbell
         self._crew = crew
@@ -53,14 +57,23 @@ class Execution:
         self._jitter = jitter
         self._policy = policy
         self._wait = wait
+        self._process = process or Process()
 
-    def run(self, job_id: str, deadline: datetime, *, first_call_is_free: bool = False) -> None:
+    def run(
+        self,
+        job_id: str,
+        deadline: datetime,
+        *,
+        first_call_is_free: bool = False,
+        grace: timedelta = timedelta(),
+    ) -> None:
         """Run the job if it is to be run now; return when it has ended, for good or for this time, or at the deadline.
 
         It is relayed when the time up to the deadline is not enough for its next call. The first call of a fresh
-        worker is free of that question, so that every job gets on. Raises Unavailable when the table does not answer.
+        worker is free of that question, so that every job gets on. A crew that has not stopped a `grace` after the
+        deadline, if there is one, is a strike against the job. Raises Unavailable when the table does not answer.
         """
-        with logged_with(job_id=job_id):
+        with logged_with(job_id=job_id), self._process.visit() as visit:
             try:
                 record = self._store.load(job_id)
             except DamagedJob:
@@ -68,13 +81,23 @@ class Execution:
             if record is None:
                 return logger.info("no such job, or no longer")
             add_log_keys(**keys_of(record.job))
+            if not self._has_its_turn(record.job, visit, deadline):
+                return ring(self._doorbell, job_id)
             try:
                 job = self._claim(record)
                 if job is not None:
                     add_log_keys(fence=job.fence)
-                    self._carry_out(job, record.input, deadline, first_call_is_free)
+                    self._carry_out(job, record.input, deadline, first_call_is_free, grace)
             except StaleWrite as refused:
                 logger.info("left to somebody else: %s", refused)
+
+    def _has_its_turn(self, job: Job, visit: Visit, deadline: datetime) -> bool:
+        """Whether it came before the deadline. What waits is not claimed, so it is not lost should the process die."""
+        now = self._clock()
+        seconds = (deadline - now).total_seconds()
+        if transitions.is_suspect(job, now):
+            return visit.may_run_alone(transitions.failures(job, now), seconds)
+        return not transitions.claimable(job, now) or visit.may_share(seconds)
 
     def _claim(self, record: JobRecord) -> Job | None:
         before, now = record.job, self._clock()
@@ -91,18 +114,24 @@ class Execution:
             logger.warning("the crew has changed: starting afresh")
         return job
 
-    def _carry_out(self, job: Job, job_input: JobInput, deadline: datetime, first_call_is_free: bool) -> None:
+    def _carry_out(
+        self, job: Job, job_input: JobInput, deadline: datetime, first_call_is_free: bool, grace: timedelta
+    ) -> None:
         lease = Lease(self._store, job)
         try:
             journal = self._journal(lease) if job.fence > 1 else []  # nobody can have paid before the first claim
         except (Unavailable, DamagedJob) as error:
             return self._failed(lease, error)
         run = Run(self._store, self._clock, self._policy, lease, journal, deadline, first_call_is_free, self._wait)
-        on_own_thread(lambda: self._attempt(run, job_input), name=f"crew-{job.id}")
+        thread = f"crew-{job.id}"
+        crew = on_own_thread(lambda: self._attempt(run, job_input), thread)
+        stray = Stray(job.id, thread, crew, lambda: run.waits_for_reply)
         try:
-            self._see_through(lease, run, deadline)
+            self._see_through(lease, run, stray, grace)
         finally:  # whatever happened, no call begins once the handler has answered
             run.stop(RunStopped("its handler has answered"))
+            if not crew.done():
+                self._process.leave_behind(stray)
 
     def _journal(self, lease: Lease) -> list[Call]:
         """It may take longer to read than a lease lasts."""
@@ -114,13 +143,28 @@ class Execution:
                 renewal = self._clock() + self._policy.renewal
         return calls
 
-    def _see_through(self, lease: Lease, run: Run, deadline: datetime) -> None:
-        while not self._wait(run.outcome, self._patience(deadline)):
-            if self._clock() >= deadline:
+    def _see_through(self, lease: Lease, run: Run, crew: Stray, grace: timedelta) -> None:
+        while not self._wait(run.outcome, self._patience(run.deadline)):
+            if self._process.retired:
+                run.hasten(self._clock() + self._policy.notice)
+            if self._clock() >= run.deadline:
                 run.stop(RelayDue("the deadline has come"))
-                return self._relay(lease, run)
+                return self._strike(lease, run, crew) if self._is_stuck(run, crew, grace) else self._relay(lease, run)
             self._renew(lease)
         self._conclude(lease, run)
+
+    def _is_stuck(self, run: Run, crew: Stray, grace: timedelta) -> bool:
+        seconds = min(grace, self._policy.renewal).total_seconds()  # the lease lasts that long
+        return bool(grace) and not self._wait(crew.crew, seconds) and not run.waits_for_reply
+
+    def _strike(self, lease: Lease, run: Run, crew: Stray) -> None:
+        """The crew does not come back: it may do so for the same reply each time, and cost a process each time."""
+        self._process.retire(crew)
+        strikes = lease.job.strikes + 1
+        if strikes < self._policy.max_strikes:
+            return self._relay(lease, run, struck=True)
+        reason = Failure.of(CrewStuck(f"The crew did not stop, {strikes} times in a row; it was in {crew.told_where}."))
+        lease.advance(lambda job: transitions.fail(transitions.strike(_counted(job, run)), reason, self._clock()))
 
     def _attempt(self, run: Run, job_input: JobInput) -> None:
         try:
@@ -159,10 +203,12 @@ class Execution:
             return self._failed(lease, error, run)
         lease.advance(lambda job: transitions.complete(_counted(job, run), self._clock()))
 
-    def _relay(self, lease: Lease, run: Run) -> None:
-        job = lease.advance(
-            lambda job: transitions.relay(_counted(job, run), self._clock(), self._policy, tried=run.tried)
-        )
+    def _relay(self, lease: Lease, run: Run, *, struck: bool = False) -> None:
+        def relayed(job: Job) -> Job:
+            job = transitions.strike(_counted(job, run)) if struck else _counted(job, run)
+            return transitions.relay(job, self._clock(), self._policy, tried=run.tried)
+
+        job = lease.advance(relayed)
         ring(self._doorbell, job.id)
 
     def _failed(self, lease: Lease, error: BaseException, run: Run | None = None) -> None:

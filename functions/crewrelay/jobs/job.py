@@ -90,6 +90,8 @@ class Job(BaseModel):
     stalled: int = 0  # attempts since the journal last grew, without those that an outage ended
     outages: int = 0  # attempts since the journal last grew that an outage ended
     relays: int = 0
+    strikes: int = 0  # runs since the journal last grew whose crew did not stop with them
+    isolated: bool = False  # whether the claim before this one was lost, so that it runs when no other job does
     rung_in_vain: int = 0  # by the sweeper, since the last claim
     restarts: int = 0  # from the beginning, because the crew had changed
     blamed: str | None = None  # the key of the model's reply with which the crew failed
@@ -141,6 +143,16 @@ def claimable(job: Job, now: datetime) -> bool:
     return _abandoned(job, now)
 
 
+def is_suspect(job: Job, now: datetime) -> bool:
+    """Its process died, or could not renew its lease: of this job, or of another one beside it."""
+    return _abandoned(job, now)
+
+
+def failures(job: Job, now: datetime) -> int:
+    """Attempts in a row that are held against it."""
+    return max(0, job.stalled - _lost_in_company(job, now))
+
+
 def claim(job: Job, holder: str, fingerprint: str, now: datetime, policy: Policy) -> Job:
     """Start an attempt under a new fence: whoever held an older one is refused from now on."""
     if not claimable(job, now):
@@ -151,8 +163,9 @@ def claim(job: Job, holder: str, fingerprint: str, now: datetime, policy: Policy
         fence=job.fence + 1,
         holder=holder,
         fingerprint=fingerprint,
-        attempts=job.attempts + 1,
-        stalled=job.stalled + 1,
+        attempts=job.attempts + 1 - _lost_in_company(job, now),
+        stalled=failures(job, now) + 1,
+        isolated=is_suspect(job, now),
         rung_in_vain=0,
         restarts=job.restarts + (job.fingerprint not in (None, fingerprint)),
         not_before=None,
@@ -176,7 +189,7 @@ def renew(job: Job, now: datetime, policy: Policy) -> Job:
 
 def paid(job: Job, receipt: Receipt, now: datetime, policy: Policy) -> Job:
     """The journal has grown: write down what it cost, and renew."""
-    return _with(renew(job, now, policy), receipt=receipt, stalled=0, outages=0, error=None)
+    return _with(renew(job, now, policy), receipt=receipt, stalled=0, outages=0, strikes=0, error=None)
 
 
 def relay(job: Job, now: datetime, policy: Policy, *, tried: bool = True) -> Job:
@@ -189,6 +202,11 @@ def relay(job: Job, now: datetime, policy: Policy, *, tried: bool = True) -> Job
         attempts=job.attempts - (job.stalled == 0 or not tried),
         stalled=job.stalled - (not tried),
     )
+
+
+def strike(job: Job) -> Job:
+    """Its crew does not stop; to be written with what becomes of the job."""
+    return _with(job, strikes=job.strikes + 1)
 
 
 def back_off(job: Job, error: Failure, now: datetime, until: datetime, policy: Policy) -> Job:
@@ -205,10 +223,14 @@ def may_back_off(job: Job, error: Failure, until: datetime, policy: Policy) -> b
 
 
 def postpone(job: Job, now: datetime, policy: Policy) -> Job:
-    """It is being rung for: look again later, and each time in vain twice as late, so that no backlog is flooded."""
+    """It is being rung for: look again later. For one that waits in a backlog that is each time in vain twice as late,
+    so that no backlog is flooded.
+    """
     if job.status.finished:
         raise StaleWrite(f"job {job.id} is already {job.status}")
-    pause = min(policy.ring_again * 2.0 ** min(job.rung_in_vain, 30), policy.longest_backoff)
+    pause = policy.ring_again
+    if job.status is Status.PENDING:
+        pause = min(pause * 2.0 ** min(job.rung_in_vain, 30), policy.longest_backoff)
     return _next_revision(job, due_at=now + pause, rung_in_vain=job.rung_in_vain + 1)
 
 
@@ -231,9 +253,9 @@ def reason_to_give_up(job: Job, now: datetime, policy: Policy) -> CrewrelayError
         return Overdue(f"The job did not end by {_at(job.end_by)}, after {job.attempts} attempts{last}")
     if (ran := _ran(job, now)) >= policy.budget.runtime:
         return Overdue(f"The job ran for {ran.total_seconds():,.0f} s, in {job.attempts} attempts{last}")
-    if job.stalled >= policy.max_attempts:
+    if (failed := failures(job, now)) >= policy.max_attempts:
         return AttemptsExhausted(
-            f"{job.stalled} attempts in a row got no further. "
+            f"{failed} attempts in a row got no further. "
             "One call may take longer than a run is given, or the process keeps dying of this job."
         )
     return None
@@ -269,6 +291,7 @@ def retry(job: Job, now: datetime, policy: Policy) -> Job:
         status=Status.PENDING,
         stalled=0,
         outages=0,
+        strikes=0,
         not_before=None,
         due_at=now + policy.ring_again,
         end_by=now + policy.max_age,
@@ -283,6 +306,11 @@ def retry(job: Job, now: datetime, policy: Policy) -> Job:
 
 def _abandoned(job: Job, now: datetime) -> bool:
     return job.status is Status.RUNNING and job.lease_until is not None and job.lease_until <= now
+
+
+def _lost_in_company(job: Job, now: datetime) -> bool:
+    """Its last attempt was lost while others ran beside it, so it may have been lost to one of them."""
+    return _abandoned(job, now) and not job.isolated
 
 
 def _ran(job: Job, now: datetime) -> timedelta:

@@ -123,6 +123,8 @@ def measures_of(before: Job, after: Job) -> Measures:
         measured[Measure.TIME_IN_QUEUE] = _milliseconds(after.started_at - after.created_at)
     if before.status is Status.RUNNING and after.status is Status.PENDING:
         measured[Measure.RELAYS if after.relays > before.relays else Measure.RETRIES] = 1
+    if after.strikes > before.strikes:
+        measured[Measure.CREWS_STUCK] = 1
     if after.status.finished:
         measured[_ENDS[after.status]] = 1
         if after.error and after.error.type == Overdue.code:

@@ -22,6 +22,7 @@ class Policy(BaseModel):
 
     lease: timedelta = timedelta(seconds=60)
     max_attempts: int = 6  # in a row that journal nothing new; those that an outage ends are not counted
+    max_strikes: int = 3  # in a row: runs whose crew did not stop with them
     first_backoff: timedelta = timedelta(seconds=10)
     longest_backoff: timedelta = timedelta(minutes=5)
     longest_retry_after: timedelta = timedelta(minutes=10)  # that is honoured
@@ -35,6 +36,11 @@ class Policy(BaseModel):
     def renewal(self) -> timedelta:
         """How often a holder renews its lease: two renewals in a row may fail."""
         return self.lease / 3
+
+    @property
+    def notice(self) -> timedelta:
+        """How long the jobs of a process that is to be started anew may go on: for the call that is under way."""
+        return self.lease * 2
 
     @property
     def skew(self) -> timedelta:

@@ -96,6 +96,7 @@ class Measure(StrEnum):
     RUN_TIME = "RunTime"  # ms, from its first claim to its end, with all that lies between its runs
     RELAYS = "Relays"
     RETRIES = "Retries"  # after an error that may pass
+    CREWS_STUCK = "CrewsStuck"  # runs whose crew did not stop with them
     CALLS = "Calls"  # of a model, that were paid for
     REPLAYS = "Replays"  # that the journal answered instead
     TOKENS = "Tokens"

@@ -53,7 +53,7 @@ class Run:
         self._clock = clock
         self._policy = policy
         self._lease = lease
-        self._deadline = deadline
+        self.deadline = deadline
         self._first_call_is_free = first_call_is_free  # of the question whether there is time for it
         self._wait = wait
         self._turn = threading.Condition()  # for everything below
@@ -87,9 +87,18 @@ class Run:
         replies = [call for call in self._used if call.kind is Kind.MODEL]
         return replies[-1] if replies and self._last_was_answered else None
 
+    def hasten(self, deadline: datetime) -> None:
+        self.deadline = min(self.deadline, deadline)
+
+    @property
+    def waits_for_reply(self) -> bool:
+        """Of a model or a search, which ends in time. Of a tool that is not known."""
+        with self._turn:
+            return any(kind is not Kind.TOOL for kind in self._spending.in_flight)
+
     @property
     def remaining(self) -> timedelta:
-        return min(self._deadline, self._must_end_by) - self._clock() - _LAST_WORDS
+        return min(self.deadline, self._must_end_by) - self._clock() - _LAST_WORDS
 
     @property
     def _must_end_by(self) -> datetime:
@@ -183,8 +192,8 @@ class Run:
         if excess := self._spending.excess(kind):
             return excess
         expected = max(self._policy.call_floor, self._spending.expected(kind))
-        if not self._first_call_is_free and self._deadline - now < expected:
-            return RelayDue(f"{(self._deadline - now).total_seconds():.1f} s are left")
+        if not self._first_call_is_free and self.deadline - now < expected:
+            return RelayDue(f"{(self.deadline - now).total_seconds():.1f} s are left")
         return None
 
     def _kept(self, call: Call) -> Call:

@@ -6,6 +6,9 @@ import threading
 
 RECEIVED_AT = "x-crewrelay-received-at"  # the header by which the gateway says when it got a request, in epoch ms
 CALLER = "x-crewrelay-caller"  # the header by which it says what the authorizer found out, as JSON
+GATEWAY = "x-crewrelay-gateway"  # the header by which it shows that it is the gateway
+GATEWAY_VARIABLE = "CREWRELAY_GATEWAY"  # where a crew process finds what it must be
+RECYCLED = 75  # exit code, sysexits.h EX_TEMPFAIL: a crew does not come back, and a new process is to be started
 MISCONFIGURED = 78  # exit code, sysexits.h EX_CONFIG: starting again would not help
 
 

@@ -1,35 +1,54 @@
 """The crew process: the run function's app, and the event sources of worker, intake and sweeper."""
 
+import hmac
 import json
 import os
 import socket
 import sys
+import threading
+import time
 
 import uvicorn
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from crewrelay.http.problems import plain_problem
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured, RetrievalError
-from crewrelay.local.child import CALLER, MISCONFIGURED, RECEIVED_AT, announce, live_and_die_with_parent
+from crewrelay.local.child import (
+    CALLER,
+    GATEWAY,
+    GATEWAY_VARIABLE,
+    MISCONFIGURED,
+    RECEIVED_AT,
+    RECYCLED,
+    announce,
+    live_and_die_with_parent,
+)
+from crewrelay.local.connections import bounded
 from crewrelay.local.event_sources import EventSource, Schedule
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
+from crewrelay.system import this_process
+
+_GRACE = 3.0  # seconds that a crew has to stop with its run
 
 
 class GatewayContext:
     """Gives the app what API Gateway knows of a request, which the gateway process sends along: when it came, and who
-    calls.
+    calls. Nobody else is answered, for others on this machine could say the same.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, secret: str) -> None:
         self._app = app
+        self._secret = secret.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope) if scope["type"] == "http" else {}
-        if received := headers.get(RECEIVED_AT):
-            context = {"requestTimeEpoch": int(received), "authorizer": json.loads(headers.get(CALLER, "null"))}
-            scope = {**scope, "aws.event": {"requestContext": context}}
-        await self._app(scope, receive, send)
+        headers = Headers(scope=scope)
+        if not hmac.compare_digest(headers.get(GATEWAY, "").encode(), self._secret):
+            return await plain_problem(403, "Only the gateway is answered here.")(scope, receive, send)
+        authorizer = json.loads(headers.get(CALLER, "null"))
+        context = {"requestTimeEpoch": int(headers[RECEIVED_AT]), "authorizer": authorizer}
+        await self._app({**scope, "aws.event": {"requestContext": context}}, receive, send)
 
 
 class _Server(uvicorn.Server):
@@ -62,13 +81,35 @@ def main() -> None:
     deployed = load_template(TEMPLATE)["Resources"]
     timeout = {name: deployed[name]["Properties"]["Timeout"] for name in deployed if name.endswith("Function")}
     intake_queue = os.environ["CREWRELAY_INTAKE_QUEUE_URL"]
-    EventSource(
-        sqs(), settings.queue_url, worker, name="worker", concurrency=3, timeout=timeout["WorkerFunction"]
-    ).start()
+    jobs = EventSource(
+        sqs(),
+        settings.queue_url,
+        worker,
+        name="worker",
+        concurrency=3,
+        timeout=timeout["WorkerFunction"],
+        is_to_poll=lambda: this_process.takes_jobs,
+    )
+    jobs.start()
     EventSource(sqs(), intake_queue, intake, name="intake", concurrency=1, timeout=timeout["IntakeFunction"]).start()
     # As often as a lease lasts, as on AWS.
     Schedule(sweeper, name="sweeper", seconds=settings.lease_seconds, timeout=timeout["SweeperFunction"]).start()
-    _Server(uvicorn.Config(GatewayContext(app), host="127.0.0.1", port=0, log_level="warning")).run()
+    server = _Server(bounded(GatewayContext(app, os.environ[GATEWAY_VARIABLE]), host="127.0.0.1", port=0))
+    worn_out = threading.Event()
+    threading.Thread(target=_watch, args=(worn_out, jobs, server), name="watch", daemon=True).start()
+    server.run()
+    if worn_out.is_set():
+        sys.stdout.flush()
+        os._exit(RECYCLED)  # the interpreter's own exit might wait for the crew
+
+
+def _watch(worn_out: threading.Event, jobs: EventSource, server: uvicorn.Server) -> None:
+    """Once a crew does not come back, give back what is held: first what came from the queue, then what runs inline."""
+    while this_process.is_sound(_GRACE):
+        time.sleep(1)
+    jobs.stop()
+    worn_out.set()
+    server.should_exit = True
 
 
 if __name__ == "__main__":

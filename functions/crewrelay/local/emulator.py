@@ -1,41 +1,43 @@
 """The AWS emulator in a process of its own, where moto is faster than in a thread of ours. Its memory is the table.
 
 python -m crewrelay.local.emulator [HOST]
+
+It takes the credentials that are in its environment, and no others.
 """
 
 import sys
 import threading
 import time
-from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import moto.sqs.models
 from cheroot.wsgi import Server
-from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.table import Table
+from moto.dynamodb.responses import DynamoHandler
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.sqs.models import SQSBackend
 
 from crewrelay.local.child import announce, live_and_die_with_parent
+from crewrelay.local.credentials import Credentials
+from crewrelay.local.signed import SignedOnly
 
 _THREADS = 64  # a long poll of a queue holds one
+_LARGEST_HEAD, _LARGEST_BODY = 64 * 1024, 64 * 1024 * 1024  # bytes
 
 
-def _make_writes_atomic() -> None:
-    """moto checks a write's condition and writes in two steps: among threads, both of two rivals may win."""
-    lock = threading.RLock()
+def _make_the_table_atomic() -> None:
+    """moto checks a write's condition and writes in two steps, and reads rows that are being written: among threads,
+    both of two rivals may win, and a query may fail. One request at a time costs nothing: one thread runs at a time.
+    """
+    lock, call_action = threading.Lock(), DynamoHandler.call_action
 
-    def one_at_a_time(write: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(write)
-        def locked(*args: Any, **kwargs: Any) -> Any:
-            with lock:
-                return write(*args, **kwargs)
+    @wraps(call_action)
+    def locked(handler: DynamoHandler) -> Any:
+        with lock:
+            return call_action(handler)
 
-        return locked
-
-    for name in ("put_item", "update_item", "delete_item", "transact_write_items"):
-        setattr(DynamoDBBackend, name, one_at_a_time(getattr(DynamoDBBackend, name)))
+    setattr(DynamoHandler, "call_action", locked)  # noqa: B010 -- mypy sees no assignment to a method
 
 
 def _make_it_quick() -> None:
@@ -44,7 +46,7 @@ def _make_it_quick() -> None:
     """
 
     def all_items(table: Any) -> list[Any]:
-        found = [item for rows in list(table.items.values()) for item in list(rows.values())]
+        found = [item for rows in table.items.values() for item in rows.values()]
         return sorted(found, key=lambda item: (item.hash_key.value, item.range_key.value))
 
     def not_expired(backend: SQSBackend, queue_name: str, message: Any) -> bool:
@@ -52,18 +54,19 @@ def _make_it_quick() -> None:
         return bool(message.sent_timestamp / 1000 + queue.message_retention_period > time.time())
 
     vars(moto.sqs.models)["unix_time_millis"] = lambda: time.time() * 1000
-    setattr(Table, "all_items", all_items)  # noqa: B010 -- mypy sees no assignment to a method
+    setattr(Table, "all_items", all_items)  # noqa: B010
     setattr(SQSBackend, "is_message_valid_based_on_retention_period", not_expired)  # noqa: B010
 
 
 def main() -> None:
     live_and_die_with_parent()
-    _make_writes_atomic()
+    _make_the_table_atomic()
     _make_it_quick()
-    app = DomainDispatcherApplication(create_backend_app)
-    # Not moto's own server: it closes each connection, and waits 10 ms on it before it does.
     host = sys.argv[1] if sys.argv[1:] else "127.0.0.1"
+    app = SignedOnly(DomainDispatcherApplication(create_backend_app), Credentials.of_environment(), host)
+    # Not moto's own server: it closes each connection, and waits 10 ms on it before it does.
     server = Server((host, 0), app, numthreads=_THREADS, request_queue_size=1024)
+    server.max_request_header_size, server.max_request_body_size = _LARGEST_HEAD, _LARGEST_BODY
     server.prepare()
     announce(server.bind_addr[1])
     server.serve()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_PAUSE = 0.1  # seconds between looks whether to poll again
+
 EventHandler = Callable[[dict[str, Any], Any], Any]
 
 
@@ -32,8 +34,8 @@ class Context:
 
 
 class EventSource:
-    """Polls a queue, hands real event shapes to a handler, deletes what it did: `concurrency` invocations at a time,
-    each of up to ten messages.
+    """Polls a queue while it is to, hands real event shapes to a handler, deletes what it did: `concurrency`
+    invocations at a time, each of up to ten messages.
     """
 
     def __init__(
@@ -45,25 +47,39 @@ class EventSource:
         name: str,
         concurrency: int,
         timeout: float,
+        is_to_poll: Callable[[], bool] = lambda: True,
     ) -> None:
         self._client = client
         self._queue_url = queue_url
         self._handler = handler
         self._name = name
-        self._concurrency = concurrency
         self._timeout = timeout  # seconds
+        self._is_to_poll = is_to_poll
+        self._over = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._poll, name=f"{name}-{number}", daemon=True) for number in range(concurrency)
+        ]
 
     def start(self) -> None:
-        for number in range(self._concurrency):
-            threading.Thread(target=self._poll_for_ever, name=f"{self._name}-{number}", daemon=True).start()
+        for thread in self._threads:
+            thread.start()
 
-    def _poll_for_ever(self) -> None:
-        while True:
+    def stop(self) -> None:
+        """Poll no more, and wait until everything is done that was received."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _poll(self) -> None:
+        while not self._over.is_set():
+            if not self._is_to_poll():
+                self._over.wait(_PAUSE)
+                continue
             try:
                 self.poll_once()
             except Exception:  # whatever it is, the next poll may do better, and nobody else would poll
                 logger.warning("%s: could not poll", self._name, exc_info=True)
-                time.sleep(1)
+                self._over.wait(1)
 
     def poll_once(self, wait: int = 1) -> int:
         """One receive and one invocation; how many messages it had."""

@@ -1,5 +1,6 @@
 """Plays API Gateway in front of the API function's own app: asks the authorizer who is calling, routes /crewai/run to a
-crew process, and says no in time when that doesn't answer.
+crew process, and says no in time when that doesn't answer. It answers to this machine's names only, unless it serves
+others: a page whose name was led here (DNS rebinding) would be of its own origin.
 """
 
 import asyncio
@@ -8,42 +9,48 @@ import time
 from collections.abc import Iterable
 
 import httpx
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewrelay import __version__
-from crewrelay.local.child import CALLER, RECEIVED_AT
+from crewrelay.local.child import CALLER, GATEWAY, RECEIVED_AT
+from crewrelay.local.loopback import leads_here
 from crewrelay.local.stack import Stack
 
 # A connection's own, or ours to say.
 _NOT_PASSED_ON = {
-    "connection",
-    "keep-alive",
-    "transfer-encoding",
-    "te",
-    "trailer",
-    "upgrade",
-    "host",
-    "content-length",
-    "date",
-    "server",
-    RECEIVED_AT,
-    CALLER,
+    b"connection",
+    b"keep-alive",
+    b"transfer-encoding",
+    b"te",
+    b"trailer",
+    b"upgrade",
+    b"host",
+    b"content-length",
+    b"date",
+    b"server",
+    *(name.encode() for name in (RECEIVED_AT, CALLER, GATEWAY)),
 }
 
 
 class Gateway:
-    """`limit` is the integration timeout in seconds: what API Gateway waits before it answers 504 itself."""
+    """`limit` is the integration timeout in seconds: what API Gateway waits before it answers 504 itself. `host` is
+    the name by which it may be called besides loopback's, None if it may be called by any.
+    """
 
-    def __init__(self, stack: Stack, limit: float) -> None:
+    def __init__(self, stack: Stack, limit: float, host: str | None) -> None:
         self._stack = stack
         self._limit = limit
+        self._host = host
         self._app: ASGIApp | None = None
         self._client = httpx.AsyncClient(limits=httpx.Limits(max_connections=None), trust_env=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == "/health" and not self._stack.api.done():
+        if self._host is not None and not leads_here(Headers(scope=scope).get("host", ""), self._host):
+            await _misdirected()(scope, receive, send)
+        elif scope["path"] == "/health" and not self._stack.api.done():
             # Alive from the first moment: the API itself takes a second to import.
             await JSONResponse({"status": "ok", "version": __version__})(scope, receive, send)
         else:
@@ -71,27 +78,38 @@ class Gateway:
         await answer(scope, receive, send)
 
     async def _ask_crew(self, request: Request) -> Response:
-        own = [(RECEIVED_AT, str(int(time.time() * 1000)))]
+        own = {RECEIVED_AT: str(int(time.time() * 1000)), GATEWAY: self._stack.secret}
         if event := request.scope.get("aws.event"):
-            own.append((CALLER, json.dumps(event["requestContext"]["authorizer"])))
+            own[CALLER] = json.dumps(event["requestContext"]["authorizer"])
         try:
             async with asyncio.timeout(self._limit):
                 forwarded = await self._client.request(
                     request.method,
                     await self._stack.crew_url() + "/crewai/run",
                     content=await request.body(),
-                    headers=[*_passed_on(request.headers.items()), *own],
+                    headers=[*_passed_on(request.headers.raw), *((name.encode(), own[name].encode()) for name in own)],
                     timeout=None,
                 )
         except TimeoutError:
             return _unavailable(504, "The crew process did not answer in time.")
         except httpx.TransportError:
             return _unavailable(503, "The crew process went away and is being started again.")
-        return Response(forwarded.content, forwarded.status_code, dict(_passed_on(forwarded.headers.items())))
+        response = Response(forwarded.content, forwarded.status_code)
+        response.raw_headers += _passed_on(forwarded.headers.raw)
+        return response
 
 
-def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in headers if name not in _NOT_PASSED_ON]
+def _passed_on(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """As bytes: a header may have any above 32."""
+    return [(name, value) for name, value in headers if name.lower() not in _NOT_PASSED_ON]
+
+
+def _misdirected() -> Response:
+    from crewrelay.http.problems import problem
+
+    detail = "Only this machine's own names lead here, such as localhost and 127.0.0.1."
+    remedy = "Call it by one of them. To have it answer to others, start it with their address and with tokens: "
+    return problem(421, "misdirected", detail, remedy + "`make serve HOST=0.0.0.0 AUTH=1`.")
 
 
 def _unavailable(status: int, detail: str) -> Response:

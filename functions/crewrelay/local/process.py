@@ -1,7 +1,7 @@
 """A child process of the stack: started, awaited until it listens, stopped without leaving anything behind."""
 
 import asyncio
-import os
+import contextlib
 import sys
 from asyncio.subprocess import PIPE, Process
 
@@ -15,7 +15,7 @@ class ChildProcess:
 
     @classmethod
     async def start(cls, module: str, environment: dict[str, str], folder: str, *arguments: str) -> "ChildProcess":
-        """Start `python -m module …` in a folder and wait until it listens.
+        """Start `python -m module …` in a folder, with these variables and no others, and wait until it listens.
 
         Raises ChildDied if it ends before it does.
         """
@@ -26,8 +26,9 @@ class ChildProcess:
             *arguments,
             stdin=PIPE,  # held open: its end tells the child that we are gone
             stdout=PIPE,
-            env={**os.environ, **environment},
+            env=environment,
             cwd=folder,
+            umask=0o077,  # what it writes is for us alone
             start_new_session=True,  # Ctrl-C is for us, and we stop our children in order
         )
         assert process.stdout is not None
@@ -53,6 +54,30 @@ class ChildProcess:
             sys.stderr.buffer.write(said)
             sys.stderr.flush()
         return await self._process.wait()
+
+    async def silent(self, seconds: float) -> None:
+        """Wait until it has left a request unanswered for so long. Any answer is one."""
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._ask()
+            except TimeoutError:
+                return
+            except OSError:  # it ends, as `ended` will say
+                pass
+            await asyncio.sleep(seconds / 10)
+
+    async def _ask(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            await reader.read(1)
+        finally:
+            writer.close()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
     async def stop(self) -> None:
         if self._process.returncode is not None:

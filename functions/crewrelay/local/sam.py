@@ -19,26 +19,31 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from crewrelay.local.credentials import REGION, Credentials
 from crewrelay.local.first_token import first_token
-from crewrelay.local.process import ChildDied, ChildProcess
+from crewrelay.local.own_aws import start_emulator
+from crewrelay.local.process import ChildDied
 from crewrelay.local.resources import Template, create_storage, environment, load_template
 from crewrelay.local.stack import TEMPLATE
 
 VARIABLES = TEMPLATE.parent / ".aws-sam/local.json"  # samconfig.toml names it
+CREDENTIALS = VARIABLES.with_name("aws.env")  # for the shell: `sam local` hands its own to the functions
 
 # Not this machine's: whatever the address, it is no account of anybody's.
-_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+_OF_ANY_EMULATOR = Credentials("local", "local")
 _PATIENCE: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
-_client: Any = partial(boto3.client, region_name="us-east-1", config=Config(**_PATIENCE), **_CREDENTIALS)
 
 
-def prepare(from_here: str, from_there: str, path: Path = VARIABLES) -> str:
-    """Make the storage, unless it is there, and write the file of variables; the header of a first token."""
+def prepare(from_here: str, from_there: str, credentials: Credentials, path: Path = VARIABLES) -> str:
+    """Make the storage, unless it is there, and write the files of variables; the header of a first token."""
+    keys: Any = {name.lower(): value for name, value in credentials.variables.items()}
+    client: Any = partial(boto3.client, endpoint_url=from_here, region_name=REGION, config=Config(**_PATIENCE), **keys)
     template = load_template(TEMPLATE)
-    storage = create_storage(_client("cloudformation", endpoint_url=from_here), template)
+    storage = create_storage(client("cloudformation"), template)
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"Parameters": variables(template, storage, from_there)}, indent=2) + "\n")
-    return first_token(_client("dynamodb", endpoint_url=from_here), storage["JobsTable"], "local")
+    credentials.write(path.with_name(CREDENTIALS.name), from_here)
+    return first_token(client("dynamodb"), storage["JobsTable"], "local")
 
 
 def variables(template: Template, storage: dict[str, str], endpoint: str) -> dict[str, str]:
@@ -60,10 +65,11 @@ def bridge() -> str | None:
 
 
 async def _serve(host: str) -> None:
-    emulator = await ChildProcess.start("crewrelay.local.emulator", {}, ".", host)
+    credentials = Credentials.new()
+    emulator = await start_emulator(credentials, ".", host)
     try:
         url = f"http://{host}:{emulator.port}"
-        _tell(url, await asyncio.to_thread(prepare, url, url))
+        _tell(url, await asyncio.to_thread(prepare, url, url, credentials))
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -76,7 +82,9 @@ async def _serve(host: str) -> None:
 
 
 def _tell(url: str, header: str) -> None:
-    print(f"AWS is on {url}; {VARIABLES.relative_to(TEMPLATE.parent)} leads `sam local` there\n{header}", flush=True)
+    variables, credentials = (path.relative_to(TEMPLATE.parent) for path in (VARIABLES, CREDENTIALS))
+    print(f"AWS is on {url}; {variables} leads `sam local` there, with the credentials in {credentials}\n{header}")
+    sys.stdout.flush()
 
 
 def main() -> None:
@@ -88,7 +96,7 @@ def main() -> None:
                     sys.exit("sam local wants a Docker engine, and `docker version` finds none")
                 asyncio.run(_serve(host))
             case [from_here, from_there]:
-                _tell(from_here, prepare(from_here, from_there))
+                _tell(from_here, prepare(from_here, from_there, _OF_ANY_EMULATOR))
             case _:
                 sys.exit(__doc__)
     except ChildDied as died:

@@ -6,11 +6,12 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from ipaddress import ip_address
 
 import uvicorn
 
+from crewrelay.local.connections import bounded
 from crewrelay.local.gateway import Gateway
+from crewrelay.local.loopback import is_loopback
 from crewrelay.local.stack import Stack
 
 
@@ -28,7 +29,7 @@ def listen(host: str, port: int, only_from_here: bool = True) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        if only_from_here and not ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback:
+        if only_from_here and not is_loopback(listener.getsockname()[0]):
             raise OpenToOthers
         listener.listen(2048)  # now, and not when the server starts: until then two may hold one port
     except (OSError, OpenToOthers):
@@ -54,16 +55,15 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(listener: socket.socket, gateway_limit: float, crews: int, auth: bool) -> None:
-    """Serve until SIGINT or SIGTERM, with so many crew processes, to callers with a token or to everybody.
+async def serve(listener: socket.socket, host: str, gateway_limit: float, crews: int, auth: bool) -> None:
+    """Serve until SIGINT or SIGTERM, with so many crew processes, to callers with a token or to everybody. On loopback
+    only requests to its names are answered, or to `host`.
 
     Raises StackFailed.
     """
     stack = Stack(crews, auth)
-    config = uvicorn.Config(
-        Gateway(stack, gateway_limit), lifespan="off", log_level="warning", ws="none", timeout_graceful_shutdown=2
-    )
-    server = _Server(config)
+    gateway = Gateway(stack, gateway_limit, host if is_loopback(listener.getsockname()[0]) else None)
+    server = _Server(bounded(gateway, timeout_graceful_shutdown=2))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     running = asyncio.create_task(stack.run())
     announcing = asyncio.create_task(_announce(stack, listener, auth))
@@ -81,7 +81,10 @@ async def _announce(stack: Stack, listener: socket.socket, auth: bool) -> None:
     await stack.ready()
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    print(f"crewrelay is ready on {url} with its AWS on {os.environ['AWS_ENDPOINT_URL']} (Ctrl-C stops it)", flush=True)
+    aws = f"AWS on {os.environ['AWS_ENDPOINT_URL']}"
+    if stack.credentials_file:
+        aws = f"its {aws}, whose credentials are in {stack.credentials_file}"
+    print(f"crewrelay is ready on {url} with {aws} (Ctrl-C stops it)", flush=True)
     if auth:
         print(await asyncio.to_thread(_first_token), flush=True)
 

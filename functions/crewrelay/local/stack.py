@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib
 import os
+import secrets
 import sys
 import tempfile
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from crewrelay.jobs.errors import Misconfigured
-from crewrelay.local.child import MISCONFIGURED
+from crewrelay.local.child import GATEWAY_VARIABLE, MISCONFIGURED, RECYCLED
+from crewrelay.local.credentials import Credentials
+from crewrelay.local.own_aws import lead_to, start_emulator
 from crewrelay.local.process import ChildDied, ChildProcess
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
@@ -34,8 +37,9 @@ CREW_ENVIRONMENT = {
     "HAYSTACK_TELEMETRY_ENABLED": "false",
 }
 
-_EMULATOR_REGION = "us-east-1"
-_EMULATOR_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+# A crew process that is silent for so many leases is killed. After one lease its jobs are anybody's, after two the
+# sweeper has rung for them all; the rest is for what holds the interpreter's lock for long and does come back.
+_SILENT_LEASES = 4
 
 
 class StackFailed(Exception):
@@ -55,6 +59,8 @@ class Stack:
         self.api: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
         self.guard: asyncio.Future[Guard] = asyncio.get_running_loop().create_future()  # what stands before the apps
         self._auth = auth
+        self.secret = secrets.token_urlsafe()  # by which crew processes know the gateway
+        self.credentials_file: Path | None = None  # of the stack's own AWS
         self._crews: list[ChildProcess] = []  # those that are up; the next request goes to the first
         self._crew_is_up = asyncio.Event()
 
@@ -64,16 +70,18 @@ class Stack:
             folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="crewrelay-"))
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    environment = CREW_ENVIRONMENT | {"CREWAI_STORAGE_DIR": f"{folder}/crewai"}
+                    own = CREW_ENVIRONMENT | {"CREWAI_STORAGE_DIR": f"{folder}/crewai", GATEWAY_VARIABLE: self.secret}
                     if "AWS_ENDPOINT_URL" not in os.environ:
-                        emulator = await ChildProcess.start("crewrelay.local.emulator", {}, folder)
+                        credentials = Credentials.new()
+                        emulator = await start_emulator(credentials, folder)
                         cleanup.push_async_callback(emulator.stop)
-                        _lead_to(emulator.url)
-                        for name in ("NO_PROXY", "no_proxy"):  # a proxy knows nothing of our loopback
-                            os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
+                        self.credentials_file = Path(folder, "aws.env")
+                        credentials.write(self.credentials_file, emulator.url)
+                        await asyncio.to_thread(lead_to, emulator.url, credentials)
                         tasks.create_task(self._watch(emulator))
-                        environment["HOME"] = folder  # CrewAI writes there; nobody needs credentials from it
+                        own["HOME"] = folder  # CrewAI writes there; nobody needs credentials from it
                     await asyncio.to_thread(_prepare_environment, self._auth)
+                    environment = {**os.environ, **own}
                     # The first crew process takes seconds to start: it does so while the API is imported.
                     tasks.create_task(self._keep_crew_running(environment, folder))
                     await self._load_api()
@@ -81,7 +89,8 @@ class Stack:
                     for _ in range(1, self._crew_processes):
                         tasks.create_task(self._keep_crew_running(environment, folder))
             except* (StackFailed, Misconfigured, ChildDied) as failures:
-                raise StackFailed(str(failures.exceptions[0])) from None
+                said = str(failures.exceptions[0])
+            raise StackFailed(said)  # not there: before 3.11.4 Python would make another group of it
 
     async def crew_url(self) -> str:
         """Where a crew process listens, once one does: another one each time."""
@@ -115,7 +124,10 @@ class Stack:
                 raise StackFailed("")  # the crew process has said why
             if failed_starts == _MOST_FAILED_STARTS:
                 raise StackFailed("the crew process can't start; what it said stands above")
-            print(f"crewrelay: a crew process ended with code {code}; starting it again", file=sys.stderr)
+            what = f"a crew process ended with code {code}"
+            if code == RECYCLED:
+                what = "a crew in a crew process does not stop, so that process has ended"
+            print(f"crewrelay: {what}; starting it again", file=sys.stderr)
             await asyncio.sleep(failed_starts)
 
     async def _run_crew(self, environment: dict[str, str], folder: str) -> int:
@@ -123,13 +135,21 @@ class Stack:
         crew = await ChildProcess.start("crewrelay.local.crew", environment, folder)
         self._crews.append(crew)
         self._crew_is_up.set()
+        hanging = asyncio.create_task(self._kill_when_silent(crew))
         try:
             return await crew.ended()
         finally:
+            hanging.cancel()
             self._crews.remove(crew)
             if not self._crews:
                 self._crew_is_up.clear()
             await crew.stop()
+
+    async def _kill_when_silent(self, crew: ChildProcess) -> None:
+        seconds = _SILENT_LEASES * float(os.environ["CREWRELAY_LEASE_SECONDS"])
+        await crew.silent(seconds)
+        print(f"crewrelay: a crew process has not answered for {seconds:.0f} s and is killed", file=sys.stderr)
+        crew.kill()
 
 
 def _authorization() -> Guard:
@@ -138,18 +158,6 @@ def _authorization() -> Guard:
     from crewrelay.local.resources import load_template
 
     return partial(Authorization, handler=handler, template=load_template(TEMPLATE))
-
-
-def _lead_to(emulator: str) -> None:
-    """All of AWS but Bedrock, whose models are asked as the variables say; the emulator takes any credentials."""
-    if "AWS_ACCESS_KEY_ID" in os.environ or "AWS_BEARER_TOKEN_BEDROCK" in os.environ:
-        region = os.environ.setdefault("AWS_REGION", os.environ.get("AWS_DEFAULT_REGION", "us-east-1"))
-        address = f"https://bedrock-runtime.{region}.amazonaws.com"
-        os.environ.setdefault("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", address)
-    for name, value in _EMULATOR_CREDENTIALS.items():
-        os.environ.setdefault(name, value)
-    os.environ.update(AWS_ENDPOINT_URL=emulator, AWS_DEFAULT_REGION=_EMULATOR_REGION, AWS_EC2_METADATA_DISABLED="true")
-    os.environ.pop("AWS_PROFILE", None)  # its files are not found from a crew process's home
 
 
 def _prepare_environment(auth: bool) -> None:

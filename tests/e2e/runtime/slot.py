@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -43,6 +44,12 @@ def lay_out_runtime(folder: Path) -> Path:
     return folder
 
 
+def entry_point() -> str:
+    """The module that the image starts with, by its recipe."""
+    (module,) = re.findall(r'^ENTRYPOINT \["python", "-m", "(.*)"\]$', (ROOT / "infra/Dockerfile").read_text(), re.M)
+    return str(module)
+
+
 @cache
 def disk_can_be_closed() -> bool:
     """Whether functions see Lambda's disk here; else they see this machine's."""
@@ -82,7 +89,7 @@ def slot(
         *(str(emulator), "--log-level", "info"),
         *("--runtime-interface-emulator-address", f"127.0.0.1:{port}"),
         *("--runtime-api-address", f"127.0.0.1:{runtime_port}"),
-        *(*PYTHON, "-m", "awslambdaric", function.handler),
+        *(*PYTHON, "-m", entry_point() if function.heavy else "awslambdaric", function.handler),
     ]
     env = {
         "PATH": os.environ["PATH"],
@@ -100,14 +107,14 @@ def slot(
             command, cwd=function.tree, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        wait_until(lambda: _listens(process, port, log), within=20)
+        wait_until(lambda: listens(process, port, log), within=20)
         yield Slot(port, log)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def _listens(process: "subprocess.Popen[bytes]", port: int, log: Path) -> bool:
+def listens(process: "subprocess.Popen[bytes]", port: int, log: Path) -> bool:
     assert process.poll() is None, log.read_text()
     try:
         create_connection(("127.0.0.1", port), timeout=1).close()

@@ -1,0 +1,63 @@
+"""How much a connection may hold before anything is known of who made it.
+
+uvicorn's other implementation of HTTP, httptools, takes a head of any size: 160 MB of it are half a minute of CPU.
+"""
+
+import asyncio
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+LARGEST_HEAD = 16 * 1024  # bytes; API Gateway takes 10,240 of headers
+MOST_CONNECTIONS = 400  # a process may have 1,024 files open, and an inline run has a second one to its crew process
+SECONDS = 10.0  # for a request to be here, head and body
+
+
+class _Connection(H11Protocol):
+    """Is closed if the request that it waits for, the first or the next, doesn't come whole in time, and at once if
+    there are too many.
+    """
+
+    _closing: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.close()
+        else:
+            self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._forget()
+
+    def _watch(self) -> None:
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._forget()
+        elif self._closing is None:
+            self._closing = self.loop.call_later(SECONDS, self.transport.close)
+
+    def _forget(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+
+
+def bounded(app: ASGIApp, **options: Any) -> uvicorn.Config:
+    """How the app is served."""
+    return uvicorn.Config(
+        app,
+        http=_Connection,
+        h11_max_incomplete_event_size=LARGEST_HEAD,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        **options,
+    )

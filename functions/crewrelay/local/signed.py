@@ -1,0 +1,119 @@
+"""What stands before the AWS emulator: it answers what was signed with the secret of this start, and no page.
+
+The access key alone would not do: it stands in every presigned URL.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
+"""
+
+import hmac
+import json
+import re
+from collections.abc import Iterable
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import botocore.credentials
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+
+from crewrelay.local.credentials import Credentials
+from crewrelay.local.loopback import leads_here
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+_PART = re.compile(r"\b(\w{1,32})=([^,\s]+)")
+
+
+class SignedOnly:
+    """`host` is the address by which it may be reached besides loopback's names."""
+
+    def __init__(self, app: "WSGIApplication", credentials: Credentials, host: str) -> None:
+        self._app = app
+        self._credentials = credentials
+        self._host = host
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if refusal := self._refusal(environ):
+            return _refused(refusal, environ, start_response)
+        return self._app(environ, start_response)
+
+    def _refusal(self, environ: "WSGIEnvironment") -> str:
+        if "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ:
+            return "Browsers are not answered."
+        if not leads_here(environ.get("HTTP_HOST", ""), self._host):
+            return "Ask by the address that was told at the start."
+        if environ["PATH_INFO"].startswith("/moto-api"):  # shows everything, and wipes it
+            return "This is no part of AWS."
+        signature = _Signature.of(environ)
+        if signature is None or not signature.is_by(self._credentials, environ):
+            return "Sign with the credentials of this start, which are in the file that it has named."
+        return ""
+
+
+class _Signature(NamedTuple):
+    signer: Any  # botocore's
+    credential: str
+    signed_headers: str
+    timestamp: str
+    query: str  # as far as it is signed
+    value: str
+
+    @classmethod
+    def of(cls, environ: "WSGIEnvironment") -> "_Signature | None":
+        """The one of a request's header, or of a presigned URL; None if there is none."""
+        query = environ.get("QUERY_STRING", "")
+        if header := environ.get("HTTP_AUTHORIZATION"):
+            said = dict(_PART.findall(header))
+            said["Date"] = environ.get("HTTP_X_AMZ_DATE", "")
+            signer = S3SigV4Auth if "/s3/" in said.get("Credential", "") else SigV4Auth
+        else:
+            said = {name.removeprefix("X-Amz-"): value for name, value in parse_qsl(query)}
+            query = "&".join(part for part in query.split("&") if not part.startswith("X-Amz-Signature="))
+            signer = S3SigV4QueryAuth
+        try:
+            return cls(signer, said["Credential"], said["SignedHeaders"], said["Date"], query, said["Signature"])
+        except KeyError:
+            return None
+
+    def is_by(self, credentials: Credentials, environ: "WSGIEnvironment") -> bool:
+        """Whether it is the one that the owner of the credentials would have made."""
+        access_key_id, *scope = self.credential.split("/")
+        if access_key_id != credentials.access_key_id or len(scope) != 4:
+            return False
+        _, region, service, _ = scope
+        path = environ["REQUEST_URI"].partition("?")[0]  # as it was sent
+        request = AWSRequest(
+            environ["REQUEST_METHOD"],
+            f"http://{environ['HTTP_HOST']}{path}?{self.query}",
+            {name: _header(name, environ) for name in self.signed_headers.split(";")},
+            b"" if "HTTP_X_AMZ_CONTENT_SHA256" in environ else _body(environ),  # there the digest is signed
+        )
+        request.context["timestamp"] = self.timestamp
+        signer = self.signer(botocore.credentials.Credentials(*credentials), service, region)
+        own: str = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+        return hmac.compare_digest(own.encode(), self.value.encode())
+
+
+def _header(name: str, environ: "WSGIEnvironment") -> str:
+    variable = name.upper().replace("-", "_")
+    return str(environ.get(variable if variable.startswith("CONTENT_") else f"HTTP_{variable}", ""))
+
+
+def _body(environ: "WSGIEnvironment") -> bytes:
+    body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = BytesIO(body)
+    return body
+
+
+def _refused(reason: str, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    """In the form that the client reads: JSON of DynamoDB and SQS, XML of the others."""
+    code = "UnrecognizedClientException"
+    if "HTTP_X_AMZ_TARGET" in environ:
+        form, body = "application/x-amz-json-1.0", json.dumps({"__type": code, "message": reason})
+    else:
+        error = f"<Error><Code>{code}</Code><Message>{reason}</Message></Error>"
+        form, body = "text/xml", f"<ErrorResponse>{error}</ErrorResponse>"
+    start_response("403 Forbidden", [("Content-Type", form), ("Content-Length", str(len(body)))])
+    return [body.encode()]

@@ -1,0 +1,83 @@
+"""What plays Lambda's event source on one machine: when it polls, and when it doesn't."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from crewrelay.local.event_sources import EventSource
+from tests.conftest import Storage
+from tests.waiting import wait_until
+
+PATIENCE = 20
+
+
+class Handler:
+    """Says what it was handed, and keeps it until it may end."""
+
+    def __init__(self) -> None:
+        self.bodies: list[str] = []
+        self.may_end = threading.Event()
+
+    def __call__(self, event: dict[str, Any], _: Any) -> None:
+        self.bodies += [record["body"] for record in event["Records"]]
+        assert self.may_end.wait(PATIENCE)
+
+
+@pytest.fixture
+def handler() -> Handler:
+    return Handler()
+
+
+NewSource = Callable[..., EventSource]
+
+
+@pytest.fixture
+def new_source(storage: Storage, handler: Handler) -> Iterator[NewSource]:
+    started: list[EventSource] = []
+
+    def new(**options: Any) -> EventSource:
+        source = EventSource(
+            storage.sqs, storage.queue_url, handler, name="worker", concurrency=1, timeout=60, **options
+        )
+        started.append(source)
+        source.start()
+        return source
+
+    yield new
+    handler.may_end.set()
+    for source in started:
+        source.stop()
+
+
+def test_it_polls_only_while_it_is_to(storage: Storage, handler: Handler, new_source: NewSource) -> None:
+    open_, asked = threading.Event(), threading.Semaphore(0)
+
+    def is_to_poll() -> bool:
+        asked.release()
+        return open_.is_set()
+
+    storage.sqs.send_message(QueueUrl=storage.queue_url, MessageBody="a bell")
+    new_source(is_to_poll=is_to_poll)
+    for _ in range(3):
+        assert asked.acquire(timeout=PATIENCE)
+    assert handler.bodies == []
+    open_.set()
+    wait_until(lambda: handler.bodies == ["a bell"], within=PATIENCE)
+
+
+def test_it_stops_once_what_it_received_is_done(storage: Storage, handler: Handler, new_source: NewSource) -> None:
+    source = new_source()
+    storage.sqs.send_message(QueueUrl=storage.queue_url, MessageBody="a bell")
+    wait_until(lambda: handler.bodies, within=PATIENCE)
+    stopping = threading.Thread(target=source.stop)
+    stopping.start()
+    storage.sqs.send_message(QueueUrl=storage.queue_url, MessageBody="another")
+    assert stopping.is_alive()
+    handler.may_end.set()
+    stopping.join(PATIENCE)
+    assert not stopping.is_alive()
+    assert handler.bodies == ["a bell"]
+    left = storage.sqs.receive_message(QueueUrl=storage.queue_url, MaxNumberOfMessages=10)["Messages"]
+    assert [message["Body"] for message in left] == ["another"]  # the first one is deleted
