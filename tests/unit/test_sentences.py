@@ -36,6 +36,8 @@ def test_what_was_fenced_is_read_as_it_was(title: str, similarity: float | None)
         (0.83, "en", "Who may write the result of a job?", False),
         (0.86, "en", "Who may write the result of a job at Pinecone?", False),  # a name that no passage has
         (0.91, "en", "Who may write the result of a job at Pinecone?", True),
+        (0.86, "en", '"Pinecone" is a lease of a job?', True),  # the first word of a sentence is no name
+        (0.86, "en", 'Is a "Pinecone" a lease of a job?', False),
         (0.86, "en", "What did it cost in 2018?", False),
         (0.83, "es", "¿Quién puede escribir el resultado?", True),
         (0.79, "es", "¿Quién puede escribir el resultado?", False),
