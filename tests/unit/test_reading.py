@@ -1,8 +1,10 @@
 """What CrewAI reads in a model's reply is what its own patterns found, and no reply keeps it longer than its length."""
 
 import asyncio
+import contextlib
 import re
 import time
+from datetime import timedelta
 from typing import Any
 
 import crewai.agents.constants as constants
@@ -15,8 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crewrelay.crews.journaled import JournaledLLM
-from crewrelay.crews.reading import read_in_linear_time, summary_of
+from crewrelay.crews.reading import summary_of
 from crewrelay.crews.replies import LONGEST, decoded, encoded
+from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.tuning import tune_crewai
+from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.job import JobInput
+from tests.conftest import Figure
 from tests.doubles.crew import ScriptedModel
 from tests.doubles.ports import Unjournaled
 
@@ -30,7 +37,7 @@ REPLIES = st.lists(
 
 @pytest.fixture(scope="module", autouse=True)
 def _tuned() -> None:
-    read_in_linear_time()
+    tune_crewai()
 
 
 @pytest.mark.parametrize("name", ITS_OWN)
@@ -120,6 +127,35 @@ def test_no_reply_keeps_the_process(reply: str) -> None:
     converter._JSON_PATTERN.search(reply)
     summary_of(reply)
     assert time.thread_time() - started < 1  # seconds of CPU; a hundred of them before
+
+
+class WithoutTools(ScriptedModel):
+    """Its tools are described in the prompt, and its replies are searched for actions."""
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(lambda _: reply)
+
+    def supports_function_calling(self) -> bool:
+        return False
+
+    def get_context_window_size(self) -> int:
+        return 1_000_000
+
+
+class Shelf:
+    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+        return []
+
+
+@pytest.mark.parametrize("reply", HOSTILE.values(), ids=HOSTILE.keys())
+def test_no_reply_keeps_a_run(reply: str, figure: Figure) -> None:
+    runner = CrewRunner(lambda *_: WithoutTools(reply), Shelf())
+    started = time.process_time()
+    with contextlib.suppress(Exception):  # a crew may fail of it
+        runner.run(JobInput(crew="research", inputs={"topic": "rain", "language": "en"}), Unjournaled())
+    taken = time.process_time() - started
+    figure(f"a run whose replies are {len(reply):,} characters of {reply[:21]!r}: {taken:.2f} s of CPU")
+    assert taken < 5
 
 
 def test_a_text_without_an_end_is_cut_before_it_is_read() -> None:
