@@ -38,19 +38,21 @@ def ingest(
         fail(f"the packages {', '.join(missing)} are missing; install crewrelay[ingest]")
     if absent := [str(path) for path in paths if not os.path.exists(path)]:
         fail(f"there is no {', no '.join(absent)}")
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from crewrelay import composition
-    from crewrelay.retrieval.files import FORMATS, files_under
-    from crewrelay.retrieval.ingestion import Ingestion, Outcome
-    from crewrelay.retrieval.names import shown
     from crewrelay.retrieval.reader import Reader
-    from crewrelay.retrieval.remote import PersistentEmbedder
 
-    started, console = time.monotonic(), Console(stderr=True)
-    outcomes, passages = Counter[Outcome](), 0
     with errors_told(), ExitStack() as until_done:
+        reader = until_done.enter_context(Reader())  # which starts while this process imports what it needs
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from crewrelay import composition
+        from crewrelay.retrieval.files import FORMATS, files_under
+        from crewrelay.retrieval.ingestion import Ingestion, Outcome
+        from crewrelay.retrieval.names import shown
+        from crewrelay.retrieval.remote import PersistentEmbedder
+
+        started, console = time.monotonic(), Console(stderr=True)
+        outcomes, passages = Counter[Outcome](), 0
         progress = until_done.enter_context(Progress(console=console, disable=not console.is_terminal))
         settings = composition.retrieval_settings(collection)
         name = settings.collection or composition.DOCUMENTS
@@ -58,7 +60,6 @@ def ingest(
         total = sum(1 for _ in files_under(paths))
         if not total and not prune:
             fail(f"there is nothing to ingest: no file whose name ends with {', '.join(sorted(FORMATS))}")
-        reader = until_done.enter_context(Reader())
         stores = until_done.enter_context(closing(composition.collections(settings)))
         target = composition.target(stores, name, embedder, dry_run)
         ingestion = Ingestion(target, embedder, reader, dry_run)
@@ -99,8 +100,7 @@ def search(
         with closing(composition.collections(settings)) as stores:
             passages = composition.retriever(stores, settings, embedder).retrieve(query, top_k)
     for passage in passages:
-        said = f"{passage.score:.3f}  {passage.title} ({passage.url}) {passage.id}"
-        typer.echo(f"{said}\n{passage.text}\n")
+        typer.echo(f"{passage.score:.3f}  {passage.title} ({passage.url}) {passage.id}\n{passage.text}\n")
     if not passages:
         typer.echo("nothing was found", err=True)
 

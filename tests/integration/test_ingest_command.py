@@ -16,14 +16,15 @@ from typer.testing import CliRunner
 
 from crewrelay.commands import app
 from crewrelay.jobs.errors import CollectionMissing
-from crewrelay.retrieval.collection import Collection, Embedding
+from crewrelay.retrieval.chunks import Chunk
+from crewrelay.retrieval.collection import Collection, Document, Embedding
 from crewrelay.retrieval.embedded import EmbeddedCollections, EmbeddedRetriever
 from crewrelay.retrieval.embedder import DIMENSION as E5_DIMENSION
 from crewrelay.retrieval.embedder import E5Embedder
 from crewrelay.retrieval.index import SHIPPED_CORPUS
 from crewrelay.retrieval.retriever import CollectionRetriever
 from tests import documents
-from tests.doubles.embedder import DIMENSION
+from tests.doubles.embedder import DIMENSION, WordEmbedder
 from tests.hostile import MEMORY, SECRET, zoo
 from tests.processes import ROOT, listening
 from tests.stack import COMMAND, environment
@@ -154,6 +155,16 @@ def test_hostile_files_are_named_each_in_a_line_and_the_others_ingested(shell: S
             line.startswith(f"crewrelay: skipped docs/{one.name}: ") and str(one.reason) in line for line in told
         )
     assert [chunk.text for chunk in contents(shell.collection())] == ["One.", "Two."]
+
+
+def test_a_terminal_is_not_told_what_a_collection_of_others_says(shell: Shell) -> None:
+    evil = "\x1b]0;owned\x07\x9b31m"
+    collection = EmbeddedCollections(shell.folder / ".crewrelay").create("documents", WORDS)
+    chunk = Chunk(evil, evil, evil, evil, f"wind {evil}", f"One.\r\nThe wind {evil}.")
+    collection.put(Document("a", "b"), [chunk], list(WordEmbedder().passages([chunk.text])))
+    output, _ = shell.run("search", "wind")
+    assert "\nOne.\nThe wind ]0;owned31m.\n" in output
+    assert output.replace("\n", "").isprintable()
 
 
 def test_what_is_written_is_its_users_own(shell: Shell) -> None:

@@ -13,15 +13,27 @@ import pytest
 from crewrelay.retrieval import reader as reader_module
 from crewrelay.retrieval import reading
 from crewrelay.retrieval.files import File, Unreadable
-from crewrelay.retrieval.limits import MB
+from crewrelay.retrieval.limits import MB, MEMORY, SECONDS
 from crewrelay.retrieval.reader import Reader
 from tests.processes import ROOT
 from tests.stack import alive, environment
 from tests.waiting import wait_until
 
+CRASH = """
+import os
+look = os.fstat
 
-def page(folder: Path, text: str = "Text.") -> File:
-    path = folder / "page.txt"
+def fstat(descriptor):
+    if os.readlink(f"/proc/self/fd/{{descriptor}}").endswith("crash.txt"):
+        os.kill(os.getpid(), {number})
+    return look(descriptor)
+
+os.fstat = fstat
+"""
+
+
+def page(folder: Path, text: str = "Text.", name: str = "page.txt") -> File:
+    path = folder / name
     path.write_text(text)
     return File(path, folder)
 
@@ -43,19 +55,20 @@ def test_a_document_is_not_blamed_for_the_death_of_a_process_that_had_read_other
     assert not alive(first)
 
 
-def test_a_document_that_kills_its_process_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a fault in a library of C would."""
-    crash = tmp_path / "sitecustomize.py"
-    crash.write_text(
-        "import os, signal, sys\n"
-        "sys.setprofile(lambda frame, *_: frame.f_code.co_name == 'read_page'"
-        " and b'crash' in frame.f_locals['data'] and os.kill(os.getpid(), signal.SIGSEGV))\n"
-    )
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(signal.SIGSEGV, "reading it ended with SIGSEGV"), (signal.SIGXCPU, "reading it takes more than 120 s")],
+)
+def test_a_document_that_kills_its_process_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, reason: str
+) -> None:
+    """As a fault in a library of C would, or the system."""
+    (tmp_path / "sitecustomize.py").write_text(CRASH.format(number=number))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with Reader() as reader:
         assert text_of(reader, page(tmp_path)) == "Text."
-        with pytest.raises(Unreadable, match="reading it ended with SIGSEGV"):
-            reader.read(page(tmp_path, "crash"), "page.txt")
+        with pytest.raises(Unreadable, match=reason):
+            reader.read(page(tmp_path, name="crash.txt"), "page.txt")
         assert text_of(reader, page(tmp_path)) == "Text."
 
 
@@ -82,6 +95,15 @@ def test_it_ends_with_the_ingestion_however_that_ends(tmp_path: Path) -> None:
         assert alive(child)
         ingestion.kill()
     wait_until(lambda: not alive(child), within=10)
+
+
+def test_its_limits_are_the_systems(tmp_path: Path, reader: Reader) -> None:
+    text_of(reader, page(tmp_path))
+    status = Path(f"/proc/{reader.pid}/limits").read_text().splitlines()
+    soft = {line[:25].strip(): line[25:].split()[0] for line in status}
+    assert soft["Max core file size"] == soft["Max file size"] == "0"
+    assert SECONDS < int(soft["Max cpu time"]) < SECONDS + 60  # with what it has taken so far
+    assert MEMORY < int(soft["Max address space"]) < 2 * MEMORY
 
 
 def test_it_is_told_no_key_and_imports_nothing_from_the_working_directory(
