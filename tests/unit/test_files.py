@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -150,18 +151,16 @@ def test_what_may_not_be_read_is_named(docs: Path) -> None:
 
 
 def test_a_tree_may_be_deeper_than_pythons_stack(docs: Path) -> None:
-    path, depth = docs, 1200
-    for _ in range(depth):
-        path = path / "d"
-        path.mkdir()
-    (path / "deep.txt").write_text("Deep.")
+    folders = [f"{docs}{'/d' * depth}" for depth in range(1, sys.getrecursionlimit() + 50)]
+    for folder in folders:
+        os.mkdir(folder)
+    (docs / folders[-1] / "deep.txt").write_text("Deep.")
     try:
         assert outcomes(docs) == {"docs.txt": "Of docs.", "deep.txt": "Deep."}
     finally:  # pytest would remove it by recursion
-        (path / "deep.txt").unlink()
-        for _ in range(depth):
-            path.rmdir()
-            path = path.parent
+        (docs / folders[-1] / "deep.txt").unlink()
+        for folder in reversed(folders):
+            os.rmdir(folder)
 
 
 @contextmanager
