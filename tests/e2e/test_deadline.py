@@ -104,7 +104,7 @@ def test_killed_crew_processes_are_started_again_and_their_jobs_go_on(hasty: Scr
     kill(killed)
     model.script()
     wait_until(lambda: status(stack, location) == "completed", within=40)
-    assert stack.client.get(location).json()["attempts"] == 2
+    assert stack.client.get(location).json()["attempts"] == 1  # the one that was killed is not held against it
     assert stack.crews() - killed
 
 

@@ -97,6 +97,7 @@ def _live(birth: Birth) -> None:
 def _work(birth: Birth) -> None:
     from crewrelay.aws.clients import dynamodb, sqs
     from crewrelay.local.event_sources import Context, EventSource, Schedule
+    from crewrelay.system import this_process
     from tests.faults.injection import Fate, Faults
     from tests.faults.poison import poison
 
@@ -117,7 +118,15 @@ def _work(birth: Birth) -> None:
         Schedule(handler, name="sweeper", seconds=seconds, timeout=60).start()
     else:
         queue = os.environ["CREWRELAY_QUEUE_URL"]
-        EventSource(sqs(), queue, handler, name="worker", concurrency=1, timeout=900).start()
+        EventSource(
+            sqs(),
+            queue,
+            handler,
+            name="worker",
+            concurrency=1,
+            timeout=900,
+            is_to_poll=lambda: this_process.takes_jobs,
+        ).start()
     signal.pause()
 
 

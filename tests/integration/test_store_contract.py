@@ -99,6 +99,8 @@ def test_every_field_comes_back_as_it_was_stored(store: JobStore, clock: HandSet
         fingerprint="crew-1",
         stalled=1,
         relays=3,
+        strikes=2,
+        alone=True,
         restarts=1,
         receipt=Receipt(
             calls_paid=4, calls_replayed=2, prompt_tokens=40, completion_tokens=20, cost_usd=Decimal("0.00012345")

@@ -502,7 +502,7 @@ def test_what_an_earlier_process_may_have_died_of_is_not_claimed_while_others_ru
     for thread in (running, waiting):
         thread.join(PATIENCE)
     job = desk.record(suspect).job
-    assert (job.status, job.isolated, job.attempts, job.fence) == (Status.COMPLETED, True, 1, 2)
+    assert (job.status, job.alone, job.attempts, job.fence) == (Status.COMPLETED, True, 1, 2)
     assert process.takes_jobs
 
 

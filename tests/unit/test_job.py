@@ -148,13 +148,13 @@ def claimed(job: Job, now: datetime) -> Job:
 
 def test_an_attempt_that_was_lost_in_company_is_given_back_and_one_that_was_lost_alone_is_not() -> None:
     job = running()
-    assert (job.isolated, job.attempts, job.stalled) == (False, 1, 1)
+    assert (job.alone, job.attempts, job.stalled) == (False, 1, 1)
     for deaths_alone in range(3):
         job, now = lost(job)
         assert transitions.is_suspect(job, now)
         assert transitions.failures(job, now) == deaths_alone
         job = claimed(job, now)
-        assert (job.isolated, job.attempts, job.stalled) == (True, 1 + deaths_alone, 1 + deaths_alone)
+        assert (job.alone, job.attempts, job.stalled) == (True, 1 + deaths_alone, 1 + deaths_alone)
 
 
 def test_a_job_that_got_further_before_it_was_lost_in_company_has_failed_at_nothing() -> None:
@@ -169,15 +169,15 @@ def test_a_job_that_gives_itself_back_is_no_suspect_any_more() -> None:
     job, now = lost(running())
     job = transitions.relay(claimed(job, now), now, POLICY)
     assert not transitions.is_suspect(job, now)
-    assert not claimed(job, now).isolated
+    assert not claimed(job, now).alone
 
 
-@pytest.mark.parametrize("isolated", [False, True])
-def test_a_job_is_given_up_for_the_attempts_that_it_lost_alone(isolated: bool) -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_job_is_given_up_for_the_attempts_that_it_lost_alone(alone: bool) -> None:
     policy = POLICY.model_copy(update={"max_attempts": 1})
-    job, now = lost(running().model_copy(update={"isolated": isolated}))
+    job, now = lost(running().model_copy(update={"alone": alone}))
     reason = transitions.reason_to_give_up(job, now, policy)
-    assert isinstance(reason, AttemptsExhausted) is isolated
+    assert isinstance(reason, AttemptsExhausted) is alone
 
 
 @pytest.mark.parametrize(("seconds", "may"), [(-1, False), (0, True), (1, True)])

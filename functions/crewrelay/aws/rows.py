@@ -23,6 +23,7 @@ _deserialize = TypeDeserializer().deserialize
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = ("created_at", "not_before", "due_at", "end_by", "lease_until", "claimed_at", "started_at", "finished_at")
+_RARE = ("alone", "strikes")  # not written when there is nothing to say: the row is to stay small
 
 Item = dict[str, Any]
 
@@ -77,6 +78,8 @@ def job_values(job: Job) -> Values:
     values["ran"] = job.ran // timedelta(milliseconds=1)
     shard = due_shard(job.status, zlib.crc32(job.id.encode()) % DUE_SHARDS)
     values["due_shard"] = None if job.due_at is None else shard
+    for name in _RARE:
+        values[name] = values[name] or None
     values["unfinished"] = job.tenant if job.capped and not job.status.finished else None
     return values
 

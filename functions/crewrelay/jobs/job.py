@@ -91,7 +91,7 @@ class Job(BaseModel):
     outages: int = 0  # attempts since the journal last grew that an outage ended
     relays: int = 0
     strikes: int = 0  # runs since the journal last grew whose crew did not stop with them
-    isolated: bool = False  # whether the claim before this one was lost, so that it runs when no other job does
+    alone: bool = False  # claimed after its last attempt was lost, and so to be run when no other job is
     rung_in_vain: int = 0  # by the sweeper, since the last claim
     restarts: int = 0  # from the beginning, because the crew had changed
     blamed: str | None = None  # the key of the model's reply with which the crew failed
@@ -165,7 +165,7 @@ def claim(job: Job, holder: str, fingerprint: str, now: datetime, policy: Policy
         fingerprint=fingerprint,
         attempts=job.attempts + 1 - _lost_in_company(job, now),
         stalled=failures(job, now) + 1,
-        isolated=is_suspect(job, now),
+        alone=is_suspect(job, now),
         rung_in_vain=0,
         restarts=job.restarts + (job.fingerprint not in (None, fingerprint)),
         not_before=None,
@@ -310,7 +310,7 @@ def _abandoned(job: Job, now: datetime) -> bool:
 
 def _lost_in_company(job: Job, now: datetime) -> bool:
     """Its last attempt was lost while others ran beside it, so it may have been lost to one of them."""
-    return _abandoned(job, now) and not job.isolated
+    return _abandoned(job, now) and not job.alone
 
 
 def _ran(job: Job, now: datetime) -> timedelta:
