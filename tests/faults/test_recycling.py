@@ -12,7 +12,7 @@ import httpx
 
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
-from crewrelay.local.child import RECYCLED
+from crewrelay.local.child import GATEWAY, GATEWAY_VARIABLE, RECEIVED_AT, RECYCLED
 from crewrelay.local.stack import CREW_ENVIRONMENT
 from tests.conftest import Figure
 from tests.faults.bench import Bench
@@ -21,6 +21,7 @@ from tests.processes import ROOT
 from tests.stack import environment
 
 SPINNERS = 4
+SECRET = "of the gateway"
 
 
 @contextmanager
@@ -32,28 +33,33 @@ def crew_process(bench: Bench) -> Iterator[tuple["subprocess.Popen[bytes]", http
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(**CREW_ENVIRONMENT, **bench.environment, **queues, POWERTOOLS_LOG_LEVEL="WARNING"),
+        env=environment(
+            **CREW_ENVIRONMENT,
+            **bench.environment,
+            **queues,
+            **{GATEWAY_VARIABLE: SECRET},
+            POWERTOOLS_LOG_LEVEL="WARNING",
+        ),
     )
     assert process.stdin
     assert process.stdout
-    assert process.stderr
     try:
         line = process.stdout.readline()
         assert line.startswith(b"ready "), line
-        with httpx.Client(base_url=f"http://127.0.0.1:{int(line.split()[1])}", timeout=60, trust_env=False) as client:
+        url, headers = f"http://127.0.0.1:{int(line.split()[1])}", {GATEWAY: SECRET}
+        with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as client:
             yield process, client
     finally:
         process.stdin.close()
         process.wait(20)
         process.stdout.close()
-        process.stderr.close()
 
 
 def run(client: httpx.Client, topic: str, wait: int) -> tuple[int, float]:
     """The status of the answer, and the seconds that it took."""
     begun = time.monotonic()
-    answer = client.post("/crewai/run", json={"topic": topic, "language": "en"}, headers={"Prefer": f"wait={wait}"})
+    headers = {"Prefer": f"wait={wait}", RECEIVED_AT: str(int(time.time() * 1000))}
+    answer = client.post("/crewai/run", json={"topic": topic, "language": "en"}, headers=headers)
     return answer.status_code, time.monotonic() - begun
 
 

@@ -182,3 +182,19 @@ def test_a_crew_that_stops_late_leaves_the_process_as_it_was(new_desk: NewDesk, 
     finish(desk, job_id)
     assert process.is_sound(0)
     assert process.takes_jobs
+
+
+def test_the_jobs_of_a_process_that_is_to_be_started_anew_are_given_back_in_time(
+    new_desk: NewDesk, process: Process
+) -> None:
+    desk = new_desk(policy=Policy(lease=timedelta(seconds=0.3), call_floor=timedelta()))
+    job_id = desk.submit()
+    running = threading.Thread(target=desk.run, args=(job_id,), kwargs={"seconds": 1000})
+    running.start()
+    wait_until(lambda: desk.record(job_id).job.receipt.calls_paid, within=PATIENCE)
+    process.retired = True
+    running.join(PATIENCE)
+    assert not running.is_alive()
+    job = desk.record(job_id).job
+    assert (job.status, job.relays) == (Status.PENDING, 1)
+    assert desk.doorbell.rings == [job_id]
