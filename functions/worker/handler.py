@@ -4,6 +4,7 @@ from random import random
 from typing import Any
 
 from crewrelay import cold_start
+from crewrelay.aws.backlog import SqsBacklog
 from crewrelay.aws.batch import BatchResponse, answer_batch, last_moment
 from crewrelay.aws.bells import Bells
 from crewrelay.aws.bodies import Bodies
@@ -29,5 +30,8 @@ cold_start.over()
 
 @by_request
 def handler(event: dict[str, Any], context: Any) -> BatchResponse:
-    deadline = last_moment(context, utcnow())
-    return answer_batch(event, lambda record: bells.answer(record, deadline))
+    now = utcnow()
+    deadline = last_moment(context, now)
+    half = now + (deadline - now) / 2  # what is taken later has too little time before it is relayed
+    backlog = SqsBacklog(sqs(), settings.queue_url, lambda: this_process.takes_jobs and utcnow() < half)
+    return answer_batch(event, lambda record: bells.answer(record, deadline), backlog)

@@ -3,7 +3,9 @@
 import os
 import signal
 import threading
+from collections import Counter
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -136,6 +138,30 @@ def test_near_its_timeout_it_relays_and_the_next_goes_on(bench: Bench, monkeypat
     assert done.relays >= 1
     assert len(bench.model.log()) == CALLS
     assert_lawful(bench, job)
+
+
+def test_while_one_hangs_the_places_of_the_others_go_to_what_waits_in_the_queue(
+    new_bench: NewBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = new_bench("--statuses", "hang", CREWRELAY_MODEL_TIMEOUT="4")
+    functions = Functions(bench, monkeypatch)
+    delivered = [bench.submit(f"delivered {number}", ring=False) for number in range(2)]
+    waiting = [bench.submit(f"waiting {number}") for number in range(3)]
+    assert functions.deliver(*delivered) == []
+    ended = Counter(bench.status(job.id) for job in [*delivered, *waiting])
+    assert ended == {Status.COMPLETED: 4, Status.PENDING: 1}  # the one that hung is to be tried again
+    attributes: Any = bench.storage.sqs.get_queue_attributes(QueueUrl=bench.storage.queue_url, AttributeNames=["All"])
+    left = attributes["Attributes"]
+    assert left["ApproximateNumberOfMessages"] == left["ApproximateNumberOfMessagesNotVisible"] == "0"
+
+
+def test_late_in_an_invocation_nothing_more_is_taken(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = new_bench("--statuses", "hang", CREWRELAY_MODEL_TIMEOUT="4")
+    functions = Functions(bench, monkeypatch)
+    delivered = [bench.submit(f"delivered {number}", ring=False) for number in range(2)]
+    waiting = bench.submit("waiting")
+    functions.deliver(*delivered, seconds=30)  # all of which are kept for giving back
+    assert bench.job(waiting.id).fence == 0
 
 
 @pytest.mark.parametrize(("first", "second"), [(-5, 5), (5, -5)])

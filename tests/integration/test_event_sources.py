@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from crewrelay.aws.backlog import SqsBacklog
 from crewrelay.local.event_sources import EventSource
 from tests.conftest import Storage
 from tests.waiting import wait_until
 
 PATIENCE = 20
+ATTRIBUTES: Any = {"code": {"DataType": "String", "StringValue": "one"}}
 
 
 class Handler:
@@ -81,3 +83,20 @@ def test_it_stops_once_what_it_received_is_done(storage: Storage, handler: Handl
     assert handler.bodies == ["a bell"]
     left = storage.sqs.receive_message(QueueUrl=storage.queue_url, MaxNumberOfMessages=10)["Messages"]
     assert [message["Body"] for message in left] == ["another"]  # the first one is deleted
+
+
+def test_a_function_takes_what_waits_and_deletes_what_it_has_done(storage: Storage) -> None:
+    is_open = threading.Event()
+    backlog = SqsBacklog(storage.sqs, storage.queue_url, is_open.is_set)
+    storage.sqs.send_message(QueueUrl=storage.queue_url, MessageBody="a bell", MessageAttributes=ATTRIBUTES)
+    assert backlog.take() is None
+    is_open.set()
+    taken = backlog.take()
+    assert taken
+    assert (taken["body"], taken["eventSource"]) == ("a bell", "aws:sqs")
+    assert taken["messageAttributes"]["code"]["stringValue"] == "one"
+    assert taken["attributes"]["ApproximateReceiveCount"] == "1"
+    assert backlog.take() is None
+    backlog.done(taken)
+    left: Any = storage.sqs.get_queue_attributes(QueueUrl=storage.queue_url, AttributeNames=["All"])["Attributes"]
+    assert left["ApproximateNumberOfMessagesNotVisible"] == "0"

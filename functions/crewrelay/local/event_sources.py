@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from crewrelay.aws.backlog import record_of
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
@@ -91,7 +93,7 @@ class EventSource:
             MessageAttributeNames=["All"],
         ).get("Messages", [])
         if messages:
-            records = [_record(message) for message in messages]
+            records = [record_of(message) for message in messages]
             done = self._invoke(records)
             if done:
                 self._client.delete_message_batch(QueueUrl=self._queue_url, Entries=done)  # type: ignore[arg-type]
@@ -136,26 +138,3 @@ class Schedule:
                 )
             except Exception:  # the next one may do better
                 logger.exception("%s crashed", self._name)
-
-
-def _record(message: Any) -> dict[str, Any]:
-    """A received message as Lambda hands it over."""
-    return {
-        "messageId": message["MessageId"],
-        "receiptHandle": message["ReceiptHandle"],
-        "body": message["Body"],
-        "attributes": message.get("Attributes", {}),
-        "messageAttributes": {
-            name: {
-                "stringValue": attribute.get("StringValue"),
-                "dataType": attribute["DataType"],
-                "stringListValues": [],
-                "binaryListValues": [],
-            }
-            for name, attribute in message.get("MessageAttributes", {}).items()
-        },
-        "md5OfBody": message["MD5OfBody"],
-        "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:local",
-        "awsRegion": "us-east-1",
-    }

@@ -1,0 +1,124 @@
+"""A batch of messages, side by side: one that takes long keeps no other waiting."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from crewrelay.aws.batch import Record, answer_batch
+from tests.conftest import Figure
+from tests.waiting import wait_until
+
+PATIENCE = 10
+
+
+def record(name: str) -> Record:
+    return {"messageId": name, "receiptHandle": f"of {name}", "eventSource": "aws:sqs", "body": name}
+
+
+def event(*names: str) -> dict[str, Any]:
+    return {"Records": [record(name) for name in names]}
+
+
+class MemoryBacklog:
+    """The Backlog of a queue with these messages; the n-th receive may fail."""
+
+    def __init__(self, *names: str, failing: int = 0) -> None:
+        self.waiting = list(names)
+        self.deleted: list[str] = []
+        self.receives = 0
+        self._failing = failing
+        self._turn = threading.Lock()
+
+    def take(self) -> Record | None:
+        with self._turn:
+            self.receives += 1
+            if self.receives == self._failing:
+                raise ConnectionError("the queue does not answer")
+            return record(self.waiting.pop(0)) if self.waiting else None
+
+    def done(self, record: Record) -> None:
+        with self._turn:
+            self.deleted.append(record["messageId"])
+
+
+class Handler:
+    """The message `slow` takes until it may end; the names of those that are done."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.done: list[str] = []
+        self.may_end = threading.Event()
+        self._failing = failing
+
+    def __call__(self, record: Record) -> None:
+        if record["body"] == "slow":
+            assert self.may_end.wait(PATIENCE)
+        if record["body"] == self._failing:
+            raise ValueError("no good")
+        self.done.append(record["body"])
+
+
+class Answering(threading.Thread):
+    def __init__(self, event: dict[str, Any], handle: Callable[[Record], None], backlog: MemoryBacklog | None) -> None:
+        super().__init__(daemon=True)
+        self._arguments = event, handle, backlog
+        self.failed: list[str] | None = None
+        self.start()
+
+    def run(self) -> None:
+        response = answer_batch(*self._arguments)
+        self.failed = [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+
+
+def test_while_one_takes_long_the_others_places_are_used() -> None:
+    handler, backlog = Handler(failing="bad"), MemoryBacklog("a", "bad", "b", "c")
+    answering = Answering(event("slow", "quick"), handler, backlog)
+    wait_until(lambda: set(handler.done) == {"quick", "a", "b", "c"}, within=PATIENCE)
+    wait_until(lambda: backlog.receives == 5, within=PATIENCE)  # it is empty, and not asked for ever
+    handler.may_end.set()
+    answering.join(PATIENCE)
+    assert answering.failed == []
+    assert backlog.deleted == ["a", "b", "c"]  # what failed stays in the queue
+
+
+def test_the_last_one_takes_no_more() -> None:
+    handler, backlog = Handler(), MemoryBacklog("a")
+    assert answer_batch(event("alone"), handler, backlog) == {"batchItemFailures": []}
+    assert (handler.done, backlog.receives) == (["alone"], 0)
+
+
+def test_a_queue_that_does_not_answer_costs_nothing_that_came_with_the_batch() -> None:
+    handler, backlog = Handler(failing="bad"), MemoryBacklog("a", failing=1)
+    answering = Answering(event("slow", "bad"), handler, backlog)
+    wait_until(lambda: backlog.receives == 1, within=PATIENCE)
+    handler.may_end.set()
+    answering.join(PATIENCE)
+    assert answering.failed == ["bad"]
+    assert handler.done == ["slow"]
+
+
+JOBS, BATCH, MEAN = 200, 10, 0.02
+
+
+def test_how_many_places_are_busy(figure: Figure) -> None:
+    """Jobs of exponential durations, as many as the queue has."""
+    durations = random.Random(1)
+    seconds = {str(number): durations.expovariate(1 / MEAN) for number in range(JOBS)}
+
+    def handle(record: Record) -> None:
+        time.sleep(seconds[record["body"]])
+
+    def busy(go_on: bool) -> float:
+        """The share of the places' time that jobs took."""
+        backlog, begun = MemoryBacklog(*seconds), time.monotonic()
+        while backlog.waiting:
+            batch = [backlog.waiting.pop(0) for _ in range(BATCH)]
+            answer_batch(event(*batch), handle, backlog if go_on else None)
+        return sum(seconds.values()) / BATCH / (time.monotonic() - begun)
+
+    before, after = busy(go_on=False), busy(go_on=True)
+    figure(
+        f"{JOBS} jobs of exponential durations, batches of {BATCH}: {before:.0%} of the places busy, now {after:.0%}"
+    )
+    assert after > 1.5 * before
