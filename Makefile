@@ -15,9 +15,10 @@ UV := .venv/bin/uv
 SYNC := pip sync --quiet --require-hashes --compile-bytecode
 
 SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
+BROWSERS := chromium chromium-browser google-chrome
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test check scan unit integration faults faults-long mutants e2e build image runtime sam-local small-model eval lock format index
+.PHONY: help setup run serve test check scan unit integration faults faults-long mutants e2e browser build image runtime sam-local small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +31,7 @@ run: setup ## Start the stack, send the example, print the answer, stop (TOPIC="
 serve: setup ## Run the stack until Ctrl-C (HOST, PORT; AUTH=1 for callers with a token only)
 	@exec .venv/bin/crewrelay serve --host $(HOST) --port $(PORT) $(if $(AUTH),--auth)
 
-test: check scan unit integration faults e2e runtime ## Everything that CI runs
+test: check scan unit integration faults e2e browser runtime ## Everything that CI runs
 
 check: setup .venv-sam/.sam ## Format, lint, types, architecture
 	.venv/bin/ruff format --check .
@@ -62,6 +63,11 @@ mutants: setup ## Small faults put into the domain and the job store one by one:
 e2e: setup ## The real stack, as its users see it
 	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 2 --dist loadfile
 	.venv/bin/pytest $(MEASURED)
+
+browser: setup ## A hostile page in real Chromium against the stack; Debian's is installed where there is none
+	@command -v $(BROWSERS) >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium; } >.venv/chromium.log 2>&1 \
+		|| echo 'SKIPPED: there is no Chromium here, and apt-get (as root) did not bring it: see .venv/chromium.log' >&2
+	.venv/bin/pytest tests/browser
 
 build: setup .venv-sam/.sam .aws-sam/.built ## What is deployed: the zip functions, and the files of the crews' image
 

@@ -76,7 +76,7 @@ class Ports(NamedTuple):
 @asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncIterator[int]:
     """The port on which it is served."""
-    server = uvicorn.Server(connections.bounded(app, host="127.0.0.1", port=0))
+    server = uvicorn.Server(connections.bounded(app, host="127.0.0.1", port=0, timeout_graceful_shutdown=1))
     running = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
@@ -159,7 +159,7 @@ def test_on_loopback_only_its_names_are_answered(start: str) -> None:
             assert refused.json["type"] == "urn:crewrelay:problem:misdirected"
             assert "AUTH=1" in refused.json["remedy"]
 
-    with_gateway(body, host="own.name")
+    with_gateway(body, host="Own.Name")
 
 
 def test_who_serves_others_is_called_by_any_name() -> None:
