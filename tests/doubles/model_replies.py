@@ -16,7 +16,7 @@ def topic_of(body: dict[str, Any]) -> str:
     return found[1].strip() if found else "nothing"
 
 
-def reply(body: dict[str, Any], searches: int, size: int) -> dict[str, Any]:
+def reply(body: dict[str, Any], searches: int, size: int, wide: bool) -> dict[str, Any]:
     """The next message: a tool call if tools are offered and not yet called as often, else a text on the topic."""
     topic = topic_of(body)
     made = sum(message["role"] == "tool" for message in body["messages"])
@@ -26,11 +26,13 @@ def reply(body: dict[str, Any], searches: int, size: int) -> dict[str, Any]:
         call = {"id": f"call_{made + 1}", "type": "function", "function": {"name": name, "arguments": arguments}}
         return {"role": "assistant", "content": None, "tool_calls": [call]}
     text = f"About {topic}: one fact [1], another [2], an invented one [99]."
-    return {"role": "assistant", "content": text + noise(topic, size - len(text))}
+    return {"role": "assistant", "content": text + noise(topic, size - len(text), wide)}
 
 
-def noise(seed: str, size: int) -> str:
-    return random.Random(seed).randbytes(max(0, size)).translate(_LETTERS).decode()
+def noise(seed: str, size: int, wide: bool) -> str:
+    """Letters of a byte each in UTF-8, or of three."""
+    letters = random.Random(seed).randbytes(max(0, size)).translate(_LETTERS).decode()
+    return letters.translate({code: 0x4E00 + code for code in range(128)}) if wide else letters
 
 
 def usage(numbers: str) -> dict[str, Any] | None:

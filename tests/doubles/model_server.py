@@ -7,9 +7,9 @@ the client ever times out; `--searches` is how often it asks for the tool before
 that many model calls and two more); `--usage` is what each call used, in tokens of the prompt, of the completion and
 of the provider's cache, or nothing if it doesn't tell; `--statuses` are the HTTP statuses of the first calls, the last
 one of them for all that follow if `--for-ever` is given, else 200; `--code` is the error code that goes with them,
-`--retry-after` their header; `--size` is that of its texts in characters, such as no compression makes much smaller. In
-place of a status: `hang` answers nothing, `truncated` half of the JSON as if it were all, `cut` half of it and then
-closes the connection, `nothing` an answer without choices.
+`--retry-after` their header; `--size` is that of its texts in characters, such as no compression makes much smaller,
+with `--wide` of three bytes each. In place of a status: `hang` answers nothing, `truncated` half of the JSON as if it
+were all, `cut` half of it and then closes the connection, `nothing` an answer without choices.
 
 A request with `stream` is answered in pieces, with the same words; Bedrock's Converse is understood, too.
 
@@ -81,7 +81,7 @@ def create_app(options: argparse.Namespace) -> Starlette:
             error = {"message": message, "type": "scripted", "code": options.code}
             headers = {"Retry-After": options.retry_after} if options.retry_after else None
             return JSONResponse({"error": error}, int(status), headers)
-        content = completion(body, reply(body, options.searches, options.size), options.usage)
+        content = completion(body, reply(body, options.searches, options.size, options.wide), options.usage)
         if body.get("stream"):
             return StreamingResponse(in_pieces(content, cut=status == "cut"), media_type="text/event-stream")
         whole = json.dumps(content).encode()
@@ -144,6 +144,7 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--trickle", type=float, default=0)
     parser.add_argument("--searches", type=int, default=1)
     parser.add_argument("--size", type=int, default=0)
+    parser.add_argument("--wide", action="store_true")
     parser.add_argument("--usage", default="10,5,0")
     parser.add_argument("--statuses", default="")
     parser.add_argument("--for-ever", action="store_true")

@@ -32,6 +32,13 @@ def test_what_is_signed_with_its_credentials_is_answered(emulator: str, service:
         assert ASKED[service](client)["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
+def test_every_header_that_is_signed_counts(emulator: str) -> None:
+    with closing(aws_client("s3", emulator)) as client:
+        client.create_bucket(Bucket="encoded")
+        client.put_object(Bucket="encoded", Key="a", Body=b"x", ContentType="text/plain", ContentEncoding="gzip")
+        assert client.head_object(Bucket="encoded", Key="a")["ContentEncoding"] == "gzip"
+
+
 @pytest.mark.parametrize("others", [Credentials("local", "test"), Credentials("test", "guessed")])
 @pytest.mark.parametrize("service", ASKED)
 def test_what_is_signed_with_others_is_refused_in_the_services_own_form(

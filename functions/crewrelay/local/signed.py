@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
+_BARE = ("CONTENT_TYPE", "CONTENT_LENGTH")  # the headers that WSGI keeps without the prefix HTTP_
 _PART = re.compile(r"\b(\w{1,32})=([^,\s]+)")
 
 
@@ -98,7 +99,7 @@ class _Signature(NamedTuple):
 
 def _header(name: str, environ: "WSGIEnvironment") -> str:
     variable = name.upper().replace("-", "_")
-    return str(environ.get(variable if variable.startswith("CONTENT_") else f"HTTP_{variable}", ""))
+    return str(environ.get(variable if variable in _BARE else f"HTTP_{variable}", ""))
 
 
 def _body(environ: "WSGIEnvironment") -> bytes:
