@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from crewrelay.local.credentials import REGION, Credentials
 from tests.processes import listening
@@ -27,9 +28,11 @@ def exported(file: Path) -> dict[str, str]:
 
 
 def aws_client(service: str, endpoint_url: str, credentials: Credentials = TESTS) -> Any:
+    config = Config(signature_version="s3v4") if service == "s3" else None  # as the product signs its URLs
     return boto3.client(
         service,  # type: ignore[call-overload]
         endpoint_url=endpoint_url,
+        config=config,
         region_name=REGION,
         aws_access_key_id=credentials.access_key_id,
         aws_secret_access_key=credentials.secret_access_key,

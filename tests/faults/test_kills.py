@@ -17,13 +17,12 @@ from tests.faults.bench import Bench, kill
 from tests.faults.conftest import NewBench
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
-JOBS = 200 if LONG_FORM else 50  # a round; each has a fresh table, so that the product is measured and not the emulator
+JOBS = 200 if LONG_FORM else 30  # a round; each has a fresh table, so that the product is measured and not the emulator
 ROUNDS = 10 if LONG_FORM else 1
 CALLS = 3
 WORKERS = 3
 CALLS_BETWEEN_KILLS = (10, 40) if LONG_FORM else (6, 18)  # by all workers; time would not say how far they got
-# Workers die here all the time, so a job may well not get further five times in a row.
-POLICY = Policy(lease=timedelta(seconds=4), max_attempts=50)
+POLICY = Policy(lease=timedelta(seconds=4))
 
 
 class Killer(threading.Thread):

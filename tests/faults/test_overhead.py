@@ -81,7 +81,7 @@ def test_a_call_costs_two_writes_and_little_cpu(
         f"a bare put takes {bare[0]:.2f} (median {bare[1]:.2f})"
     )
     assert writes == ["PutItem", "UpdateItem"] * CALLS
-    assert journaled[0] <= max(5, 2.75 * bare[0])  # where the SDK itself is slower, so are we
+    assert journaled[0] <= max(5, 3.5 * bare[0])  # where the SDK itself is slower, so are we
 
 
 def cpu(work: Callable[[int], object]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.stack import environment
 
-PROCESSES = 7
+PROCESSES = 5
 RATIO = 1.25
 
 API = """

@@ -14,8 +14,8 @@ from tests.processes import ROOT
 from tests.stack import environment
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
-FEW, MANY = (200, 2_000) if LONG_FORM else (100, 700)
-ALLOWANCE = (16 if LONG_FORM else 8) * MB
+FEW, MANY = (200, 2_000) if LONG_FORM else (100, 400)
+ALLOWANCE = (16 if LONG_FORM else 4) * MB
 
 # In a process of its own, for its peak is that of its whole life. Its reader's too.
 PROGRAM = """

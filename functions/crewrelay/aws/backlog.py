@@ -34,7 +34,7 @@ class SqsBacklog:
 
 
 def record_of(message: Any) -> Record:
-    """A received message as Lambda hands it over: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
+    """A received message as Lambda hands it over, but for the queue that it is from: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
     return {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],
@@ -51,6 +51,4 @@ def record_of(message: Any) -> Record:
         },
         "md5OfBody": message["MD5OfBody"],
         "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:local",
-        "awsRegion": "us-east-1",
     }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SOURCE = {"eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:local", "awsRegion": "us-east-1"}
 _PAUSE = 0.1  # seconds between looks whether to poll again
 
 EventHandler = Callable[[dict[str, Any], Any], Any]
@@ -93,7 +94,7 @@ class EventSource:
             MessageAttributeNames=["All"],
         ).get("Messages", [])
         if messages:
-            records = [record_of(message) for message in messages]
+            records = [record_of(message) | _SOURCE for message in messages]
             done = self._invoke(records)
             if done:
                 self._client.delete_message_batch(QueueUrl=self._queue_url, Entries=done)  # type: ignore[arg-type]
