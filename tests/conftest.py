@@ -89,7 +89,9 @@ class Storage(NamedTuple):
             ).get("Messages", [])
         )
 
-    def is_empty(self) -> bool:
+    def is_as_new(self) -> bool:
+        if "StreamSpecification" in self.dynamodb.describe_table(TableName=self.table)["Table"]:
+            return False
         queues = (self.queue_url, self.dlq_url, self.intake_queue_url, self.intake_dlq_url)
         told = [self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in queues]
         waiting = {value for said in told for name, value in said.items() if "NumberOfMessages" in name}
@@ -172,7 +174,7 @@ def storage(emulator: str, deployed: dict[str, Any], unused: list[dict[str, str]
         made["IntakeDeadLetterQueue"],
     )
     yield fresh
-    if fresh.is_empty():
+    if fresh.is_as_new():
         unused.append(made)
     for client in clients:  # each keeps a connection
         client.close()
