@@ -20,6 +20,7 @@ from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import Calls, Clock, JobRecord, Wait
 from crewrelay.jobs.process import Process
+from crewrelay.jobs.sweeper import Sweeper, Swept
 from tests.conftest import HandSetClock
 from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
 from tests.waiting import wait_until
@@ -506,6 +507,42 @@ def test_what_an_earlier_process_may_have_died_of_is_not_claimed_while_others_ru
     assert process.takes_jobs
 
 
+def test_a_suspect_that_is_rung_for_while_it_waits_runs_at_its_turn() -> None:
+    process = Process()
+    desk = Desk(crew := BlockedCrew(), process=process)
+    ordinary, suspect = desk.submit(), lost_by_another_process(desk)
+    running = threading.Thread(target=desk.run, args=(ordinary,))
+    running.start()
+    assert crew.started.wait(PATIENCE)
+    waiting = threading.Thread(target=desk.run, args=(suspect,))
+    waiting.start()
+    wait_until(lambda: not process.takes_jobs, within=PATIENCE)
+    swept = Sweeper(desk.store, desk.doorbell, desk.clock, POLICY).sweep(desk.clock() + timedelta(minutes=1))
+    assert swept[Swept.RUNG] == 1
+    crew.may_end.set()
+    for thread in (running, waiting):
+        thread.join(PATIENCE)
+    assert (desk.record(suspect).job.status, len(crew.inputs)) == (Status.COMPLETED, 2)
+
+
+def test_a_job_that_takes_long_makes_room_for_a_suspect() -> None:
+    process = Process()
+    desk = Desk(crew := BlockedCrew(), HASTY, process=process)
+    ordinary, suspect = desk.submit(), lost_by_another_process(desk)
+    running = threading.Thread(target=desk.run, args=(ordinary,))
+    running.start()
+    assert crew.started.wait(PATIENCE)
+    waiting = threading.Thread(target=desk.run, args=(suspect,))
+    waiting.start()
+    running.join(PATIENCE / 2)  # it had twice as long
+    given_back = desk.record(ordinary).job
+    assert (given_back.status, given_back.relays, given_back.strikes) == (Status.PENDING, 1, 0)
+    wait_until(lambda: len(crew.inputs) == 2, within=PATIENCE)
+    crew.may_end.set()
+    waiting.join(PATIENCE)
+    assert desk.record(suspect).job.status is Status.COMPLETED
+
+
 def test_a_job_whose_turn_does_not_come_before_the_deadline_is_left_and_rung_for() -> None:
     process = Process()
     desk = Desk(Crew(), process=process)
@@ -515,7 +552,7 @@ def test_a_job_whose_turn_does_not_come_before_the_deadline_is_left_and_rung_for
         assert other.may_share(0)
         desk.run(suspect, seconds=0.05)
     with process.visit() as other:
-        assert other.may_run_alone(0, 0)
+        assert other.may_run_alone(0, 0, 0)
         desk.run(ordinary, seconds=0.05)
     assert (desk.record(suspect).job, desk.record(ordinary).job) == before
     assert desk.doorbell.rings == [suspect, ordinary]
@@ -527,7 +564,7 @@ def test_a_bell_for_a_job_that_is_not_to_be_run_waits_for_nobody() -> None:
     job_id = desk.submit()
     desk.run(job_id)
     with process.visit() as suspect:
-        assert suspect.may_run_alone(0, 0)
+        assert suspect.may_run_alone(0, 0, 0)
         desk.run(job_id)
     assert desk.doorbell.rings == []
 

@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack
 
 import pytest
 
 from crewrelay.jobs.process import Process, Visit
+from crewrelay.jobs.stray import Stray
 from tests.waiting import wait_until
 
 PATIENCE = 10
@@ -15,15 +17,15 @@ PATIENCE = 10
 class Suspect(threading.Thread):
     """Waits for its turn, and runs until it may end; `order` is that of the turns."""
 
-    def __init__(self, visit: Visit, failures: int, order: list[int]) -> None:
+    def __init__(self, visit: Visit, failures: int, order: list[int], patience: float) -> None:
         super().__init__(daemon=True)
-        self._visit, self._failures, self._order = visit, failures, order
+        self._visit, self._failures, self._order, self._patience = visit, failures, order, patience
         self.may_end = threading.Event()
         self.runs = threading.Event()
 
     def run(self) -> None:
         with self._visit:
-            if self._visit.may_run_alone(self._failures, PATIENCE):
+            if self._visit.may_run_alone(self._failures, PATIENCE, self._patience):
                 self._order.append(self._failures)
                 self.runs.set()
                 self.may_end.wait(PATIENCE)
@@ -40,8 +42,28 @@ def cleanup() -> Iterator[ExitStack]:
         yield stack
 
 
-def started(process: Process, cleanup: ExitStack, failures: int = 0, order: list[int] | None = None) -> Suspect:
-    suspect = Suspect(process.visit(), failures, [] if order is None else order)
+class Ordinary(threading.Thread):
+    def __init__(self, process: Process, cleanup: ExitStack) -> None:
+        super().__init__(daemon=True)
+        self._process = process
+        self.runs = threading.Event()
+        self.start()
+        cleanup.callback(self.join, PATIENCE)
+
+    def run(self) -> None:
+        with self._process.visit() as visit:
+            if visit.may_share(PATIENCE):
+                self.runs.set()
+
+
+def started(
+    process: Process,
+    cleanup: ExitStack,
+    failures: int = 0,
+    order: list[int] | None = None,
+    patience: float = PATIENCE,
+) -> Suspect:
+    suspect = Suspect(process.visit(), failures, [] if order is None else order, patience)
     suspect.start()
     cleanup.callback(suspect.join, PATIENCE)
     cleanup.callback(suspect.may_end.set)
@@ -58,10 +80,10 @@ def test_ordinary_jobs_run_side_by_side(process: Process) -> None:
 
 def test_a_suspect_in_an_empty_process_runs_at_once_and_nothing_beside_it(process: Process) -> None:
     with process.visit() as suspect:
-        assert suspect.may_run_alone(0, 0)
+        assert suspect.may_run_alone(0, 0, PATIENCE)
         with process.visit() as ordinary, process.visit() as another:
             assert not ordinary.may_share(0)
-            assert not another.may_run_alone(0, 0)
+            assert not another.may_run_alone(0, 0, PATIENCE)
             assert not process.takes_jobs
     with process.visit() as ordinary:
         assert ordinary.may_share(0)
@@ -79,7 +101,7 @@ def test_a_suspect_waits_for_ordinary_jobs_and_lets_later_ones_go_first(process:
 
 def test_a_suspect_waits_for_jobs_that_nobody_knows_yet_what_they_are(process: Process) -> None:
     with process.visit() as suspect, process.visit():
-        assert not suspect.may_run_alone(0, 0)
+        assert not suspect.may_run_alone(0, 0, PATIENCE)
 
 
 def test_what_waits_while_a_suspect_runs_goes_before_the_next_suspect(process: Process, cleanup: ExitStack) -> None:
@@ -110,19 +132,58 @@ def test_a_suspect_that_gave_up_waiting_holds_nobody_up(process: Process) -> Non
     with process.visit() as ordinary:
         assert ordinary.may_share(0)
         with process.visit() as suspect:
-            assert not suspect.may_run_alone(0, 0)
+            assert not suspect.may_run_alone(0, 0, PATIENCE)
         assert process.takes_jobs
     with process.visit() as worse:
-        assert worse.may_run_alone(5, 0)
+        assert worse.may_run_alone(5, 0, PATIENCE)
 
 
 def test_a_run_that_raises_leaves_the_process_free(process: Process) -> None:
     def crash() -> None:
         with process.visit() as suspect:
-            assert suspect.may_run_alone(0, 0)
+            assert suspect.may_run_alone(0, 0, PATIENCE)
             raise ValueError("crash")
 
     with pytest.raises(ValueError, match="crash"):
         crash()
     with process.visit() as another:
-        assert another.may_run_alone(0, 0)
+        assert another.may_run_alone(0, 0, PATIENCE)
+
+
+def test_a_suspect_that_has_waited_for_long_goes_before_whatever_comes_later(
+    process: Process, cleanup: ExitStack
+) -> None:
+    with process.visit() as ordinary:
+        assert ordinary.may_share(0)
+        assert not ordinary.is_to_leave
+        suspect = started(process, cleanup, patience=0)
+        wait_until(lambda: ordinary.is_to_leave, within=PATIENCE)
+        later = Ordinary(process, cleanup)
+        wait_until(lambda: process._waiting, within=PATIENCE)
+    assert suspect.runs.wait(PATIENCE)
+    assert not later.runs.is_set()
+    suspect.may_end.set()
+    assert later.runs.wait(PATIENCE)
+
+
+def test_nothing_waits_in_a_process_that_is_retired(process: Process, cleanup: ExitStack) -> None:
+    with process.visit() as ordinary:
+        assert ordinary.may_share(0)
+        suspect = started(process, cleanup)
+        process.retire(Stray("an-id", "a thread", Future(), lambda: False))
+        assert ordinary.is_to_leave
+        suspect.join(PATIENCE)
+        assert not suspect.is_alive()
+    assert not suspect.runs.is_set()
+    with process.visit() as another:
+        assert not another.may_run_alone(0, PATIENCE, PATIENCE)  # a stray is beside it
+        assert another.may_share(0)
+
+
+def test_who_has_the_process_to_itself_keeps_it(process: Process) -> None:
+    with process.visit() as suspect:
+        assert suspect.may_run_alone(0, 0, 0)
+        with process.visit():
+            assert suspect.may_run_alone(0, 0, 0)
+            assert suspect.may_share(0)
+            assert not suspect.waited

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.process import Process
+from crewrelay.jobs.stray import Stray
 from tests.unit.runs import reply
 from tests.unit.test_execution import ANSWER, PATIENCE, Crew, Desk
 from tests.waiting import wait_until
@@ -198,3 +200,12 @@ def test_the_jobs_of_a_process_that_is_to_be_started_anew_are_given_back_in_time
     job = desk.record(job_id).job
     assert (job.status, job.relays) == (Status.PENDING, 1)
     assert desk.doorbell.rings == [job_id]
+
+
+def test_a_job_that_ends_early_for_the_sake_of_others_is_not_struck(new_desk: NewDesk, process: Process) -> None:
+    desk = new_desk(Kind.TOOL, Policy(lease=timedelta(seconds=0.15), call_floor=timedelta()))
+    process.retire(Stray("another", "a thread", Future(), lambda: False))
+    job_id = desk.submit()
+    desk.run(job_id, seconds=PATIENCE, grace=GRACE)
+    job = desk.record(job_id).job
+    assert (job.status, job.strikes, job.stalled, job.relays) == (Status.PENDING, 0, 0, 1)

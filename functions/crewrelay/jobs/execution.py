@@ -74,29 +74,48 @@ class Execution:
         deadline, if there is one, is a strike against the job. Raises Unavailable when the table does not answer.
         """
         with logged_with(job_id=job_id), self._process.visit() as visit:
-            try:
-                record = self._store.load(job_id)
-            except DamagedJob:
-                return logger.error("left to the sweeper, which ends it at its age", exc_info=True)
+            record = self._at_its_turn(job_id, visit, deadline)
             if record is None:
-                return logger.info("no such job, or no longer")
-            add_log_keys(**keys_of(record.job))
-            if not self._has_its_turn(record.job, visit, deadline):
-                return ring(self._doorbell, job_id)
+                return
             try:
                 job = self._claim(record)
                 if job is not None:
                     add_log_keys(fence=job.fence)
-                    self._carry_out(job, record.input, deadline, first_call_is_free, grace)
+                    self._carry_out(job, record.input, visit, deadline, first_call_is_free, grace)
             except StaleWrite as refused:
                 logger.info("left to somebody else: %s", refused)
 
+    def _at_its_turn(self, job_id: str, visit: Visit, deadline: datetime) -> JobRecord | None:
+        """The job as it is when it may be run here; None if it may not."""
+        while record := self._loaded(job_id):
+            if not self._has_its_turn(record.job, visit, deadline):
+                ring(self._doorbell, job_id)
+                return None
+            if not visit.waited:
+                return record
+        return None
+
+    def _loaded(self, job_id: str) -> JobRecord | None:
+        try:
+            record = self._store.load(job_id)
+        except DamagedJob:
+            logger.error("left to the sweeper, which ends it at its age", exc_info=True)
+            return None
+        if record is None:
+            logger.info("no such job, or no longer")
+            return None
+        add_log_keys(**keys_of(record.job))
+        return record
+
     def _has_its_turn(self, job: Job, visit: Visit, deadline: datetime) -> bool:
-        """Whether it came before the deadline. What waits is not claimed, so it is not lost should the process die."""
+        """Whether it comes while there is time for a call. What waits is not claimed, so it is not lost should the
+        process die.
+        """
         now = self._clock()
-        seconds = (deadline - now).total_seconds()
+        seconds = (deadline - now).total_seconds() / 2
         if transitions.is_suspect(job, now):
-            return visit.may_run_alone(transitions.failures(job, now), seconds)
+            patience = self._policy.notice.total_seconds()
+            return visit.may_run_alone(transitions.failures(job, now), seconds, patience)
         return not transitions.claimable(job, now) or visit.may_share(seconds)
 
     def _claim(self, record: JobRecord) -> Job | None:
@@ -115,7 +134,13 @@ class Execution:
         return job
 
     def _carry_out(
-        self, job: Job, job_input: JobInput, deadline: datetime, first_call_is_free: bool, grace: timedelta
+        self,
+        job: Job,
+        job_input: JobInput,
+        visit: Visit,
+        deadline: datetime,
+        first_call_is_free: bool,
+        grace: timedelta,
     ) -> None:
         lease = Lease(self._store, job)
         try:
@@ -127,7 +152,7 @@ class Execution:
         crew = on_own_thread(lambda: self._attempt(run, job_input), thread)
         stray = Stray(job.id, thread, crew, lambda: run.waits_for_reply)
         try:
-            self._see_through(lease, run, stray, grace)
+            self._see_through(lease, run, stray, visit, grace)
         finally:  # whatever happened, no call begins once the handler has answered
             run.stop(RunStopped("its handler has answered"))
             if not crew.done():
@@ -143,9 +168,9 @@ class Execution:
                 renewal = self._clock() + self._policy.renewal
         return calls
 
-    def _see_through(self, lease: Lease, run: Run, crew: Stray, grace: timedelta) -> None:
+    def _see_through(self, lease: Lease, run: Run, crew: Stray, visit: Visit, grace: timedelta) -> None:
         while not self._wait(run.outcome, self._patience(run.deadline)):
-            if self._process.retired:
+            if visit.is_to_leave:
                 run.hasten(self._clock() + self._policy.notice)
             if self._clock() >= run.deadline:
                 run.stop(RelayDue("the deadline has come"))
@@ -154,6 +179,8 @@ class Execution:
         self._conclude(lease, run)
 
     def _is_stuck(self, run: Run, crew: Stray, grace: timedelta) -> bool:
+        if run.hastened:  # it may have meant to stop in time
+            return False
         seconds = min(grace, self._policy.renewal).total_seconds()  # the lease lasts that long
         return bool(grace) and not self._wait(crew.crew, seconds) and not run.waits_for_reply
 
@@ -206,7 +233,7 @@ class Execution:
     def _relay(self, lease: Lease, run: Run, *, struck: bool = False) -> None:
         def relayed(job: Job) -> Job:
             job = transitions.strike(_counted(job, run)) if struck else _counted(job, run)
-            return transitions.relay(job, self._clock(), self._policy, tried=run.tried)
+            return transitions.relay(job, self._clock(), self._policy, tried=run.tried and not run.hastened)
 
         job = lease.advance(relayed)
         ring(self._doorbell, job.id)

@@ -200,7 +200,7 @@ def relay(job: Job, now: datetime, policy: Policy, *, tried: bool = True) -> Job
         _release(job, now, now, policy),
         relays=job.relays + 1,
         attempts=job.attempts - (job.stalled == 0 or not tried),
-        stalled=job.stalled - (not tried),
+        stalled=max(0, job.stalled - (not tried)),
     )
 
 

@@ -39,7 +39,9 @@ class Policy(BaseModel):
 
     @property
     def notice(self) -> timedelta:
-        """How long the jobs of a process that is to be started anew may go on: for the call that is under way."""
+        """How long jobs may go on whose process is to be started anew, or is needed by a suspect: for the call that is
+        under way.
+        """
         return self.lease * 2
 
     @property

@@ -25,6 +25,8 @@ class Process:
         self._changed = threading.Condition()  # for everything below
         self._ranks: dict[Visit, int] = {}  # of the jobs that run or wait: suspects have higher ones
         self._isolated: Visit | None = None  # the suspect that runs
+        self._in_need: set[Visit] = set()  # suspects that have waited for so long that the others make room
+        self._waiting: set[Visit] = set()  # ordinary jobs, for suspects
         self._strays: list[Stray] = []
         self.retired = False
 
@@ -48,6 +50,7 @@ class Process:
         logger.warning("a crew does not come back: this process is to be started anew", extra=said)
         with self._changed:
             self.retired = True
+            self._changed.notify_all()
 
     def is_sound(self, grace: float) -> bool:
         """Whether the crews that were left behind come back, after so many seconds at most. One that waits for a reply
@@ -72,6 +75,7 @@ class Visit:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        self.waited = False  # in its last question, so that what was known of the job before may be no longer so
 
     def __enter__(self) -> "Visit":
         with self._process._changed:
@@ -84,28 +88,65 @@ class Visit:
         process = self._process
         with process._changed:
             del process._ranks[self]
+            process._in_need.discard(self)
+            process._waiting.discard(self)
             if process._isolated is self:
                 process._isolated = None
             process._changed.notify_all()
 
-    def may_share(self, seconds: float) -> bool:
-        """Wait, for so many seconds at most, until no suspect runs; whether that came true."""
+    @property
+    def is_to_leave(self) -> bool:
+        """Whether its run is to end soon: for a suspect that has waited for long, or for a process started anew."""
         process = self._process
         with process._changed:
-            return process._changed.wait_for(lambda: process._isolated is None, seconds)
+            return process.retired or (bool(process._in_need) and process._isolated is not self)
 
-    def may_run_alone(self, failures: int, seconds: float) -> bool:
-        """Wait, for so many seconds at most, until nothing else runs, nor is there a suspect that has failed less often
-        and is more likely to be innocent; whether that came true.
+    def may_share(self, seconds: float) -> bool:
+        """Wait, for so many seconds at most, until no suspect runs, nor is one in need; whether that came true. Who has
+        to wait does so in vain if the process is retired.
         """
-        process, rank = self._process, 1 + failures
+        process = self._process
+        with process._changed:
+            self.waited = not self._may_share_now()
+            if self.waited:
+                process._waiting.add(self)
+                process._changed.notify_all()
+                process._changed.wait_for(lambda: process.retired or self._may_share_now(), seconds)
+                process._waiting.discard(self)
+                return not process.retired and self._may_share_now()
+            return True
 
-        def has_its_turn() -> bool:
-            return process._isolated is None and rank == min(process._ranks.values())
+    def may_run_alone(self, failures: int, seconds: float, patience: float) -> bool:
+        """Wait, for so many seconds at most, until nothing else runs, nor is there a suspect that has failed less often
+        and is more likely to be innocent; whether that came true. After its `patience`, in seconds, those that run make
+        room, and no others begin. In a process that is retired none runs.
+        """
+        process = self._process
+
+        def is_over() -> bool:
+            return process.retired or self._may_run_alone_now()
 
         with process._changed:
-            process._ranks[self] = rank
+            process._ranks[self] = 1 + failures
             process._changed.notify_all()
-            if process._changed.wait_for(has_its_turn, seconds):
+            self.waited = not is_over()
+            came = process._changed.wait_for(is_over, min(seconds, patience))
+            if not came and seconds > patience:
+                process._in_need.add(self)
+                process._changed.notify_all()
+                came = process._changed.wait_for(is_over, seconds - patience)
+                process._in_need.discard(self)
+            if came and not process.retired:
                 process._isolated = self
             return process._isolated is self
+
+    def _may_share_now(self) -> bool:
+        process = self._process
+        return process._isolated is self or (process._isolated is None and not process._in_need)
+
+    def _may_run_alone_now(self) -> bool:
+        process = self._process
+        if process._isolated:
+            return process._isolated is self
+        passed = process._waiting if self in process._in_need else ()
+        return process._ranks[self] == min(rank for visit, rank in process._ranks.items() if visit not in passed)
