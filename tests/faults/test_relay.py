@@ -39,7 +39,7 @@ def test_a_cut_run_pays_what_an_uncut_one_does(figure: Figure) -> None:
     # What the worker found paid when it went on; the log can't tell whose a call was that came at once after the 202.
     paid_inline = receipt["calls_replayed"]
     figure(f"202 after {took:.2f} s; {paid_inline} of {paid} calls paid inline, uncut needs {needed.total()}")
-    assert took <= 3.5
+    assert took <= 5
     assert 1 <= paid_inline < paid
     assert set((needed + needed).values()) == {2}
     assert paid == needed.total()

@@ -5,16 +5,19 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import httpx
 import pytest
+from botocore import auth
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from crewrelay.local.credentials import REGION, Credentials
 from tests.aws import TESTS, aws_client, emulator_of_tests
+from tests.waiting import wait_until
 
 KEYWORDS: Any = {name.lower(): value for name, value in TESTS.variables.items()}
 ASKED: dict[str, Callable[[Any], Any]] = {
@@ -73,10 +76,23 @@ def presigned(emulator: str) -> Iterator[Presigned]:
         for key in KEYS:
             s3.put_object(Bucket="answers", Key=key, Body=b"{}")
 
-        def url(key: str = KEYS[0], bucket: str = "answers") -> str:
-            return s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": key}, ExpiresIn=60)
+        def url(key: str = KEYS[0], bucket: str = "answers", seconds: int = 60) -> str:
+            return s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": key}, ExpiresIn=seconds)
 
         yield url
+
+
+def test_a_presigned_url_is_good_for_as_long_as_it_says(presigned: Presigned) -> None:
+    url = presigned(seconds=1)
+    assert httpx.get(url).status_code == 200
+    wait_until(lambda: httpx.get(url).status_code == 403, within=10)
+
+
+def test_a_signature_of_another_day_is_refused(emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(aws_client("dynamodb", emulator)) as client:
+        monkeypatch.setattr(auth, "get_current_datetime", lambda: datetime.now(UTC) - timedelta(days=1))
+        with pytest.raises(ClientError, match="too long ago"):
+            client.list_tables()
 
 
 @pytest.mark.parametrize("key", KEYS)

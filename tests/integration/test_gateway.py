@@ -20,6 +20,7 @@ from crewrelay.local.crew import GatewayContext
 from crewrelay.local.gateway import Gateway
 from crewrelay.local.process import ChildProcess
 from crewrelay.local.stack import Stack
+from tests.stack import free_port
 
 SECRET = "this start's"
 
@@ -198,6 +199,21 @@ def test_a_crew_process_answers_its_gateway_alone() -> None:
             assert [value for name, value in answer.json["headers"] if name == GATEWAY] == [SECRET]
 
     with_gateway(body)
+
+
+def test_a_crew_process_that_is_about_to_end_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    listening, asked = OneCrew.crew_url, list[str]()
+
+    async def crew_url(stack: OneCrew) -> str:
+        asked.append(await listening(stack) if asked else f"http://127.0.0.1:{free_port()}")
+        return asked[-1]
+
+    async def body(ports: Ports) -> None:
+        assert (await ask(ports.gateway, request("POST /crewai/run"))).status == 200
+
+    monkeypatch.setattr(OneCrew, "crew_url", crew_url)
+    with_gateway(body)
+    assert len(asked) == 2
 
 
 # ---- what a connection may hold

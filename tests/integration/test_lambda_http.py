@@ -328,7 +328,7 @@ def test_the_deadline_counts_from_when_the_gateway_got_the_request(
     run = lambda_handler(run_app(storage, ScriptedCrew(script), patience=27))
     started = time.monotonic()
     answer = run(rest_event("POST", "/crewai/run", json.dumps(REQUEST), age=age), None)
-    assert time.monotonic() - started < 1 + 1.5
+    assert time.monotonic() - started < 1 + 4
     job_id = json.loads(text_of(answer))["job_id"]
     assert answer["statusCode"] == 202
     assert answer["headers"]["location"] == f"/prod/crewai/status/{job_id}"
@@ -346,7 +346,7 @@ def test_a_gateway_whose_clock_is_ahead_does_not_lengthen_the_wait(
     run = lambda_handler(run_app(storage, ScriptedCrew(script), patience=0.3))
     started = time.monotonic()
     answer = run(rest_event("POST", "/crewai/run", json.dumps(REQUEST), age=-3600), None)
-    assert time.monotonic() - started < 0.3 + 2
+    assert time.monotonic() - started < 0.3 + 4
     assert answer["statusCode"] == 202
 
 

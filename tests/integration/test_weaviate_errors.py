@@ -28,8 +28,8 @@ from tests.weaviate import EMBEDDING, WeaviateDouble, alike, chunks_of, vector
 
 PATIENCE = timedelta(seconds=1)
 AMPLE = timedelta(seconds=10)
-SLACK = 0.5
-HEALED = 2.0  # seconds
+SLACK = 1.5  # seconds, on a busy machine
+HEALED = 4.0  # half of it on an idle one
 
 
 class Bench(NamedTuple):

@@ -81,15 +81,14 @@ class Gateway:
         own = {RECEIVED_AT: str(int(time.time() * 1000)), GATEWAY: self._stack.secret}
         if event := request.scope.get("aws.event"):
             own[CALLER] = json.dumps(event["requestContext"]["authorizer"])
+        headers = [*_passed_on(request.headers.raw), *((name.encode(), own[name].encode()) for name in own)]
         try:
             async with asyncio.timeout(self._limit):
-                forwarded = await self._client.request(
-                    request.method,
-                    await self._stack.crew_url() + "/crewai/run",
-                    content=await request.body(),
-                    headers=[*_passed_on(request.headers.raw), *((name.encode(), own[name].encode()) for name in own)],
-                    timeout=None,
-                )
+                body = await request.body()
+                try:
+                    forwarded = await self._to_a_crew(request.method, body, headers)
+                except httpx.ConnectError:  # it is about to end: nothing was sent, and another one may be there
+                    forwarded = await self._to_a_crew(request.method, body, headers)
         except TimeoutError:
             return _unavailable(504, "The crew process did not answer in time.")
         except httpx.TransportError:
@@ -97,6 +96,10 @@ class Gateway:
         response = Response(forwarded.content, forwarded.status_code)
         response.raw_headers += _passed_on(forwarded.headers.raw)
         return response
+
+    async def _to_a_crew(self, method: str, body: bytes, headers: list[tuple[bytes, bytes]]) -> httpx.Response:
+        url = await self._stack.crew_url() + "/crewai/run"
+        return await self._client.request(method, url, content=body, headers=headers, timeout=None)
 
 
 def _passed_on(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 
 _PATIENCE = 5.0  # seconds between asking a child to stop and making it
+_LOOK = 0.05  # seconds between looks whether it has ended
 
 
 class ChildProcess:
@@ -38,7 +41,7 @@ class ChildProcess:
                 if line.startswith(b"ready "):
                     child.port = int(line.split()[1])
                     return child
-            raise ChildDied(module, await process.wait())
+            raise ChildDied(module, await child._exit_code())
         except asyncio.CancelledError:
             await child.stop()
             raise
@@ -49,11 +52,28 @@ class ChildProcess:
 
     async def ended(self) -> int:
         """Wait until it ends; its exit code. What it prints meanwhile is passed on."""
+        passed_on = asyncio.create_task(self._pass_on())
+        code = await self._exit_code()
+        self._end_what_it_left()  # it may hold the output open
+        await asyncio.wait([passed_on], timeout=_PATIENCE)
+        return code
+
+    async def _pass_on(self) -> None:
         assert self._process.stdout is not None
         while said := await self._process.stdout.read(65536):
             sys.stderr.buffer.write(said)
             sys.stderr.flush()
-        return await self._process.wait()
+
+    async def _exit_code(self) -> int:
+        """Not by `wait`, which in some versions of Python waits for whoever else holds its output, too."""
+        while self._process.returncode is None:
+            await asyncio.sleep(_LOOK)
+        return self._process.returncode
+
+    def _end_what_it_left(self) -> None:
+        """Everything in its session, such as what a tool has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     async def silent(self, seconds: float) -> None:
         """Wait until it has left a request unanswered for so long. Any answer is one."""
@@ -84,10 +104,11 @@ class ChildProcess:
             return
         self._process.terminate()
         try:
-            await asyncio.wait_for(self._process.wait(), _PATIENCE)
+            await asyncio.wait_for(self._exit_code(), _PATIENCE)
         except TimeoutError:
             self._process.kill()
-            await self._process.wait()
+            await self._exit_code()
+        self._end_what_it_left()
 
 
 class ChildDied(Exception):

@@ -8,6 +8,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
+_DIGEST = "x-amz-content-sha256"  # of the body
+_SKEW = 15 * 60  # seconds by which AWS lets clocks differ
 _BARE = ("CONTENT_TYPE", "CONTENT_LENGTH")  # the headers that WSGI keeps without the prefix HTTP_
 _PART = re.compile(r"\b(\w{1,32})=([^,\s]+)")
 
@@ -48,7 +51,9 @@ class SignedOnly:
         if environ["PATH_INFO"].startswith("/moto-api"):  # shows everything, and wipes it
             return "This is no part of AWS."
         signature = _Signature.of(environ)
-        if signature is None or not signature.is_by(self._credentials, environ):
+        if signature is None or not signature.is_current(datetime.now(UTC)):
+            return "Sign it, and now: it is not signed, or was too long ago."
+        if not signature.is_by(self._credentials, environ):
             return "Sign with the credentials of this start, which are in the file that it has named."
         return ""
 
@@ -58,6 +63,7 @@ class _Signature(NamedTuple):
     credential: str
     signed_headers: str
     timestamp: str
+    seconds: int  # for which it is good
     query: str  # as far as it is signed
     value: str
 
@@ -67,16 +73,24 @@ class _Signature(NamedTuple):
         query = environ.get("QUERY_STRING", "")
         if header := environ.get("HTTP_AUTHORIZATION"):
             said = dict(_PART.findall(header))
-            said["Date"] = environ.get("HTTP_X_AMZ_DATE", "")
+            said["Date"], said["Expires"] = environ.get("HTTP_X_AMZ_DATE", ""), str(_SKEW)
             signer = S3SigV4Auth if "/s3/" in said.get("Credential", "") else SigV4Auth
         else:
             said = {name.removeprefix("X-Amz-"): value for name, value in parse_qsl(query)}
             query = "&".join(part for part in query.split("&") if not part.startswith("X-Amz-Signature="))
             signer = S3SigV4QueryAuth
         try:
-            return cls(signer, said["Credential"], said["SignedHeaders"], said["Date"], query, said["Signature"])
-        except KeyError:
+            credential, headers, date, value = (said[n] for n in ("Credential", "SignedHeaders", "Date", "Signature"))
+            return cls(signer, credential, headers, date, int(said["Expires"]), query, value)
+        except (KeyError, ValueError):
             return None
+
+    def is_current(self, now: datetime) -> bool:
+        try:
+            made = datetime.strptime(self.timestamp, "%Y%m%dT%H%M%S%z")
+        except ValueError:
+            return False
+        return -_SKEW <= (now - made).total_seconds() <= self.seconds
 
     def is_by(self, credentials: Credentials, environ: "WSGIEnvironment") -> bool:
         """Whether it is the one that the owner of the credentials would have made."""
@@ -89,7 +103,7 @@ class _Signature(NamedTuple):
             environ["REQUEST_METHOD"],
             f"http://{environ['HTTP_HOST']}{path}?{self.query}",
             {name: _header(name, environ) for name in self.signed_headers.split(";")},
-            b"" if "HTTP_X_AMZ_CONTENT_SHA256" in environ else _body(environ),  # there the digest is signed
+            b"" if _DIGEST in self.signed_headers.split(";") else _body(environ),
         )
         request.context["timestamp"] = self.timestamp
         signer = self.signer(botocore.credentials.Credentials(*credentials), service, region)
