@@ -23,7 +23,7 @@ from tests.processes import listening
 from tests.stack import model_variables, running_stack
 from tests.waiting import wait_until
 
-JOBS = 200 if os.environ.get("FAULTS") == "long" else 80
+JOBS = 200 if os.environ.get("FAULTS") == "long" else 40
 DRAIN_SECONDS = JOBS * 0.8  # 0.1 a job on an idle machine of two quick cores; some take four times as long
 
 
@@ -128,4 +128,4 @@ def test_the_loop_is_never_blocked_while_runs_wait(busy: ScriptedStack) -> None:
         loaded = health_p95(stack.client, time.monotonic() + 5)
         assert [run.result().status_code for run in runs] == [200] * 8
     print(f"\n/health p95: idle {idle * 1000:.1f} ms, with 8 inline runs {loaded * 1000:.1f} ms")
-    assert loaded <= max(3 * idle, 0.025)
+    assert loaded <= max(3 * idle, 0.1)  # a run that blocked it would do so for two seconds
