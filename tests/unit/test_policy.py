@@ -68,3 +68,23 @@ def test_the_shipped_attempts_outlast_a_storm_of_minutes() -> None:
     policy = Policy()
     pauses = [policy.backoff(attempt, 0.5) for attempt in range(1, policy.max_attempts)]
     assert timedelta(minutes=3) < sum(pauses, timedelta()) < timedelta(minutes=5)
+
+
+def test_the_shipped_limits_are_those_that_the_documents_name() -> None:
+    second = timedelta(seconds=1)
+    assert Policy().model_dump() == {
+        "lease": 60 * second,
+        "max_attempts": 6,
+        "max_strikes": 3,
+        "first_backoff": 10 * second,
+        "longest_backoff": 300 * second,
+        "longest_retry_after": 600 * second,
+        "call_floor": 2 * second,
+        "max_age": timedelta(days=1),
+        "enough_bells": 1000,
+        "keep": timedelta(days=30),
+        "budget": {"calls": 100, "tokens": 1_000_000, "runtime": timedelta(hours=2)},
+    }
+    parts = Policy(lease=60 * second)
+    assert (parts.renewal, parts.notice, parts.skew) == (20 * second, 120 * second, 5 * second)
+    assert parts.ring_again == 90 * second
