@@ -22,7 +22,7 @@ JOBS = sorted((FUNCTIONS / "crewrelay/jobs").glob("[!_]*.py"))
 STORE = [FUNCTIONS / "crewrelay/aws" / name for name in ("store.py", "rows.py")]
 TESTS = """
     access cap errors execution intervention job job_fields lease logs observed policy process redrive run run_ends
-    store_requests strays submission sweeper turns values
+    spoofs store_requests strays submission sweeper turns values
 """.split()
 CONTRACT = "tests/integration/test_store_contract.py"
 KILLED = (Outcome.KILLED, Outcome.TIMED_OUT)
