@@ -9,7 +9,7 @@ from tests.stack import COMMAND, environment, free_port
 from tests.waiting import wait_until
 
 
-def test_health_answers_within_a_second_of_start() -> None:
+def test_health_answers_soon_after_the_start() -> None:
     """The best of three: other work on the machine must not decide it."""
 
     def seconds_to_health() -> float:
@@ -32,4 +32,4 @@ def test_health_answers_within_a_second_of_start() -> None:
             process.terminate()
             process.wait(15)
 
-    assert min(seconds_to_health() for _ in range(3)) < 2  # 0.6 on an idle machine
+    assert min(seconds_to_health() for _ in range(3)) < 2  # on a busy machine

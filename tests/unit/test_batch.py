@@ -107,7 +107,7 @@ def test_how_many_places_are_busy(figure: Figure) -> None:
     seconds = {str(number): durations.expovariate(1 / MEAN) for number in range(JOBS)}
 
     def handle(record: Record) -> None:
-        time.sleep(seconds[record["body"]])
+        time.sleep(seconds[record["body"]])  # the work itself, whose share of the time is measured
 
     def busy(go_on: bool) -> float:
         """The share of the places' time that jobs took."""

@@ -487,16 +487,22 @@ def lost_by_another_process(desk: Desk) -> str:
     return job_id
 
 
+def side_by_side(desk: Desk, ordinary: str, suspect: str) -> tuple[threading.Thread, threading.Thread]:
+    """A job that runs, and one that waits for its turn beside it."""
+    assert isinstance(desk.crew, BlockedCrew)
+    running, waiting = (threading.Thread(target=desk.run, args=(job_id,)) for job_id in (ordinary, suspect))
+    running.start()
+    assert desk.crew.started.wait(PATIENCE)
+    waiting.start()
+    return running, waiting
+
+
 def test_what_an_earlier_process_may_have_died_of_is_not_claimed_while_others_run() -> None:
     process = Process()
     desk = Desk(crew := BlockedCrew(), process=process)
     ordinary, suspect = desk.submit(), lost_by_another_process(desk)
     before = desk.record(suspect).job
-    running = threading.Thread(target=desk.run, args=(ordinary,))
-    running.start()
-    assert crew.started.wait(PATIENCE)
-    waiting = threading.Thread(target=desk.run, args=(suspect,))
-    waiting.start()
+    running, waiting = side_by_side(desk, ordinary, suspect)
     wait_until(lambda: not process.takes_jobs, within=PATIENCE)
     assert desk.record(suspect).job == before
     crew.may_end.set()
@@ -511,11 +517,7 @@ def test_a_suspect_that_is_rung_for_while_it_waits_runs_at_its_turn() -> None:
     process = Process()
     desk = Desk(crew := BlockedCrew(), process=process)
     ordinary, suspect = desk.submit(), lost_by_another_process(desk)
-    running = threading.Thread(target=desk.run, args=(ordinary,))
-    running.start()
-    assert crew.started.wait(PATIENCE)
-    waiting = threading.Thread(target=desk.run, args=(suspect,))
-    waiting.start()
+    running, waiting = side_by_side(desk, ordinary, suspect)
     wait_until(lambda: not process.takes_jobs, within=PATIENCE)
     swept = Sweeper(desk.store, desk.doorbell, desk.clock, POLICY).sweep(desk.clock() + timedelta(minutes=1))
     assert swept[Swept.RUNG] == 1
@@ -529,11 +531,7 @@ def test_a_job_that_takes_long_makes_room_for_a_suspect() -> None:
     process = Process()
     desk = Desk(crew := BlockedCrew(), HASTY, process=process)
     ordinary, suspect = desk.submit(), lost_by_another_process(desk)
-    running = threading.Thread(target=desk.run, args=(ordinary,))
-    running.start()
-    assert crew.started.wait(PATIENCE)
-    waiting = threading.Thread(target=desk.run, args=(suspect,))
-    waiting.start()
+    running, waiting = side_by_side(desk, ordinary, suspect)
     running.join(PATIENCE / 2)  # it had twice as long
     given_back = desk.record(ordinary).job
     assert (given_back.status, given_back.relays, given_back.strikes) == (Status.PENDING, 1, 0)

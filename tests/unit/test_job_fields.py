@@ -126,11 +126,7 @@ def test_a_pause_after_an_error_and_after_an_outage() -> None:
     assert transitions.back_off(changed(RUNNING, stalled=0), OUTAGE, NOW, until, POLICY).stalled == 0
     worn = changed(RUNNING, stalled=POLICY.max_attempts)
     assert transitions.may_back_off(worn, OUTAGE, until, POLICY)
-    assert not transitions.may_back_off(worn, changed_error(retryable=True), until, POLICY)
-
-
-def changed_error(**changes: Any) -> Failure:
-    return FAILURE.model_copy(update=changes)
+    assert not transitions.may_back_off(worn, FAILURE.model_copy(update={"retryable": True}), until, POLICY)
 
 
 def test_a_bell_of_the_sweeper() -> None:

@@ -25,8 +25,8 @@ class Process:
         self._changed = threading.Condition()  # for everything below
         self._ranks: dict[Visit, int] = {}  # of the jobs that run or wait: suspects have higher ones
         self._isolated: Visit | None = None  # the suspect that runs
-        self._in_need: set[Visit] = set()  # suspects that have waited for so long that the others make room
-        self._waiting: set[Visit] = set()  # ordinary jobs, for suspects
+        self._in_need: set[Visit] = set()  # suspects that have waited for too long: ordinary jobs make room
+        self._waiting: set[Visit] = set()  # ordinary jobs that wait until suspects are done
         self._strays: list[Stray] = []
         self.retired = False
 
@@ -75,7 +75,7 @@ class Visit:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self.waited = False  # in its last question, so that what was known of the job before may be no longer so
+        self.waited = False  # for the last answer: the job is to be read again, for it may have changed meanwhile
 
     def __enter__(self) -> "Visit":
         with self._process._changed:
@@ -88,8 +88,6 @@ class Visit:
         process = self._process
         with process._changed:
             del process._ranks[self]
-            process._in_need.discard(self)
-            process._waiting.discard(self)
             if process._isolated is self:
                 process._isolated = None
             process._changed.notify_all()
@@ -102,24 +100,24 @@ class Visit:
             return process.retired or (bool(process._in_need) and process._isolated is not self)
 
     def may_share(self, seconds: float) -> bool:
-        """Wait, for so many seconds at most, until no suspect runs, nor is one in need; whether that came true. Who has
-        to wait does so in vain if the process is retired.
+        """Wait, for so many seconds at most, until no suspect runs or has waited for too long; whether that came true.
+        It does not if the process is retired meanwhile.
         """
         process = self._process
         with process._changed:
             self.waited = not self._may_share_now()
-            if self.waited:
-                process._waiting.add(self)
-                process._changed.notify_all()
-                process._changed.wait_for(lambda: process.retired or self._may_share_now(), seconds)
-                process._waiting.discard(self)
-                return not process.retired and self._may_share_now()
-            return True
+            if not self.waited:
+                return True
+            process._waiting.add(self)
+            process._changed.notify_all()
+            process._changed.wait_for(lambda: process.retired or self._may_share_now(), seconds)
+            process._waiting.remove(self)
+            return not process.retired and self._may_share_now()
 
     def may_run_alone(self, failures: int, seconds: float, patience: float) -> bool:
         """Wait, for so many seconds at most, until nothing else runs, nor is there a suspect that has failed less often
-        and is more likely to be innocent; whether that came true. After its `patience`, in seconds, those that run make
-        room, and no others begin. In a process that is retired none runs.
+        and is more likely to be innocent; whether that came true. After `patience` seconds the ordinary jobs that run
+        are told to end, and no others begin. In a process that is retired no suspect runs.
         """
         process = self._process
 
@@ -135,7 +133,7 @@ class Visit:
                 process._in_need.add(self)
                 process._changed.notify_all()
                 came = process._changed.wait_for(is_over, seconds - patience)
-                process._in_need.discard(self)
+                process._in_need.remove(self)
             if came and not process.retired:
                 process._isolated = self
             return process._isolated is self

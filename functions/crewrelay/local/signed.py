@@ -52,7 +52,7 @@ class SignedOnly:
             return "This is no part of AWS."
         signature = _Signature.of(environ)
         if signature is None or not signature.is_current(datetime.now(UTC)):
-            return "Sign it, and now: it is not signed, or was too long ago."
+            return "Sign the request: it has no signature, or one that is too old."
         if not signature.is_by(self._credentials, environ):
             return "Sign with the credentials of this start, which are in the file that it has named."
         return ""
