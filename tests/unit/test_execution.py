@@ -490,7 +490,9 @@ def lost_by_another_process(desk: Desk) -> str:
 def side_by_side(desk: Desk, ordinary: str, suspect: str) -> tuple[threading.Thread, threading.Thread]:
     """A job that runs, and one that waits for its turn beside it."""
     assert isinstance(desk.crew, BlockedCrew)
-    running, waiting = (threading.Thread(target=desk.run, args=(job_id,)) for job_id in (ordinary, suspect))
+    running, waiting = (
+        threading.Thread(target=desk.run, args=(job_id,), daemon=True) for job_id in (ordinary, suspect)
+    )
     running.start()
     assert desk.crew.started.wait(PATIENCE)
     waiting.start()
@@ -525,6 +527,22 @@ def test_a_suspect_that_is_rung_for_while_it_waits_runs_at_its_turn() -> None:
     for thread in (running, waiting):
         thread.join(PATIENCE)
     assert (desk.record(suspect).job.status, len(crew.inputs)) == (Status.COMPLETED, 2)
+
+
+def test_a_bell_whose_job_ended_while_it_waited_is_dropped() -> None:
+    process = Process()
+    desk = Desk(crew := BlockedCrew(), process=process)
+    ordinary, suspect = desk.submit(), lost_by_another_process(desk)
+    running, waiting = side_by_side(desk, ordinary, suspect)
+    wait_until(lambda: not process.takes_jobs, within=PATIENCE)
+    before = desk.record(suspect).job
+    desk.store.save(before, transitions.cancel(before, desk.clock()))
+    crew.may_end.set()
+    for thread in (running, waiting):
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert (len(crew.inputs), desk.doorbell.rings) == (1, [])
+    assert process.takes_jobs
 
 
 def test_a_job_that_takes_long_makes_room_for_a_suspect() -> None:

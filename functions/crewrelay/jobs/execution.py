@@ -86,8 +86,8 @@ class Execution:
                 logger.info("left to somebody else: %s", refused)
 
     def _at_its_turn(self, job_id: str, visit: Visit, deadline: datetime) -> JobRecord | None:
-        """The job as it is when it may be run here; None if it may not."""
-        while record := self._loaded(job_id):
+        """The job as it is when it may be run here; None if it may not. After a wait it is looked at anew."""
+        while (record := self._loaded(job_id)) and transitions.claimable(record.job, self._clock()):
             if not self._has_its_turn(record.job, visit, deadline):
                 ring(self._doorbell, job_id)
                 return None
@@ -116,12 +116,10 @@ class Execution:
         if transitions.is_suspect(job, now):
             patience = self._policy.notice.total_seconds()
             return visit.may_run_alone(transitions.failures(job, now), seconds, patience)
-        return not transitions.claimable(job, now) or visit.may_share(seconds)
+        return visit.may_share(seconds)
 
     def _claim(self, record: JobRecord) -> Job | None:
         before, now = record.job, self._clock()
-        if not transitions.claimable(before, now):
-            return None
         reason = transitions.reason_to_give_up(before, now, self._policy)
         if reason:
             self._store.save(before, transitions.give_up(before, Failure.of(reason), now))
