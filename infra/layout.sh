@@ -20,7 +20,7 @@ if [[ -n $(ls -A "$target") ]]; then echo "layout.sh: $target is not empty" >&2 
 # uv verifies the hashes of constraints too. The lock constrains: what nothing of the extra asks for stays out.
 uv pip install --quiet --target "$target" --python "$(command -v python3.11)" \
     --python-platform $platform --python-version 3.11 --only-binary :all: \
-    --constraint requirements.lock --requirements pyproject.toml --extra $extra --excludes infra/left-out.txt
+    --constraint locks/requirements.lock --requirements pyproject.toml --extra $extra --excludes infra/left-out.txt
 rm -r "$target/bin"
 find "$target" \( -name tests -o -name test \) -type d -prune -exec rm -r {} +
 if [[ $kind == light ]]; then

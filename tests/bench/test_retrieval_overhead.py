@@ -14,9 +14,9 @@ from weaviate.connect import ConnectionParams
 
 from crewrelay.jobs.answer import Passage
 from crewrelay.retrieval.collection import Document, Embedding
-from crewrelay.retrieval.weaviate import WeaviateCollections
-from crewrelay.retrieval.weaviate_schema import passages_class
-from tests.weaviate import PATIENCE, WeaviateDouble, chunks_of, vector
+from crewrelay.retrieval.weaviate.collections import WeaviateCollections
+from crewrelay.retrieval.weaviate.schema import passages_class
+from tests.support.weaviate import PATIENCE, WeaviateDouble, chunks_of, vector
 
 ROUNDS, TIMES = 3, 100
 NAME = "test-overhead"

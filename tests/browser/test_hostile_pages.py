@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.browser.hostile_site import HOME, REBOUND, Browser, browser
-from tests.stack import RunningStack, running_stack
+from tests.support.stack import RunningStack, running_stack
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(

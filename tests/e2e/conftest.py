@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.models import ScriptedModel
-from tests.processes import ROOT, listening
-from tests.stack import RunningStack, model_variables, running_stack
+from tests.support.models import ScriptedModel
+from tests.support.processes import ROOT, listening
+from tests.support.stack import RunningStack, model_variables, running_stack
 
 
 class ScriptedStack(NamedTuple):
@@ -29,7 +29,7 @@ def stack() -> Iterator[RunningStack]:
 @pytest.fixture(scope="session")
 def models() -> Iterator[int]:
     """The port of a server for the models of all tests."""
-    with listening("tests.doubles.model_server") as port:
+    with listening("tests.support.doubles.model_server") as port:
         yield port
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.http_apps import assert_problem
-from tests.processes import ROOT
-from tests.stack import COMMAND, RunningStack, environment, running_stack
+from tests.support.http_apps import assert_problem
+from tests.support.processes import ROOT
+from tests.support.stack import COMMAND, RunningStack, environment, running_stack
 
 README = (ROOT / "README.md").read_text()
 EXAMPLE = {"topic": "neural networks", "language": "en"}

@@ -17,10 +17,10 @@ import httpx
 import pytest
 
 from crewrelay.jobs.access import new_text
-from tests.models import ScriptedModel
-from tests.processes import ROOT
-from tests.stack import COMMAND, RunningStack, environment, free_port, model_variables
-from tests.waiting import wait_until
+from tests.support.models import ScriptedModel
+from tests.support.processes import ROOT
+from tests.support.stack import COMMAND, RunningStack, environment, free_port, model_variables
+from tests.support.waiting import wait_until
 
 NAMES = ("topic", "input", "key", "idempotency", "body")
 TOPIC, INPUT, KEY, IDEMPOTENCY, BODY = (f"canary-{name}-{uuid.uuid4()}" for name in NAMES)

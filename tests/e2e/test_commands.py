@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from typer.testing import CliRunner, Result
 
-from crewrelay.commands import app
+from crewrelay.cli.commands import app
 from tests.e2e.conftest import ScriptedStack
-from tests.stack import free_port
+from tests.support.stack import free_port
 
 
 def command(*arguments: str, code: int = 0, **variables: str) -> Result:

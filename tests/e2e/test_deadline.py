@@ -6,8 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.e2e.conftest import LIMIT, ScriptedStack
-from tests.stack import RunningStack, children_running
-from tests.waiting import wait_until
+from tests.support.stack import RunningStack, children_running
+from tests.support.waiting import wait_until
 
 EXAMPLE = {"topic": "neural networks", "language": "en"}
 

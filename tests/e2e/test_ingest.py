@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from tests.stack import COMMAND, environment, running_stack
+from tests.support.stack import COMMAND, environment, running_stack
 
 QUESTION = {"topic": "What does the zorblax pump move?", "language": "en"}
 

@@ -18,10 +18,10 @@ import pytest
 
 from crewrelay.aws import rows
 from tests.e2e.conftest import ScriptedStack
-from tests.models import ScriptedModel
-from tests.processes import listening
-from tests.stack import model_variables, running_stack
-from tests.waiting import wait_until
+from tests.support.models import ScriptedModel
+from tests.support.processes import listening
+from tests.support.stack import model_variables, running_stack
+from tests.support.waiting import wait_until
 
 JOBS = 200 if os.environ.get("FAULTS") == "long" else 40
 DRAIN_SECONDS = JOBS * 0.8  # 0.1 a job on an idle machine of two quick cores; some take four times as long
@@ -31,7 +31,7 @@ DRAIN_SECONDS = JOBS * 0.8  # 0.1 a job on an idle machine of two quick cores; s
 def busy() -> Iterator[ScriptedStack]:
     """A stack whose model takes 0.3 s a call, three calls a crew."""
     with (
-        listening("tests.doubles.model_server") as server,
+        listening("tests.support.doubles.model_server") as server,
         closing(ScriptedModel(server, "--delay", "0.3")) as model,
         running_stack(2, **model_variables(model)) as stack,
     ):

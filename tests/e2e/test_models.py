@@ -5,9 +5,9 @@ import subprocess
 import httpx
 
 from tests.e2e.conftest import ScriptedStack
-from tests.processes import listening
-from tests.stack import COMMAND, RunningStack, children_running, environment, model_variables, running_stack
-from tests.waiting import wait_until
+from tests.support.processes import listening
+from tests.support.stack import COMMAND, RunningStack, children_running, environment, model_variables, running_stack
+from tests.support.waiting import wait_until
 
 EXAMPLE = {"topic": "neural networks", "language": "en"}
 KEY = "a-key-that-nobody-may-see"
@@ -32,7 +32,7 @@ def test_a_server_that_wants_no_key_needs_none(scripted: ScriptedStack) -> None:
 
 
 def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_no_log_and_not_with_the_emulator() -> None:
-    with listening("tests.doubles.model_server", "--statuses", "401", "--for-ever") as model:
+    with listening("tests.support.doubles.model_server", "--statuses", "401", "--for-ever") as model:
         variables = {**model_variables(model), "CREWRELAY_MODEL_API_KEY": KEY, "CREWRELAY_LOG_CONTENT": "true"}
         process = subprocess.Popen(
             [*COMMAND, "serve", "--port", "0", "--crews", "1"],

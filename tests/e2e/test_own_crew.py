@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from crewrelay.catalogue.definition import CrewPart, read_definition
 from crewrelay.crews.checks import faults_of
-from crewrelay.crews.folder.definition import CrewPart, read_definition
 from crewrelay.crews.models import Models
 from crewrelay.settings import ModelSettings
-from tests.processes import ROOT
-from tests.stack import COMMAND, environment, running_stack
+from tests.support.processes import ROOT
+from tests.support.stack import COMMAND, environment, running_stack
 
 PAGE = (ROOT / "docs/your-own-crew.md").read_text()
 NEW, CHECK, SERVE, LIST, RUN, COMPARE = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import ScriptedStack
-from tests.processes import ROOT
-from tests.stack import RunningStack, environment
-from tests.waiting import wait_until
+from tests.support.processes import ROOT
+from tests.support.stack import RunningStack, environment
+from tests.support.waiting import wait_until
 
 README = (ROOT / "README.md").read_text()
 

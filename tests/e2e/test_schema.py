@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.stack import running_stack
+from tests.support.stack import running_stack
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
 CASES, EXAMPLES = (1000, 64) if LONG_FORM else (300, 16)  # in all, and at most of an operation and a way to make them

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.stack import (
+from tests.support.stack import (
     COMMAND,
     alive,
     children,
@@ -18,7 +18,7 @@ from tests.stack import (
     running_stack,
     serve_and_fail,
 )
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

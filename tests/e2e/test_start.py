@@ -5,8 +5,8 @@ import time
 
 import httpx
 
-from tests.stack import COMMAND, environment, free_port
-from tests.waiting import wait_until
+from tests.support.stack import COMMAND, environment, free_port
+from tests.support.waiting import wait_until
 
 
 def test_health_answers_soon_after_the_start() -> None:

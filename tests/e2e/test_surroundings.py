@@ -6,8 +6,8 @@ import sys
 import httpx
 import pytest
 
-from tests.aws import TESTS
-from tests.stack import free_port, running_stack, serve_and_fail
+from tests.support.aws import TESTS
+from tests.support.stack import free_port, running_stack, serve_and_fail
 
 EXAMPLE = {"topic": "neural networks", "language": "en"}
 

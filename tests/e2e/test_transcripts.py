@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from crewrelay.retrieval.index import SHIPPED_CORPUS
-from tests.stack import RunningStack, running_stack
-from tests.waiting import wait_until
+from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
+from tests.support.stack import RunningStack, running_stack
+from tests.support.waiting import wait_until
 
 EXAMPLE = {"topic": "neural networks", "language": "en"}
 

@@ -20,10 +20,10 @@ import httpx
 
 from crewrelay import composition
 from crewrelay.jobs.ports import Retriever
-from crewrelay.retrieval.index import SHIPPED_CORPUS
+from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
 from crewrelay.settings import EmbedderSettings, RetrievalSettings
-from tests.processes import ROOT
-from tests.stack import COMMAND, environment, running_stack
+from tests.support.processes import ROOT
+from tests.support.stack import COMMAND, environment, running_stack
 
 QUESTIONS = Path(__file__).parent / "questions.jsonl"
 LANGUAGES = ("en", "es", "de")

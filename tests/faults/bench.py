@@ -20,15 +20,15 @@ from crewrelay.local.resources import environment, load_template
 from crewrelay.local.stack import CREW_ENVIRONMENT, TEMPLATE
 from crewrelay.system import new_id, utcnow
 from tests.conftest import Storage
-from tests.doubles.ports import MemoryDoorbell
 from tests.faults.injection import Fate
 from tests.faults.nursery import Birth
 from tests.faults.transitions import TableStream
-from tests.models import ScriptedModel
-from tests.processes import ROOT
-from tests.stack import environment as own_environment
-from tests.stack import model_variables
-from tests.waiting import wait_until
+from tests.support.doubles.ports import MemoryDoorbell
+from tests.support.models import ScriptedModel
+from tests.support.processes import ROOT
+from tests.support.stack import environment as own_environment
+from tests.support.stack import model_variables
+from tests.support.waiting import wait_until
 
 
 def job_input(topic: str) -> JobInput:

@@ -6,8 +6,8 @@ import pytest
 from crewrelay.jobs.policy import Policy
 from tests.conftest import Storage
 from tests.faults.bench import Bench, Nursery, nursery
-from tests.models import ScriptedModel
-from tests.processes import listening
+from tests.support.models import ScriptedModel
+from tests.support.processes import listening
 
 SHIPPED = Policy()
 NewBench = Callable[..., Bench]
@@ -22,7 +22,7 @@ def processes() -> Iterator[Nursery]:
 @pytest.fixture(scope="session")
 def models() -> Iterator[int]:
     """The port of a server for the models of all tests."""
-    with listening("tests.doubles.model_server") as port:
+    with listening("tests.support.doubles.model_server") as port:
         yield port
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 # What functions import at their first use, or in their handlers.
 _MODULES = """
 boto3 crewai.skills.tool openai.resources.chat crewrelay.aws.bells crewrelay.aws.doorbell crewrelay.aws.store
-crewrelay.crews.folder.building crewrelay.http.api yaml crewrelay.jobs.sweeper crewrelay.local.event_sources
+crewrelay.crews.building crewrelay.http.api yaml crewrelay.jobs.sweeper crewrelay.local.event_sources
 crewrelay.system
 """.split()
 
@@ -71,7 +71,7 @@ def _is_ours(pid: int) -> bool:
 def _import_everything() -> None:
     from crewrelay import composition
     from crewrelay.crews.tuning import finish_classes
-    from crewrelay.retrieval.embedded import EmbeddedRetriever
+    from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 
     for module in _MODULES:
         importlib.import_module(module)

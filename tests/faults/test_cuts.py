@@ -15,7 +15,7 @@ from tests.conftest import Figure
 from tests.faults.bench import Bench, alive
 from tests.faults.conftest import NewBench
 from tests.faults.injection import WRITES, Fate
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 CALLS = 6 if os.environ.get("FAULTS") == "long" else 3
 SEARCHES = CALLS - 2

@@ -15,7 +15,7 @@ from tests.faults.bench import Bench
 from tests.faults.conftest import NewBench
 from tests.faults.functions import REQUEST, Functions
 from tests.faults.injection import Fate
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 CALLS = 3
 SHORT = Policy(lease=timedelta(seconds=1))

@@ -13,7 +13,7 @@ from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import new_id
 from tests.conftest import Figure, HandSetClock, Storage
-from tests.integration.bill import size
+from tests.support.bill import size
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})

@@ -14,7 +14,7 @@ from crewrelay.system import utcnow
 from tests.faults.bench import Bench
 from tests.faults.conftest import NewBench
 from tests.faults.functions import Functions
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 CALLS = 3
 HASTY = Policy(first_backoff=timedelta(seconds=0.5), max_attempts=3)

@@ -22,7 +22,7 @@ from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.run import Run
-from crewrelay.retrieval.embedded import EmbeddedRetriever
+from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 from crewrelay.system import new_id, utcnow
 from tests.conftest import Figure, Storage
 from tests.faults.conftest import NewBench

@@ -10,7 +10,7 @@ from crewrelay.jobs.policy import Policy
 from tests.conftest import Figure
 from tests.faults.bench import Bench, alive
 from tests.faults.conftest import NewBench
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 HEALTHY = 9
 CALLS = 3

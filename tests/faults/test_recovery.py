@@ -13,7 +13,7 @@ from crewrelay.local.stack import TEMPLATE
 from tests.conftest import Figure
 from tests.faults.bench import Bench, kill
 from tests.faults.conftest import NewBench
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 SHIPPED = Policy()
 SHORT = Policy(lease=timedelta(seconds=2))

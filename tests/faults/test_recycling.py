@@ -17,8 +17,8 @@ from crewrelay.local.stack import CREW_ENVIRONMENT
 from tests.conftest import Figure
 from tests.faults.bench import Bench
 from tests.faults.conftest import NewBench
-from tests.processes import ROOT
-from tests.stack import environment
+from tests.support.processes import ROOT
+from tests.support.stack import environment
 
 SPINNERS = 4
 SECRET = "of the gateway"

@@ -6,9 +6,9 @@ from collections import Counter
 import httpx
 
 from tests.conftest import Figure
-from tests.processes import listening
-from tests.stack import model_variables, running_stack
-from tests.waiting import wait_until
+from tests.support.processes import listening
+from tests.support.stack import model_variables, running_stack
+from tests.support.waiting import wait_until
 
 BODY = {"topic": "neural networks", "language": "en"}
 
@@ -20,7 +20,7 @@ def calls_by_request(model: int) -> Counter[str]:
 
 def test_a_cut_run_pays_what_an_uncut_one_does(figure: Figure) -> None:
     with (
-        listening("tests.doubles.model_server", "--delay", "1.5", "--searches", "2") as model,
+        listening("tests.support.doubles.model_server", "--delay", "1.5", "--searches", "2") as model,
         running_stack(**model_variables(model)) as stack,
     ):
         uncut = stack.client.post("/crewai/run", json=BODY)

@@ -12,7 +12,7 @@ from tests.faults.bench import Bench, alive
 from tests.faults.conftest import NewBench
 from tests.faults.functions import REQUEST, Functions
 from tests.faults.injection import Fate
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 CALLS = 3  # that a research crew makes of a model that searches once
 AT_ONCE = 500 if os.environ.get("FAULTS") == "long" else 150

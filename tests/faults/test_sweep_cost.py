@@ -14,7 +14,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.system import new_id
 from tests.conftest import Figure, HandSetClock, Storage
-from tests.doubles.ports import MemoryDoorbell
+from tests.support.doubles.ports import MemoryDoorbell
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})

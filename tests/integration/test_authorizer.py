@@ -21,8 +21,8 @@ from crewrelay.local.authorization import Authorization
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
 from tests.conftest import HandSetClock
-from tests.doubles.ports import MemoryTokens
-from tests.integration.http_apps import assert_problem, unreachable
+from tests.support.doubles.ports import MemoryTokens
+from tests.support.http_apps import assert_problem, unreachable
 
 STAGE = "arn:aws:execute-api:us-east-1:123456789012:abcdef123/prod"
 

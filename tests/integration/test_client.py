@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crewrelay.client import Deployment, Refused
+from crewrelay.cli.client import Deployment, Refused
 
 
 class Api:

@@ -16,10 +16,10 @@ import pytest
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import CollectionMissing, EmbedderMismatch, RetrievalMisconfigured
 from crewrelay.retrieval.collection import Collection, Collections, Document, Embedding, Vector
-from crewrelay.retrieval.weaviate import WeaviateCollections
-from crewrelay.retrieval.weaviate_client import WeaviateServer
+from crewrelay.retrieval.weaviate.client import WeaviateServer
+from crewrelay.retrieval.weaviate.collections import WeaviateCollections
+from tests.support.weaviate import EMBEDDING, PATIENCE, WeaviateDouble, alike, chunks_of, vector
 from tests.unit.test_embedded_collections import embedded_collections
-from tests.weaviate import EMBEDDING, PATIENCE, WeaviateDouble, alike, chunks_of, vector
 
 IMPLEMENTATIONS = [
     "embedded",

@@ -16,8 +16,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from crewrelay.local.credentials import REGION, Credentials
-from tests.aws import TESTS, aws_client, emulator_of_tests
-from tests.waiting import wait_until
+from tests.support.aws import TESTS, aws_client, emulator_of_tests
+from tests.support.waiting import wait_until
 
 KEYWORDS: Any = {name.lower(): value for name, value in TESTS.variables.items()}
 ASKED: dict[str, Callable[[Any], Any]] = {
@@ -141,7 +141,7 @@ def test_rows_are_not_read_while_they_are_written(deployed: dict[str, Any]) -> N
     """A row comes into the sparse index and leaves it: a query finds it there, or it doesn't."""
     once = Config(retries={"total_max_attempts": 1}, max_pool_connections=16)
     with (
-        emulator_of_tests("tests.doubles.restless_emulator") as url,
+        emulator_of_tests("tests.support.doubles.restless_emulator") as url,
         closing(boto3.client("dynamodb", REGION, endpoint_url=url, config=once, **KEYWORDS)) as client,
     ):
         table = deployed["Resources"]["JobsTable"]["Properties"]

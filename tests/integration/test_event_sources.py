@@ -9,7 +9,7 @@ import pytest
 from crewrelay.aws.backlog import SqsBacklog
 from crewrelay.local.event_sources import EventSource
 from tests.conftest import Storage
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 PATIENCE = 20
 ATTRIBUTES: Any = {"code": {"DataType": "String", "StringValue": "one"}}

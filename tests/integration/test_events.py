@@ -13,12 +13,12 @@ from crewrelay.jobs.access import Scope, issue
 from crewrelay.local.resources import Template
 from crewrelay.local.sam import VARIABLES, main, prepare, variables
 from crewrelay.system import utcnow
-from tests.aws import TESTS
 from tests.conftest import Storage
-from tests.integration.deployed import Deployed
 from tests.integration.test_permissions import functions
-from tests.invocations import EVENTS, JOBS, LIFE, event, jobs
-from tests.processes import ROOT
+from tests.support.aws import TESTS
+from tests.support.deployed import Deployed
+from tests.support.invocations import EVENTS, JOBS, LIFE, event, jobs
+from tests.support.processes import ROOT
 
 
 def declared(template: Template, function: str) -> set[str]:

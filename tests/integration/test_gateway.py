@@ -20,7 +20,7 @@ from crewrelay.local.crew import GatewayContext
 from crewrelay.local.gateway import Gateway
 from crewrelay.local.process import ChildProcess
 from crewrelay.local.stack import Stack
-from tests.stack import free_port
+from tests.support.stack import free_port
 
 SECRET = "this start's"
 

@@ -1,4 +1,4 @@
-"""What somebody may have put into a folder that is ingested, one file after another: tests/hostile.py has them.
+"""What somebody may have put into a folder that is ingested, one file after another: tests/support/hostile.py has them.
 
 `pytest -s` prints what becomes of each, in how many seconds, and the most memory that its reader has taken by then.
 """
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from crewrelay.retrieval.files import File, Unreadable
-from crewrelay.retrieval.limits import MB
-from crewrelay.retrieval.reader import Reader
-from tests.hostile import SECRET, zoo
-from tests.processes import peak_memory
+from crewrelay.retrieval.reading.files import File, Unreadable
+from crewrelay.retrieval.reading.limits import MB
+from crewrelay.retrieval.reading.reader import Reader
+from tests.support.hostile import SECRET, zoo
+from tests.support.processes import peak_memory
 
 ReaderWithin = Callable[[int], Reader]
 

@@ -19,7 +19,7 @@ from crewrelay.jobs import job as transitions
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.policy import Policy
 from tests.conftest import HandSetClock, Storage
-from tests.integration.http_apps import (
+from tests.support.http_apps import (
     ANSWER,
     REQUEST,
     ScriptedCrew,

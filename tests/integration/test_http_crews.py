@@ -11,15 +11,15 @@ from starlette.testclient import TestClient
 
 from crewrelay.aws.dead_letters import DeadLetters
 from crewrelay.aws.intake import Intake
-from crewrelay.crews.catalogue import catalogue
+from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.crews.runner import CrewRunner
 from crewrelay.jobs.job import JobInput
 from crewrelay.settings import CrewsSettings
 from crewrelay.system import utcnow
 from tests.conftest import Storage
-from tests.crews import AGENTS, CREW, TASKS, OwnCrews, Shelf
-from tests.doubles.crew import ScriptedModel
-from tests.integration.http_apps import (
+from tests.support.crews import AGENTS, CREW, TASKS, OwnCrews, Shelf
+from tests.support.doubles.crew import ScriptedModel
+from tests.support.http_apps import (
     REQUEST,
     ScriptedCrew,
     api_app,

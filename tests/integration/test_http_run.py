@@ -13,7 +13,7 @@ from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import BudgetExceeded
 from crewrelay.jobs.job import JobInput
 from tests.conftest import Storage
-from tests.integration.http_apps import (
+from tests.support.http_apps import (
     ANSWER,
     GRACE,
     REQUEST,

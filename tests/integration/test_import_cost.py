@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.stack import environment
+from tests.support.stack import environment
 
 PROCESSES = 5
 RATIO = 1.25

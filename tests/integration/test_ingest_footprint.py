@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from crewrelay.retrieval.limits import MB
-from tests.processes import ROOT
-from tests.stack import environment
+from crewrelay.retrieval.reading.limits import MB
+from tests.support.processes import ROOT
+from tests.support.stack import environment
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
 FEW, MANY = (200, 2_000) if LONG_FORM else (100, 400)
@@ -26,8 +26,8 @@ from crewrelay.retrieval.embedded import EmbeddedCollections
 from crewrelay.retrieval.files import files_under
 from crewrelay.retrieval.ingestion import Ingestion
 from crewrelay.retrieval.reader import Reader
-from tests.doubles.embedder import WordEmbedder
-from tests.processes import peak_memory
+from tests.support.doubles.embedder import WordEmbedder
+from tests.support.processes import peak_memory
 
 class Forgetful(WordEmbedder):
     def passages(self, texts):

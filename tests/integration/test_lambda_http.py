@@ -18,7 +18,7 @@ from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.job import JobInput
 from crewrelay.settings import CallerSettings
 from tests.conftest import Storage
-from tests.integration.http_apps import (
+from tests.support.http_apps import (
     ANSWER,
     REQUEST,
     ScriptedCrew,

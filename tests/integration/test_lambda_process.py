@@ -11,9 +11,9 @@ import pytest
 
 from tests.e2e.runtime.artifacts import AWS
 from tests.e2e.runtime.slot import Slot, emulator_binary, entry_point, listens
-from tests.processes import ROOT
-from tests.stack import free_port
-from tests.waiting import wait_until
+from tests.support.processes import ROOT
+from tests.support.stack import free_port
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def function(tmp_path: Path) -> Iterator[Slot]:
         *(str(emulator_binary()), "--log-level", "info"),
         *("--runtime-interface-emulator-address", f"127.0.0.1:{port}"),
         *("--runtime-api-address", f"127.0.0.1:{free_port()}"),
-        *(sys.executable, "-m", entry_point(), "tests.doubles.spinning_function.handler"),
+        *(sys.executable, "-m", entry_point(), "tests.support.doubles.spinning_function.handler"),
     ]
     env = {
         "PATH": os.environ["PATH"],

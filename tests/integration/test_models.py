@@ -21,9 +21,9 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.submission import Submission
 from crewrelay.settings import ModelSettings
 from tests.conftest import HandSetClock
-from tests.doubles.model_server import Served, served
-from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
-from tests.waiting import wait_until
+from tests.support.doubles.model_server import Served, served
+from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
+from tests.support.waiting import wait_until
 
 POLICY = Policy(first_backoff=timedelta(seconds=10), max_attempts=3)
 CALLS = 3

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from crewrelay.jobs.errors import CrewrelayError, Misconfigured, RetrievalUnavailable
-from crewrelay.retrieval.openai_embeddings import OpenAIEmbeddings
-from crewrelay.retrieval.remote import RemoteEmbedder
-from tests.doubles.embedder import bag_of_words
-from tests.processes import listening
+from crewrelay.retrieval.embedders.openai import OpenAIEmbeddings
+from crewrelay.retrieval.embedders.remote import RemoteEmbedder
+from tests.support.doubles.embedder import bag_of_words
+from tests.support.processes import listening
 
 KEY = "sk-a-key-that-nobody-may-read"
 
@@ -20,7 +20,7 @@ def embedder(port: int, timeout: float = 5) -> RemoteEmbedder:
 @pytest.mark.parametrize("order", [(), ("--backwards",)])
 def test_every_text_gets_its_vector(order: tuple[str, ...]) -> None:
     texts = [f"text number {number}" for number in range(100)]
-    with listening("tests.doubles.embedding_server", *order) as port:
+    with listening("tests.support.doubles.embedding_server", *order) as port:
         vectors = embedder(port).passages(texts)
         log = httpx.get(f"http://127.0.0.1:{port}/log").json()
     assert np.allclose(vectors, [bag_of_words(text) for text in texts], atol=1e-6)
@@ -47,7 +47,7 @@ def test_every_text_gets_its_vector(order: tuple[str, ...]) -> None:
 def test_every_refusal_is_an_error_of_ours_that_repeats_no_key_and_is_asked_once(
     script: tuple[str, ...], expected: type[CrewrelayError], message: str
 ) -> None:
-    with listening("tests.doubles.embedding_server", *script) as port:
+    with listening("tests.support.doubles.embedding_server", *script) as port:
         with pytest.raises(expected, match=message) as raised:
             embedder(port, timeout=0.5 if "--delay" in script else 5).query("text")
         assert len(httpx.get(f"http://127.0.0.1:{port}/log").json()) == 1

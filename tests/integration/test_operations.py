@@ -21,14 +21,14 @@ from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.sweeper import Sweeper
 from crewrelay.retrieval.chunks import corpus_chunks
-from crewrelay.retrieval.index import SHIPPED_CORPUS
+from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
 from crewrelay.system import utcnow
-from tests.aws import aws_client
 from tests.conftest import Figure, Storage
-from tests.integration.bill import Bill
-from tests.integration.http_apps import POLICY, REQUEST, ScriptedCrew, api_app, execution_of, run_app
 from tests.integration.test_authorizer import request_event
-from tests.processes import ROOT
+from tests.support.aws import aws_client
+from tests.support.bill import Bill
+from tests.support.http_apps import POLICY, REQUEST, ScriptedCrew, api_app, execution_of, run_app
+from tests.support.processes import ROOT
 
 # Per step: requests, read units, write units.
 EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {

@@ -23,14 +23,14 @@ from crewrelay.jobs.job import Status
 from crewrelay.local.resources import Template, environment, load_template
 from crewrelay.settings import ModelSettings
 from crewrelay.system import utcnow
-from tests.aws import aws_client
 from tests.conftest import Storage
-from tests.integration.deployed import Deployed, Operation
-from tests.integration.http_apps import REQUEST
 from tests.integration.test_authorizer import request_event
 from tests.integration.test_lambda_http import rest_event
 from tests.integration.test_sqs import event, record
-from tests.processes import ROOT
+from tests.support.aws import aws_client
+from tests.support.deployed import Deployed, Operation
+from tests.support.http_apps import REQUEST
+from tests.support.processes import ROOT
 
 Permission = tuple[str, str]  # an action, and what the template calls that on which; of a table, whose rows: "T: JOB#*"
 

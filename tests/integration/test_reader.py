@@ -10,14 +10,14 @@ from threading import Event, Thread
 
 import pytest
 
-from crewrelay.retrieval import reader as reader_module
-from crewrelay.retrieval import reading
-from crewrelay.retrieval.files import File, Unreadable
-from crewrelay.retrieval.limits import MB, MEMORY, SECONDS
-from crewrelay.retrieval.reader import Reader
-from tests.processes import ROOT
-from tests.stack import alive, environment
-from tests.waiting import wait_until
+from crewrelay.retrieval.reading import process as reading
+from crewrelay.retrieval.reading import reader as reader_module
+from crewrelay.retrieval.reading.files import File, Unreadable
+from crewrelay.retrieval.reading.limits import MB, MEMORY, SECONDS
+from crewrelay.retrieval.reading.reader import Reader
+from tests.support.processes import ROOT
+from tests.support.stack import alive, environment
+from tests.support.waiting import wait_until
 
 CRASH = """
 import os
@@ -83,8 +83,8 @@ def test_ctrl_c_is_for_the_ingestion(tmp_path: Path, reader: Reader) -> None:
 
 def test_it_ends_with_the_ingestion_however_that_ends(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from crewrelay.retrieval.reader import Reader;"
-        "from crewrelay.retrieval.files import File;"
+        "import sys, time; from pathlib import Path; from crewrelay.retrieval.reading.reader import Reader;"
+        "from crewrelay.retrieval.reading.files import File;"
         "reader = Reader().__enter__(); reader.read(File(Path(sys.argv[1]), Path(sys.argv[1]).parent), 'page.txt');"
         "print(reader.pid, flush=True); time.sleep(60)"
     )

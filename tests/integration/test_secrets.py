@@ -12,7 +12,7 @@ from crewrelay.aws import clients
 from crewrelay.aws.secrets import secret
 from crewrelay.crews.runner import crew_runner
 from crewrelay.jobs.errors import Misconfigured, Unavailable
-from tests.aws import aws_client
+from tests.support.aws import aws_client
 
 KEY = "sk-0123456789abcdef"
 

@@ -21,7 +21,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.submission import Submission
 from tests.conftest import HandSetClock, Storage
-from tests.doubles.ports import MemoryJobStore
+from tests.support.doubles.ports import MemoryJobStore
 
 GOOD = json.dumps({"topic": "neural networks", "language": "en"})
 

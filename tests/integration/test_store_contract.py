@@ -29,7 +29,7 @@ from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, JobStore
 from tests.conftest import HandSetClock, Storage
-from tests.doubles.ports import MemoryJobStore
+from tests.support.doubles.ports import MemoryJobStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

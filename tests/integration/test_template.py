@@ -44,7 +44,7 @@ from crewrelay.settings import (
     TableSettings,
     WorkerSettings,
 )
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 TEMPLATE = ROOT / "template.yaml"
 OPERATIONS = ROOT / "infra/operations.yaml"
@@ -798,7 +798,7 @@ def test_the_images_tools_are_pinned_and_uv_is_the_one_that_made_the_lock() -> N
     (used,) = re.findall(r"\buv==([\d.]+)", dockerfile)
     (locked_by,) = re.findall(r"^UV_VERSION := ([\d.]+)$", makefile, re.MULTILINE)
     assert used == locked_by
-    assert re.search(r"^awslambdaric==\d", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert re.search(r"^awslambdaric==\d", (ROOT / "locks/requirements.lock").read_text(), re.MULTILINE)
 
 
 def test_the_image_stands_on_one_base_that_nobody_can_change() -> None:

@@ -9,8 +9,8 @@ from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.jobs.access import Scope, Token, Tokens, issue
 from crewrelay.jobs.errors import Unavailable, UnknownToken
 from tests.conftest import HandSetClock, Storage
-from tests.doubles.ports import MemoryTokens
-from tests.integration.http_apps import unreachable
+from tests.support.doubles.ports import MemoryTokens
+from tests.support.http_apps import unreachable
 
 _numbers = itertools.count(1)
 

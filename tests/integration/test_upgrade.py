@@ -19,8 +19,8 @@ from crewrelay.jobs.job import Status
 from crewrelay.jobs.sweeper import Sweeper
 from crewrelay.system import new_id
 from tests.conftest import HandSetClock, Storage
-from tests.integration.http_apps import ANSWER, POLICY, ScriptedCrew, api_app
-from tests.processes import ROOT
+from tests.support.http_apps import ANSWER, POLICY, ScriptedCrew, api_app
+from tests.support.processes import ROOT
 
 VERSIONS = sorted((ROOT / "tests/upgrade").glob("*.json"))
 

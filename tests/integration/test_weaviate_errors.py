@@ -19,12 +19,12 @@ from crewrelay.jobs.errors import (
     RetrievalUnavailable,
 )
 from crewrelay.retrieval.collection import Document
-from crewrelay.retrieval.weaviate import WeaviateCollections
-from crewrelay.retrieval.weaviate_client import READ_DOUBT, WeaviateServer
-from crewrelay.retrieval.weaviate_collection import WeaviateCollection
-from crewrelay.retrieval.weaviate_schema import embedding_of
-from tests.doubles.line import Line, line
-from tests.weaviate import EMBEDDING, WeaviateDouble, alike, chunks_of, vector
+from crewrelay.retrieval.weaviate.client import READ_DOUBT, WeaviateServer
+from crewrelay.retrieval.weaviate.collection import WeaviateCollection
+from crewrelay.retrieval.weaviate.collections import WeaviateCollections
+from crewrelay.retrieval.weaviate.schema import embedding_of
+from tests.support.doubles.line import Line, line
+from tests.support.weaviate import EMBEDDING, WeaviateDouble, alike, chunks_of, vector
 
 PATIENCE = timedelta(seconds=1)
 AMPLE = timedelta(seconds=10)

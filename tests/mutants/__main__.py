@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.aws import emulator_of_tests
 from tests.mutants.equivalent import EQUIVALENT
 from tests.mutants.named import NAMED
 from tests.mutants.plugins import QUIET, Collected, SharedEmulator
 from tests.mutants.trial import FUNCTIONS, Outcome, Trials, Tried
-from tests.processes import ROOT
+from tests.support.aws import emulator_of_tests
+from tests.support.processes import ROOT
 
 JOBS = sorted((FUNCTIONS / "crewrelay/jobs").glob("[!_]*.py"))
 STORE = [FUNCTIONS / "crewrelay/aws" / name for name in ("store.py", "rows.py")]

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from tests.conftest import Figure
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 
 def test_every_named_mutant_is_killed(figure: Figure) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from tests.mutants.operators import Mutant, mutants_of, put
 from tests.mutants.plugins import QUIET, Chosen, Reach, Tracer
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 FUNCTIONS = ROOT / "functions"
 _OURS = ("crewrelay", "tests", "api", "run", "worker", "sweeper", "intake", "authorizer")

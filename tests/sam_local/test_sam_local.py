@@ -17,11 +17,11 @@ import pytest
 
 from crewrelay.local.credentials import Credentials
 from crewrelay.local.sam import CREDENTIALS, VARIABLES
-from tests.aws import aws_client, exported
-from tests.invocations import JOBS, LIFE, event, jobs
-from tests.processes import ROOT
-from tests.stack import free_port
-from tests.waiting import wait_until
+from tests.support.aws import aws_client, exported
+from tests.support.invocations import JOBS, LIFE, event, jobs
+from tests.support.processes import ROOT
+from tests.support.stack import free_port
+from tests.support.waiting import wait_until
 
 SAM = str(ROOT / ".venv-sam/bin/sam")
 BUILT_FOR = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Figure
-from tests.processes import ROOT, listening
-from tests.stack import model_variables, running_stack
-from tests.waiting import wait_until
+from tests.support.processes import ROOT, listening
+from tests.support.stack import model_variables, running_stack
+from tests.support.waiting import wait_until
 
 PYTHON = Path(os.environ.get("SMALL_MODEL_PYTHON", ROOT / ".venv-small/bin/python"))
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from crewrelay.jobs.access import Caller, Scope, Token, bearer, digest_of, issue, new_text
 from crewrelay.jobs.errors import MissingScope
 from tests.conftest import HandSetClock
-from tests.doubles.ports import MemoryTokens
+from tests.support.doubles.ports import MemoryTokens
 
 EVERY = frozenset(Scope)
 

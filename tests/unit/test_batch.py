@@ -8,7 +8,7 @@ from typing import Any
 
 from crewrelay.aws.batch import Record, answer_batch
 from tests.conftest import Figure
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 PATIENCE = 10
 

@@ -6,24 +6,24 @@ from typing import Any
 
 import pytest
 
-from crewrelay.crews.catalogue import catalogue
+from crewrelay.catalogue.catalogue import catalogue
+from crewrelay.catalogue.definition import read_definition
+from crewrelay.crews.building import build
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.dry_run import Rehearsal, dry_run
 from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.folder.building import build
-from crewrelay.crews.folder.definition import read_definition
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.runner import CrewRunner
 from crewrelay.crews.search import SearchPassages
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind
-from crewrelay.retrieval.embedded import EmbeddedRetriever
+from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 from tests.conftest import HandSetClock
-from tests.crews import AGENTS, CREW, TASKS, OwnCrews, Shelf
-from tests.doubles.crew import ScriptedModel, weather_call
-from tests.doubles.ports import Unjournaled
-from tests.processes import ROOT
-from tests.unit.runs import Attempts
+from tests.support.crews import AGENTS, CREW, TASKS, OwnCrews, Shelf
+from tests.support.doubles.crew import ScriptedModel, weather_call
+from tests.support.doubles.ports import Unjournaled
+from tests.support.processes import ROOT
+from tests.support.runs import Attempts
 
 TWO_AGENTS = AGENTS + "  llm: scripted/own\n" + AGENTS.replace("teller:", "listener:")
 TWO_TASKS = TASKS + TASKS.replace("tell:", "listen:").replace("agent: teller", "agent: listener")

@@ -14,8 +14,8 @@ from crewrelay.jobs.errors import TooManyJobs, Unavailable
 from crewrelay.jobs.job import Job, JobInput
 from crewrelay.jobs.policy import Policy
 from tests.conftest import HandSetClock
-from tests.doubles.ports import MemoryJobStore
-from tests.unit.runs import Meanwhile
+from tests.support.doubles.ports import MemoryJobStore
+from tests.support.runs import Meanwhile
 
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
 POLICY = Policy()

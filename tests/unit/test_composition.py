@@ -8,9 +8,9 @@ from crewrelay import composition
 from crewrelay.aws import clients
 from crewrelay.jobs.errors import CollectionMissing, EmbedderMismatch, Misconfigured
 from crewrelay.retrieval.collection import Embedding
-from crewrelay.retrieval.embedded import EmbeddedCollections
+from crewrelay.retrieval.embedded.collections import EmbeddedCollections
 from crewrelay.settings import EmbedderSettings, RetrievalSettings
-from tests.doubles.embedder import DIMENSION, WordEmbedder
+from tests.support.doubles.embedder import DIMENSION, WordEmbedder
 from tests.unit.test_embedded_collections import put
 
 FAKE = Embedding("fake/words", DIMENSION)

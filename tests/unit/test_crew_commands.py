@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from crewrelay.commands import app
-from crewrelay.crews.catalogue import catalogue
-from tests.crews import AGENTS, CREW, TASKS, OwnCrews
-from tests.processes import ROOT
+from crewrelay.catalogue.catalogue import catalogue
+from crewrelay.cli.commands import app
+from tests.support.crews import AGENTS, CREW, TASKS, OwnCrews
+from tests.support.processes import ROOT
 
 
 @pytest.fixture

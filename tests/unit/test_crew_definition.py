@@ -7,15 +7,15 @@ from typing import Any
 import crewai_cli
 import pytest
 
+from crewrelay.catalogue.catalogue import Catalogue, catalogue
+from crewrelay.catalogue.definition import read_definition
+from crewrelay.catalogue.inputs import PLACEHOLDER
+from crewrelay.catalogue.yaml_file import Faulty
 from crewrelay.crews import checks
-from crewrelay.crews.catalogue import Catalogue, catalogue
-from crewrelay.crews.folder.definition import read_definition
-from crewrelay.crews.folder.inputs import PLACEHOLDER
-from crewrelay.crews.folder.yaml_file import Faulty
 from crewrelay.crews.models import Models
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
 from crewrelay.settings import ModelSettings
-from tests.crews import AGENTS, CREW, TASKS, OwnCrews
+from tests.support.crews import AGENTS, CREW, TASKS, OwnCrews
 
 NAMED: dict[str, Any] = {"CREWRELAY_MODEL": "crewrelay/extractive"}
 MODELS = Models(ModelSettings(**NAMED))

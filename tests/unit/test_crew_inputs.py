@@ -6,8 +6,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from crewrelay.crews.folder.inputs import Input, Inputs, filled_in
-from crewrelay.request import complaints
+from crewrelay.catalogue.inputs import Input, Inputs, filled_in
+from crewrelay.catalogue.request import complaints
 
 ALL: dict[str, dict[str, Any]] = {
     "topic": {"max_length": 10, "description": "What of"},

@@ -2,10 +2,10 @@
 
 from typer.testing import CliRunner
 
-from crewrelay.commands import app
-from crewrelay.retrieval.limits import FILE, MB, MEMORY, PASSAGES, SECONDS, UNPACKED
-from crewrelay.retrieval.names import LONGEST
-from tests.processes import ROOT
+from crewrelay.cli.commands import app
+from crewrelay.retrieval.reading.limits import FILE, MB, MEMORY, PASSAGES, SECONDS, UNPACKED
+from crewrelay.retrieval.reading.names import LONGEST
+from tests.support.processes import ROOT
 
 
 def test_the_page_names_the_limits() -> None:

@@ -24,11 +24,11 @@ from crewrelay.jobs.execution import on_own_thread
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.log_keys import log_keys, logged_with
 from crewrelay.jobs.ports import Calls
-from crewrelay.retrieval.embedded import EmbeddedRetriever
+from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 from tests.conftest import HandSetClock
-from tests.doubles.crew import ScriptedModel, Weather, weather_call
-from tests.doubles.ports import Unjournaled
-from tests.unit.runs import Attempts
+from tests.support.doubles.crew import ScriptedModel, Weather, weather_call
+from tests.support.doubles.ports import Unjournaled
+from tests.support.runs import Attempts
 
 
 @pytest.fixture(autouse=True)

@@ -14,14 +14,14 @@ from crewrelay.jobs.errors import (
     RetrievalMisconfigured,
     RetrievalUnavailable,
 )
-from crewrelay.retrieval import embedded_collection
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Collection, Document, Embedding
-from crewrelay.retrieval.embedded import FILE, EmbeddedCollections
-from crewrelay.retrieval.embedded_collection import EmbeddedCollection
-from crewrelay.retrieval.pipeline import Floats, PassageSearch
-from crewrelay.retrieval.shipped import SHIPPED, SHIPPED_EMBEDDING, ShippedCollection
-from tests.doubles.embedder import DIMENSION, bag_of_words
+from crewrelay.retrieval.embedded import collection as embedded_collection
+from crewrelay.retrieval.embedded.collection import EmbeddedCollection
+from crewrelay.retrieval.embedded.collections import FILE, EmbeddedCollections
+from crewrelay.retrieval.embedded.pipeline import Floats, PassageSearch
+from crewrelay.retrieval.embedded.shipped import SHIPPED, SHIPPED_EMBEDDING, ShippedCollection
+from tests.support.doubles.embedder import DIMENSION, bag_of_words
 
 FAKE = Embedding("fake/words", DIMENSION)
 SOON = timedelta(seconds=5)

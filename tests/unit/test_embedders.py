@@ -15,8 +15,8 @@ from botocore.stub import Stubber
 from crewrelay.aws.embeddings import BedrockEmbeddings
 from crewrelay.jobs.errors import CrewrelayError, Misconfigured, RetrievalUnavailable
 from crewrelay.retrieval.embedder import E5Embedder, Vectors
-from crewrelay.retrieval.remote import BATCH, LONGEST_QUERY, PersistentEmbedder, RemoteEmbedder
-from tests.doubles.embedder import WordEmbedder
+from crewrelay.retrieval.embedders.remote import BATCH, LONGEST_QUERY, PersistentEmbedder, RemoteEmbedder
+from tests.support.doubles.embedder import WordEmbedder
 
 TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-multilingual-v3"
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 ROOT = Path(__file__).parents[2]
-CORPUS = ROOT / "functions/crewrelay/retrieval/corpus"
+CORPUS = ROOT / "functions/crewrelay/retrieval/embedded/corpus"
 
 
 class Strict(BaseModel):

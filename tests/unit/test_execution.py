@@ -22,8 +22,8 @@ from crewrelay.jobs.ports import Calls, Clock, JobRecord, Wait
 from crewrelay.jobs.process import Process
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from tests.conftest import HandSetClock
-from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
-from tests.waiting import wait_until
+from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
+from tests.support.waiting import wait_until
 
 POLICY = Policy()
 HASTY = Policy(lease=timedelta(seconds=0.15))  # renewed every 50 ms

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crewrelay.retrieval.files import File, Unreadable, files_under, is_gone, opened
+from crewrelay.retrieval.reading.files import File, Unreadable, files_under, is_gone, opened
 
 OUT = "it is a link that leads out of its folder; name what it leads to instead"
 

@@ -8,13 +8,13 @@ import pytest
 
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.retrieval.collection import Collection, Embedding
-from crewrelay.retrieval.embedded import EmbeddedCollections
+from crewrelay.retrieval.embedded.collections import EmbeddedCollections
 from crewrelay.retrieval.embedder import Vectors
-from crewrelay.retrieval.files import File, files_under
 from crewrelay.retrieval.ingestion import Ingested, Ingestion, Outcome
-from crewrelay.retrieval.reader import Reader
-from tests import documents
-from tests.doubles.embedder import WordEmbedder
+from crewrelay.retrieval.reading.files import File, files_under
+from crewrelay.retrieval.reading.reader import Reader
+from tests.support import documents
+from tests.support.doubles.embedder import WordEmbedder
 from tests.unit.test_embedded_collections import contents
 
 

@@ -22,8 +22,8 @@ from crewrelay.jobs.policy import Budget
 from crewrelay.jobs.ports import RelayDue
 from crewrelay.jobs.run import Run, RunStopped
 from tests.conftest import HandSetClock
-from tests.doubles.crew import ScriptedModel, weather_call
-from tests.unit.runs import POLICY, Attempts, reason
+from tests.support.doubles.crew import ScriptedModel, weather_call
+from tests.support.runs import POLICY, Attempts, reason
 
 PATIENCE = 10  # seconds until a test that hangs gives up
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]

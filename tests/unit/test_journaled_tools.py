@@ -16,8 +16,8 @@ from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.journal import Kind, digest_of
 from crewrelay.jobs.ports import Calls, RelayDue
 from tests.conftest import HandSetClock
-from tests.doubles.crew import ScriptedModel, Weather
-from tests.unit.runs import POLICY, Attempts, reason
+from tests.support.doubles.crew import ScriptedModel, Weather
+from tests.support.runs import POLICY, Attempts, reason
 
 FOUND = [
     Passage(id="p1", title="One", url="https://example.org/1", text="It rains 🌧.", excerpt="rains", score=0.5, number=1)

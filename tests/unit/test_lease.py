@@ -13,7 +13,7 @@ from crewrelay.jobs.journal import Receipt
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
 from tests.conftest import HandSetClock
-from tests.doubles.ports import MemoryJobStore
+from tests.support.doubles.ports import MemoryJobStore
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

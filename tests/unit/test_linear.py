@@ -19,11 +19,12 @@ from pathlib import Path
 import pytest
 
 import crewrelay
+from crewrelay.catalogue.inputs import filled_in, language_tag, printable
+from crewrelay.catalogue.request import parse
 from crewrelay.crews import phrases, sentences
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.failures import explain
-from crewrelay.crews.folder.inputs import filled_in, language_tag, printable
 from crewrelay.crews.reading import read_in_linear_time, summary_of
 from crewrelay.crews.redaction import Redaction
 from crewrelay.crews.search import Read, fenced, shortened, unfenced
@@ -32,12 +33,11 @@ from crewrelay.jobs import text as texts
 from crewrelay.jobs.access import digest_of
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.log_keys import correlation_id_of
-from crewrelay.request import parse
 from crewrelay.retrieval.chunks import Page, Section, chunks_of, titled_page
-from crewrelay.retrieval.conversion import cleaned
 from crewrelay.retrieval.passages import distinct
-from crewrelay.retrieval.printed import running_text
-from crewrelay.retrieval.weaviate_errors import named
+from crewrelay.retrieval.reading.conversion import cleaned
+from crewrelay.retrieval.reading.printed import running_text
+from crewrelay.retrieval.weaviate.errors import named
 
 SHORT = 1000  # characters
 SUSPICIOUS = 0.0003  # seconds of CPU for so many: most patterns that are linear take a tenth of it
@@ -67,8 +67,8 @@ INLINE = {
     "crews.extractive": "_reply, below",
     "crews.reading": "tests/unit/test_reading.py",
     "crews.tuning": "CrewAI's own prompts",
-    "retrieval.weaviate_schema": "names of our own classes",
-    "token_commands": "the operator's option",
+    "retrieval.weaviate.schema": "names of our own classes",
+    "cli.tokens": "the operator's option",
 }
 
 

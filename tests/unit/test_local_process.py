@@ -7,8 +7,8 @@ import time
 import pytest
 
 from crewrelay.local.process import ChildProcess
-from tests.processes import ROOT
-from tests.waiting import wait_until
+from tests.support.processes import ROOT
+from tests.support.waiting import wait_until
 
 
 def is_gone(pid: int) -> bool:
@@ -21,7 +21,9 @@ def is_gone(pid: int) -> bool:
 
 def test_its_end_is_seen_and_takes_along_what_it_started(capfd: pytest.CaptureFixture[str]) -> None:
     async def end() -> int:
-        child = await ChildProcess.start("tests.doubles.leaving_child", {**os.environ, "PYTHONPATH": str(ROOT)}, "/")
+        child = await ChildProcess.start(
+            "tests.support.doubles.leaving_child", {**os.environ, "PYTHONPATH": str(ROOT)}, "/"
+        )
         return await child.ended()
 
     begun = time.monotonic()

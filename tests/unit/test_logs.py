@@ -11,7 +11,7 @@ import pytest
 from crewrelay.jobs.errors import InvalidRequest, Unavailable
 from crewrelay.jobs.log_keys import logged_with
 from crewrelay.logs import LogFormatter
-from tests.stack import environment
+from tests.support.stack import environment
 
 CANARY = "canary-5c1e"
 

@@ -4,7 +4,7 @@ import re
 
 from crewrelay.aws.meter import unit_of
 from crewrelay.jobs.ports import Measure
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 PAGE = (ROOT / "docs/observability.md").read_text()
 

@@ -22,9 +22,9 @@ from crewrelay.jobs.ports import Calls, Measure, RelayDue
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.sweeper import Sweeper
 from tests.conftest import HandSetClock
-from tests.doubles.meter import MemoryMeter
-from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
-from tests.unit.runs import reply
+from tests.support.doubles.meter import MemoryMeter
+from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
+from tests.support.runs import reply
 
 POLICY = Policy(max_attempts=2)
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

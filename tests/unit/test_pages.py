@@ -5,9 +5,9 @@ import contextlib
 import pytest
 
 from crewrelay.retrieval.chunks import Page, Section
-from crewrelay.retrieval.files import FORMATS, Unreadable
-from crewrelay.retrieval.pages import read_page
-from tests import documents
+from crewrelay.retrieval.reading.files import FORMATS, Unreadable
+from crewrelay.retrieval.reading.pages import read_page
+from tests.support import documents
 
 
 def read(name: str, content: str | bytes) -> Page:

@@ -15,7 +15,7 @@ from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.submission import Submission
 from tests.conftest import HandSetClock
-from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
+from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

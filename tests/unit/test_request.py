@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from crewrelay.request import LONGEST_TOPIC, CrewRequest, TopicRequest, complaints, parse
-from tests.crews import OwnCrews
+from crewrelay.catalogue.request import LONGEST_TOPIC, CrewRequest, TopicRequest, complaints, parse
+from tests.support.crews import OwnCrews
 
 GOOD: dict[str, Any] = {"topic": "neural networks", "language": "en"}
 

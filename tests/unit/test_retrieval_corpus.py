@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from crewrelay.retrieval.chunks import LONGEST, CorpusError, corpus_chunks, page_chunks
+from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS, StaleIndexError, build_index, load_index
 from crewrelay.retrieval.embedder import EMBEDDER, E5Embedder
-from crewrelay.retrieval.index import SHIPPED_CORPUS, StaleIndexError, build_index, load_index
 
 HEADER = "Title: A page\nSource: https://example.org/a\n\n"
 
@@ -105,7 +105,7 @@ def test_a_changed_page_makes_the_index_stale(tmp_path: Path) -> None:
     load_index(corpus)
     page = corpus / "neural-networks.txt"
     page.write_text(page.read_text("utf-8").replace("called neurons", "named neurons"), "utf-8")
-    with pytest.raises(StaleIndexError, match=r"retrieval\.build"):
+    with pytest.raises(StaleIndexError, match=r"retrieval\.embedded\.build"):
         load_index(corpus)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from haystack import Document
 
-from crewrelay.retrieval.pipeline import DenseRetriever, KeywordRetriever, RelativeScoreFusion
+from crewrelay.retrieval.embedded.pipeline import DenseRetriever, KeywordRetriever, RelativeScoreFusion
 
 NAMES = ["a", "b", "c", "d"]
 DOCUMENTS = [Document(id=name, content=name) for name in NAMES]

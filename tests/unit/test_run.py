@@ -16,7 +16,7 @@ from crewrelay.jobs.journal import Kind, Receipt, Reply, in_order
 from crewrelay.jobs.policy import Budget
 from crewrelay.jobs.run import RunStopped
 from tests.conftest import HandSetClock
-from tests.unit.runs import POLICY, Attempts, Meanwhile, ask, reason, replay, reply
+from tests.support.runs import POLICY, Attempts, Meanwhile, ask, reason, replay, reply
 
 PATIENCE = 10  # seconds until a test that hangs gives up
 QUESTIONS = ("one", "two", "two", "three")

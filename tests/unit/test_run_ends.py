@@ -16,7 +16,7 @@ from crewrelay.jobs.ports import RelayDue
 from crewrelay.jobs.run import Run, RunStopped
 from crewrelay.jobs.spending import Spending
 from tests.conftest import HandSetClock
-from tests.unit.runs import POLICY, Attempts, Meanwhile, ask, reason, replay, reply
+from tests.support.runs import POLICY, Attempts, Meanwhile, ask, reason, replay, reply
 
 ANSWER = Answer(text="an answer", usage=Usage(model="scripted/one"))
 PATIENCE = 10  # seconds until a test that hangs gives up

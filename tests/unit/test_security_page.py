@@ -2,7 +2,7 @@
 
 import re
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 PAGE = (ROOT / "SECURITY.md").read_text()
 

@@ -11,7 +11,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, record_of_tenant
 from crewrelay.jobs.submission import Submission
 from tests.conftest import HandSetClock
-from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
+from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})

@@ -16,7 +16,7 @@ from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import JobRecord
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from tests.conftest import HandSetClock
-from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
+from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
 
 POLICY = Policy(max_attempts=3, budget=Budget(runtime=timedelta(hours=2)))
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

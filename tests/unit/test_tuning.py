@@ -16,8 +16,8 @@ from crewai.flow.runtime import FlowState
 from crewai_core.lock_store import lock
 
 from crewrelay.crews.tuning import _run_at_once, tune_crewai
-from tests.processes import ROOT
-from tests.stack import environment
+from tests.support.processes import ROOT
+from tests.support.stack import environment
 
 
 def test_an_executors_state_is_of_one_class_in_every_run() -> None:
@@ -69,8 +69,8 @@ from pydantic import BaseModel
 import tests.conftest
 from crewrelay.crews.runner import crew_runner
 from crewrelay.jobs.job import JobInput
-from tests.doubles.ports import Unjournaled
-from tests.processes import listening
+from tests.support.doubles.ports import Unjournaled
+from tests.support.processes import listening
 
 
 def unfinished(model=BaseModel):
@@ -80,7 +80,7 @@ def unfinished(model=BaseModel):
         yield from unfinished(subclass)
 
 
-with listening("tests.doubles.model_server") as port:
+with listening("tests.support.doubles.model_server") as port:
     os.environ["CREWRELAY_MODEL_BASE_URL"] = f"http://127.0.0.1:{port}/v1"
     runner = crew_runner()
     runner.warm_up()

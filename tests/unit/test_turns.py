@@ -10,7 +10,7 @@ from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.process import Visit
 from tests.conftest import HandSetClock
-from tests.unit.runs import reply
+from tests.support.runs import reply
 from tests.unit.test_execution import ANSWER, PATIENCE, POLICY, BlockedCrew, Crew, Desk, lost_by_another_process
 
 

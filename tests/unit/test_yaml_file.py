@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from crewrelay.crews.folder import yaml_file
-from crewrelay.crews.folder.yaml_file import Faulty
+from crewrelay.catalogue import yaml_file
+from crewrelay.catalogue.yaml_file import Faulty
 
 
 def written(folder: Path, text: str | bytes) -> Path:

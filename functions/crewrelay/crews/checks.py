@@ -5,13 +5,13 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
-from crewrelay.crews.catalogue import Catalogue
+from crewrelay.catalogue import cross_checks
+from crewrelay.catalogue.catalogue import Catalogue
+from crewrelay.catalogue.definition import Definition
+from crewrelay.catalogue.yaml_file import Fault, Faulty, in_order
+from crewrelay.crews.building import ModelOf
 from crewrelay.crews.dry_run import Rehearsal, rehearsed
-from crewrelay.crews.folder import cross_checks
-from crewrelay.crews.folder.building import ModelOf
-from crewrelay.crews.folder.definition import Definition
-from crewrelay.crews.folder.own_tools import own_tools
-from crewrelay.crews.folder.yaml_file import Fault, Faulty, in_order
+from crewrelay.crews.own_tools import own_tools
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
 

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from crewai import Crew
 
+from crewrelay.catalogue.definition import Definition
+from crewrelay.catalogue.inputs import Value
 from crewrelay.crews import durable
+from crewrelay.crews.building import build
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.folder.building import build
-from crewrelay.crews.folder.definition import Definition
-from crewrelay.crews.folder.inputs import Value
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.search import SearchPassages
 from crewrelay.crews.tuning import finish_classes, tune_crewai

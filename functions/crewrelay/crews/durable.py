@@ -11,7 +11,7 @@ from crewai import Crew
 from crewai.agents.agent_builder.base_agent import BaseAgent
 from crewai.tools import BaseTool
 
-from crewrelay.crews.folder.options import NOT_TO_BE_RESUMED
+from crewrelay.catalogue.options import NOT_TO_BE_RESUMED
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledTool
 from crewrelay.crews.search import SearchPassages

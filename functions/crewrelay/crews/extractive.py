@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from crewai.events.types.llm_events import LLMCallType
 from crewai.llms.base_llm import BaseLLM, llm_call_context
 
+from crewrelay.catalogue.definition import SEARCH
 from crewrelay.crews import phrases, sentences
-from crewrelay.crews.folder.definition import SEARCH
 from crewrelay.crews.search import unfenced
 from crewrelay.crews.sentences import Sentence
 

@@ -3,11 +3,11 @@
 from functools import cache
 
 from crewrelay import composition
+from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.crews import durable, failures
-from crewrelay.crews.catalogue import catalogue
+from crewrelay.crews.building import build
 from crewrelay.crews.checks import refuse_broken
 from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.folder.building import build
 from crewrelay.crews.journaled import JournaledLLM, fair_share
 from crewrelay.crews.journaled_tools import JournaledRetriever
 from crewrelay.crews.models import Models, NewModel

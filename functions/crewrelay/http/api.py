@@ -7,7 +7,8 @@ from fastapi import FastAPI, Query, Request, Response
 from starlette.routing import BaseRoute
 
 from crewrelay import __version__
-from crewrelay.crews.catalogue import catalogue
+from crewrelay.catalogue.catalogue import catalogue
+from crewrelay.catalogue.request import RunRequest
 from crewrelay.http.app import IdempotencyKey, new_app, problems, status_url
 from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus
@@ -16,7 +17,6 @@ from crewrelay.jobs.errors import UnknownJob
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission, keyed_id, message_key
-from crewrelay.request import RunRequest
 
 _MOST_CALLS = 1000
 

@@ -6,6 +6,7 @@ from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, FastAPI, Header, Request, Response
 
+from crewrelay.catalogue.request import RunRequest
 from crewrelay.http.app import IdempotencyKey, new_app, problems, status_url
 from crewrelay.http.callers import Starter
 from crewrelay.http.edge import received_at
@@ -18,7 +19,6 @@ from crewrelay.jobs.execution import Execution, on_own_thread
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import Clock, JobRecord, JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission
-from crewrelay.request import RunRequest
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from crewrelay.crews.folder.definition import Card
+from crewrelay.catalogue.definition import Card
 from crewrelay.jobs.answer import Source, Usage
 from crewrelay.jobs.job import Failure, Job, Status
 from crewrelay.jobs.journal import Call, Kind, in_order

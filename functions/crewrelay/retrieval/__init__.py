@@ -1,4 +1,4 @@
-"""Passages for the crews to work from. Embedded default: `crewrelay.retrieval.embedded.EmbeddedRetriever`."""
+"""Passages for the crews to work from: the ports, and the stores, embedders and readers behind them."""
 
 import os
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Collection, Document
 from crewrelay.retrieval.embedder import Embedder
-from crewrelay.retrieval.files import File, Unreadable, is_gone, lies_under, source_of
-from crewrelay.retrieval.names import shown
-from crewrelay.retrieval.reader import Reader
+from crewrelay.retrieval.reading.files import File, Unreadable, is_gone, lies_under, source_of
+from crewrelay.retrieval.reading.names import shown
+from crewrelay.retrieval.reading.reader import Reader
 
 
 class Outcome(StrEnum):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from crewrelay.local.resources import environment, load_template
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 _BUILT = ROOT / ".aws-sam"
 _STAMP = _BUILT / ".built"

@@ -13,10 +13,10 @@ from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.local.resources import create_storage
 from crewrelay.system import utcnow
-from tests.aws import aws_client
 from tests.e2e.runtime import events
 from tests.e2e.runtime.artifacts import FUNCTIONS, TEMPLATE
 from tests.e2e.runtime.slot import Slot, lay_out_runtime, slot
+from tests.support.aws import aws_client
 
 TENANT = "local"  # whose the jobs of the intake queue are, where nothing else is set
 

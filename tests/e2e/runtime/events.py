@@ -9,7 +9,7 @@ import time
 from functools import cache
 from typing import Any
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 Event = dict[str, Any]
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from tests.e2e.runtime import sandbox
 from tests.e2e.runtime.artifacts import AWS, CREW, Built
-from tests.processes import ROOT
-from tests.stack import free_port
-from tests.waiting import wait_until
+from tests.support.processes import ROOT
+from tests.support.stack import free_port
+from tests.support.waiting import wait_until
 
 # What a zip function finds beside its own files: AWS's client of the runtime. An image brings its own.
 _RUNTIME = ("awslambdaric", "runtime_client*.so", "simplejson", "snapshot_restore_py.py")

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Figure
 from tests.e2e.runtime.artifacts import AWS, CREW, FUNCTIONS, HEAVY, LIGHT, TEMPLATE, TREES, Built, each
 from tests.e2e.runtime.slot import PYTHON
-from tests.processes import ROOT, listening
+from tests.support.processes import ROOT, listening
 
 LARGEST_LIGHT = 40  # MB unzipped
 GLIBC = {"light": (2, 17), "heavy": (2, 36)}  # Lambda's python3.11 has 2.26, Debian bookworm 2.36
@@ -207,7 +207,7 @@ crew = Crew(agents=[agent], tasks=[Task(description="d", expected_output="e", ag
 
 def test_a_crew_may_have_knowledge(tmp_path: Path) -> None:
     """Of what CrewAI keeps knowledge in only the parts that are not asked are left out."""
-    with listening("tests.doubles.embedding_server") as port:
+    with listening("tests.support.doubles.embedding_server") as port:
         config = {"model_name": "m", "api_key": "key", "api_base": f"http://127.0.0.1:{port}/v1"}
         knowledge = 'knowledge_sources=[StringKnowledgeSource(content="The moon is far.")]'
         code = CREW_WITH.replace("{}", f"{knowledge}, embedder={{'provider': 'openai', 'config': {config}}}")

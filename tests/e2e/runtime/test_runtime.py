@@ -18,9 +18,9 @@ from tests.e2e.runtime.artifacts import FUNCTIONS
 from tests.e2e.runtime.deployment import TENANT, Deployment, answered
 from tests.e2e.runtime.events import authorization, rest, schedule, sqs
 from tests.e2e.runtime.slot import Slot, disk_can_be_closed, emulator_binary
-from tests.processes import listening
-from tests.stack import model_variables
-from tests.waiting import wait_until
+from tests.support.processes import listening
+from tests.support.stack import model_variables
+from tests.support.waiting import wait_until
 
 REQUEST = {"topic": "neural networks", "language": "en"}
 QUICK = {"CREWRELAY_LEASE_SECONDS": "5"}
@@ -31,7 +31,7 @@ NewModel = Callable[..., int]
 def new_model() -> Iterator[NewModel]:
     """Starts a model server with the given options; its port."""
     with ExitStack() as cleanup:
-        yield lambda *options: cleanup.enter_context(listening("tests.doubles.model_server", *options))
+        yield lambda *options: cleanup.enter_context(listening("tests.support.doubles.model_server", *options))
 
 
 def paid_calls(port: int) -> list[dict[str, Any]]:

@@ -1,0 +1,79 @@
+"""Which crews there are: a folder each. One ships; others are found through CREWRELAY_CREWS.
+
+Light on purpose: the functions that only accept work read the names and inputs, and never import CrewAI.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from crewrelay.catalogue.definition import Card, Definition, read_card, read_definition
+from crewrelay.catalogue.yaml_file import Faulty
+from crewrelay.jobs.errors import InvalidCrew, Misconfigured
+from crewrelay.settings import CrewsSettings
+
+_SHIPPED = Path(__file__).parent / "shipped"
+SCAFFOLD = Path(__file__).parent / "scaffold"  # the files of a new crew
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+NAME_RULE = "a crew's name has small letters, digits, - and _, begins with a letter, and is no longer than 63"
+
+
+class Catalogue:
+    """Each file is read once; what it says then is what counts until the process ends."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        """Raises Misconfigured for a name that is none, or that two crews have."""
+        self._folders: dict[str, Path] = {}
+        self._read: dict[tuple[Any, str], Any] = {}
+        for folder in (crew for given in (_SHIPPED, *folders) for crew in crews_in(given)):
+            name = folder.name
+            if not NAME.fullmatch(name):
+                raise Misconfigured(f"{folder}: {NAME_RULE}; rename the folder")
+            if name in self._folders:
+                raise Misconfigured(f"{folder} and {self._folders[name]} are both named {name}: rename one of them")
+            self._folders[name] = folder
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._folders))
+
+    def folder(self, name: str) -> Path | None:
+        return self._folders.get(name)
+
+    def card(self, name: str) -> Card:
+        """Its name, description and inputs. Raises InvalidCrew."""
+        card: Card = self._once(read_card, name)
+        return card
+
+    def definition(self, name: str) -> Definition:
+        """All of it, with no look at what takes CrewAI: see checks.py. Raises InvalidCrew."""
+        definition: Definition = self._once(read_definition, name)
+        return definition
+
+    def _once(self, read: Any, name: str) -> Any:
+        if name not in self._folders:
+            raise InvalidCrew(f"This deployment has no crew {name}; it has {', '.join(self.names())}.")
+        if (read, name) not in self._read:
+            try:
+                self._read[read, name] = read(name, self._folders[name])
+            except Faulty as faulty:
+                raise InvalidCrew(str(faulty)) from None
+        return self._read[read, name]
+
+
+def crews_in(folder: Path) -> list[Path]:
+    """The folder itself, if it is a crew's; else those of its folders that are."""
+    if is_crew(folder):
+        return [folder]
+    return sorted(inner for inner in folder.iterdir() if is_crew(inner))
+
+
+def is_crew(folder: Path) -> bool:
+    return any((folder / "config" / f"{name}.yaml").is_file() for name in ("agents", "tasks", "crew"))
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The one of this process, as its settings want it. Raises Misconfigured."""
+    return Catalogue(CrewsSettings.read().folders)

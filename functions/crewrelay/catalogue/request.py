@@ -1,0 +1,124 @@
+"""What a caller asks for, checked: the one schema of the HTTP API and of the intake queue."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from crewrelay.catalogue.catalogue import catalogue
+from crewrelay.catalogue.inputs import LONGEST_TAG, LONGEST_TEXT, Value, language_tag, printable
+from crewrelay.jobs.job import JobInput
+
+LONGEST_TOPIC = LONGEST_TEXT
+
+
+def _known_crew(name: str) -> str:
+    names = catalogue().names()
+    if name not in names:
+        raise ValueError(f"must name a crew of this deployment: {', '.join(names)}")
+    return name
+
+
+_CrewName = Annotated[str, AfterValidator(_known_crew)]
+
+
+class TopicRequest(BaseModel):
+    """A topic and the language to answer in: the short form, for crews with these two inputs."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"topic": "neural networks", "language": "en"}]}
+    )
+
+    topic: Annotated[str, Field(max_length=LONGEST_TOPIC), AfterValidator(printable)]
+    language: Annotated[str, Field(max_length=LONGEST_TAG), AfterValidator(language_tag)] = Field(
+        description="A BCP 47 language tag"
+    )
+    crew: _CrewName = "research"
+
+    @model_validator(mode="after")
+    def _fits_the_crew(self) -> Self:
+        declared = catalogue().card(self.crew).crew.inputs
+        if not {"topic", "language"} <= declared.keys():
+            raise _refusal("crew", f"has other inputs, {', '.join(declared)}: send them as inputs, beside crew")
+        self.job_input()
+        return self
+
+    def job_input(self) -> JobInput:
+        return _job_input(self.crew, {"topic": self.topic, "language": self.language})
+
+
+class CrewRequest(BaseModel):
+    """A crew by its name, and its inputs as `GET /crewai/crews` lists them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [{"crew": "research", "inputs": {"topic": "neural networks", "language": "en"}}]
+        },
+    )
+
+    crew: _CrewName
+    inputs: dict[str, Any]
+
+    @field_validator("inputs")
+    @classmethod
+    def _as_declared(cls, inputs: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "crew" in info.data:
+            return dict(_job_input(info.data["crew"], inputs).inputs)
+        return inputs
+
+    def job_input(self) -> JobInput:
+        return JobInput(crew=self.crew, inputs=self.inputs)
+
+
+def _job_input(crew: str, inputs: dict[str, Any]) -> JobInput:
+    checked: dict[str, Value] = catalogue().card(crew).inputs.check(inputs)
+    return JobInput(crew=crew, inputs=checked)
+
+
+def _of_its_form(body: Any, either: Callable[[Any], Any]) -> TopicRequest | CrewRequest:
+    """Checked as the one form that it means to be, so that no complaint is about the other."""
+    if not isinstance(body, dict):
+        return TopicRequest.model_validate(body)
+    short = [name for name in ("topic", "language") if name in body]
+    if "inputs" in body and short:
+        raise _refusal(short[0], "must not stand beside inputs: send topic and language, or crew and inputs")
+    return (CrewRequest if "inputs" in body or ("crew" in body and not short) else TopicRequest).model_validate(body)
+
+
+def _refusal(field: str, message: str) -> ValidationError:
+    """A complaint about one field, wherever it is found out."""
+    details = InitErrorDetails(
+        type=PydanticCustomError("refused", "{message}", {"message": message}), loc=(field,), input=None
+    )
+    return ValidationError.from_exception_data("RunRequest", [details])
+
+
+RunRequest = Annotated[TopicRequest | CrewRequest, WrapValidator(_of_its_form)]
+_REQUEST: TypeAdapter[TopicRequest | CrewRequest] = TypeAdapter(RunRequest)
+
+
+def parse(body: str | bytes) -> TopicRequest | CrewRequest:
+    """A request as JSON. Raises ValidationError."""
+    return _REQUEST.validate_json(body)
+
+
+def complaints(error: ValidationError) -> list[dict[str, str]]:
+    """What is wrong with each field, without the value itself: [{"field": "topic", "message": "…"}]."""
+    return [
+        {"field": ".".join(str(part) for part in item["loc"]), "message": item["msg"].removeprefix("Value error, ")}
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]

@@ -1,0 +1,1 @@
+"""The `crewrelay` command."""

@@ -1,0 +1,146 @@
+"""What the `crewrelay` command can do with crews."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from crewrelay.cli.terminal import errors_told, fail
+
+if TYPE_CHECKING:
+    from crewrelay.catalogue.definition import Definition
+
+crews_app = typer.Typer(help="Make, check and list crews.", no_args_is_help=True)
+
+
+@crews_app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Small letters, digits, - and _.")],
+    folder: Annotated[Path | None, typer.Option("--in", help="Where; CREWRELAY_CREWS, else crews.")] = None,
+) -> None:
+    """Write the files of a new crew, which can be run as they are."""
+    from crewrelay.catalogue.catalogue import NAME, NAME_RULE, catalogue, is_crew
+    from crewrelay.settings import CrewsSettings
+
+    with errors_told():
+        if not NAME.fullmatch(name):
+            fail(f"{name!r} is no name: {NAME_RULE}")
+        if known := catalogue().folder(name):
+            fail(f"there is a crew {name} already, in {known}; choose another name")
+        found = [shelf for shelf in CrewsSettings.read().folders if not is_crew(shelf)]
+        default = next(iter(found), Path("crews"))
+    parent = folder or default
+    target = parent / name
+    if target.exists() or target.is_symlink():
+        fail(f"{target} exists; choose another name, or another folder with --in")
+    try:
+        _write(target)
+    except OSError as error:
+        fail(f"can't write {target}: {error.strerror or error}; choose another folder with --in")
+    for file in ("crew", "agents", "tasks"):
+        typer.echo(f"wrote {target / 'config' / file}.yaml")
+    typer.echo(f"next: crewrelay crews check {target}")
+    if parent not in (*found, Path("crews")):
+        typer.echo(f"it is found with CREWRELAY_CREWS={os.pathsep.join(map(str, [*found, parent]))}")
+
+
+def _write(target: Path) -> None:
+    """All or nothing: the folder gets its name when it is complete. Raises OSError."""
+    from crewrelay.catalogue.catalogue import SCAFFOLD
+
+    made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as workplace:
+            complete = Path(workplace) / "crew"
+            shutil.copytree(SCAFFOLD, complete / "config", copy_function=shutil.copyfile)
+            os.rename(complete, target)
+    except OSError:
+        for folder in made:
+            folder.rmdir()
+        raise
+
+
+@crews_app.command("list")
+def list_crews() -> None:
+    """Name, inputs and description of each."""
+    from crewrelay.catalogue.catalogue import catalogue
+
+    with errors_told():
+        cards = [catalogue().card(name) for name in catalogue().names()]
+        for card in cards:
+            inputs = ", ".join(card.crew.inputs) or "no inputs"
+            typer.echo(f"{card.name:{max(len(one.name) for one in cards)}}  {inputs}: {card.crew.description}")
+
+
+@crews_app.command("check")
+def check(
+    crew: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", help="A crew's name, or its folder.")],
+) -> None:
+    """Say everything that is wrong with a crew; if nothing is, run it with the model that needs no key."""
+    from crewrelay.catalogue.definition import read_definition
+    from crewrelay.catalogue.yaml_file import Faulty
+
+    folder = _folder_of(crew)
+    try:
+        definition = read_definition(folder.absolute().name, folder)
+    except Faulty as faulty:
+        _refuse(*map(str, faulty.faults))
+    from crewrelay.local.stack import CREW_ENVIRONMENT
+
+    with tempfile.TemporaryDirectory(prefix="crewrelay-") as scratch:
+        os.environ.update(CREW_ENVIRONMENT)  # before CrewAI is imported
+        os.environ.setdefault("CREWAI_STORAGE_DIR", scratch)
+        _check(definition)
+
+
+def _folder_of(crew: str) -> Path:
+    from crewrelay.catalogue.catalogue import NAME, NAME_RULE, catalogue, is_crew
+
+    with errors_told():
+        named = catalogue().folder(crew)
+        known = ", ".join(catalogue().names())
+    path = Path(crew)
+    if named is None and path.is_dir():
+        if not is_crew(path):
+            fail(f"{crew} is no crew's folder: it has no config/crew.yaml; `crewrelay crews new` writes one")
+        if not NAME.fullmatch(path.absolute().name):
+            fail(f"{crew}: {NAME_RULE}; rename the folder")
+        return path
+    return named or fail(f"there is no crew {crew}: name one of {known}, or a crew's folder; see CREWRELAY_CREWS")
+
+
+def _check(definition: "Definition") -> None:
+    from crewrelay import composition
+    from crewrelay.crews import checks, dry_run
+    from crewrelay.crews.extractive import ExtractiveLLM
+    from crewrelay.crews.models import Models
+    from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
+
+    with errors_told():
+        new_model = Models(composition.model_settings())
+        if faults := checks.faults_of(definition, new_model):
+            _refuse(*map(str, faults))
+        default = new_model().model if None in definition.models else ""
+    agents, tasks = len(definition.agents), len(definition.tasks)
+    typer.echo(f"{definition.card.name}: nothing is wrong with its {agents} agents and {tasks} tasks")
+    for name in sorted(definition.models, key=str):
+        typer.echo(f"its model {name or f'{default}, that of CREWRELAY_MODEL,'} has all that it needs")
+    given = definition.card.inputs.sample()
+    told = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    typer.echo(f"a dry run with {ExtractiveLLM.NAME} on the shipped corpus{': ' if told else ''}{told}")
+    try:
+        outcomes = dry_run.dry_run(definition, given, EmbeddedRetriever())
+    except Exception as error:
+        fail(f"the dry run failed: {type(error).__name__}: {error}")
+    for outcome in outcomes:
+        typer.echo(f"\n--- {outcome.task}, by {outcome.agent}\n{outcome.text}")
+
+
+def _refuse(*faults: str) -> NoReturn:
+    for fault in faults:
+        typer.echo(fault, err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,138 @@
+"""What the `crewrelay` command can do with documents."""
+
+import os
+import time
+from collections import Counter
+from contextlib import ExitStack, closing
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crewrelay.cli.terminal import errors_told, fail
+
+_NEEDED = ("haystack", "numpy", "pypdf", "docx", "trafilatura", "markdown_it", "mdit_plain", "rich")
+
+CollectionName = Annotated[
+    str, typer.Option("--collection", "-c", help="CREWRELAY_COLLECTION where none is given, else documents.")
+]
+
+collections_app = typer.Typer(help="List and delete collections.", invoke_without_command=True)
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, and folders of files.")],
+    collection: CollectionName = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove documents whose files are gone from PATH.")] = False,
+) -> None:
+    """Fill a collection from text, Markdown, HTML, PDF and DOCX files. What has not changed is left as it is.
+
+    Links are followed within the folder that is given.
+
+    A file that can't be read, is larger than 64 MB, or takes more than 1,024 MB
+    of memory or 120 s to read, is named and skipped; the exit code is then 1.
+    """
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        fail(f"the packages {', '.join(missing)} are missing; install crewrelay[ingest]")
+    if absent := [str(path) for path in paths if not os.path.exists(path)]:
+        fail(f"there is no {', no '.join(absent)}")
+    from crewrelay.retrieval.reading.reader import Reader
+
+    with errors_told(), ExitStack() as until_done:
+        reader = until_done.enter_context(Reader())  # which starts while this process imports what it needs
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from crewrelay import composition
+        from crewrelay.retrieval.embedders.remote import PersistentEmbedder
+        from crewrelay.retrieval.ingestion import Ingestion, Outcome
+        from crewrelay.retrieval.reading.files import FORMATS, files_under
+        from crewrelay.retrieval.reading.names import shown
+
+        started, console = time.monotonic(), Console(stderr=True)
+        outcomes, passages = Counter[Outcome](), 0
+        progress = until_done.enter_context(Progress(console=console, disable=not console.is_terminal))
+        settings = composition.retrieval_settings(collection)
+        name = settings.collection or composition.DOCUMENTS
+        embedder = PersistentEmbedder(composition.embedder(composition.embedder_settings()), time.sleep)
+        total = sum(1 for _ in files_under(paths))
+        if not total and not prune:
+            fail(f"there is nothing to ingest: no file whose name ends with {', '.join(sorted(FORMATS))}")
+        stores = until_done.enter_context(closing(composition.collections(settings)))
+        target = composition.target(stores, name, embedder, dry_run)
+        ingestion = Ingestion(target, embedder, reader, dry_run)
+        task = progress.add_task(f"into {name}", total=total)
+        for one in ingestion.ingest(files_under(paths)):
+            outcomes[one.outcome] += 1
+            passages += one.passages
+            if one.outcome is Outcome.SKIPPED:
+                typer.echo(f"crewrelay: skipped {one.source}: {one.reason}", err=True)
+            elif dry_run and one.outcome is not Outcome.UNCHANGED:
+                typer.echo(f"{one.outcome} {one.source}, {one.passages} passages")
+            progress.update(task, advance=1)
+        for one in ingestion.prune(paths) if prune else ():
+            outcomes[one.outcome] += 1
+            typer.echo(f"{one.outcome} {shown(one.source)}")
+    told = ", ".join(
+        f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes[outcome] or outcome != "removed"
+    )
+    would = "dry run, nothing was written: " if dry_run else ""
+    typer.echo(f"{would}{told}; {passages} passages into {name} in {time.monotonic() - started:.1f} s")
+    if outcomes[Outcome.SKIPPED]:
+        raise typer.Exit(1)
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="A question or a few words, in any language.")],
+    collection: CollectionName = "",
+    top_k: Annotated[int, typer.Option(help="How many passages to show.", min=1, max=100)] = 5,
+) -> None:
+    """Show the passages that the crews would find, with their scores."""
+    from crewrelay import composition
+
+    with errors_told():
+        settings, embedder = (
+            composition.retrieval_settings(collection),
+            composition.embedder(composition.embedder_settings()),
+        )
+        with closing(composition.collections(settings)) as stores:
+            passages = composition.retriever(stores, settings, embedder).retrieve(query, top_k)
+    for passage in passages:
+        typer.echo(f"{passage.score:.3f}  {passage.title} ({passage.url}) {passage.id}\n{passage.text}\n")
+    if not passages:
+        typer.echo("nothing was found", err=True)
+
+
+@collections_app.callback()
+def collections(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_collections()
+
+
+@collections_app.command("list")
+def list_collections() -> None:
+    """Name, documents, passages and embedder of each."""
+    from crewrelay import composition
+
+    with errors_told(), closing(composition.collections(composition.retrieval_settings())) as stores:
+        rows = [("collection", "documents", "passages", "embedder")]
+        for name in stores.names():
+            embedding = stores.embedding(name)
+            opened = stores.open(name, embedding)
+            documents = sum(1 for _ in opened.documents())
+            rows.append((name, str(documents), str(opened.count()), f"{embedding.embedder} ({embedding.dimension})"))
+    width = max(len(row[0]) for row in rows)
+    for name, number, passages, embedder in rows:
+        typer.echo(f"{name:{width}}  {number:>9}  {passages:>8}  {embedder}")
+
+
+@collections_app.command("delete")
+def delete_collection(name: Annotated[str, typer.Argument(help="The collection's name.")]) -> None:
+    """Delete a collection and all that is in it."""
+    from crewrelay import composition
+
+    with errors_told(), closing(composition.collections(composition.retrieval_settings())) as stores:
+        stores.delete(name)
+    typer.echo(f"deleted {name}")

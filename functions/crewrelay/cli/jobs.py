@@ -1,0 +1,171 @@
+"""What the `crewrelay` command can do with jobs, of a deployment or of `crewrelay serve`."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crewrelay.cli.terminal import errors_told, fail
+
+if TYPE_CHECKING:
+    from crewrelay.cli.client import Deployment
+
+HERE = "http://127.0.0.1:8000"  # where `make serve` listens
+
+Url = Annotated[
+    str, typer.Option(envvar="CREWRELAY_URL", help="The API's address; that of the stack, else of `crewrelay serve`.")
+]
+Stack = Annotated[
+    str, typer.Option(envvar="CREWRELAY_STACK", help="The CloudFormation stack whose output ApiUrl is the address.")
+]
+Token = Annotated[str, typer.Option(envvar="CREWRELAY_TOKEN", help="Better as a variable: commands can be seen.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB_ID")]
+Topic = Annotated[str, typer.Argument(help="What to research.", show_default=False)]
+Language = Annotated[str, typer.Option(help="BCP 47 tag of the language to answer in.")]
+Crew = Annotated[str, typer.Option(help="A crew by its name.", show_default="research")]
+Inputs = Annotated[str, typer.Option(help="Its inputs as a JSON object, instead of TOPIC.", metavar="JSON")]
+
+
+def run(
+    topic: Topic = "",
+    language: Language = "en",
+    crew: Crew = "",
+    inputs: Inputs = "",
+    url: Url = "",
+    stack: Stack = "",
+    token: Token = "",
+) -> None:
+    """Run one job and print its answer with its sources: by the given deployment, else by a stack just for it."""
+    body = _body_of(topic, language, crew, inputs)
+    if url or stack:
+        with _deployment(url, stack, token) as deployment:
+            _follow(deployment, deployment.submit(body))
+    else:
+        from crewrelay.local.own_stack import StackDidNotStart, own_stack
+
+        typer.echo("starting the stack …", err=True)
+        try:
+            with own_stack() as address, _deployment(address, "", "") as deployment:
+                _follow(deployment, deployment.submit(body))
+        except StackDidNotStart as failure:
+            fail(str(failure))
+
+
+def submit(
+    topic: Topic = "",
+    language: Language = "en",
+    crew: Crew = "",
+    inputs: Inputs = "",
+    key: Annotated[str, typer.Option(help="Idempotency key: the same one again is the same job.")] = "",
+    url: Url = "",
+    stack: Stack = "",
+    token: Token = "",
+) -> None:
+    """Submit a job and print its id."""
+    with _deployment(url, stack, token) as deployment:
+        typer.echo(deployment.submit(_body_of(topic, language, crew, inputs), key or None))
+
+
+def status(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
+    """Print a job as JSON, as it stands."""
+    with _deployment(url, stack, token) as deployment:
+        _print(deployment.status(job_id))
+
+
+def watch(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
+    """Follow a job to its end, and print its answer with its sources."""
+    with _deployment(url, stack, token) as deployment:
+        _follow(deployment, job_id)
+
+
+def cancel(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
+    """End a job: at once if it is pending, before its next call if it is running."""
+    with _deployment(url, stack, token) as deployment:
+        _print(deployment.cancel(job_id))
+
+
+def retry(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
+    """Try a failed job again: it goes on from where its journal ends."""
+    with _deployment(url, stack, token) as deployment:
+        _print(deployment.retry(job_id))
+
+
+def doctor(url: Url = "", stack: Stack = "", token: Token = "") -> None:
+    """Look at every part that a job needs, and say what is wrong and how to mend it.
+
+    Model, crews and collection are those of the settings in this environment; the rest is the deployment's.
+    """
+    from crewrelay.cli import doctor
+    from crewrelay.local.stack import CREW_ENVIRONMENT
+
+    os.environ.update(CREW_ENVIRONMENT)  # before CrewAI is imported
+    checks = list[doctor.Check]()
+    with ExitStack() as until_done:
+        if stack:
+            from crewrelay.aws import health
+
+            checks += health.of_stack(stack)
+        if url or stack:
+            checks += doctor.of_api(until_done.enter_context(_deployment(url, stack, token)))
+        ill = 0
+        for finding in doctor.diagnose([*checks, *doctor.of_crews()]):
+            ill += not finding.is_well
+            typer.echo(f"{'ok' if finding.is_well else 'WRONG':5}  {finding.what:22}  {finding.told}")
+    if ill:
+        raise typer.Exit(1)
+
+
+def _body_of(topic: str, language: str, crew: str, inputs: str) -> dict[str, Any]:
+    if not inputs:
+        if not topic:
+            fail("there is nothing to do: give a TOPIC, or --crew and --inputs")
+        return {"topic": topic, "language": language} | ({"crew": crew} if crew else {})
+    if topic:
+        fail("give a TOPIC or --inputs, not both")
+    if not crew:
+        fail("--inputs are those of a crew: name it with --crew")
+    try:
+        given = json.loads(inputs)
+    except ValueError as error:
+        fail(f"--inputs is no JSON: {error}")
+    if not isinstance(given, dict):
+        fail('--inputs must be a JSON object, like \'{"topic": "neural networks"}\'')
+    return {"crew": crew, "inputs": given}
+
+
+@contextmanager
+def _deployment(url: str, stack: str, token: str) -> "Iterator[Deployment]":
+    from crewrelay.cli.client import Deployment, Refused
+
+    with errors_told():
+        if stack and not url:
+            from crewrelay.aws import clients
+
+            url = clients.output(stack, "ApiUrl")
+        try:
+            with closing(Deployment(url or HERE, token)) as deployment:
+                yield deployment
+        except Refused as refused:
+            fail(str(refused))
+
+
+def _follow(deployment: "Deployment", job_id: str) -> None:
+    typer.echo(f"job {job_id}", err=True)
+    job: dict[str, Any] = {}
+    for job in deployment.follow(job_id):
+        typer.echo(f"{job['status']} {job['timestamps']['finished_at'] or ''}".rstrip(), err=True)
+        if job["status"] == "pending" and job["error"]:
+            typer.echo(f"to be tried again, for the last attempt failed: {job['error']['message']}", err=True)
+    if job["status"] != "completed":
+        fail(f"the job {job['status']}: {job['error'] and job['error']['message']}")
+    # Plain text: what is quoted stays as it stands in its source.
+    typer.echo(f"\n{deployment.result(job)}\n")
+    for source in job["sources"]:
+        typer.echo(f"[{source['number']}] {source['title']} ({source['url']})\n“{source['excerpt']}”\n")
+
+
+def _print(job: dict[str, Any]) -> None:
+    typer.echo(json.dumps(job, ensure_ascii=False, indent=2))

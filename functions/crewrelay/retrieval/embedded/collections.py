@@ -1,0 +1,86 @@
+"""The embedded default: collections in a file on this disk, searched in this process."""
+
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+from crewrelay.retrieval.collection import Collection, Embedding, checked_name
+from crewrelay.retrieval.embedded.collection import EmbeddedCollection, check, state
+from crewrelay.retrieval.embedded.database import Database
+from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
+from crewrelay.retrieval.embedded.shipped import SHIPPED, SHIPPED_EMBEDDING, ShippedCollection, refuse
+from crewrelay.retrieval.embedder import E5Embedder
+from crewrelay.retrieval.retriever import PATIENCE, CollectionRetriever
+
+FILE = "collections.sqlite"
+
+
+class EmbeddedRetriever(CollectionRetriever):
+    """Searches the corpus that ships, or another with a prebuilt index."""
+
+    def __init__(self, corpus: Path = SHIPPED_CORPUS) -> None:
+        collection = ShippedCollection(corpus)
+        super().__init__(lambda _: collection, E5Embedder())
+
+
+class EmbeddedCollections:
+    """Those in a folder, and `shipped` if one is given. Safe to use from many threads at once.
+
+    `patience` is how long anything but a search waits for another process that writes.
+    """
+
+    def __init__(self, folder: Path, shipped: ShippedCollection | None = None, patience: timedelta = PATIENCE) -> None:
+        self._database = Database(folder / FILE)
+        self._shipped = shipped
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._opened: dict[tuple[str, Embedding], EmbeddedCollection] = {}
+
+    def open(self, name: str, embedding: Embedding) -> Collection:
+        if shipped := self._read_only(name):
+            check(name, SHIPPED_EMBEDDING, embedding)
+            return shipped
+        with self._database.reading(self._patience) as connection:
+            state(connection, name, embedding)
+        return self._collection(name, embedding)
+
+    def create(self, name: str, embedding: Embedding) -> Collection:
+        if self._read_only(name):
+            refuse()
+        with self._database.writing(self._patience) as connection:
+            connection.execute(
+                "INSERT INTO collections (name, embedder, dimension) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (name, *embedding),
+            )
+            state(connection, name, embedding)
+        return self._collection(name, embedding)
+
+    def names(self) -> list[str]:
+        with self._database.reading(self._patience) as connection:
+            names = [name for (name,) in connection.execute("SELECT name FROM collections")]
+        return sorted([*names, SHIPPED] if self._shipped else names)
+
+    def embedding(self, name: str) -> Embedding:
+        if self._read_only(name):
+            return SHIPPED_EMBEDDING
+        with self._database.reading(self._patience) as connection:
+            return state(connection, name).embedding
+
+    def delete(self, name: str) -> None:
+        if self._read_only(name):
+            refuse()
+        self.embedding(name)  # or looking for one that is not there would make the file
+        with self._database.writing(self._patience) as connection:
+            connection.execute("DELETE FROM collections WHERE id = ?", (state(connection, name).id,))
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _read_only(self, name: str) -> ShippedCollection | None:
+        return self._shipped if checked_name(name) == SHIPPED else None
+
+    def _collection(self, name: str, embedding: Embedding) -> EmbeddedCollection:
+        """The same one each time: it holds what it has loaded."""
+        collection = EmbeddedCollection(self._database, name, embedding, self._patience)
+        with self._lock:
+            return self._opened.setdefault((name, embedding), collection)

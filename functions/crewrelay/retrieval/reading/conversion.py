@@ -1,0 +1,75 @@
+"""A file's bytes through one of Haystack's converters, and its text cleaned."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from haystack.components.preprocessors import DocumentCleaner
+from haystack.dataclasses import ByteStream, Document
+
+from crewrelay.jobs.text import in_one_line
+from crewrelay.retrieval.reading.files import Unreadable
+
+_CONTROL = "[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\ufeff]"
+_LOGGERS = ("haystack.components.converters", "pypdf", "trafilatura", "htmldate")
+
+# Not the cleaner's own ways with white space: they take the ends of paragraphs out as well. Nor its way with what
+# repeats: three words that two pages have in common would go wherever they stand.
+_CLEANER = DocumentCleaner(
+    unicode_normalization="NFC",
+    remove_empty_lines=False,
+    remove_extra_whitespaces=False,
+    replace_regexes={_CONTROL: "", r"\r\n?": "\n", r"[^\S\n]+": " ", r" ?\n ?": "\n", r"\n{3,}": "\n\n"},
+    strip_whitespaces=True,
+)
+
+
+class Converter(Protocol):
+    def run(self, sources: Any) -> dict[str, Any]: ...
+
+
+def converted(converter: Converter, data: bytes) -> Document:
+    """Raises Unreadable."""
+    with _complaints() as complaints:
+        documents: list[Document] = converter.run([ByteStream(data)])["documents"]
+    if not documents or documents[0].content is None:
+        raise Unreadable(in_one_line(complaints[-1]) if complaints else "it holds no text")
+    return documents[0]
+
+
+def cleaned(text: str) -> str:
+    """White space and control characters tidied."""
+    text = text.encode("utf-8", "replace").decode()  # a PDF may hold half a surrogate pair
+    content = _CLEANER.run([Document(content=text)])["documents"][0].content or ""
+    return content.replace("\f", "\n\n")
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Why a converter gives no document: it only logs that."""
+    heard = _Heard()
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [logger.propagate for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(heard)
+        logger.propagate = False
+    try:
+        yield heard.reasons
+    finally:
+        for logger, propagate in zip(loggers, before, strict=True):
+            logger.removeHandler(heard)
+            logger.propagate = propagate
+
+
+class _Heard(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if reason := getattr(record, "error", None):  # the converters' keyword for the exception
+            if isinstance(reason, MemoryError):
+                raise reason
+            not_utf8 = isinstance(reason, UnicodeDecodeError)
+            self.reasons.append("it is not UTF-8 text" if not_utf8 else str(reason) or type(reason).__name__)

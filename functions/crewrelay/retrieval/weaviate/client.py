@@ -1,0 +1,182 @@
+"""One connection to Weaviate for all threads: on one loop, within the caller's patience, replaced when it is lost."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from weaviate import WeaviateAsyncClient
+from weaviate.auth import AuthApiKey
+from weaviate.config import AdditionalConfig, GrpcConfig, Timeout
+from weaviate.connect import ConnectionParams
+
+from crewrelay.jobs.errors import RetrievalError, RetrievalMisconfigured, RetrievalUnavailable
+from crewrelay.retrieval.weaviate.errors import named
+from crewrelay.retrieval.weaviate.event_loop import run
+
+T = TypeVar("T")
+Work = Callable[[WeaviateAsyncClient], Coroutine[Any, Any, T]]
+
+# What is not back by then is sent a second time, on a fresh connection: a peer that has silently gone answers nothing.
+READ_DOUBT, WRITE_DOUBT = timedelta(seconds=1), timedelta(seconds=10)
+CONNECT = timedelta(seconds=5)
+# Of the client, in seconds. Longer than any patience: it is ours that ends a call, with the client's retries in it.
+TIMEOUT = 600
+
+
+@dataclass(frozen=True)
+class WeaviateServer:
+    """Where Weaviate is. With an https URL, gRPC is encrypted too."""
+
+    url: str
+    grpc_port: int = 50051
+    grpc_host: str = ""  # the URL's, unless it is said
+    api_key: str = field(default="", repr=False)
+    patience: timedelta = timedelta(seconds=30)  # of all that is not a search
+
+
+class Connection:
+    """Connects at the first call. Safe to use from many threads at once."""
+
+    def __init__(self, server: WeaviateServer) -> None:
+        self._server = server
+        self._params = _params(server)
+        self._link: _Link | None = None
+        self._connecting = asyncio.Lock()
+
+    def read(self, work: Work[T], patience: timedelta | None = None) -> T:
+        """Answers, or raises a RetrievalError, within `patience`. The work may be done twice, and twice at once."""
+        return run(self._within(patience or self._server.patience, work, READ_DOUBT))
+
+    def write(self, work: Work[T]) -> T:
+        """The same, but doubted later: a batch takes longer."""
+        return run(self._within(self._server.patience, work, WRITE_DOUBT))
+
+    def close(self) -> None:
+        """The next call connects again."""
+        run(self._close())
+
+    async def _within(self, patience: timedelta, work: Work[T], doubt: timedelta) -> T:
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                return await self._answer(work, min(doubt, patience / 2))
+        except RetrievalError:
+            raise
+        except TimeoutError:
+            raise RetrievalUnavailable(self._silence()) from None
+        except Exception as error:
+            raise named(error) from error
+
+    async def _answer(self, work: Work[T], doubt: timedelta) -> T:
+        link = await self._connected()
+        attempts = [asyncio.create_task(link.use(work))]
+        try:
+            await asyncio.wait(attempts, timeout=doubt.total_seconds())
+            if not attempts[0].done() or _lost(attempts[0]):
+                attempts.append(asyncio.create_task(self._again(work, link)))
+            return await _first_answer(set(attempts))
+        finally:
+            for attempt in attempts:
+                attempt.cancel()
+
+    def _silence(self) -> str:
+        said = f"Weaviate at {self._server.url} did not answer in time"
+        if self._link is None:
+            return said
+        grpc = f"{self._params.grpc.host}:{self._params.grpc.port}"
+        return f"{said}; it did when it was connected to, over HTTP: see that its gRPC at {grpc} can be reached too"
+
+    async def _again(self, work: Work[T], lost: "_Link") -> T:
+        link = await self._connected(instead_of=lost)
+        return await link.use(work)
+
+    async def _connected(self, instead_of: "_Link | None" = None) -> "_Link":
+        async with self._connecting:
+            if self._link is None or self._link is instead_of:
+                await self._close()
+                self._link = _Link(await self._connect())
+            return self._link
+
+    async def _connect(self) -> WeaviateAsyncClient:
+        client = WeaviateAsyncClient(
+            connection_params=self._params,
+            auth_client_secret=AuthApiKey(self._server.api_key) if self._server.api_key else None,
+            additional_config=AdditionalConfig(
+                timeout=Timeout(query=TIMEOUT, insert=TIMEOUT),
+                # Or a new channel shares the lost connection of the one before, for as long as that is not closed.
+                grpc_config=GrpcConfig(channel_options=[("grpc.use_local_subchannel_pool", 1)]),
+            ),
+            # One request fewer to Weaviate, and none to a package index.
+            skip_init_checks=True,
+        )
+        try:
+            async with asyncio.timeout(CONNECT.total_seconds()):
+                await client.connect()
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    async def _close(self) -> None:
+        link, self._link = self._link, None
+        if link:
+            await link.retire()
+
+
+class _Link:
+    """A connected client. Closed only when nobody waits for it any more: closing cancels what is under way."""
+
+    def __init__(self, client: WeaviateAsyncClient) -> None:
+        self._client = client
+        self._users = 0
+        self._retired = False
+
+    async def use(self, work: Work[T]) -> T:
+        self._users += 1
+        try:
+            return await work(self._client)
+        finally:
+            self._users -= 1
+            await self._close_if_done()
+
+    async def retire(self) -> None:
+        self._retired = True
+        await self._close_if_done()
+
+    async def _close_if_done(self) -> None:
+        if self._retired and not self._users:
+            await self._client.close()
+
+
+async def _first_answer(attempts: set["asyncio.Task[T]"]) -> T:
+    """The result of the attempt that is done first, unless its connection was lost and another is under way."""
+    while True:
+        done, attempts = await asyncio.wait(attempts, return_when=asyncio.FIRST_COMPLETED)
+        best = min(done, key=_lost)
+        if not attempts or not _lost(best):
+            return best.result()
+
+
+def _lost(attempt: "asyncio.Task[Any]") -> bool:
+    error = attempt.exception()
+    return error is not None and isinstance(named(error), RetrievalUnavailable)
+
+
+def _params(server: WeaviateServer) -> ConnectionParams:
+    try:
+        url = urlsplit(server.url)
+        secure = {"http": False, "https": True}[url.scheme]
+        return ConnectionParams.from_params(
+            http_host=url.hostname or "",
+            http_port=url.port or (443 if secure else 80),
+            http_secure=secure,
+            grpc_host=server.grpc_host or url.hostname or "",
+            grpc_port=server.grpc_port,
+            grpc_secure=secure,
+        )
+    except (KeyError, ValueError) as error:
+        raise RetrievalMisconfigured(
+            f"Weaviate's URL must be http(s)://HOST[:PORT], with gRPC on another port: {server} ({error})"
+        ) from error

@@ -1,0 +1,39 @@
+"""Clients of an AWS emulator."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from crewrelay.local.credentials import REGION, Credentials
+from tests.support.processes import listening
+
+TESTS = Credentials("test", "test")  # those of the tests' own emulator
+
+
+@contextmanager
+def emulator_of_tests(module: str = "crewrelay.local.emulator") -> Iterator[str]:
+    """The URL of an emulator of their own."""
+    with listening(module, env=os.environ | TESTS.variables) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def exported(file: Path) -> dict[str, str]:
+    """The variables in a file that leads a shell's clients to an emulator."""
+    return dict(line.removeprefix("export ").split("=", 1) for line in file.read_text().splitlines())
+
+
+def aws_client(service: str, endpoint_url: str, credentials: Credentials = TESTS) -> Any:
+    config = Config(signature_version="s3v4") if service == "s3" else None  # as the product signs its URLs
+    return boto3.client(
+        service,  # type: ignore[call-overload]
+        endpoint_url=endpoint_url,
+        config=config,
+        region_name=REGION,
+        aws_access_key_id=credentials.access_key_id,
+        aws_secret_access_key=credentials.secret_access_key,
+    )

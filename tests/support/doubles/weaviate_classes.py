@@ -1,0 +1,141 @@
+"""What a double of Weaviate holds, and how it finds it: BM25, cosines and relative score fusion, as Weaviate's own."""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+from haystack import Document
+
+from crewrelay.retrieval.embedded.pipeline import DenseRetriever, KeywordRetriever, RelativeScoreFusion
+
+CANDIDATES = 100  # of each search, before they are fused
+
+# What Weaviate adds to a schema. Its client reads all of it.
+_DEFAULTS: dict[str, Any] = {
+    "description": "",
+    "invertedIndexConfig": {
+        "bm25": {"b": 0.75, "k1": 1.2},
+        "cleanupIntervalSeconds": 60,
+        "stopwords": {"additions": None, "preset": "en", "removals": None},
+    },
+    "multiTenancyConfig": {"enabled": False, "autoTenantCreation": False, "autoTenantActivation": False},
+    "replicationConfig": {"factor": 1, "asyncEnabled": False, "deletionStrategy": "NoAutomatedResolution"},
+    "shardingConfig": {
+        "actualCount": 1,
+        "actualVirtualCount": 128,
+        "desiredCount": 1,
+        "desiredVirtualCount": 128,
+        "function": "murmur3",
+        "key": "_id",
+        "strategy": "hash",
+        "virtualPerPhysical": 128,
+    },
+    "vectorIndexConfig": {
+        "cleanupIntervalSeconds": 300,
+        "distance": "cosine",
+        "dynamicEfFactor": 8,
+        "dynamicEfMax": 500,
+        "dynamicEfMin": 100,
+        "ef": -1,
+        "efConstruction": 128,
+        "filterStrategy": "sweeping",
+        "flatSearchCutoff": 40000,
+        "maxConnections": 32,
+        "skip": False,
+        "vectorCacheMaxObjects": 1000000000000,
+    },
+    "vectorIndexType": "hnsw",
+    "vectorizer": "none",
+}
+
+
+class Object(NamedTuple):
+    properties: dict[str, Any]
+    vector: npt.NDArray[np.float32]  # of length 1, or empty
+
+
+class Missing(Exception):
+    """There is no such class."""
+
+
+class Class:
+    """One class and its objects. Its index is made anew at the first search after a write."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self.schema = _merged(_DEFAULTS, schema)
+        self.objects: dict[UUID, Object] = {}
+        self._pipelines: dict[tuple[str, ...], tuple[DenseRetriever, KeywordRetriever] | None] = {}
+
+    def put(self, objects: dict[UUID, Object]) -> None:
+        self.objects |= objects
+        self._pipelines = {}
+
+    def remove(self, ids: Iterable[UUID]) -> None:
+        self.objects = {id_: one for id_, one in self.objects.items() if id_ not in set(ids)}
+        self._pipelines = {}
+
+    def where(self, matches: Callable[[UUID, Object], bool]) -> list[UUID]:
+        """In the order of their ids, as Weaviate lists them."""
+        return sorted(id_ for id_, one in self.objects.items() if matches(id_, one))
+
+    def hybrid(
+        self, query: str, vector: npt.NDArray[np.float32], properties: tuple[str, ...], alpha: float, limit: int
+    ) -> list[tuple[UUID, float]]:
+        if properties not in self._pipelines:
+            self._pipelines[properties] = self._retrievers(properties)
+        retrievers = self._pipelines[properties]
+        if retrievers is None:
+            return []
+        dense, keyword = retrievers
+        candidates = max(CANDIDATES, limit)
+        fused = RelativeScoreFusion(alpha).run(
+            dense.run(vector / np.linalg.norm(vector), candidates)["documents"],
+            keyword.run(query, candidates)["documents"],
+            limit,
+        )
+        return [(UUID(found.id), found.score or 0.0) for found in fused["documents"]]
+
+    def _retrievers(self, properties: tuple[str, ...]) -> tuple[DenseRetriever, KeywordRetriever] | None:
+        with_vectors = [(id_, one) for id_, one in self.objects.items() if one.vector.size]
+        if not with_vectors:
+            return None
+        documents = [Document(id=str(id_)) for id_, _ in with_vectors]
+        texts = ["\n".join(str(one.properties.get(name, "")) for name in properties) for _, one in with_vectors]
+        return DenseRetriever(documents, np.stack([one.vector for _, one in with_vectors])), KeywordRetriever(
+            documents, texts
+        )
+
+
+class Classes:
+    """All classes, one caller at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._classes: dict[str, Class] = {}
+
+    def __getitem__(self, name: str) -> Class:
+        if name not in self._classes:
+            raise Missing(f"could not find class {name} in schema")
+        return self._classes[name]
+
+    def create(self, schema: dict[str, Any]) -> bool:
+        """False if there is one of that name, in whatever case."""
+        if schema["class"].lower() in {name.lower() for name in self._classes}:
+            return False
+        self._classes[schema["class"]] = Class(schema)
+        return True
+
+    def delete(self, name: str) -> None:
+        self._classes.pop(name, None)
+
+    def schemas(self) -> list[dict[str, Any]]:
+        return [one.schema for one in self._classes.values()]
+
+
+def _merged(default: Any, given: Any) -> Any:
+    if isinstance(default, dict) and isinstance(given, dict):
+        return {key: _merged(default.get(key), given.get(key, default.get(key))) for key in default | given}
+    return given

@@ -1,0 +1,144 @@
+"""The real stack as a process, the way its users start it."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+from crewrelay.local.credentials import Credentials
+from tests.support.aws import TESTS, aws_client, exported
+from tests.support.models import ScriptedModel
+
+_client = cache(aws_client)  # each keeps a connection
+COMMAND = (sys.executable, "-m", "crewrelay")
+
+
+class RunningStack(NamedTuple):
+    """`client` sends the token that a stack with --auth prints; `aws_variables` lead to its AWS."""
+
+    url: str
+    process: subprocess.Popen[str]
+    client: httpx.Client
+    aws_variables: Mapping[str, str]
+    aws_file: Path | None  # that names them
+
+    @classmethod
+    def that_says(cls, process: subprocess.Popen[str], client: httpx.Client) -> "RunningStack":
+        """One that now prints its line."""
+        assert process.stdout
+        line = process.stdout.readline()
+        urls = re.findall(r"http://\S+", line)
+        assert urls, f"the stack said {line!r} and ended with {process.poll()}"
+        client.base_url = urls[0]
+        named = re.search(r" credentials are in (\S+)", line)
+        if named is None:
+            return cls(urls[0], process, client, {"AWS_ENDPOINT_URL": urls[1], **TESTS.variables}, None)
+        return cls(urls[0], process, client, exported(Path(named[1])), Path(named[1]))
+
+    @property
+    def aws_url(self) -> str:
+        return self.aws_variables["AWS_ENDPOINT_URL"]
+
+    def aws(self, service: str) -> Any:
+        """A client of the stack's own AWS."""
+        keys = self.aws_variables["AWS_ACCESS_KEY_ID"], self.aws_variables["AWS_SECRET_ACCESS_KEY"]
+        return _client(service, self.aws_url, Credentials(*keys))
+
+    def jobs(self) -> dict[str, str]:
+        """The jobs in its table: {id: status}."""
+        items = self.aws("dynamodb").scan(TableName=self.resource("JobsTable"))["Items"]
+        rows = [item for item in items if item["sk"]["S"] == "JOB"]
+        return {row["pk"]["S"].removeprefix("JOB#"): row["status"]["S"] for row in rows}
+
+    def crews(self) -> set[int]:
+        """Its crew processes."""
+        return children_running(self.process.pid, "crewrelay.local.crew")
+
+    def resource(self, logical_id: str) -> str:
+        """The name or URL of what template.yaml calls so."""
+        resource = self.aws("cloudformation").describe_stack_resource(
+            StackName="crewrelay", LogicalResourceId=logical_id
+        )
+        physical_id: str = resource["StackResourceDetail"]["PhysicalResourceId"]
+        return physical_id
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's, without what would lead a stack elsewhere, or to what somebody has ingested here."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("CREWRELAY_", "AWS_", "WEAVIATE"))
+    }
+    return kept | {"CREWRELAY_COLLECTIONS": "/nonexistent"} | variables
+
+
+@contextmanager
+def running_stack(crews: int = 1, /, *arguments: str, **variables: str) -> Iterator[RunningStack]:
+    """Start `crewrelay serve` on a free port and wait for the line that says it is ready.
+
+    A second crew process would take seconds of CPU to start while the test is under way.
+    """
+    command = [*COMMAND, "serve", "--port", "0", "--crews", str(crews), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**variables))
+    assert process.stdout is not None
+    try:
+        with httpx.Client(timeout=40) as client:
+            stack = RunningStack.that_says(process, client)
+            if "--auth" in arguments:
+                client.headers["Authorization"] = " ".join(process.stdout.readline().split()[1:3])
+            yield stack
+    finally:
+        process.terminate()
+        process.wait(15)
+        process.stdout.close()
+
+
+def serve_and_fail(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "serve", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=environment(**variables), check=False
+    )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def model_variables(server: int | ScriptedModel) -> Mapping[str, str]:
+    """What points a stack at a model server of the tests, by its port, or at one of its models."""
+    url = server.url if isinstance(server, ScriptedModel) else f"http://127.0.0.1:{server}"
+    return {
+        "CREWRELAY_MODEL": "openai/scripted",
+        "CREWRELAY_MODEL_BASE_URL": f"{url}/v1",
+        "CREWRELAY_MODEL_API_KEY": "test-key",
+    }
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of a process's direct children."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
+def children_running(pid: int, module: str) -> set[int]:
+    """Those of a process's children that run a module."""
+
+    def arguments(child: int) -> str:
+        found = subprocess.run(["ps", "-o", "args=", "-p", str(child)], capture_output=True, text=True, check=False)
+        return found.stdout
+
+    return {child for child in children(pid) if module in arguments(child)}
+
+
+def alive(pid: int) -> bool:
+    status = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return bool(status.stdout.strip()) and not status.stdout.startswith("Z")
