@@ -4,13 +4,14 @@ from typing import Any
 
 from crewrelay import cold_start
 from crewrelay.aws.authorizer import Authorizer
-from crewrelay.aws.clients import dynamodb
-from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.logs import by_request
 from crewrelay.settings import TableSettings
 from crewrelay.system import utcnow
+from crewrelay.wiring.logs import configure_logs
+from crewrelay.wiring.tokens import tokens
 
-authorizer = Authorizer(DynamoTokens(dynamodb(), TableSettings.read().table, utcnow), utcnow)
+configure_logs()
+authorizer = Authorizer(tokens(TableSettings.read().table), utcnow)
 cold_start.over()
 
 

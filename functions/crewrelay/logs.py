@@ -16,11 +16,8 @@ from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 from crewrelay.jobs.errors import Misconfigured, StaleWrite, Unavailable
 from crewrelay.jobs.log_keys import log_keys, logged_with
-from crewrelay.settings import LogSettings
 
 T = TypeVar("T")
-
-SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "crewrelay")
 
 _OURS = "crewrelay"  # the package, and so the logger that is the parent of all of ours
 _WORDED_BY_US = (Misconfigured, StaleWrite, Unavailable)
@@ -28,13 +25,17 @@ _LEFT_OUT = "left out: CREWRELAY_LOG_CONTENT=true shows what other libraries say
 
 
 class LogFormatter(LambdaPowertoolsFormatter):
-    def __init__(self, content: bool) -> None:
+    """`content` shows what other libraries say. `redacted` is given each line, and takes the keys out of it."""
+
+    def __init__(self, content: bool, redacted: Callable[[str], str] = str) -> None:
         super().__init__(utc=True, use_rfc3339=True, serialize_stacktrace=False)
         self._content = content
+        self._redacted = redacted
 
     def format(self, record: logging.LogRecord) -> str:
         told = record if self._content else _without_content(record)
-        return super().format(logging.makeLogRecord({**log_keys(), "logger": record.name, **vars(told)}))
+        line = super().format(logging.makeLogRecord({**log_keys(), "logger": record.name, **vars(told)}))
+        return self._redacted(str(line))
 
 
 def _without_content(record: logging.LogRecord) -> logging.LogRecord:
@@ -58,19 +59,26 @@ def _described(error: BaseException | None) -> Iterator[str]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def _configure() -> None:
-    """One formatter for the whole process: other libraries log on the root, which Lambda's runtime gives a handler."""
-    formatter = LogFormatter(LogSettings.read().log_content)
+def service() -> str:
+    return os.environ.get("POWERTOOLS_SERVICE_NAME", "crewrelay")
+
+
+def configure(content: bool, redacted: Callable[[str], str]) -> None:
+    """One handler for the whole process, in place of the one that Lambda's runtime gives the root: other libraries log
+    there. May be called again.
+    """
+    formatter = LogFormatter(content, redacted)
     logging.getLogger(_OURS).propagate = False
     Logger(service=_OURS, logger_formatter=formatter)  # which names the logger, too
-    formatter.append_keys(service=SERVICE, function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))
+    formatter.append_keys(service=service(), function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))
     root, handler = logging.getLogger(), logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)
-    root.handlers = [other for other in root.handlers if not type(other).__module__.startswith("awslambdaric")]
+    root.handlers = [other for other in root.handlers if not _is_replaced(other)]
     root.addHandler(handler)
 
 
-_configure()
+def _is_replaced(handler: logging.Handler) -> bool:
+    return type(handler).__module__.startswith("awslambdaric") or isinstance(handler.formatter, LogFormatter)
 
 
 def by_request(handler: Callable[[dict[str, Any], Any], T]) -> Callable[[dict[str, Any], Any], T]:

@@ -77,7 +77,7 @@ class LogSettings(_Settings):
 
 
 class CrewsSettings(_Settings):
-    """Where crews are found besides the one that ships: crew folders and folders of them, parted as those of PATH."""
+    """`crews`: crew folders and folders of them, besides the one that ships; separated like PATH."""
 
     crews: str = ""
 
@@ -137,7 +137,7 @@ class GatewaySettings(_Settings):
     gateway_margin: Seconds = 2
 
     @property
-    def patience(self) -> float:
+    def timeout(self) -> float:
         return self.gateway_limit - self.gateway_margin
 
     @property
@@ -147,7 +147,7 @@ class GatewaySettings(_Settings):
 
     @model_validator(mode="after")
     def _leaves_time(self) -> Self:
-        if self.patience <= 0:
+        if self.timeout <= 0:
             raise ValueError("CREWRELAY_GATEWAY_MARGIN must be less than CREWRELAY_GATEWAY_LIMIT")
         return self
 

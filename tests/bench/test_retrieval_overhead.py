@@ -16,7 +16,7 @@ from crewrelay.jobs.answer import Passage
 from crewrelay.retrieval.collection import Document, Embedding
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
 from crewrelay.retrieval.weaviate.schema import passages_class
-from tests.support.weaviate import PATIENCE, WeaviateDouble, chunks_of, vector
+from tests.support.weaviate import TIMEOUT, WeaviateDouble, chunks_of, vector
 
 ROUNDS, TIMES = 3, 100
 NAME = "test-overhead"
@@ -32,7 +32,7 @@ def ours(weaviate: WeaviateDouble) -> Iterator[Search]:
     chunks = chunks_of("a", *[f"about subject{number}, at length: {'a sentence. ' * 40}" for number in range(20)])
     vectors = [vector(*[1 + (row * column) % 7 for column in range(384)]) for row in range(20)]
     collection.put(Document("a.txt", "1"), chunks, vectors)
-    yield lambda: collection.search(QUERY, NEAR, 5, PATIENCE)
+    yield lambda: collection.search(QUERY, NEAR, 5, TIMEOUT)
     collections.delete(NAME)
     collections.close()
 

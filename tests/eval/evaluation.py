@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from crewrelay import composition
 from crewrelay.jobs.ports import Retriever
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
 from crewrelay.settings import EmbedderSettings, RetrievalSettings
+from crewrelay.wiring import retrieval as wired
 from tests.support.processes import ROOT
 from tests.support.stack import COMMAND, environment, running_stack
 
@@ -90,8 +90,8 @@ def main() -> None:
         settings = {"CREWRELAY_COLLECTIONS": folder, "CREWRELAY_COLLECTION": "eval"}
         subprocess.run([*COMMAND, "ingest", str(SHIPPED_CORPUS)], env=environment(**settings), cwd=ROOT, check=True)
         os.environ.update(settings)
-        retrieval, vectors = RetrievalSettings.read(), composition.embedder(EmbedderSettings.read())
-        retriever = composition.retriever(composition.collections(retrieval), retrieval, vectors)
+        retrieval, vectors = RetrievalSettings.read(), wired.embedder(EmbedderSettings.read())
+        retriever = wired.retriever(wired.collections(retrieval), retrieval, vectors)
         with running_stack(**settings) as stack, ThreadPoolExecutor(AT_ONCE) as pool:
             wanted = [(item, language) for item in items if item["half"] == half for language in LANGUAGES]
             asked = list(pool.map(lambda one: ask(stack.client, retriever, *one), wanted))

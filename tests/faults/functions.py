@@ -8,9 +8,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from crewrelay.aws import clients
-from crewrelay.crews.runner import crew_runner
 from crewrelay.jobs.job import Job
 from crewrelay.local.event_sources import Context
+from crewrelay.wiring.crews import crew_runner
 from tests.faults.bench import Bench
 from tests.faults.injection import Faults
 

@@ -69,16 +69,16 @@ def _is_ours(pid: int) -> bool:
 
 
 def _import_everything() -> None:
-    from crewrelay import composition
-    from crewrelay.crews.tuning import finish_classes
+    from crewrelay.crews.tuning import complete_models
     from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
+    from crewrelay.wiring import retrieval
 
     for module in _MODULES:
         importlib.import_module(module)
-    finish_classes()
+    complete_models()
     retriever = EmbeddedRetriever()
     retriever.retrieve("warm up", top_k=1)
-    vars(composition)["retriever"] = lambda *_: retriever  # loading it takes a second
+    vars(retrieval)["retriever"] = lambda *_: retriever  # loading it takes a second
     assert threading.active_count() == 1, "a fork takes only the thread that forks along"
 
 

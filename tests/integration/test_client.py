@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crewrelay.cli.client import Deployment, Refused
+from crewrelay.cli.client import Client, Refused
 
 
 class Api:
@@ -57,8 +57,8 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def deployment(api: Api, pauses: list[float]) -> Iterator[Deployment]:
-    with closing(Deployment(api.url, "a token", pauses.append)) as deployment:
+def deployment(api: Api, pauses: list[float]) -> Iterator[Client]:
+    with closing(Client(api.url, "a token", pauses.append)) as deployment:
         yield deployment
 
 
@@ -66,7 +66,7 @@ PROBLEM = {"detail": "The table did not answer.", "remedy": "Send it again."}
 
 
 def test_a_submission_whose_answer_was_lost_is_repeated_under_its_key(
-    api: Api, deployment: Deployment, pauses: list[float]
+    api: Api, deployment: Client, pauses: list[float]
 ) -> None:
     api.script = [None, (503, PROBLEM), (202, {"job_id": "an-id"})]
     assert deployment.submit({"topic": "rain"}) == "an-id"
@@ -76,29 +76,29 @@ def test_a_submission_whose_answer_was_lost_is_repeated_under_its_key(
     assert pauses == [1, 2]
 
 
-def test_it_gives_up_with_what_it_was_told(api: Api, deployment: Deployment) -> None:
+def test_it_gives_up_with_what_it_was_told(api: Api, deployment: Client) -> None:
     api.script = [(503, PROBLEM)] * 4
     with pytest.raises(Refused, match=r"The table did not answer\. Send it again\."):
         deployment.submit({})
     assert len(api.asked) == 4
 
 
-@pytest.mark.parametrize("ask", [Deployment.cancel, Deployment.retry, Deployment.status])
-def test_what_a_person_asked_for_is_asked_once(api: Api, deployment: Deployment, ask: Any) -> None:
+@pytest.mark.parametrize("ask", [Client.cancel, Client.retry, Client.status])
+def test_what_a_person_asked_for_is_asked_once(api: Api, deployment: Client, ask: Any) -> None:
     api.script = [None]
     with pytest.raises(Refused, match="did not answer"):
         ask(deployment, "an-id")
     assert len(api.asked) == 1
 
 
-def test_who_follows_a_job_bears_with_an_answer_that_was_lost(api: Api, deployment: Deployment) -> None:
+def test_who_follows_a_job_bears_with_an_answer_that_was_lost(api: Api, deployment: Client) -> None:
     statuses = ["pending", "pending", "running", "completed"]
     api.script = [(200, {"status": status}) for status in statuses]
     api.script.insert(2, None)
     assert [job["status"] for job in deployment.follow("an-id")] == ["pending", "running", "completed"]
 
 
-def test_who_follows_a_job_hears_why_it_is_tried_again(api: Api, deployment: Deployment) -> None:
+def test_who_follows_a_job_hears_why_it_is_tried_again(api: Api, deployment: Client) -> None:
     error = {"type": "RateLimitError", "message": "The model's rate limit was met."}
     jobs = [{"status": "pending", "error": None}, *[{"status": "pending", "error": error}] * 2, {"status": "completed"}]
     api.script = [(200, job) for job in jobs]
@@ -106,14 +106,14 @@ def test_who_follows_a_job_hears_why_it_is_tried_again(api: Api, deployment: Dep
     assert told == [("pending", None), ("pending", error), ("completed", None)]
 
 
-def test_a_large_answer_is_fetched_from_where_it_lies(api: Api, deployment: Deployment) -> None:
+def test_a_large_answer_is_fetched_from_where_it_lies(api: Api, deployment: Client) -> None:
     api.script = [(200, {"text": "a long answer"})]
     assert deployment.result({"result": None, "result_url": f"{api.url}/elsewhere"}) == "a long answer"
     assert deployment.result({"result": "", "result_url": None}) == ""
 
 
 @pytest.mark.parametrize("answer", [(200, b"<html>"), (404, b"not found"), (200, ["a list"])])
-def test_an_address_of_something_else_is_named(api: Api, deployment: Deployment, answer: tuple[int, Any]) -> None:
+def test_an_address_of_something_else_is_named(api: Api, deployment: Client, answer: tuple[int, Any]) -> None:
     api.script = [answer]
     with pytest.raises(Refused, match=f"{api.url} answered {answer[0]}, and not as crewrelay does"):
         deployment.status("an-id")

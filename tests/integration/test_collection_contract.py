@@ -18,7 +18,7 @@ from crewrelay.jobs.errors import CollectionMissing, EmbedderMismatch, Retrieval
 from crewrelay.retrieval.collection import Collection, Collections, Document, Embedding, Vector
 from crewrelay.retrieval.weaviate.client import WeaviateServer
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
-from tests.support.weaviate import EMBEDDING, PATIENCE, WeaviateDouble, alike, chunks_of, vector
+from tests.support.weaviate import EMBEDDING, TIMEOUT, WeaviateDouble, alike, chunks_of, vector
 from tests.unit.test_embedded_collections import embedded_collections
 
 IMPLEMENTATIONS = [
@@ -71,7 +71,7 @@ def collection(collections: Collections, name: str) -> Collection:
 
 
 def found(collection: Collection, query: str, near: Vector, top_k: int = 5) -> list[str]:
-    return [passage.id for passage in collection.search(query, near, top_k, PATIENCE)]
+    return [passage.id for passage in collection.search(query, near, top_k, TIMEOUT)]
 
 
 def test_a_collection_is_there_once_it_is_created(collections: Collections, name: str) -> None:
@@ -196,7 +196,7 @@ def test_the_keyword_decides_between_equal_vectors(collection: Collection) -> No
         "a", "A checkpoint moves pages.", "Error SQLITE_BUSY_SNAPSHOT means to retry.", "Pages are cached."
     )
     collection.put(Document("a.txt", "1"), chunks, alike(chunks))
-    best = collection.search("what does sqlite_busy_snapshot mean?", NORTH, 3, PATIENCE)
+    best = collection.search("what does sqlite_busy_snapshot mean?", NORTH, 3, TIMEOUT)
     assert best[0].id == "a#2"
     assert best[0].score == pytest.approx(1, abs=1e-6)
     assert all(passage.score == pytest.approx(0.85, abs=1e-6) for passage in best[1:])
@@ -205,7 +205,7 @@ def test_the_keyword_decides_between_equal_vectors(collection: Collection) -> No
 def test_the_vector_decides_across_languages(collection: Collection) -> None:
     chunks = chunks_of("a", "The lease is renewed while the job runs.", "Queues decouple.", "Die was wie der warum.")
     collection.put(Document("a.txt", "1"), chunks, [vector(1, 0.2, 0, 0), EAST, vector(0, 0.3, 1, 0)])
-    best = collection.search("Warum verfällt der Auftrag nicht, was erneuert die Pacht?", NORTH, 3, PATIENCE)
+    best = collection.search("Warum verfällt der Auftrag nicht, was erneuert die Pacht?", NORTH, 3, TIMEOUT)
     assert (best[0].id, round(best[0].score, 6)) == ("a#1", 0.85)
     assert {passage.id for passage in best[1:]} == {"a#2", "a#3"}
     assert best == sorted(best, key=lambda passage: -passage.score)
@@ -218,7 +218,7 @@ def test_title_and_heading_are_searched_and_the_text_is_given_back_as_it_is(coll
         *chunks_of("c", "Nor this."),
     ]
     collection.put(Document("all.txt", "1"), chunks, alike(chunks))
-    passages = [collection.search(query, NORTH, 1, PATIENCE)[0] for query in ("ATOMIC?", "rollback")]
+    passages = [collection.search(query, NORTH, 1, TIMEOUT)[0] for query in ("ATOMIC?", "rollback")]
     assert [(one.title, one.url, one.excerpt) for one in passages] == [
         ("Atomic commit", "https://example.org/a", "It has no words of the question."),
         ("A title", "https://example.org/b", "Nor has this."),
@@ -236,7 +236,7 @@ def test_no_more_than_was_asked_for_and_none_of_none(collection: Collection) -> 
 def test_a_passage_is_what_stands_around_the_chunk_and_says_how_near_it_is(collection: Collection) -> None:
     [chunk] = chunks_of("a", "The lease is renewed.")
     collection.put(Document("a.txt", "1"), [chunk], [vector(3, 4, 0, 0)])
-    [passage] = collection.search("lease", NORTH, 5, PATIENCE)
+    [passage] = collection.search("lease", NORTH, 5, TIMEOUT)
     assert (passage.text, passage.excerpt) == ("Before it. The lease is renewed. After it.", "The lease is renewed.")
     assert passage.similarity == pytest.approx(0.6, abs=1e-6)
 
@@ -267,7 +267,7 @@ def test_odd_texts_come_back_as_far_as_they_can_be_shown(collection: Collection,
     source = f"dir/ä {text[:200]}"
     chunk = chunks_of("a ä\"'#/%", text, title=text[:200], heading=text[:200])[0]
     collection.put(Document(source, "1"), [chunk], [NORTH])
-    [passage] = collection.search(text[:1000] + "\ud83d", EAST, 5, PATIENCE)
+    [passage] = collection.search(text[:1000] + "\ud83d", EAST, 5, TIMEOUT)
     stored = Passage(id=chunk.id, title=chunk.title, url=chunk.url, text=chunk.passage, excerpt=chunk.text)
     assert passage.model_copy(update={"score": 0.0, "similarity": None}) == stored
     assert (collection.digest(source), list(collection.documents())) == ("1", [Document(source, "1")])

@@ -31,7 +31,7 @@ CALL = 0.00007  # dollars, of 10 tokens and 5
 
 
 class Shelf:
-    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
         return [Passage(id="p1", title="One", url="https://example.org/1", text=HIDDEN, excerpt=HIDDEN)]
 
 

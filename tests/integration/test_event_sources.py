@@ -11,7 +11,7 @@ from crewrelay.local.event_sources import EventSource
 from tests.conftest import Storage
 from tests.support.waiting import wait_until
 
-PATIENCE = 20
+TIMEOUT = 20
 ATTRIBUTES: Any = {"code": {"DataType": "String", "StringValue": "one"}}
 
 
@@ -24,7 +24,7 @@ class Handler:
 
     def __call__(self, event: dict[str, Any], _: Any) -> None:
         self.bodies += [record["body"] for record in event["Records"]]
-        assert self.may_end.wait(PATIENCE)
+        assert self.may_end.wait(TIMEOUT)
 
 
 @pytest.fixture
@@ -63,22 +63,22 @@ def test_it_polls_only_while_it_is_to(storage: Storage, handler: Handler, new_so
     storage.sqs.send_message(QueueUrl=storage.queue_url, MessageBody="a bell")
     new_source(is_to_poll=is_to_poll)
     for _ in range(3):
-        assert asked.acquire(timeout=PATIENCE)
+        assert asked.acquire(timeout=TIMEOUT)
     assert handler.bodies == []
     open_.set()
-    wait_until(lambda: handler.bodies == ["a bell"], within=PATIENCE)
+    wait_until(lambda: handler.bodies == ["a bell"], within=TIMEOUT)
 
 
 def test_it_stops_once_what_it_received_is_done(storage: Storage, handler: Handler, new_source: NewSource) -> None:
     source = new_source()
     storage.sqs.send_message(QueueUrl=storage.queue_url, MessageBody="a bell")
-    wait_until(lambda: handler.bodies, within=PATIENCE)
+    wait_until(lambda: handler.bodies, within=TIMEOUT)
     stopping = threading.Thread(target=source.stop)
     stopping.start()
     storage.sqs.send_message(QueueUrl=storage.queue_url, MessageBody="another")
     assert stopping.is_alive()
     handler.may_end.set()
-    stopping.join(PATIENCE)
+    stopping.join(TIMEOUT)
     assert not stopping.is_alive()
     assert handler.bodies == ["a bell"]
     left = storage.sqs.receive_message(QueueUrl=storage.queue_url, MaxNumberOfMessages=10)["Messages"]

@@ -101,7 +101,7 @@ def test_at_the_deadline_the_answer_is_202_and_the_job_goes_back_to_the_queue(
     storage: Storage, gate: threading.Event
 ) -> None:
     started = time.monotonic()
-    response = client_of(storage, blocking(gate), patience=0.5).post("/crewai/run", json=REQUEST)
+    response = client_of(storage, blocking(gate), timeout=0.5).post("/crewai/run", json=REQUEST)
     assert 0.5 <= time.monotonic() - started < 0.5 + SLACK
     job_id = response.json()["job_id"]
     assert response.status_code == 202
@@ -121,7 +121,7 @@ def test_what_a_crew_says_after_the_deadline_changes_nothing(storage: Storage, g
         late.set()
         return ANSWER
 
-    client_of(storage, ScriptedCrew(script), patience=0.2).post("/crewai/run", json=REQUEST)
+    client_of(storage, ScriptedCrew(script), timeout=0.2).post("/crewai/run", json=REQUEST)
     before = storage.rows()
     gate.set()
     assert late.wait(5)
@@ -198,7 +198,7 @@ def test_a_queue_that_does_not_answer_at_the_deadline_leaves_the_job_due(
     storage: Storage, gate: threading.Event
 ) -> None:
     with unreachable("sqs") as sqs:
-        client = client_of(storage._replace(sqs=sqs), blocking(gate), patience=0.2)
+        client = client_of(storage._replace(sqs=sqs), blocking(gate), timeout=0.2)
         response = client.post("/crewai/run", json=REQUEST)
     assert response.status_code == 202
     row = job_row(storage, response.json()["job_id"])
@@ -218,7 +218,7 @@ def test_a_table_that_hangs_after_the_commit_does_not_hold_up_the_answer(
             return storage.dynamodb.update_item(**request)
 
     dynamodb = cast("DynamoDBClient", HangsAtTheClaim())
-    client = client_of(storage._replace(dynamodb=dynamodb), ScriptedCrew(), patience=0.2)
+    client = client_of(storage._replace(dynamodb=dynamodb), ScriptedCrew(), timeout=0.2)
     with ThreadPoolExecutor(1) as pool:
         try:
             asked = pool.submit(client.post, "/crewai/run", json=REQUEST)
@@ -272,7 +272,7 @@ def test_a_caller_who_would_wait_longer_than_the_gateway_is_told_how_long_it_is(
     storage: Storage, gate: threading.Event
 ) -> None:
     started = time.monotonic()
-    client = client_of(storage, blocking(gate), patience=1)
+    client = client_of(storage, blocking(gate), timeout=1)
     response = client.post("/crewai/run", json=REQUEST, headers={"Prefer": "wait=600"})
     assert 1 <= time.monotonic() - started < 1 + SLACK
     assert (response.status_code, response.headers["preference-applied"]) == (202, "wait=1")

@@ -20,8 +20,8 @@ from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Collection, Document, Embedding
 from crewrelay.retrieval.embedded.collections import EmbeddedCollections, EmbeddedRetriever
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
-from crewrelay.retrieval.embedder import DIMENSION as E5_DIMENSION
-from crewrelay.retrieval.embedder import E5Embedder
+from crewrelay.retrieval.embedders.e5 import DIMENSION as E5_DIMENSION
+from crewrelay.retrieval.embedders.e5 import E5Embedder
 from crewrelay.retrieval.retriever import CollectionRetriever
 from tests.support import documents
 from tests.support.doubles.embedder import DIMENSION, WordEmbedder

@@ -325,7 +325,7 @@ def test_the_deadline_counts_from_when_the_gateway_got_the_request(
         gate.wait()
         return ANSWER
 
-    run = lambda_handler(run_app(storage, ScriptedCrew(script), patience=27))
+    run = lambda_handler(run_app(storage, ScriptedCrew(script), timeout=27))
     started = time.monotonic()
     answer = run(rest_event("POST", "/crewai/run", json.dumps(REQUEST), age=age), None)
     assert time.monotonic() - started < 1 + 4
@@ -343,7 +343,7 @@ def test_a_gateway_whose_clock_is_ahead_does_not_lengthen_the_wait(
         gate.wait()
         return ANSWER
 
-    run = lambda_handler(run_app(storage, ScriptedCrew(script), patience=0.3))
+    run = lambda_handler(run_app(storage, ScriptedCrew(script), timeout=0.3))
     started = time.monotonic()
     answer = run(rest_event("POST", "/crewai/run", json.dumps(REQUEST), age=-3600), None)
     assert time.monotonic() - started < 0.3 + 4

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from crewrelay.aws import clients
+from crewrelay.aws.bedrock import BedrockClient
 from crewrelay.crews.models import Models
 from crewrelay.crews.runner import CrewRunner
 from crewrelay.jobs.answer import Passage
@@ -30,7 +31,7 @@ CALLS = 3
 
 
 class Shelf:
-    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
         return [
             Passage(id=f"p{n}", title=f"Title {n}", url=f"https://example.org/{n}", text=query, excerpt=query)
             for n in (1, 2)
@@ -60,7 +61,9 @@ class Deployment:
             "base_url": f"http://127.0.0.1:{model.port}/v1",
             "timeout": 20,
         }
-        models = Models(ModelSettings.model_validate(defaults | {"timeout": 20} | settings))
+        models = Models(
+            ModelSettings.model_validate(defaults | {"timeout": 20} | settings), clients={"bedrock": BedrockClient}
+        )
         runner = CrewRunner(models, Shelf())
         self._execution = Execution(self.store, MemoryDoorbell(), runner, clock, lambda: "me", lambda: 0.0, POLICY)
         job_input = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})

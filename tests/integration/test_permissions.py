@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from crewrelay.aws import clients, rows
+from crewrelay.aws.bedrock import BedrockClient
 from crewrelay.aws.embeddings import BedrockEmbeddings
 from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.crews.models import Models
@@ -358,7 +359,7 @@ def test_the_crews_models_and_embedders_may_ask_bedrock(template: Template, monk
     for client in (clients.bedrock(settings.timeout), clients.bedrock()):
         client.meta.events.register("before-parameter-build", lambda model, **_: asked.append(model.name))
     with pytest.raises(Exception, match=r"127\.0\.0\.1"):
-        Models(settings)().call("Hello")
+        Models(settings, clients={"bedrock": BedrockClient})().call("Hello")
     with pytest.raises(RetrievalUnavailable):
         BedrockEmbeddings(clients.bedrock(), "amazon.titan-embed-text-v2:0")(["Hello"], "query")
     clients.bedrock.cache_clear()

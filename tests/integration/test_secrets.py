@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from crewrelay import composition
 from crewrelay.aws import clients
 from crewrelay.aws.secrets import secret
-from crewrelay.crews.runner import crew_runner
 from crewrelay.jobs.errors import Misconfigured, Unavailable
+from crewrelay.wiring.crews import crew_runner
+from crewrelay.wiring.secrets import embedder_settings, model_settings, retrieval_settings
 from tests.support.aws import aws_client
 
 KEY = "sk-0123456789abcdef"
@@ -104,8 +104,8 @@ def test_each_of_the_three_keys_may_be_in_a_secret(put: Put, monkeypatch: pytest
     for name in ("CREWRELAY_MODEL_API_KEY", "CREWRELAY_EMBEDDER_API_KEY", "WEAVIATE_API_KEY"):
         monkeypatch.setenv(name, "an older one")
         monkeypatch.setenv(f"{name}_SECRET", put(SecretString=f"{KEY} of {name}"))
-    retrieval = composition.retrieval_settings()
-    keys = (composition.model_settings().api_key, composition.embedder_settings().api_key, retrieval.weaviate_api_key)
+    retrieval = retrieval_settings()
+    keys = (model_settings().api_key, embedder_settings().api_key, retrieval.weaviate_api_key)
     assert [key and key.get_secret_value() for key in keys] == [
         f"{KEY} of CREWRELAY_MODEL_API_KEY",
         f"{KEY} of CREWRELAY_EMBEDDER_API_KEY",
@@ -126,5 +126,5 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a parameter of the template that was left empty."""
     for name in ("CREWRELAY_MODEL_API_KEY_SECRET", "CREWRELAY_MODEL_BASE_URL", "CREWRELAY_MODEL"):
         monkeypatch.setenv(name, "")
-    settings = composition.model_settings()
+    settings = model_settings()
     assert (settings.name, settings.base_url, settings.api_key) == ("crewrelay/extractive", None, None)

@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 
 from crewrelay.aws import rows, tokens
 from crewrelay.aws.meter import NAMESPACE
-from crewrelay.http.edge import open_to
+from crewrelay.http.edge import with_cors
 from crewrelay.http.problems import MEDIA_TYPE, Problem, problem_of
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.access import Scope, Token
@@ -435,7 +435,7 @@ def test_a_preflight_is_answered_as_the_apps_would(template: Template) -> None:
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization",
     }
-    answer = TestClient(open_to("https://example.org", FastAPI())).options("/", headers=preflight)
+    answer = TestClient(with_cors("https://example.org", FastAPI())).options("/", headers=preflight)
     for said, header in (("AllowMethods", "methods"), ("AllowHeaders", "headers")):
         ours = cors[said].strip("'").split(",")
         app = answer.headers[f"access-control-allow-{header}"].split(", ")

@@ -1,4 +1,4 @@
-"""What goes wrong between us and Weaviate: each has its name, comes within the caller's patience, and heals."""
+"""What goes wrong between us and Weaviate: each has its name, comes within the caller's timeout, and heals."""
 
 import time
 import uuid
@@ -19,14 +19,14 @@ from crewrelay.jobs.errors import (
     RetrievalUnavailable,
 )
 from crewrelay.retrieval.collection import Document
-from crewrelay.retrieval.weaviate.client import READ_DOUBT, WeaviateServer
+from crewrelay.retrieval.weaviate.client import READ_HEDGE, WeaviateServer
 from crewrelay.retrieval.weaviate.collection import WeaviateCollection
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
 from crewrelay.retrieval.weaviate.schema import embedding_of
 from tests.support.doubles.line import Line, line
 from tests.support.weaviate import EMBEDDING, WeaviateDouble, alike, chunks_of, vector
 
-PATIENCE = timedelta(seconds=1)
+TIMEOUT = timedelta(seconds=1)
 AMPLE = timedelta(seconds=10)
 SLACK = 1.5  # seconds, on a busy machine
 HEALED = 4.0  # half of it on an idle one
@@ -43,8 +43,8 @@ class Bench(NamedTuple):
     collection: WeaviateCollection
     name: str
 
-    def search(self, patience: timedelta = PATIENCE) -> list[str]:
-        return [passage.id for passage in self.collection.search("one", vector(1, 0, 0, 0), 3, patience)]
+    def search(self, timeout: timedelta = TIMEOUT) -> list[str]:
+        return [passage.id for passage in self.collection.search("one", vector(1, 0, 0, 0), 3, timeout)]
 
     def disconnect(self) -> None:
         """The next call has to connect."""
@@ -55,7 +55,7 @@ class Bench(NamedTuple):
 def bench(weaviate: WeaviateDouble) -> Iterator[Bench]:
     weaviate.set_faults()
     with line(weaviate.port) as http, line(weaviate.grpc_port) as grpc:
-        server = WeaviateServer(f"http://127.0.0.1:{http.port}", grpc.port, patience=AMPLE)
+        server = WeaviateServer(f"http://127.0.0.1:{http.port}", grpc.port, timeout=AMPLE)
         collections, name = WeaviateCollections(server), f"test-{uuid.uuid4()}"
         collection = collections.create(name, EMBEDDING)
         collection.put(Document("a.txt", "1"), chunks := chunks_of("a", "one"), alike(chunks))
@@ -65,7 +65,7 @@ def bench(weaviate: WeaviateDouble) -> Iterator[Bench]:
 
 
 @contextmanager
-def raising(error: type[RetrievalError], within: float = PATIENCE.total_seconds()) -> Iterator[None]:
+def raising(error: type[RetrievalError], within: float = TIMEOUT.total_seconds()) -> Iterator[None]:
     begun = time.monotonic()
     with pytest.raises(RetrievalError) as raised:
         yield
@@ -83,7 +83,7 @@ def healing() -> Iterator[None]:
 def is_well(bench: Bench) -> bool:
     """At once, and not only after another doubt."""
     begun = time.monotonic()
-    return bench.search(AMPLE) == ["a#1"] and time.monotonic() - begun < READ_DOUBT.total_seconds()
+    return bench.search(AMPLE) == ["a#1"] and time.monotonic() - begun < READ_HEDGE.total_seconds()
 
 
 def test_the_server_is_down(bench: Bench) -> None:
@@ -190,8 +190,8 @@ def test_many_threads_heal_together(bench: Bench) -> None:
 
 
 def test_a_write_heals_too(bench: Bench) -> None:
-    """Later than a search, but well within its patience."""
-    collections = WeaviateCollections(replace(bench.server, patience=timedelta(seconds=4)))
+    """Later than a search, but well within its timeout."""
+    collections = WeaviateCollections(replace(bench.server, timeout=timedelta(seconds=4)))
     collection = collections.open(bench.name, EMBEDDING)
     bench.http.drop()
     bench.grpc.drop()

@@ -30,7 +30,7 @@ tell:
 class Shelf:
     """A collection with nothing in it."""
 
-    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
         return []
 
 

@@ -88,17 +88,17 @@ def run_app(
     storage: Storage,
     crew: Crew,
     *,
-    patience: float = 20,
+    timeout: float = 20,
     anonymous: Caller | None = LOCAL,
     most_unfinished: int | None = 1000,
 ) -> FastAPI:
-    """`patience` in seconds. On the real clock: the wait for the crew is one."""
+    """`timeout` in seconds. On the real clock: the wait for the crew is one."""
     inline = InlineRuns(
         submission_of(storage, most_unfinished=most_unfinished),
         execution_of(storage, crew),
         storage.store(utcnow),
         utcnow,
-        timedelta(seconds=patience),
+        timedelta(seconds=timeout),
         GRACE,
     )
     return create_run(inline, anonymous)

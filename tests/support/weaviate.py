@@ -15,7 +15,7 @@ from crewrelay.retrieval.weaviate.client import WeaviateServer
 from tests.support.processes import listening
 
 EMBEDDING = Embedding("tests/four", 4)
-PATIENCE = timedelta(seconds=10)
+TIMEOUT = timedelta(seconds=10)
 
 
 class WeaviateDouble(NamedTuple):

@@ -10,7 +10,7 @@ from crewrelay.aws.batch import Record, answer_batch
 from tests.conftest import Figure
 from tests.support.waiting import wait_until
 
-PATIENCE = 10
+TIMEOUT = 10
 
 
 def record(name: str) -> Record:
@@ -53,7 +53,7 @@ class Handler:
 
     def __call__(self, record: Record) -> None:
         if record["body"] == "slow":
-            assert self.may_end.wait(PATIENCE)
+            assert self.may_end.wait(TIMEOUT)
         if record["body"] == self._failing:
             raise ValueError("no good")
         self.done.append(record["body"])
@@ -74,10 +74,10 @@ class Answering(threading.Thread):
 def test_while_one_takes_long_the_others_places_are_used() -> None:
     handler, backlog = Handler(failing="bad"), MemoryBacklog("a", "bad", "b", "c")
     answering = Answering(event("slow", "quick"), handler, backlog)
-    wait_until(lambda: set(handler.done) == {"quick", "a", "b", "c"}, within=PATIENCE)
-    wait_until(lambda: backlog.receives == 5, within=PATIENCE)  # it is empty, and not asked for ever
+    wait_until(lambda: set(handler.done) == {"quick", "a", "b", "c"}, within=TIMEOUT)
+    wait_until(lambda: backlog.receives == 5, within=TIMEOUT)  # it is empty, and not asked for ever
     handler.may_end.set()
-    answering.join(PATIENCE)
+    answering.join(TIMEOUT)
     assert answering.failed == []
     assert backlog.deleted == ["a", "b", "c"]  # what failed stays in the queue
 
@@ -91,9 +91,9 @@ def test_the_last_one_takes_no_more() -> None:
 def test_a_queue_that_does_not_answer_costs_nothing_that_came_with_the_batch() -> None:
     handler, backlog = Handler(failing="bad"), MemoryBacklog("a", failing=1)
     answering = Answering(event("slow", "bad"), handler, backlog)
-    wait_until(lambda: backlog.receives == 1, within=PATIENCE)
+    wait_until(lambda: backlog.receives == 1, within=TIMEOUT)
     handler.may_end.set()
-    answering.join(PATIENCE)
+    answering.join(TIMEOUT)
     assert answering.failed == ["bad"]
     assert handler.done == ["slow"]
 

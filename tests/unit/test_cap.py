@@ -19,7 +19,7 @@ from tests.support.runs import Meanwhile
 
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
 POLICY = Policy()
-PATIENCE = 10  # seconds until a test that hangs gives up
+TIMEOUT = 10  # seconds until a test that hangs gives up
 
 
 class Table(MemoryJobStore):
@@ -101,18 +101,18 @@ def test_many_at_once_wait_for_one_count(table: Table, clock: HandSetClock, monk
     count = table.unfinished
 
     def slow(tenant: str, most: int) -> int:
-        assert may_answer.wait(PATIENCE)
+        assert may_answer.wait(TIMEOUT)
         return count(tenant, most)
 
     monkeypatch.setattr(table, "unfinished", slow)
 
     def submit_one(_: int) -> None:
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         cap.admit("acme")
 
     with ThreadPoolExecutor(32) as pool:
         admissions = pool.map(submit_one, range(32))
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         may_answer.set()
         list(admissions)
     assert table.counts == 1

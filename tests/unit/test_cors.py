@@ -4,7 +4,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from crewrelay.http.edge import open_to
+from crewrelay.http.edge import with_cors
 
 OURS = "https://app.example.org"
 PREFLIGHT = {
@@ -16,7 +16,7 @@ PREFLIGHT = {
 def client(origin: str) -> TestClient:
     app = FastAPI()
     app.get("/")(lambda: {"well": True})
-    return TestClient(open_to(origin, app))
+    return TestClient(with_cors(origin, app))
 
 
 @pytest.mark.parametrize("setting", [OURS, "*"])

@@ -267,7 +267,7 @@ def test_passages_keep_their_numbers_whichever_of_two_searches_is_answered_first
         def __init__(self, last: str) -> None:
             self._last, self._other = last, threading.Event()
 
-        def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+        def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
             if query == self._last:
                 assert self._other.wait(10)
             else:

@@ -146,7 +146,7 @@ def test_without_a_file_there_is_no_collection_and_none_is_made_by_looking(tmp_p
 
 
 def test_a_writer_that_comes_second_says_so_and_breaks_nothing(tmp_path: Path) -> None:
-    store = EmbeddedCollections(tmp_path, patience=timedelta(milliseconds=50))
+    store = EmbeddedCollections(tmp_path, timeout=timedelta(milliseconds=50))
     collection = store.create("c", FAKE)
     put(collection, "a", "cats purr")
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)

@@ -14,7 +14,8 @@ from botocore.stub import Stubber
 
 from crewrelay.aws.embeddings import BedrockEmbeddings
 from crewrelay.jobs.errors import CrewrelayError, Misconfigured, RetrievalUnavailable
-from crewrelay.retrieval.embedder import E5Embedder, Vectors
+from crewrelay.retrieval.embedder import Vectors
+from crewrelay.retrieval.embedders.e5 import E5Embedder
 from crewrelay.retrieval.embedders.remote import BATCH, LONGEST_QUERY, PersistentEmbedder, RemoteEmbedder
 from tests.support.doubles.embedder import WordEmbedder
 

@@ -29,7 +29,7 @@ POLICY = Policy()
 HASTY = Policy(lease=timedelta(seconds=0.15))  # renewed every 50 ms
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
 ANSWER = Answer(text="an answer", usage=Usage(model="scripted/one"))
-PATIENCE = 10  # seconds until a test that hangs gives up
+TIMEOUT = 10  # seconds until a test that hangs gives up
 
 Script = Callable[[JobInput], Answer]
 
@@ -69,7 +69,7 @@ class BlockedCrew(Crew):
 
     def _wait(self, _: JobInput) -> Answer:
         self.started.set()
-        assert self.may_end.wait(PATIENCE)
+        assert self.may_end.wait(TIMEOUT)
         return ANSWER
 
 
@@ -109,9 +109,7 @@ class Desk:
         job = transitions.submit(str(uuid4()), "acme", INPUT, self.clock(), self.policy)
         return self.store.create(job, INPUT).id
 
-    def run(
-        self, job_id: str, seconds: float = PATIENCE, *, first_call_is_free: bool = False, grace: float = 0
-    ) -> None:
+    def run(self, job_id: str, seconds: float = TIMEOUT, *, first_call_is_free: bool = False, grace: float = 0) -> None:
         deadline = self.clock() + timedelta(seconds=seconds)
         self._execution.run(job_id, deadline, first_call_is_free=first_call_is_free, grace=timedelta(seconds=grace))
 
@@ -130,7 +128,7 @@ class Desk:
     def join_crew(self, job_id: str) -> None:
         for thread in threading.enumerate():
             if thread.name == f"crew-{job_id}":
-                thread.join(PATIENCE)
+                thread.join(TIMEOUT)
                 assert not thread.is_alive()
 
 
@@ -287,7 +285,7 @@ def test_at_the_deadline_the_job_is_given_back_and_rung_for_once() -> None:
     desk = Desk(crew := BlockedCrew())
     job_id = desk.submit()
     desk.run(job_id, seconds=0.05)
-    assert crew.started.wait(PATIENCE)
+    assert crew.started.wait(TIMEOUT)
     released = desk.record(job_id)
     assert (released.job.status, released.job.holder, released.job.relays) == (Status.PENDING, None, 1)
     assert desk.doorbell.rings == [job_id]
@@ -415,7 +413,7 @@ def test_a_crew_that_never_comes_back_does_not_keep_its_process_alive() -> None:
     desk = Desk(crew := BlockedCrew())
     job_id = desk.submit()
     desk.run(job_id, seconds=0.02)
-    assert crew.started.wait(PATIENCE)
+    assert crew.started.wait(TIMEOUT)
     assert [thread.daemon for thread in threading.enumerate() if thread.name == f"crew-{job_id}"] == [True]
     crew.may_end.set()
 
@@ -451,14 +449,14 @@ def test_a_second_bell_while_the_job_runs_returns_at_once() -> None:
     job_id = desk.submit()
     first = threading.Thread(target=desk.run, args=(job_id,))
     first.start()
-    assert crew.started.wait(PATIENCE)
+    assert crew.started.wait(TIMEOUT)
     second = threading.Thread(target=desk.run, args=(job_id,))
     second.start()
-    second.join(PATIENCE / 2)
+    second.join(TIMEOUT / 2)
     assert not second.is_alive()
     assert first.is_alive()  # the crew was blocked all the while: the second waited for nothing
     crew.may_end.set()
-    first.join(PATIENCE)
+    first.join(TIMEOUT)
     assert len(crew.inputs) == 1
     assert desk.record(job_id).job.status is Status.COMPLETED
 
@@ -494,7 +492,7 @@ def side_by_side(desk: Desk, ordinary: str, suspect: str) -> tuple[threading.Thr
         threading.Thread(target=desk.run, args=(job_id,), daemon=True) for job_id in (ordinary, suspect)
     )
     running.start()
-    assert desk.crew.started.wait(PATIENCE)
+    assert desk.crew.started.wait(TIMEOUT)
     waiting.start()
     return running, waiting
 
@@ -505,11 +503,11 @@ def test_what_an_earlier_process_may_have_died_of_is_not_claimed_while_others_ru
     ordinary, suspect = desk.submit(), lost_by_another_process(desk)
     before = desk.record(suspect).job
     running, waiting = side_by_side(desk, ordinary, suspect)
-    wait_until(lambda: not process.takes_jobs, within=PATIENCE)
+    wait_until(lambda: not process.takes_jobs, within=TIMEOUT)
     assert desk.record(suspect).job == before
     crew.may_end.set()
     for thread in (running, waiting):
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     job = desk.record(suspect).job
     assert (job.status, job.alone, job.attempts, job.fence) == (Status.COMPLETED, True, 1, 2)
     assert process.takes_jobs
@@ -520,12 +518,12 @@ def test_a_suspect_that_is_rung_for_while_it_waits_runs_at_its_turn() -> None:
     desk = Desk(crew := BlockedCrew(), process=process)
     ordinary, suspect = desk.submit(), lost_by_another_process(desk)
     running, waiting = side_by_side(desk, ordinary, suspect)
-    wait_until(lambda: not process.takes_jobs, within=PATIENCE)
+    wait_until(lambda: not process.takes_jobs, within=TIMEOUT)
     swept = Sweeper(desk.store, desk.doorbell, desk.clock, POLICY).sweep(desk.clock() + timedelta(minutes=1))
     assert swept[Swept.RUNG] == 1
     crew.may_end.set()
     for thread in (running, waiting):
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     assert (desk.record(suspect).job.status, len(crew.inputs)) == (Status.COMPLETED, 2)
 
 
@@ -534,12 +532,12 @@ def test_a_bell_whose_job_ended_while_it_waited_is_dropped() -> None:
     desk = Desk(crew := BlockedCrew(), process=process)
     ordinary, suspect = desk.submit(), lost_by_another_process(desk)
     running, waiting = side_by_side(desk, ordinary, suspect)
-    wait_until(lambda: not process.takes_jobs, within=PATIENCE)
+    wait_until(lambda: not process.takes_jobs, within=TIMEOUT)
     before = desk.record(suspect).job
     desk.store.save(before, transitions.cancel(before, desk.clock()))
     crew.may_end.set()
     for thread in (running, waiting):
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
         assert not thread.is_alive()
     assert (len(crew.inputs), desk.doorbell.rings) == (1, [])
     assert process.takes_jobs
@@ -550,12 +548,12 @@ def test_a_job_that_takes_long_makes_room_for_a_suspect() -> None:
     desk = Desk(crew := BlockedCrew(), HASTY, process=process)
     ordinary, suspect = desk.submit(), lost_by_another_process(desk)
     running, waiting = side_by_side(desk, ordinary, suspect)
-    running.join(PATIENCE / 2)  # it had twice as long
+    running.join(TIMEOUT / 2)  # it had twice as long
     given_back = desk.record(ordinary).job
     assert (given_back.status, given_back.relays, given_back.strikes) == (Status.PENDING, 1, 0)
-    wait_until(lambda: len(crew.inputs) == 2, within=PATIENCE)
+    wait_until(lambda: len(crew.inputs) == 2, within=TIMEOUT)
     crew.may_end.set()
-    waiting.join(PATIENCE)
+    waiting.join(TIMEOUT)
     assert desk.record(suspect).job.status is Status.COMPLETED
 
 
@@ -675,13 +673,13 @@ def test_whatever_ends_the_wait_no_call_begins_once_the_handler_has_answered() -
     crew = TirelessCrew()
 
     def interrupt(outcome: "Future[Any]", seconds: float) -> bool:
-        assert crew.third_call.wait(PATIENCE)
+        assert crew.third_call.wait(TIMEOUT)
         raise Interrupted
 
     desk = Desk(crew, policy=Policy(budget=Budget(calls=1_000_000)), wait=interrupt)
     with pytest.raises(Interrupted):
         desk.run(desk.submit())
-    assert crew.stopped.wait(PATIENCE)  # without the stop it would go on for ever
+    assert crew.stopped.wait(TIMEOUT)  # without the stop it would go on for ever
 
 
 class RefusingStore(WatchedStore):

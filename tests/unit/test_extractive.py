@@ -42,7 +42,7 @@ class Shelf:
             for number, text in enumerate(texts, 1)
         ]
 
-    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
         self.queries.append(query)
         return self.passages[:top_k]
 

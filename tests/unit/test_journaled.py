@@ -25,7 +25,7 @@ from tests.conftest import HandSetClock
 from tests.support.doubles.crew import ScriptedModel, weather_call
 from tests.support.runs import POLICY, Attempts, reason
 
-PATIENCE = 10  # seconds until a test that hangs gives up
+TIMEOUT = 10  # seconds until a test that hangs gives up
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
 
 
@@ -128,7 +128,7 @@ def test_tokens_are_counted_call_by_call_though_calls_run_side_by_side(attempts:
     together = Barrier(2)
 
     def script(message: str) -> str:
-        together.wait(PATIENCE)  # both have counted their prompts, and neither its reply
+        together.wait(TIMEOUT)  # both have counted their prompts, and neither its reply
         return message
 
     model, run = ScriptedModel(script), attempts.start()
@@ -177,7 +177,7 @@ def test_listeners_hear_of_a_replayed_call_what_they_heard_of_the_paid_one(attem
 
         for _ in range(2):
             JournaledLLM(ExtractiveLLM(model=ExtractiveLLM.NAME), attempts.start()).call("Topic: rain", tools)
-            assert crewai_event_bus.flush(PATIENCE)
+            assert crewai_event_bus.flush(TIMEOUT)
     paid, replayed = sorted(heard[:2], key=len), sorted(heard[2:], key=len)
     assert replayed == paid
     assert len(paid) == 2

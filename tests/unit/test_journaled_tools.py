@@ -31,7 +31,7 @@ class Shelf:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
 
-    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
         self.asked.append((query, top_k))
         return FOUND
 
@@ -175,7 +175,7 @@ def test_a_resumed_run_works_from_the_passages_that_the_first_one_found(attempts
 
 def test_an_index_that_fails_stops_the_run(attempts: Attempts) -> None:
     class Broken:
-        def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> Any:
+        def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> Any:
             raise OSError("the index is gone")
 
     run = attempts.start()
@@ -191,10 +191,10 @@ def test_a_search_has_what_remains_of_the_run_and_one_that_is_cut_short_is_no_er
     class Silent:
         given = timedelta()
 
-        def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
-            assert patience
-            self.given = patience
-            attempts.clock.pass_(seconds=min(takes, patience.total_seconds()))
+        def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
+            assert timeout
+            self.given = timeout
+            attempts.clock.pass_(seconds=min(takes, timeout.total_seconds()))
             raise RetrievalUnavailable("did not answer")
 
     silent, run = Silent(), attempts.start(seconds=5)

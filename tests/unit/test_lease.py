@@ -17,7 +17,7 @@ from tests.support.doubles.ports import MemoryJobStore
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
-PATIENCE = 10  # seconds until a test that hangs gives up
+TIMEOUT = 10  # seconds until a test that hangs gives up
 
 
 class Table(MemoryJobStore):
@@ -128,7 +128,7 @@ def test_threads_take_turns_and_none_undoes_what_another_wrote(table: Table, lea
     together = Barrier(8)
 
     def advance(_: int) -> None:
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         for _ in range(5):
             lease.advance(counted)
 
@@ -176,7 +176,7 @@ def test_a_transition_sees_what_another_thread_wrote_before_it(table: Table, lea
 
     rival = Thread(target=lease.advance, args=(counted,))
     lease.advance(slowly)
-    rival.join(PATIENCE)
+    rival.join(TIMEOUT)
     assert standing(table).receipt.calls_paid == lease.job.receipt.calls_paid == 2
 
 

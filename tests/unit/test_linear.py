@@ -26,18 +26,18 @@ from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.failures import explain
 from crewrelay.crews.reading import read_in_linear_time, summary_of
-from crewrelay.crews.redaction import Redaction
 from crewrelay.crews.search import Read, fenced, shortened, unfenced
 from crewrelay.http.prefer import preference
 from crewrelay.jobs import text as texts
 from crewrelay.jobs.access import digest_of
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.log_keys import correlation_id_of
+from crewrelay.redaction import Redaction
 from crewrelay.retrieval.chunks import Page, Section, chunks_of, titled_page
 from crewrelay.retrieval.passages import distinct
 from crewrelay.retrieval.reading.conversion import cleaned
 from crewrelay.retrieval.reading.printed import running_text
-from crewrelay.retrieval.weaviate.errors import named
+from crewrelay.retrieval.weaviate.errors import translate_error
 
 SHORT = 1000  # characters
 SUSPICIOUS = 0.0003  # seconds of CPU for so many: most patterns that are linear take a tenth of it
@@ -188,7 +188,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "a document's name": texts.name,
     "a text": texts.shown,
     "a server's error": lambda text: explain(ValueError(text), REDACTION.text),
-    "Weaviate's error": lambda text: named(ValueError(text)),
+    "Weaviate's error": lambda text: translate_error(ValueError(text)),
     "a summary": summary_of,
     "a page": page,
     "a page's text": cleaned,

@@ -71,7 +71,9 @@ def printed() -> list[dict[str, Any]]:
 import logging
 from awslambdaric.bootstrap import LambdaLoggerHandler, StandardLogSink
 logging.getLogger().addHandler(LambdaLoggerHandler(StandardLogSink()))
-import crewrelay.logs
+from crewrelay.wiring.logs import configure_logs
+configure_logs()
+configure_logs()
 logging.getLogger("crewrelay.jobs").info("ours")
 logging.getLogger("some.library").error("{CANARY}")
 """

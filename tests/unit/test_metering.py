@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from crewrelay.aws import clients
+from crewrelay.aws.bedrock import BedrockClient
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.metering import host_of, metered, name_of
@@ -28,7 +29,9 @@ def models(monkeypatch: pytest.MonkeyPatch) -> Models:
         monkeypatch.setenv(f"{name}_API_KEY", "k")
     clients.bedrock.cache_clear()
     clients._session.cache_clear()
-    return Models(ModelSettings.model_validate({"CREWRELAY_MODEL": "crewrelay/extractive"}))
+    return Models(
+        ModelSettings.model_validate({"CREWRELAY_MODEL": "crewrelay/extractive"}), clients={"bedrock": BedrockClient}
+    )
 
 
 @pytest.mark.parametrize(

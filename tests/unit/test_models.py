@@ -11,8 +11,9 @@ from crewai.llms.providers.openai_compatible.completion import OPENAI_COMPATIBLE
 from crewai.llms.providers.snowflake.completion import SNOWFLAKE_TOKEN_ENV_VARS
 
 from crewrelay.aws import clients
+from crewrelay.aws.bedrock import BedrockClient
 from crewrelay.crews import models, providers
-from crewrelay.crews.models import Models, for_one_call
+from crewrelay.crews.models import Clients, Models, for_one_call
 from crewrelay.crews.providers import PROVIDERS
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.settings import ModelSettings
@@ -47,7 +48,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Models]:
         monkeypatch.setenv("CREWRELAY_MODEL", name)
         for variable, value in variables.items():
             monkeypatch.setenv(f"CREWRELAY_MODEL{variable}" if variable.startswith("_") else variable, value)
-        return Models(ModelSettings.read(), hide)
+        return Models(ModelSettings.read(), hide, {"bedrock": BedrockClient})
 
     return of
 
@@ -179,9 +180,9 @@ def test_a_model_is_built_once_and_every_caller_counts_for_itself(
     built: list[str] = []
     build = models._build
 
-    def counted(name: str, settings: ModelSettings) -> Any:
+    def counted(name: str, settings: ModelSettings, clients: Clients) -> Any:
         built.append(name)
-        return build(name, settings)
+        return build(name, settings, clients)
 
     monkeypatch.setattr(models, "_build", counted)
     new_model, together = read("ollama/llama3.2"), Barrier(8)

@@ -9,7 +9,7 @@ import pytest
 
 from crewrelay.crews import durable
 from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.providers import parted
+from crewrelay.crews.providers import split_model_name
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.prices import SHIPPED, PriceList, Prices, Tokens
 
@@ -132,7 +132,7 @@ def test_a_file_that_is_none_of_prices_is_refused(tmp_path: Path, content: bytes
 
 def test_the_table_that_ships_has_its_date_and_a_source_and_host_for_every_provider() -> None:
     shipped = PriceList.read(SHIPPED)
-    providers = {parted(name)[0] for name in shipped.usd_per_million_tokens if name != ExtractiveLLM.NAME}
+    providers = {split_model_name(name)[0] for name in shipped.usd_per_million_tokens if name != ExtractiveLLM.NAME}
     assert providers == shipped.sources.keys() == shipped.hosts.keys()
     assert all(re.match("https://", url) for url in shipped.sources.values())
     for name, price in shipped.usd_per_million_tokens.items():

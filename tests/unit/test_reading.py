@@ -143,7 +143,7 @@ class WithoutTools(ScriptedModel):
 
 
 class Shelf:
-    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
         return []
 
 

@@ -8,19 +8,16 @@ import sys
 
 import pytest
 
-from crewrelay.crews.redaction import Redaction
+from crewrelay.redaction import Redaction
 
 KEY = "sk-0123456789abcdef"
 
 _LOGS = f"""
 import logging, sys
-import crewrelay.logs
-from crewrelay.crews.redaction import Redaction
-redaction = Redaction()
-redaction.cover_logs()
-redaction.hide("{KEY}")  # of a model that is built later
+from crewrelay.wiring.logs import configure_logs, redaction
+configure_logs()
+redaction().hide("{KEY}")  # of a model that is built later
 library = logging.getLogger("some.library")
-library.addHandler(logging.StreamHandler(sys.stdout))
 library.warning("%d", "a fault of the library's own")
 library.warning("refused %s", "{KEY}")
 try:

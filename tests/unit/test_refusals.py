@@ -15,7 +15,7 @@ SOURCE = Passage(id="p1", title="Rain", url="https://example.org/1", text="Rain 
 
 
 class Shelf:
-    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
         return [SOURCE]
 
 

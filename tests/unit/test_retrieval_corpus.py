@@ -9,7 +9,7 @@ import pytest
 
 from crewrelay.retrieval.chunks import LONGEST, CorpusError, corpus_chunks, page_chunks
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS, StaleIndexError, build_index, load_index
-from crewrelay.retrieval.embedder import EMBEDDER, E5Embedder
+from crewrelay.retrieval.embedders.e5 import EMBEDDER, E5Embedder
 
 HEADER = "Title: A page\nSource: https://example.org/a\n\n"
 

@@ -18,7 +18,7 @@ from crewrelay.jobs.run import RunStopped
 from tests.conftest import HandSetClock
 from tests.support.runs import POLICY, Attempts, Meanwhile, ask, reason, replay, reply
 
-PATIENCE = 10  # seconds until a test that hangs gives up
+TIMEOUT = 10  # seconds until a test that hangs gives up
 QUESTIONS = ("one", "two", "two", "three")
 
 
@@ -56,7 +56,7 @@ def test_identical_calls_at_once_each_get_a_number_of_their_own(attempts: Attemp
 
     def asked(answer: int) -> str:
         def pay() -> Reply:
-            together.wait(PATIENCE)
+            together.wait(TIMEOUT)
             return reply(str(answer))
 
         return run.call(Kind.MODEL, {"asked": "the same"}, pay).body

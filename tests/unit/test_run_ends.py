@@ -19,7 +19,7 @@ from tests.conftest import HandSetClock
 from tests.support.runs import POLICY, Attempts, Meanwhile, ask, reason, replay, reply
 
 ANSWER = Answer(text="an answer", usage=Usage(model="scripted/one"))
-PATIENCE = 10  # seconds until a test that hangs gives up
+TIMEOUT = 10  # seconds until a test that hangs gives up
 TWO_CALLS = POLICY.model_copy(update={"budget": Budget(calls=2)})
 HUNDRED_TOKENS = POLICY.model_copy(update={"budget": Budget(tokens=100)})
 
@@ -37,15 +37,15 @@ class CallInFlight:
 
         def pay() -> Reply:
             paying.set()
-            assert self._may_end.wait(PATIENCE)
+            assert self._may_end.wait(TIMEOUT)
             return reply("at last", tokens)
 
         self._reply = on_own_thread(lambda: run.call(kind, {"asked": question}, pay), name=question)
-        assert paying.wait(PATIENCE)
+        assert paying.wait(TIMEOUT)
 
     def end(self) -> str:
         self._may_end.set()
-        return self._reply.result(PATIENCE).body
+        return self._reply.result(TIMEOUT).body
 
 
 def refuse(run: Run, question: str = "one more", kind: Kind = Kind.MODEL) -> None:
@@ -91,7 +91,7 @@ def test_many_threads_make_no_call_too_many(attempts: Attempts) -> None:
     together = Barrier(16)
 
     def asked(number: int) -> bool:
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         try:
             return ask(run, f"question {number}") == "yes"
         except RunStopped:
@@ -120,7 +120,7 @@ def test_tokens_are_overspent_by_one_call_however_many_are_made_at_once(attempts
         ask(run, f"first {number}", tokens=40)
 
     def asked(number: int) -> bool:
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
         try:
             return ask(run, f"question {number}", tokens=40) == "yes"
         except RunStopped:
@@ -160,9 +160,9 @@ def test_a_call_that_waits_for_the_end_of_another_goes_on_then(
     call = CallInFlight(run, "one")
     waits = waits_for_tokens(monkeypatch)
     waiting = on_own_thread(lambda: ask(run, "two"), name="two")
-    assert waits.wait(PATIENCE)
+    assert waits.wait(TIMEOUT)
     call.end()
-    assert waiting.result(PATIENCE) == "yes"
+    assert waiting.result(TIMEOUT) == "yes"
 
 
 def test_a_run_that_is_stopped_leaves_nobody_waiting_for_tokens(
@@ -172,9 +172,9 @@ def test_a_run_that_is_stopped_leaves_nobody_waiting_for_tokens(
     call = CallInFlight(run, "one", tokens=100)
     waits = waits_for_tokens(monkeypatch)
     waiting = on_own_thread(lambda: refuse(run, "two"), name="two")
-    assert waits.wait(PATIENCE)
+    assert waits.wait(TIMEOUT)
     run.stop(RelayDue("enough"))
-    waiting.result(PATIENCE)
+    waiting.result(TIMEOUT)
     call.end()
     assert isinstance(reason(run), RelayDue)
 
@@ -416,4 +416,4 @@ def test_a_run_has_tried_once_it_made_a_call_or_was_given_one(attempts: Attempts
 
 def test_an_error_on_a_thread_of_its_own_is_told() -> None:
     with pytest.raises(ZeroDivisionError):
-        on_own_thread(lambda: 1 // 0, name="one").result(PATIENCE)
+        on_own_thread(lambda: 1 // 0, name="one").result(TIMEOUT)

@@ -40,7 +40,7 @@ def test_an_excerpt_at_the_edge_of_a_passage(text: str) -> None:
 
 def test_a_search_takes_no_more_than_a_quarter_of_the_window_and_the_source_is_whole() -> None:
     class Shelf:
-        def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+        def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
             return [passage(number) for number in range(top_k)]
 
     heard: list[str] = []

@@ -10,4 +10,4 @@ def test_a_run_that_takes_its_time_to_give_its_job_back_is_answered_before_the_g
     settings: GatewaySettings,
 ) -> None:
     assert settings.grace > 0
-    assert settings.patience + settings.grace < settings.gateway_limit
+    assert settings.timeout + settings.grace < settings.gateway_limit

@@ -295,7 +295,7 @@ def test_a_fence_of_one_search_is_none_in_another() -> None:
 
 def test_the_fence_is_the_same_in_a_run_that_is_resumed() -> None:
     class Shelf:
-        def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+        def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
             return [Passage(id="one", title="One", url="", text="A fact.", excerpt="A fact.", similarity=0.1 + 0.2)]
 
     assert SearchPassages(Shelf(), Bibliography())._run("a") == SearchPassages(Shelf(), Bibliography())._run("a")
@@ -314,7 +314,7 @@ HOSTILE = Passage(
 
 def test_what_comes_out_of_a_run_is_safe_to_show() -> None:
     class Shelf:
-        def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+        def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
             return [HOSTILE]
 
     def script(messages: Any) -> Any:

@@ -112,6 +112,6 @@ def test_a_service_that_hangs_is_given_up_while_the_lease_still_stands(
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     config = client.__wrapped__().meta.config
-    patience = timedelta(seconds=config.retries["total_max_attempts"] * config.read_timeout)
-    assert patience < POLICY.renewal
-    assert 3 * patience <= _GIVING_BACK
+    timeout = timedelta(seconds=config.retries["total_max_attempts"] * config.read_timeout)
+    assert timeout < POLICY.renewal
+    assert 3 * timeout <= _GIVING_BACK

@@ -19,7 +19,7 @@ from crewrelay.jobs.process import Process
 from crewrelay.jobs.stray import Stray
 from tests.support.runs import reply
 from tests.support.waiting import wait_until
-from tests.unit.test_execution import ANSWER, PATIENCE, Crew, Desk
+from tests.unit.test_execution import ANSWER, TIMEOUT, Crew, Desk
 
 GRACE = 0.05
 TWO_STRIKES = Policy(max_strikes=2, call_floor=timedelta())
@@ -46,7 +46,7 @@ class Parser(Crew):
         return reply("late")
 
     def parse_for_ever(self) -> None:
-        assert self.may_end.wait(PATIENCE)
+        assert self.may_end.wait(TIMEOUT)
 
 
 @pytest.fixture
@@ -161,9 +161,9 @@ def test_a_crew_that_is_cancelled_and_does_not_stop_costs_the_process_too(new_de
     job_id = desk.submit()
     running = threading.Thread(target=desk.run, args=(job_id,))
     running.start()
-    wait_until(lambda: desk.record(job_id).job.receipt.calls_paid, within=PATIENCE)
-    wait_until(lambda: cancelled(desk, job_id), within=PATIENCE)
-    running.join(PATIENCE)
+    wait_until(lambda: desk.record(job_id).job.receipt.calls_paid, within=TIMEOUT)
+    wait_until(lambda: cancelled(desk, job_id), within=TIMEOUT)
+    running.join(TIMEOUT)
     assert not running.is_alive()
     assert not process.is_sound(GRACE)
 
@@ -193,9 +193,9 @@ def test_the_jobs_of_a_process_that_is_to_be_started_anew_are_given_back_in_time
     job_id = desk.submit()
     running = threading.Thread(target=desk.run, args=(job_id,), kwargs={"seconds": 1000})
     running.start()
-    wait_until(lambda: desk.record(job_id).job.receipt.calls_paid, within=PATIENCE)
+    wait_until(lambda: desk.record(job_id).job.receipt.calls_paid, within=TIMEOUT)
     process.retired = True
-    running.join(PATIENCE)
+    running.join(TIMEOUT)
     assert not running.is_alive()
     job = desk.record(job_id).job
     assert (job.status, job.relays) == (Status.PENDING, 1)
@@ -206,6 +206,6 @@ def test_a_job_that_ends_early_for_the_sake_of_others_is_not_struck(new_desk: Ne
     desk = new_desk(Kind.TOOL, Policy(lease=timedelta(seconds=0.15), call_floor=timedelta()))
     process.retire(Stray("another", "a thread", Future(), lambda: False))
     job_id = desk.submit()
-    desk.run(job_id, seconds=PATIENCE, grace=GRACE)
+    desk.run(job_id, seconds=TIMEOUT, grace=GRACE)
     job = desk.record(job_id).job
     assert (job.status, job.strikes, job.stalled, job.relays) == (Status.PENDING, 0, 0, 1)

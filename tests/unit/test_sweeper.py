@@ -21,7 +21,7 @@ from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
 POLICY = Policy(max_attempts=3, budget=Budget(runtime=timedelta(hours=2)))
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
 FAILURE = Failure(type="TimeoutError", message="The model did not answer.", retryable=True)
-PATIENCE = 10  # seconds until a test that hangs gives up
+TIMEOUT = 10  # seconds until a test that hangs gives up
 
 
 class Table(MemoryJobStore):
@@ -215,7 +215,7 @@ def test_two_sweepers_at_once_end_a_job_once_and_ring_at_least_once(office: Offi
     together = Barrier(2)  # both have looked before either writes
 
     def meet() -> None:
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT)
 
     office.table.after_load = meet
     with ThreadPoolExecutor(2) as pool:

@@ -67,7 +67,7 @@ import sys
 from pydantic import BaseModel
 
 import tests.conftest
-from crewrelay.crews.runner import crew_runner
+from crewrelay.wiring.crews import crew_runner
 from crewrelay.jobs.job import JobInput
 from tests.support.doubles.ports import Unjournaled
 from tests.support.processes import listening

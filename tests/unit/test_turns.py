@@ -11,7 +11,7 @@ from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.process import Visit
 from tests.conftest import HandSetClock
 from tests.support.runs import reply
-from tests.unit.test_execution import ANSWER, PATIENCE, POLICY, BlockedCrew, Crew, Desk, lost_by_another_process
+from tests.unit.test_execution import ANSWER, POLICY, TIMEOUT, BlockedCrew, Crew, Desk, lost_by_another_process
 
 
 class Failing(Crew):
@@ -76,8 +76,8 @@ def test_a_run_that_did_nothing_with_its_time_is_one() -> None:
     desk = Desk(crew := BlockedCrew())
     job_id = desk.submit()
     desk.run(job_id, seconds=0.05, first_call_is_free=True)
-    assert crew.started.wait(PATIENCE)
+    assert crew.started.wait(TIMEOUT)
     crew.may_end.set()
     job = desk.record(job_id).job
     assert (job.status, job.relays, job.attempts, job.stalled) == (Status.PENDING, 1, 1, 1)
-    assert timedelta() < job.ran < timedelta(seconds=PATIENCE)
+    assert timedelta() < job.ran < timedelta(seconds=TIMEOUT)

@@ -74,7 +74,7 @@ def bedrock(read_timeout: float = 30) -> "BaseClient":
 
     Raises Misconfigured if it can't be asked: that is said at start, and not by the first job.
     """
-    patience = Config(
+    config = Config(
         connect_timeout=2, read_timeout=read_timeout, retries={"total_max_attempts": 1}, max_pool_connections=64
     )
     if "AWS_ENDPOINT_URL" in os.environ and "AWS_ENDPOINT_URL_BEDROCK_RUNTIME" not in os.environ:
@@ -84,9 +84,7 @@ def bedrock(read_timeout: float = 30) -> "BaseClient":
         )
     try:
         session = _session()
-        client: BaseClient = session.client(
-            "bedrock-runtime", config=patience, region_name=os.environ.get("AWS_REGION")
-        )
+        client: BaseClient = session.client("bedrock-runtime", config=config, region_name=os.environ.get("AWS_REGION"))
     except NoRegionError as error:
         raise Misconfigured("A model of Bedrock is asked in a region: set AWS_REGION") from error
     if "AWS_BEARER_TOKEN_BEDROCK" not in os.environ and session.get_credentials() is None:

@@ -14,7 +14,7 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import Ama
 
 from crewrelay.jobs.log_keys import log_keys
 from crewrelay.jobs.ports import Measure
-from crewrelay.logs import SERVICE
+from crewrelay.logs import service
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class EmfMeter:
 
 
 def _line(measures: Mapping[Measure, float]) -> str:
-    blob = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=SERVICE)  # `Metrics` is one for all threads
+    blob = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=service())  # `Metrics` is one for all threads
     for measure, value in measures.items():
         blob.add_metric(measure, unit_of(measure), value)
     for name, key in log_keys().items():

@@ -22,7 +22,7 @@ class Refused(Exception):
     """What the API says is wrong, and what to do about it."""
 
 
-class Deployment:
+class Client:
     """Its API. Everything may raise Refused."""
 
     def __init__(self, url: str, token: str | None = None, pause: Callable[[float], None] = time.sleep) -> None:

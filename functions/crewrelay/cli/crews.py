@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from crewrelay.cli.terminal import errors_told, fail
+from crewrelay.cli.terminal import exit_on_error, fail
 
 if TYPE_CHECKING:
     from crewrelay.catalogue.definition import Definition
@@ -25,7 +25,7 @@ def new(
     from crewrelay.catalogue.catalogue import NAME, NAME_RULE, catalogue, is_crew
     from crewrelay.settings import CrewsSettings
 
-    with errors_told():
+    with exit_on_error():
         if not NAME.fullmatch(name):
             fail(f"{name!r} is no name: {NAME_RULE}")
         if known := catalogue().folder(name):
@@ -69,7 +69,7 @@ def list_crews() -> None:
     """Name, inputs and description of each."""
     from crewrelay.catalogue.catalogue import catalogue
 
-    with errors_told():
+    with exit_on_error():
         cards = [catalogue().card(name) for name in catalogue().names()]
         for card in cards:
             inputs = ", ".join(card.crew.inputs) or "no inputs"
@@ -100,7 +100,7 @@ def check(
 def _folder_of(crew: str) -> Path:
     from crewrelay.catalogue.catalogue import NAME, NAME_RULE, catalogue, is_crew
 
-    with errors_told():
+    with exit_on_error():
         named = catalogue().folder(crew)
         known = ", ".join(catalogue().names())
     path = Path(crew)
@@ -114,14 +114,14 @@ def _folder_of(crew: str) -> Path:
 
 
 def _check(definition: "Definition") -> None:
-    from crewrelay import composition
     from crewrelay.crews import checks, dry_run
     from crewrelay.crews.extractive import ExtractiveLLM
-    from crewrelay.crews.models import Models
     from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
+    from crewrelay.wiring.crews import models
+    from crewrelay.wiring.secrets import model_settings
 
-    with errors_told():
-        new_model = Models(composition.model_settings())
+    with exit_on_error():
+        new_model = models(model_settings())
         if faults := checks.faults_of(definition, new_model):
             _refuse(*map(str, faults))
         default = new_model().model if None in definition.models else ""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from crewrelay.cli.client import Deployment, Refused
+from crewrelay.cli.client import Client, Refused
 from crewrelay.jobs.errors import CrewrelayError, Misconfigured
 
 Check = tuple[str, Callable[[], str]]  # what is looked at; says what was found, or raises
@@ -29,7 +29,7 @@ def diagnose(checks: Iterable[Check]) -> Iterator[Finding]:
             yield Finding(what, False, f"{type(error).__name__}: {error}")
 
 
-def of_api(deployment: Deployment) -> Iterator[Check]:
+def of_api(deployment: Client) -> Iterator[Check]:
     yield "API", lambda: f"runs version {deployment.health()['version']}"
     yield "crews", lambda: ", ".join(crew["name"] for crew in deployment.crews())
 
@@ -42,11 +42,11 @@ def of_crews() -> Iterator[Check]:
 
 
 def _model() -> str:
-    from crewrelay import composition
     from crewrelay.crews.failures import explain
-    from crewrelay.crews.models import Models
+    from crewrelay.wiring.crews import models
+    from crewrelay.wiring.secrets import model_settings
 
-    model = Models(composition.model_settings())()
+    model = models(model_settings())()
     started = time.monotonic()
     try:
         model.call("Reply with OK.")
@@ -56,29 +56,25 @@ def _model() -> str:
 
 
 def _own_crews() -> str:
-    from crewrelay import composition
     from crewrelay.catalogue.catalogue import catalogue
     from crewrelay.crews.checks import refuse_broken
-    from crewrelay.crews.models import Models
+    from crewrelay.wiring.crews import models
+    from crewrelay.wiring.secrets import model_settings
 
-    refuse_broken(catalogue(), Models(composition.model_settings()))
+    refuse_broken(catalogue(), models(model_settings()))
     return f"{', '.join(catalogue().names())}: nothing is wrong with them"
 
 
 def _collection() -> str:
     from contextlib import closing
 
-    from crewrelay import composition
-    from crewrelay.retrieval.embedded.shipped import SHIPPED
+    from crewrelay.wiring import retrieval
+    from crewrelay.wiring.secrets import embedder_settings, retrieval_settings
 
-    settings = composition.retrieval_settings()
-    embedder = composition.embedder(composition.embedder_settings())
-    with closing(composition.collections(settings)) as stores:
-        found = composition.retriever(stores, settings, embedder).retrieve("Is anything here?", 1)
-        name = settings.collection or composition.DOCUMENTS
-        if not settings.weaviate_url and name not in stores.names():
-            name = SHIPPED  # stands in until there are documents
-    where = f"Weaviate at {settings.weaviate_url}" if settings.weaviate_url else f"the folder {settings.collections}"
+    settings, embedder = retrieval_settings(), retrieval.embedder(embedder_settings())
+    with closing(retrieval.collections(settings)) as stores:
+        found = retrieval.retriever(stores, settings, embedder).retrieve("Is anything here?", 1)
+        where = f"{settings.collection or stores.default()} in {stores.place}"
     if not found:
-        raise Misconfigured(f"The collection {name} in {where} is empty: fill it with `crewrelay ingest`")
-    return f"{name} in {where}, by {embedder.name}, gives {found[0].id} first"
+        raise Misconfigured(f"The collection {where} is empty: fill it with `crewrelay ingest`")
+    return f"{where}, by {embedder.name}, gives {found[0].id} first"

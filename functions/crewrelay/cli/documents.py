@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from crewrelay.cli.terminal import errors_told, fail
+from crewrelay.cli.terminal import exit_on_error, fail
 
 _NEEDED = ("haystack", "numpy", "pypdf", "docx", "trafilatura", "markdown_it", "mdit_plain", "rich")
 
@@ -40,28 +40,30 @@ def ingest(
         fail(f"there is no {', no '.join(absent)}")
     from crewrelay.retrieval.reading.reader import Reader
 
-    with errors_told(), ExitStack() as until_done:
+    with exit_on_error(), ExitStack() as until_done:
         reader = until_done.enter_context(Reader())  # which starts while this process imports what it needs
         from rich.console import Console
         from rich.progress import Progress
 
-        from crewrelay import composition
+        from crewrelay.retrieval.collection import DOCUMENTS
         from crewrelay.retrieval.embedders.remote import PersistentEmbedder
         from crewrelay.retrieval.ingestion import Ingestion, Outcome
         from crewrelay.retrieval.reading.files import FORMATS, files_under
         from crewrelay.retrieval.reading.names import shown
+        from crewrelay.wiring import retrieval
+        from crewrelay.wiring.secrets import embedder_settings, retrieval_settings
 
         started, console = time.monotonic(), Console(stderr=True)
         outcomes, passages = Counter[Outcome](), 0
         progress = until_done.enter_context(Progress(console=console, disable=not console.is_terminal))
-        settings = composition.retrieval_settings(collection)
-        name = settings.collection or composition.DOCUMENTS
-        embedder = PersistentEmbedder(composition.embedder(composition.embedder_settings()), time.sleep)
+        settings = retrieval_settings(collection)
+        name = settings.collection or DOCUMENTS
+        embedder = PersistentEmbedder(retrieval.embedder(embedder_settings()), time.sleep)
         total = sum(1 for _ in files_under(paths))
         if not total and not prune:
             fail(f"there is nothing to ingest: no file whose name ends with {', '.join(sorted(FORMATS))}")
-        stores = until_done.enter_context(closing(composition.collections(settings)))
-        target = composition.target(stores, name, embedder, dry_run)
+        stores = until_done.enter_context(closing(retrieval.collections(settings)))
+        target = retrieval.target(stores, name, embedder, dry_run)
         ingestion = Ingestion(target, embedder, reader, dry_run)
         task = progress.add_task(f"into {name}", total=total)
         for one in ingestion.ingest(files_under(paths)):
@@ -90,15 +92,16 @@ def search(
     top_k: Annotated[int, typer.Option(help="How many passages to show.", min=1, max=100)] = 5,
 ) -> None:
     """Show the passages that the crews would find, with their scores."""
-    from crewrelay import composition
+    from crewrelay.wiring import retrieval
+    from crewrelay.wiring.secrets import embedder_settings, retrieval_settings
 
-    with errors_told():
+    with exit_on_error():
         settings, embedder = (
-            composition.retrieval_settings(collection),
-            composition.embedder(composition.embedder_settings()),
+            retrieval_settings(collection),
+            retrieval.embedder(embedder_settings()),
         )
-        with closing(composition.collections(settings)) as stores:
-            passages = composition.retriever(stores, settings, embedder).retrieve(query, top_k)
+        with closing(retrieval.collections(settings)) as stores:
+            passages = retrieval.retriever(stores, settings, embedder).retrieve(query, top_k)
     for passage in passages:
         typer.echo(f"{passage.score:.3f}  {passage.title} ({passage.url}) {passage.id}\n{passage.text}\n")
     if not passages:
@@ -114,9 +117,10 @@ def collections(context: typer.Context) -> None:
 @collections_app.command("list")
 def list_collections() -> None:
     """Name, documents, passages and embedder of each."""
-    from crewrelay import composition
+    from crewrelay.wiring import retrieval
+    from crewrelay.wiring.secrets import retrieval_settings
 
-    with errors_told(), closing(composition.collections(composition.retrieval_settings())) as stores:
+    with exit_on_error(), closing(retrieval.collections(retrieval_settings())) as stores:
         rows = [("collection", "documents", "passages", "embedder")]
         for name in stores.names():
             embedding = stores.embedding(name)
@@ -131,8 +135,9 @@ def list_collections() -> None:
 @collections_app.command("delete")
 def delete_collection(name: Annotated[str, typer.Argument(help="The collection's name.")]) -> None:
     """Delete a collection and all that is in it."""
-    from crewrelay import composition
+    from crewrelay.wiring import retrieval
+    from crewrelay.wiring.secrets import retrieval_settings
 
-    with errors_told(), closing(composition.collections(composition.retrieval_settings())) as stores:
+    with exit_on_error(), closing(retrieval.collections(retrieval_settings())) as stores:
         stores.delete(name)
     typer.echo(f"deleted {name}")

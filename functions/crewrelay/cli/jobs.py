@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crewrelay.cli.terminal import errors_told, fail
+from crewrelay.cli.terminal import exit_on_error, fail
 
 if TYPE_CHECKING:
-    from crewrelay.cli.client import Deployment
+    from crewrelay.cli.client import Client
 
 HERE = "http://127.0.0.1:8000"  # where `make serve` listens
 
@@ -137,22 +137,22 @@ def _body_of(topic: str, language: str, crew: str, inputs: str) -> dict[str, Any
 
 
 @contextmanager
-def _deployment(url: str, stack: str, token: str) -> "Iterator[Deployment]":
-    from crewrelay.cli.client import Deployment, Refused
+def _deployment(url: str, stack: str, token: str) -> "Iterator[Client]":
+    from crewrelay.cli.client import Client, Refused
 
-    with errors_told():
+    with exit_on_error():
         if stack and not url:
             from crewrelay.aws import clients
 
             url = clients.output(stack, "ApiUrl")
         try:
-            with closing(Deployment(url or HERE, token)) as deployment:
+            with closing(Client(url or HERE, token)) as deployment:
                 yield deployment
         except Refused as refused:
             fail(str(refused))
 
 
-def _follow(deployment: "Deployment", job_id: str) -> None:
+def _follow(deployment: "Client", job_id: str) -> None:
     typer.echo(f"job {job_id}", err=True)
     job: dict[str, Any] = {}
     for job in deployment.follow(job_id):

@@ -16,7 +16,7 @@ def fail(message: str) -> NoReturn:
 
 
 @contextmanager
-def errors_told() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     try:
         yield
     except Misconfigured as error:  # its message is its remedy

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from crewrelay.cli.terminal import errors_told
+from crewrelay.cli.terminal import exit_on_error
 from crewrelay.jobs.access import Scope, TenantName, issue
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def create(
 
     now = utcnow()
     end = now + _duration(expires)
-    with errors_told():
+    with exit_on_error():
         text, token = issue(_tokens(stack), tenant, frozenset(scope), now, end, secrets.token_bytes)
     typer.echo(text)
     scopes = ", ".join(sorted(token.scopes))
@@ -63,7 +63,7 @@ def list_(
     stack: Stack = "crewrelay",
 ) -> None:
     """The tokens that have not expired: id, tenant, scopes, expiry, and whether they are revoked."""
-    with errors_told():
+    with exit_on_error():
         tokens = _tokens(stack).of(tenant)
     for token in tokens:
         state = f"revoked {token.revoked_at:%Y-%m-%d %H:%M}" if token.revoked_at else "valid"
@@ -79,7 +79,7 @@ def revoke(
     """Let nobody in with a token any more; the gateway forgets within a minute that it once did."""
     from crewrelay.system import utcnow
 
-    with errors_told():
+    with exit_on_error():
         token = _tokens(stack).revoke(token_id, utcnow())
     typer.echo(f"token {token.id} of {token.tenant} is revoked; calls with it are refused within 60 s")
 

@@ -60,5 +60,5 @@ def _built(definition: Definition) -> Iterator[Fault]:
 
 
 class _Empty:
-    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
         return []

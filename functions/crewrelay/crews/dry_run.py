@@ -14,7 +14,7 @@ from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.search import SearchPassages
-from crewrelay.crews.tuning import finish_classes, tune_crewai
+from crewrelay.crews.tuning import complete_models, tune_crewai
 from crewrelay.jobs.answer import Usage
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Retriever
@@ -64,7 +64,7 @@ def rehearsed(definition: Definition, given: Mapping[str, Value], retriever: Ret
 def dry_run(definition: Definition, given: Mapping[str, Value], retriever: Retriever) -> list[Outcome]:
     """Tools of the crew's own are not asked. Raises whatever the run does."""
     tune_crewai()
-    finish_classes()
+    complete_models()
     calls = Rehearsal()
     crew = rehearsed(definition, given, retriever, calls)
     crew.kickoff()

@@ -75,8 +75,8 @@ class JournaledRetriever:
         for reply in calls.journaled(Kind.RETRIEVAL):  # so that no new passage gets a number of theirs
             bibliography.number(_PASSAGES.validate_json(reply.body))
 
-    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
-        """As long as what remains of the run allows; `patience` is not asked for."""
+    def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
+        """As long as what remains of the run allows; `timeout` is not asked for."""
 
         def pay() -> Reply:
             try:

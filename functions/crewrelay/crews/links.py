@@ -39,12 +39,12 @@ def without_links(text: str) -> str:
 def _unlinked(block: str) -> str:
     """No target follows a citation, nor any other words: what stands between them is not for a pattern to tell."""
 
-    def parted(match: re.Match[str]) -> str:
+    def split_model_name(match: re.Match[str]) -> str:
         if match["code"]:  # as far as this pattern can tell
             return _LINK_IN_CODE.sub("] (", match["code"])
         return match["cited"] or " ("
 
-    return _LINK.sub(parted, block)
+    return _LINK.sub(split_model_name, block)
 
 
 def _undefined(match: re.Match[str]) -> str:

@@ -2,21 +2,23 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
 from pydantic import ValidationError
 
-from crewrelay import composition
 from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.providers import NO_KEY, address_and_key, client_options, parted
+from crewrelay.crews.providers import NO_KEY, address_and_key, client_options, split_model_name
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.settings import ModelSettings
 
 _NO_SECRETS = frozenset({NO_KEY, "ollama", "dummy"})  # what CrewAI sends to servers that want no key
 _SHORTEST = 1.0  # second that a call is given
+
+Clients = Mapping[str, Callable[[float], Any]]  # by provider
+_NONE: Clients = {}
 
 
 class NewModel(Protocol):
@@ -25,11 +27,18 @@ class NewModel(Protocol):
 
 
 class Models:
-    """Safe to use from many threads. `hide` is told every key that is used, before it is."""
+    """Safe to use from many threads.
 
-    def __init__(self, settings: ModelSettings, hide: Callable[[str], None] = lambda secret: None) -> None:
+    `hide` is told every key before it is used. `clients` make the clients of some providers, given a read's timeout in
+    seconds; CrewAI makes the others'.
+    """
+
+    def __init__(
+        self, settings: ModelSettings, hide: Callable[[str], None] = lambda secret: None, clients: Clients = _NONE
+    ) -> None:
         self._settings = settings
         self._hide = hide
+        self._clients = clients
         self._prototypes: dict[str, BaseLLM] = {}
         self._turn = threading.Lock()
 
@@ -45,7 +54,7 @@ class Models:
     def _prototype(self, name: str) -> BaseLLM:
         with self._turn:
             if name not in self._prototypes:
-                model = _build(name, self._settings)
+                model = _build(name, self._settings, self._clients)
                 if model.api_key and model.api_key not in _NO_SECRETS:
                     self._hide(model.api_key)
                 self._prototypes[name] = model
@@ -67,20 +76,16 @@ def for_one_call(model: BaseLLM, seconds: float) -> BaseLLM:
     copy: Any = copy_of(model)
     client: Any = getattr(copy, "_client", None)
     seconds = max(_SHORTEST, seconds)
-    if hasattr(client, "with_options"):  # OpenAI's and Anthropic's: 0.02 ms
-        if not isinstance(client.timeout, float | int) or seconds < client.timeout:
-            copy._client = client.with_options(timeout=seconds)
-    elif hasattr(client, "converse") and seconds < client.meta.config.read_timeout:
-        # Bedrock's: 9 ms and connections of its own, so one for each whole second
-        copy._client = composition.bedrock_client(int(seconds))
+    if hasattr(client, "with_options") and (not isinstance(client.timeout, float | int) or seconds < client.timeout):
+        copy._client = client.with_options(timeout=seconds)
     built: BaseLLM = copy
     return built
 
 
-def _build(name: str, settings: ModelSettings) -> BaseLLM:
+def _build(name: str, settings: ModelSettings, clients: Clients) -> BaseLLM:
     if name == ExtractiveLLM.NAME:
         return ExtractiveLLM(model=name)
-    provider, model = parted(name)
+    provider, model = split_model_name(name)
     options: dict[str, Any] = {
         **address_and_key(name, provider, settings),
         **client_options(provider, settings.timeout),
@@ -88,7 +93,7 @@ def _build(name: str, settings: ModelSettings) -> BaseLLM:
     }
     if provider == "openai" and "base_url" in options:
         options["custom_openai"] = True  # else CrewAI asks another of OpenAI's APIs after some refusals
-    ours = composition.bedrock_client(settings.timeout) if provider == "bedrock" else None
+    ours = clients[provider](settings.timeout) if provider in clients else None
     logging.getLogger("crewai.llm").setLevel(logging.CRITICAL)  # it logs what it raises
     try:
         # The provider is said: else names that CrewAI hasn't heard of go to LiteLLM.

@@ -48,7 +48,7 @@ PROVIDERS: Mapping[str, Provider] = {
 }
 
 
-def parted(name: str) -> tuple[str, str]:
+def split_model_name(name: str) -> tuple[str, str]:
     """The provider, by the name that CrewAI knows it best by, and the provider's model. Raises Misconfigured."""
     prefix, slash, model = name.partition("/")
     if not (prefix and slash and model):
@@ -74,7 +74,7 @@ def address_and_key(name: str, provider: str, settings: ModelSettings) -> dict[s
     needs = PROVIDERS[provider]
     if needs.package and not _installed(needs.package):
         raise Misconfigured(f"{name!r} needs the package {needs.package}: pip install '{needs.install}'")
-    ours = settings.name != ExtractiveLLM.NAME and parted(settings.name)[0] == provider
+    ours = settings.name != ExtractiveLLM.NAME and split_model_name(settings.name)[0] == provider
     told: dict[str, str] = {}
     if ours and settings.base_url:
         if needs.address:

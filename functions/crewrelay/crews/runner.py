@@ -1,20 +1,17 @@
 """Runs one crew for one job: everything that holds state is built afresh, nothing is shared with another run."""
 
-from functools import cache
+from collections.abc import Callable
 
-from crewrelay import composition
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.crews import durable, failures
 from crewrelay.crews.building import build
-from crewrelay.crews.checks import refuse_broken
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.journaled import JournaledLLM, fair_share
 from crewrelay.crews.journaled_tools import JournaledRetriever
-from crewrelay.crews.models import Models, NewModel
+from crewrelay.crews.models import NewModel
 from crewrelay.crews.phrases import refusal
-from crewrelay.crews.redaction import Redaction
 from crewrelay.crews.search import TOP_K, SearchPassages
-from crewrelay.crews.tuning import finish_classes, tune_crewai
+from crewrelay.crews.tuning import complete_models, tune_crewai
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.job import Failure, JobInput
@@ -29,14 +26,14 @@ class CrewRunner:
         self,
         new_model: NewModel,
         retriever: Retriever,
-        redaction: Redaction | None = None,
+        redacted: Callable[[str], str] = str,
         prices: Prices | None = None,
     ) -> None:
         tune_crewai()
-        finish_classes()
+        complete_models()
         self._new_model = new_model
         self._retriever = retriever
-        self._redaction = redaction or Redaction()
+        self._redacted = redacted
         self._prices = prices
 
     def warm_up(self) -> None:
@@ -68,7 +65,7 @@ class CrewRunner:
         return _answer(text, bibliography, str(job_input.inputs.get("language", "")), calls.usage())
 
     def explain(self, error: BaseException) -> Failure:
-        return failures.explain(error, self._redaction.text)
+        return failures.explain(error, self._redacted)
 
 
 def _answer(text: str, bibliography: Bibliography, language: str, usage: Usage) -> Answer:
@@ -81,20 +78,3 @@ def _answer(text: str, bibliography: Bibliography, language: str, usage: Usage) 
     return Answer(
         text=cited.text, sources=cited.sources, answerable=answerable, unknown_citations=cited.unknown, usage=usage
     )
-
-
-@cache
-def crew_runner() -> CrewRunner:
-    """The one of this process, as its settings want it. Raises Misconfigured, InvalidCrew, Unavailable."""
-    retrieval, embedder = composition.retrieval_settings(), composition.embedder_settings()
-    redaction = Redaction()
-    redaction.cover_logs()
-    for key in filter(None, (retrieval.weaviate_api_key, embedder.api_key)):
-        redaction.hide(key.get_secret_value())
-    settings = composition.model_settings()
-    prices = Prices.read(settings.prices)
-    models = Models(settings, redaction.hide)
-    models()  # refused now, if it can't be used
-    refuse_broken(catalogue(), models)
-    retriever = composition.retriever(composition.collections(retrieval), retrieval, composition.embedder(embedder))
-    return CrewRunner(models, retriever, redaction, prices)

@@ -55,7 +55,7 @@ def tune_crewai() -> None:
     logging.getLogger("crewai.llms.base_llm").setLevel(logging.ERROR)
 
 
-def finish_classes() -> None:
+def complete_models() -> None:
     """Call before the first crew is run. CrewAI and OpenAI's SDK have pydantic finish some of their classes at their
     first use, and where two threads do so at once, one of them fails: a job in a few hundred, for good.
     https://github.com/pydantic/pydantic/issues/11849

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from crewrelay import __version__
-from crewrelay.http.callers import let_in
+from crewrelay.http.callers import set_anonymous
 from crewrelay.http.correlation import Correlation
 from crewrelay.http.edge import BodyLimit
 from crewrelay.http.problems import MEDIA_TYPE, Problem, answer_with_problems
@@ -44,11 +44,11 @@ class _App(FastAPI):
 def new_app(
     description: str, anonymous: Caller | None, also_documented: Callable[[], Iterable[BaseRoute]] = tuple
 ) -> FastAPI:
-    """`anonymous`: see `let_in`. `also_documented` are routes that another function serves under the same address."""
+    """`anonymous`: see `set_anonymous`. `also_documented`: routes of another function under the same address."""
     app = _App(title="crewrelay", version=__version__, description=description, redirect_slashes=False)
     app.add_middleware(BodyLimit)
     answer_with_problems(app)
-    let_in(app, anonymous)
+    set_anonymous(app, anonymous)
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -13,7 +13,7 @@ from crewrelay.jobs.errors import Unauthenticated
 _TOKEN = HTTPBearer(auto_error=False, scheme_name="token", description="`crewrelay token create` makes them.")
 
 
-def let_in(app: FastAPI, anonymous: Caller | None) -> None:
+def set_anonymous(app: FastAPI, anonymous: Caller | None) -> None:
     """`anonymous` is who everybody is where there is no authorizer; None, where there is one: without it, nobody."""
     app.state.anonymous = anonymous
 

@@ -97,7 +97,7 @@ def received_at(request: Request, clock: Clock) -> datetime:
     return clock() if epoch is None else min(clock(), datetime.fromtimestamp(epoch / 1000, UTC))
 
 
-def open_to(origin: str, app: ASGIApp) -> ASGIApp:
+def with_cors(origin: str, app: ASGIApp) -> ASGIApp:
     """Lets the origin's pages call the app; `*` is any, an empty one none. On AWS the gateway answers preflights."""
     if not origin:
         return app

@@ -11,9 +11,9 @@ _LONGEST = 10  # digits of a number
 
 
 class Preference(NamedTuple):
-    """`patience` is how long to wait, counted from receipt; `wait` is the number of seconds to say of it, if any."""
+    """`timeout` is how long to wait, counted from receipt; `wait` is the number of seconds to say of it, if any."""
 
-    patience: timedelta
+    timeout: timedelta
     respond_async: bool
     wait: int | None
 

@@ -26,13 +26,13 @@ router = APIRouter()
 
 
 class InlineRuns(NamedTuple):
-    """A crew may run until `patience` after the gateway got the request; `grace` later there is an answer."""
+    """A crew may run until `timeout` after the gateway got the request; `grace` later there is an answer."""
 
     submission: Submission
     execution: Execution
     store: JobStore
     clock: Clock
-    patience: timedelta
+    timeout: timedelta
     grace: timedelta
 
 
@@ -59,8 +59,8 @@ def run(
 ) -> Response | RunAnswer:
     """Run the crew and answer; at the deadline, 202: the job goes on in the worker."""
     inline: InlineRuns = request.app.state.inline
-    wanted = preference(prefer or [], inline.patience)
-    deadline = received_at(request, inline.clock) + wanted.patience
+    wanted = preference(prefer or [], inline.timeout)
+    deadline = received_at(request, inline.clock) + wanted.timeout
     if inline.clock() >= deadline:  # an image that took its time to start may have used it all
         return _accepted(inline.submission.submit(caller.tenant, body.job_input(), key), request, wanted)
     job = inline.submission.accept(caller.tenant, body.job_input(), key)

@@ -114,8 +114,8 @@ class Execution:
         now = self._clock()
         seconds = (deadline - now).total_seconds() / 2
         if transitions.is_suspect(job, now):
-            patience = self._policy.notice.total_seconds()
-            return visit.may_run_alone(transitions.failures(job, now), seconds, patience)
+            timeout = self._policy.notice.total_seconds()
+            return visit.may_run_alone(transitions.failures(job, now), seconds, timeout)
         return visit.may_share(seconds)
 
     def _claim(self, record: JobRecord) -> Job | None:
@@ -167,7 +167,7 @@ class Execution:
         return calls
 
     def _see_through(self, lease: Lease, run: Run, crew: Stray, visit: Visit, grace: timedelta) -> None:
-        while not self._wait(run.outcome, self._patience(run.deadline)):
+        while not self._wait(run.outcome, self._timeout(run.deadline)):
             if visit.is_to_leave:
                 run.hasten(self._clock() + self._policy.notice)
             if self._clock() >= run.deadline:
@@ -197,7 +197,7 @@ class Execution:
         except BaseException as error:  # SystemExit too: CrewAI raises it for a context that is too long
             run.stop(error)
 
-    def _patience(self, deadline: datetime) -> float:
+    def _timeout(self, deadline: datetime) -> float:
         remaining = (deadline - self._clock()).total_seconds()
         return max(0.0, min(remaining, self._policy.renewal.total_seconds()))
 

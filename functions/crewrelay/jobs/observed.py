@@ -43,7 +43,7 @@ class ObservedStore:
     def save(self, before: Job, after: Job) -> None:
         with self._refusals():
             self._inner.save(before, after)
-        self._report(after, what_became(before, after), measures_of(before, after))
+        self._report(after, transition_event(before, after), measures_of(before, after))
 
     def put_call(self, job: Job, call: Call) -> Call:
         with self._refusals():
@@ -103,7 +103,7 @@ class ObservedStore:
             self._meter.record(measures)
 
 
-def what_became(before: Job, after: Job) -> str | None:
+def transition_event(before: Job, after: Job) -> str | None:
     """Of a job, by a write: None if it only goes on as it was."""
     if after.status.finished:
         return f"job {after.status}"

@@ -160,5 +160,5 @@ class Crew(Protocol):
 
 
 class Retriever(Protocol):
-    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
-        """The best passages for the query, best first. Answers or raises within `patience`, or its own if shorter."""
+    def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
+        """The best passages for the query, best first. Answers or raises within `timeout`, or its own if shorter."""

@@ -114,9 +114,9 @@ class Visit:
             process._waiting.remove(self)
             return not process.retired and self._may_share_now()
 
-    def may_run_alone(self, failures: int, seconds: float, patience: float) -> bool:
+    def may_run_alone(self, failures: int, seconds: float, timeout: float) -> bool:
         """Wait, for so many seconds at most, until nothing else runs, nor is there a suspect that has failed less often
-        and is more likely to be innocent; whether that came true. After `patience` seconds the ordinary jobs that run
+        and is more likely to be innocent; whether that came true. After `timeout` seconds the ordinary jobs that run
         are told to end, and no others begin. In a process that is retired no suspect runs.
         """
         process = self._process
@@ -128,11 +128,11 @@ class Visit:
             process._ranks[self] = 1 + failures
             process._changed.notify_all()
             self.waited = not is_over()
-            came = process._changed.wait_for(is_over, min(seconds, patience))
-            if not came and seconds > patience:
+            came = process._changed.wait_for(is_over, min(seconds, timeout))
+            if not came and seconds > timeout:
                 process._in_need.add(self)
                 process._changed.notify_all()
-                came = process._changed.wait_for(is_over, seconds - patience)
+                came = process._changed.wait_for(is_over, seconds - timeout)
                 process._in_need.remove(self)
             if came and not process.retired:
                 process._isolated = self

@@ -64,7 +64,7 @@ def main() -> None:
     live_and_die_with_parent()
     try:
         from crewrelay.aws.clients import sqs
-        from crewrelay.crews.runner import crew_runner
+        from crewrelay.wiring.crews import crew_runner
         from intake.handler import handler as intake
         from run.handler import app, settings
         from sweeper.handler import handler as sweeper

@@ -7,7 +7,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 
-_PATIENCE = 5.0  # seconds between asking a child to stop and making it
+_TIMEOUT = 5.0  # seconds between asking a child to stop and making it
 _LOOK = 0.05  # seconds between looks whether it has ended
 
 
@@ -55,7 +55,7 @@ class ChildProcess:
         passed_on = asyncio.create_task(self._pass_on())
         code = await self._exit_code()
         self._end_what_it_left()  # it may hold the output open
-        await asyncio.wait([passed_on], timeout=_PATIENCE)
+        await asyncio.wait([passed_on], timeout=_TIMEOUT)
         return code
 
     async def _pass_on(self) -> None:
@@ -104,7 +104,7 @@ class ChildProcess:
             return
         self._process.terminate()
         try:
-            await asyncio.wait_for(self._exit_code(), _PATIENCE)
+            await asyncio.wait_for(self._exit_code(), _TIMEOUT)
         except TimeoutError:
             self._process.kill()
             await self._exit_code()

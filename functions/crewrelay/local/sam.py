@@ -31,13 +31,13 @@ CREDENTIALS = VARIABLES.with_name("aws.env")  # for the shell: `sam local` hands
 
 # Not this machine's: whatever the address, it is no account of anybody's.
 _OF_ANY_EMULATOR = Credentials("local", "local")
-_PATIENCE: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
+_TIMEOUT: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
 
 
 def prepare(from_here: str, from_there: str, credentials: Credentials, path: Path = VARIABLES) -> str:
     """Make the storage, unless it is there, and write the files of variables; the header of a first token."""
     keys: Any = {name.lower(): value for name, value in credentials.variables.items()}
-    client: Any = partial(boto3.client, endpoint_url=from_here, region_name=REGION, config=Config(**_PATIENCE), **keys)
+    client: Any = partial(boto3.client, endpoint_url=from_here, region_name=REGION, config=Config(**_TIMEOUT), **keys)
     template = load_template(TEMPLATE)
     storage = create_storage(client("cloudformation"), template)
     path.parent.mkdir(exist_ok=True)

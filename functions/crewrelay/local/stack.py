@@ -181,9 +181,9 @@ def _prepare_environment(auth: bool) -> None:
     if not TEMPLATE.is_file():
         raise StackFailed("the local stack is made from template.yaml: run it from a checkout")
     template = load_template(TEMPLATE)
-    patience: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
+    client_config: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
     try:
-        storage = create_storage(boto3.client("cloudformation", config=Config(**patience)), template)
+        storage = create_storage(boto3.client("cloudformation", config=Config(**client_config)), template)
     except (BotoCoreError, ClientError, WaiterError) as error:
         raise StackFailed(f"can't make the table, the queues and the bucket: {error}") from error
     for function in ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction", "SweeperFunction"):

@@ -27,6 +27,9 @@ def checked_name(name: str) -> str:
     return name
 
 
+DOCUMENTS = "documents"  # the collection where none is named
+
+
 class Embedding(NamedTuple):
     """Whose vectors a collection holds: those of another embedder can't be compared with them."""
 
@@ -44,10 +47,10 @@ class Document(NamedTuple):
 class Collection(Protocol):
     """Passages by document. Every method may raise a RetrievalError."""
 
-    def search(self, query: str, vector: Vector, top_k: int, patience: timedelta) -> list[Passage]:
+    def search(self, query: str, vector: Vector, top_k: int, timeout: timedelta) -> list[Passage]:
         """Hybrid: dense and keyword scores, each scaled to 0…1, with weights 0.85 and 0.15. Best first.
 
-        Answers or raises within `patience`.
+        Answers or raises within `timeout`.
         """
 
     def digest(self, source: str) -> str | None:
@@ -68,6 +71,13 @@ class Collection(Protocol):
 
 class Collections(Protocol):
     """The collections of one store. Every method may raise a RetrievalError, RetrievalMisconfigured for a bad name."""
+
+    @property
+    def place(self) -> str:
+        """Where the store is, for people: a folder or a server."""
+
+    def default(self) -> str:
+        """The name of the collection that is searched where none is named."""
 
     def open(self, name: str, embedding: Embedding) -> Collection:
         """Raises CollectionMissing, and EmbedderMismatch if it holds another embedder's vectors."""

@@ -5,25 +5,26 @@ from datetime import timedelta
 
 from crewrelay.jobs.answer import Passage
 from crewrelay.retrieval.collection import Collection, Embedding
-from crewrelay.retrieval.embedder import EMBEDDER, Embedder
+from crewrelay.retrieval.embedder import Embedder
+from crewrelay.retrieval.embedders.e5 import EMBEDDER
 
-PATIENCE = timedelta(seconds=10)
+TIMEOUT = timedelta(seconds=10)
 
 
 class CollectionRetriever:
     """Searches the collection that `opened` gives for the embedder's vectors. Safe to use from many threads at once."""
 
     def __init__(
-        self, opened: Callable[[Embedding], Collection], embedder: Embedder, patience: timedelta = PATIENCE
+        self, opened: Callable[[Embedding], Collection], embedder: Embedder, timeout: timedelta = TIMEOUT
     ) -> None:
         self._opened = opened
         self._embedder = embedder
-        self._patience = patience
+        self._timeout = timeout
 
-    def retrieve(self, query: str, top_k: int = 5, patience: timedelta | None = None) -> list[Passage]:
+    def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
         """The `top_k` passages that fit best, best first, their scores from 0 to 1; none for a blank query.
 
-        The collection has `patience`, or this retriever's if that is shorter. Raises RetrievalError, and what the
+        The collection has `timeout`, or this retriever's if that is shorter. Raises RetrievalError, and what the
         embedder raises.
         """
         if not query.strip() or top_k < 1:
@@ -31,7 +32,7 @@ class CollectionRetriever:
         vector = self._embedder.query(query)
         collection = self._opened(Embedding(self._embedder.name, len(vector)))
         passages = collection.search(
-            query, vector, top_k, self._patience if patience is None else min(patience, self._patience)
+            query, vector, top_k, self._timeout if timeout is None else min(timeout, self._timeout)
         )
         if self._embedder.name == EMBEDDER:
             return passages

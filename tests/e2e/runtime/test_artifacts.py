@@ -180,7 +180,7 @@ MODELS: dict[str, dict[str, str]] = {
 }
 EACH_MODEL = f"""
 import os
-from crewrelay.crews.runner import crew_runner
+from crewrelay.wiring.crews import crew_runner
 for name, variables in {MODELS}.items():
     os.environ.update(variables, CREWRELAY_MODEL=name)
     crew_runner.cache_clear()

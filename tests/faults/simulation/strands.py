@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 20  # real seconds until a strand that does not come to a stop has hung
+TIMEOUT = 20  # real seconds until a strand that does not come to a stop has hung
 
 _here = threading.local()  # .strand is the calling thread's
 
@@ -161,7 +161,7 @@ class Process:
     def wait(self, outcome: "Future[Any]", seconds: float) -> bool:
         """The domain's Wait port, by the schedule's clock."""
         if self.strand is self.main:
-            assert self._crew_has_begun.wait(PATIENCE)
+            assert self._crew_has_begun.wait(TIMEOUT)
             self._outcome = outcome
             outcome.add_done_callback(lambda _: self._settle_crew())
         until = self.schedule.now + timedelta(seconds=seconds)
@@ -240,7 +240,7 @@ class Schedule:
     def settle(self) -> None:
         """Wait until every strand has come to a stop."""
         with self.turn:
-            assert self.turn.wait_for(lambda: all(strand.quiet for strand in self.strands), PATIENCE), [
+            assert self.turn.wait_for(lambda: all(strand.quiet for strand in self.strands), TIMEOUT), [
                 (strand.name, strand.at, strand.over) for strand in self.strands
             ]
 

@@ -24,7 +24,8 @@ from starlette.routing import Route
 from crewrelay.local.child import announce, live_and_die_with_parent
 from crewrelay.local.serve import listen
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS, load_index
-from crewrelay.retrieval.embedder import E5Embedder, Vectors
+from crewrelay.retrieval.embedder import Vectors
+from crewrelay.retrieval.embedders.e5 import E5Embedder
 from tests.support.doubles.embedder import bag_of_words
 
 

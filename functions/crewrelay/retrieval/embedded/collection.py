@@ -33,19 +33,19 @@ class State(NamedTuple):
 
 
 class EmbeddedCollection:
-    def __init__(self, database: Database, name: str, embedding: Embedding, patience: timedelta) -> None:
+    def __init__(self, database: Database, name: str, embedding: Embedding, timeout: timedelta) -> None:
         self._database = database
         self._name = name
         self._embedding = embedding
-        self._patience = patience
+        self._timeout = timeout
         self._lock = threading.Lock()
         self._loaded: tuple[State, PassageSearch] | None = None
 
-    def search(self, query: str, vector: Vector, top_k: int, patience: timedelta) -> list[Passage]:
-        return self._current(patience).search(query, vector, top_k) if top_k > 0 else []
+    def search(self, query: str, vector: Vector, top_k: int, timeout: timedelta) -> list[Passage]:
+        return self._current(timeout).search(query, vector, top_k) if top_k > 0 else []
 
     def digest(self, source: str) -> str | None:
-        with self._database.reading(self._patience) as connection:
+        with self._database.reading(self._timeout) as connection:
             id = state(connection, self._name, self._embedding).id
             found = connection.execute(
                 "SELECT digest FROM documents WHERE collection = ? AND source = ?", (id, source)
@@ -71,7 +71,7 @@ class EmbeddedCollection:
             connection.execute("DELETE FROM documents WHERE collection = ? AND source = ?", (id, source))
 
     def documents(self) -> Iterator[Document]:
-        with self._database.reading(self._patience) as connection:
+        with self._database.reading(self._timeout) as connection:
             id = state(connection, self._name, self._embedding).id
             rows = connection.execute(
                 "SELECT source, digest FROM documents WHERE collection = ? ORDER BY source", (id,)
@@ -79,22 +79,22 @@ class EmbeddedCollection:
         return (Document(*row) for row in rows)
 
     def count(self) -> int:
-        with self._database.reading(self._patience) as connection:
+        with self._database.reading(self._timeout) as connection:
             id = state(connection, self._name, self._embedding).id
             found = connection.execute(
                 "SELECT count(*) FROM chunks JOIN documents ON document = documents.id WHERE collection = ?", (id,)
             ).fetchone()
         return int(found[0])
 
-    def _current(self, patience: timedelta) -> PassageSearch:
-        with self._database.reading(patience) as connection:
+    def _current(self, timeout: timedelta) -> PassageSearch:
+        with self._database.reading(timeout) as connection:
             now = state(connection, self._name, self._embedding)
         loaded = self._loaded
         if loaded is None or not loaded[0].covers(now):
             with self._lock:
                 loaded = self._loaded
                 if loaded is None or not loaded[0].covers(now):
-                    with self._database.reading(patience) as connection:
+                    with self._database.reading(timeout) as connection:
                         now = state(connection, self._name, self._embedding)
                         chunks, vectors = _read(connection, now)
                     loaded = self._loaded = now, PassageSearch(chunks, vectors)
@@ -102,7 +102,7 @@ class EmbeddedCollection:
 
     @contextmanager
     def _changing(self) -> Iterator[tuple[sqlite3.Connection, int]]:
-        with self._database.writing(self._patience) as connection:
+        with self._database.writing(self._timeout) as connection:
             id = state(connection, self._name, self._embedding).id
             yield connection, id
             connection.execute("UPDATE collections SET version = version + 1 WHERE id = ?", (id,))

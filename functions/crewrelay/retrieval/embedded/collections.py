@@ -4,13 +4,13 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
-from crewrelay.retrieval.collection import Collection, Embedding, checked_name
+from crewrelay.retrieval.collection import DOCUMENTS, Collection, Embedding, checked_name
 from crewrelay.retrieval.embedded.collection import EmbeddedCollection, check, state
 from crewrelay.retrieval.embedded.database import Database
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
 from crewrelay.retrieval.embedded.shipped import SHIPPED, SHIPPED_EMBEDDING, ShippedCollection, refuse
-from crewrelay.retrieval.embedder import E5Embedder
-from crewrelay.retrieval.retriever import PATIENCE, CollectionRetriever
+from crewrelay.retrieval.embedders.e5 import E5Embedder
+from crewrelay.retrieval.retriever import TIMEOUT, CollectionRetriever
 
 FILE = "collections.sqlite"
 
@@ -26,28 +26,33 @@ class EmbeddedRetriever(CollectionRetriever):
 class EmbeddedCollections:
     """Those in a folder, and `shipped` if one is given. Safe to use from many threads at once.
 
-    `patience` is how long anything but a search waits for another process that writes.
+    `timeout` is how long anything but a search waits for another process that writes.
     """
 
-    def __init__(self, folder: Path, shipped: ShippedCollection | None = None, patience: timedelta = PATIENCE) -> None:
+    def __init__(self, folder: Path, shipped: ShippedCollection | None = None, timeout: timedelta = TIMEOUT) -> None:
+        self.place = f"the folder {folder}"
         self._database = Database(folder / FILE)
         self._shipped = shipped
-        self._patience = patience
+        self._timeout = timeout
         self._lock = threading.Lock()
         self._opened: dict[tuple[str, Embedding], EmbeddedCollection] = {}
+
+    def default(self) -> str:
+        """The shipped corpus, until there are documents."""
+        return DOCUMENTS if DOCUMENTS in self.names() or not self._shipped else SHIPPED
 
     def open(self, name: str, embedding: Embedding) -> Collection:
         if shipped := self._read_only(name):
             check(name, SHIPPED_EMBEDDING, embedding)
             return shipped
-        with self._database.reading(self._patience) as connection:
+        with self._database.reading(self._timeout) as connection:
             state(connection, name, embedding)
         return self._collection(name, embedding)
 
     def create(self, name: str, embedding: Embedding) -> Collection:
         if self._read_only(name):
             refuse()
-        with self._database.writing(self._patience) as connection:
+        with self._database.writing(self._timeout) as connection:
             connection.execute(
                 "INSERT INTO collections (name, embedder, dimension) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (name, *embedding),
@@ -56,21 +61,21 @@ class EmbeddedCollections:
         return self._collection(name, embedding)
 
     def names(self) -> list[str]:
-        with self._database.reading(self._patience) as connection:
+        with self._database.reading(self._timeout) as connection:
             names = [name for (name,) in connection.execute("SELECT name FROM collections")]
         return sorted([*names, SHIPPED] if self._shipped else names)
 
     def embedding(self, name: str) -> Embedding:
         if self._read_only(name):
             return SHIPPED_EMBEDDING
-        with self._database.reading(self._patience) as connection:
+        with self._database.reading(self._timeout) as connection:
             return state(connection, name).embedding
 
     def delete(self, name: str) -> None:
         if self._read_only(name):
             refuse()
         self.embedding(name)  # or looking for one that is not there would make the file
-        with self._database.writing(self._patience) as connection:
+        with self._database.writing(self._timeout) as connection:
             connection.execute("DELETE FROM collections WHERE id = ?", (state(connection, name).id,))
 
     def close(self) -> None:
@@ -81,6 +86,6 @@ class EmbeddedCollections:
 
     def _collection(self, name: str, embedding: Embedding) -> EmbeddedCollection:
         """The same one each time: it holds what it has loaded."""
-        collection = EmbeddedCollection(self._database, name, embedding, self._patience)
+        collection = EmbeddedCollection(self._database, name, embedding, self._timeout)
         with self._lock:
             return self._opened.setdefault((name, embedding), collection)

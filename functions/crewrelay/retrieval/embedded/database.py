@@ -47,18 +47,18 @@ class Database:
         self._file = file
 
     @contextmanager
-    def reading(self, patience: timedelta) -> Iterator[sqlite3.Connection]:
+    def reading(self, timeout: timedelta) -> Iterator[sqlite3.Connection]:
         """One state of the file; nothing in it if there is none."""
-        with self._explained(), closing(self._snapshot(patience)) as connection:
+        with self._explained(), closing(self._snapshot(timeout)) as connection:
             yield connection
 
     @contextmanager
-    def writing(self, patience: timedelta) -> Iterator[sqlite3.Connection]:
+    def writing(self, timeout: timedelta) -> Iterator[sqlite3.Connection]:
         """A transaction, which is committed unless an error is raised. Makes the file if there is none."""
         with self._explained():
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's files beside it are as private
-            with closing(self._connected("rwc", patience)) as connection:
+            with closing(self._connected("rwc", timeout)) as connection:
                 connection.execute("PRAGMA foreign_keys = ON")
                 connection.execute("BEGIN IMMEDIATE")
                 if self._version(connection) == 0:
@@ -67,9 +67,9 @@ class Database:
                 yield connection
                 connection.execute("COMMIT")
 
-    def _snapshot(self, patience: timedelta) -> sqlite3.Connection:
+    def _snapshot(self, timeout: timedelta) -> sqlite3.Connection:
         if self._file.exists():
-            connection = self._connected("rw", patience)  # which may read only, where it can't write
+            connection = self._connected("rw", timeout)  # which may read only, where it can't write
             try:
                 connection.execute("BEGIN")
                 if self._version(connection):
@@ -82,9 +82,9 @@ class Database:
         nothing.executescript(_SCHEMA)
         return nothing
 
-    def _connected(self, mode: str, patience: timedelta) -> sqlite3.Connection:
+    def _connected(self, mode: str, timeout: timedelta) -> sqlite3.Connection:
         address = f"{self._file.absolute().as_uri()}?mode={mode}"
-        return sqlite3.connect(address, uri=True, timeout=patience.total_seconds(), isolation_level=None)
+        return sqlite3.connect(address, uri=True, timeout=timeout.total_seconds(), isolation_level=None)
 
     def _version(self, connection: sqlite3.Connection) -> int:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crewrelay.retrieval.chunks import Chunk, corpus_chunks
-from crewrelay.retrieval.embedder import DIMENSION, EMBEDDER, E5Embedder
+from crewrelay.retrieval.embedders.e5 import DIMENSION, EMBEDDER, E5Embedder
 
 SHIPPED_CORPUS = Path(__file__).parent / "corpus"
 

@@ -13,7 +13,7 @@ from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Document, Embedding, Vector
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS, load_index
 from crewrelay.retrieval.embedded.pipeline import PassageSearch
-from crewrelay.retrieval.embedder import DIMENSION, EMBEDDER
+from crewrelay.retrieval.embedders.e5 import DIMENSION, EMBEDDER
 
 SHIPPED = "shipped"
 SHIPPED_EMBEDDING = Embedding(EMBEDDER, DIMENSION)
@@ -30,7 +30,7 @@ class ShippedCollection:
         self._lock = threading.Lock()
         self._loaded: tuple[list[Chunk], PassageSearch] | None = None
 
-    def search(self, query: str, vector: Vector, top_k: int, patience: timedelta) -> list[Passage]:
+    def search(self, query: str, vector: Vector, top_k: int, timeout: timedelta) -> list[Passage]:
         return self._load()[1].search(query, vector, top_k)
 
     def digest(self, source: str) -> str | None:

@@ -64,7 +64,7 @@ class Reader:
     def _chunks(self, process: "_Process", file: File, source: str, descriptor: int) -> list[Chunk]:
         self._process = None
         try:
-            answer = json.loads(process.answer([file.path.name, source], descriptor, patience=2 * self._seconds))
+            answer = json.loads(process.answer([file.path.name, source], descriptor, timeout=2 * self._seconds))
         except TimeoutError:
             raise Unreadable(f"reading it takes more than {self._seconds} s") from None
         self._process = process
@@ -102,15 +102,15 @@ class _Process:
     def pid(self) -> int:
         return self._child.pid
 
-    def answer(self, request: list[str], descriptor: int, patience: float) -> bytearray:
+    def answer(self, request: list[str], descriptor: int, timeout: float) -> bytearray:
         """One line. Raises _Died, TimeoutError and Unreadable, and has then ended."""
         try:
             if not self._ready:
                 self._received(time.monotonic() + _START)
                 self._ready = True
-            self._line.settimeout(patience)
+            self._line.settimeout(timeout)
             socket.send_fds(self._line, [json.dumps(request).encode() + b"\n"], [descriptor])
-            return self._received(time.monotonic() + patience)
+            return self._received(time.monotonic() + timeout)
         except ConnectionError:
             code = self._code()
             raise (TimeoutError if code == -signal.SIGXCPU else _Died(code)) from None

@@ -1,4 +1,4 @@
-"""One connection to Weaviate for all threads: on one loop, within the caller's patience, replaced when it is lost."""
+"""One connection to Weaviate for all threads: on one loop, within the caller's timeout, replaced when it is lost."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -13,16 +13,16 @@ from weaviate.config import AdditionalConfig, GrpcConfig, Timeout
 from weaviate.connect import ConnectionParams
 
 from crewrelay.jobs.errors import RetrievalError, RetrievalMisconfigured, RetrievalUnavailable
-from crewrelay.retrieval.weaviate.errors import named
+from crewrelay.retrieval.weaviate.errors import translate_error
 from crewrelay.retrieval.weaviate.event_loop import run
 
 T = TypeVar("T")
 Work = Callable[[WeaviateAsyncClient], Coroutine[Any, Any, T]]
 
 # What is not back by then is sent a second time, on a fresh connection: a peer that has silently gone answers nothing.
-READ_DOUBT, WRITE_DOUBT = timedelta(seconds=1), timedelta(seconds=10)
+READ_HEDGE, WRITE_DOUBT = timedelta(seconds=1), timedelta(seconds=10)
 CONNECT = timedelta(seconds=5)
-# Of the client, in seconds. Longer than any patience: it is ours that ends a call, with the client's retries in it.
+# Of the client, in seconds. Longer than any timeout: it is ours that ends a call, with the client's retries in it.
 TIMEOUT = 600
 
 
@@ -34,7 +34,7 @@ class WeaviateServer:
     grpc_port: int = 50051
     grpc_host: str = ""  # the URL's, unless it is said
     api_key: str = field(default="", repr=False)
-    patience: timedelta = timedelta(seconds=30)  # of all that is not a search
+    timeout: timedelta = timedelta(seconds=30)  # of all that is not a search
 
 
 class Connection:
@@ -46,28 +46,28 @@ class Connection:
         self._link: _Link | None = None
         self._connecting = asyncio.Lock()
 
-    def read(self, work: Work[T], patience: timedelta | None = None) -> T:
-        """Answers, or raises a RetrievalError, within `patience`. The work may be done twice, and twice at once."""
-        return run(self._within(patience or self._server.patience, work, READ_DOUBT))
+    def read(self, work: Work[T], timeout: timedelta | None = None) -> T:
+        """Answers, or raises a RetrievalError, within `timeout`. The work may be done twice, and twice at once."""
+        return run(self._within(timeout or self._server.timeout, work, READ_HEDGE))
 
     def write(self, work: Work[T]) -> T:
         """The same, but doubted later: a batch takes longer."""
-        return run(self._within(self._server.patience, work, WRITE_DOUBT))
+        return run(self._within(self._server.timeout, work, WRITE_DOUBT))
 
     def close(self) -> None:
         """The next call connects again."""
         run(self._close())
 
-    async def _within(self, patience: timedelta, work: Work[T], doubt: timedelta) -> T:
+    async def _within(self, timeout: timedelta, work: Work[T], doubt: timedelta) -> T:
         try:
-            async with asyncio.timeout(patience.total_seconds()):
-                return await self._answer(work, min(doubt, patience / 2))
+            async with asyncio.timeout(timeout.total_seconds()):
+                return await self._answer(work, min(doubt, timeout / 2))
         except RetrievalError:
             raise
         except TimeoutError:
             raise RetrievalUnavailable(self._silence()) from None
         except Exception as error:
-            raise named(error) from error
+            raise translate_error(error) from error
 
     async def _answer(self, work: Work[T], doubt: timedelta) -> T:
         link = await self._connected()
@@ -161,7 +161,7 @@ async def _first_answer(attempts: set["asyncio.Task[T]"]) -> T:
 
 def _lost(attempt: "asyncio.Task[Any]") -> bool:
     error = attempt.exception()
-    return error is not None and isinstance(named(error), RetrievalUnavailable)
+    return error is not None and isinstance(translate_error(error), RetrievalUnavailable)
 
 
 def _params(server: WeaviateServer) -> ConnectionParams:

@@ -36,7 +36,7 @@ class WeaviateCollection:
         self._connection = connection
         self._passages, self._documents = passages_class(name), documents_class(name)
 
-    def search(self, query: str, vector: Vector, top_k: int, patience: timedelta) -> list[Passage]:
+    def search(self, query: str, vector: Vector, top_k: int, timeout: timedelta) -> list[Passage]:
         if top_k < 1:
             return []
 
@@ -56,7 +56,7 @@ class WeaviateCollection:
             )
             return distinct((_passage(one, vector) for one in found.objects), top_k)
 
-        return self._connection.read(find, patience)
+        return self._connection.read(find, timeout)
 
     def digest(self, source: str) -> str | None:
         async def look(client: WeaviateAsyncClient) -> str | None:

@@ -4,7 +4,7 @@ from weaviate import WeaviateAsyncClient
 from weaviate.exceptions import UnexpectedStatusCodeError
 
 from crewrelay.jobs.errors import CollectionMissing, EmbedderMismatch
-from crewrelay.retrieval.collection import Embedding
+from crewrelay.retrieval.collection import DOCUMENTS, Embedding
 from crewrelay.retrieval.weaviate.client import Connection, WeaviateServer
 from crewrelay.retrieval.weaviate.collection import WeaviateCollection
 from crewrelay.retrieval.weaviate.errors import is_status
@@ -22,16 +22,24 @@ class WeaviateCollections:
     """Connects at the first call. Safe to use from many threads at once."""
 
     def __init__(self, server: WeaviateServer) -> None:
+        self.place = f"Weaviate at {server.url}"
         self._connection = Connection(server)
+        self._opened: dict[tuple[str, Embedding], WeaviateCollection] = {}
+
+    def default(self) -> str:
+        return DOCUMENTS
 
     def open(self, name: str, embedding: Embedding) -> WeaviateCollection:
+        """The server is asked about a collection once, and again if it has been deleted here."""
+        if opened := self._opened.get((name, embedding)):
+            return opened
         held = self.embedding(name)
         if held != embedding:
             raise EmbedderMismatch(
                 f"The collection {name} holds vectors of {held.embedder} ({held.dimension} dimensions), "
                 f"not of {embedding.embedder} ({embedding.dimension})"
             )
-        return WeaviateCollection(self._connection, name)
+        return self._opened.setdefault((name, embedding), WeaviateCollection(self._connection, name))
 
     def create(self, name: str, embedding: Embedding) -> WeaviateCollection:
         async def make(client: WeaviateAsyncClient) -> None:
@@ -74,6 +82,7 @@ class WeaviateCollections:
             await client.collections.delete(passages_class(name))
 
         self._connection.write(drop)
+        self._opened.clear()
 
     def close(self) -> None:
         """Closes the connection; the next call connects again."""

@@ -48,7 +48,7 @@ _NO_CLASS = re.compile(
 )
 
 
-def named(error: BaseException) -> RetrievalError:
+def translate_error(error: BaseException) -> RetrievalError:
     """The error of ours for one of the client's."""
     if isinstance(error, RetrievalError):
         return error

@@ -23,12 +23,3 @@ class Redaction:
         for secret in self._secrets:
             text = text.replace(secret, _GONE)
         return text
-
-    def cover_logs(self) -> None:
-        """Redact what every handler of this process formats: message, exception and all, on whichever logger."""
-        plain = logging.Handler.format
-
-        def redacted(handler: logging.Handler, record: logging.LogRecord) -> str:
-            return self.text(plain(handler, record))
-
-        logging.Handler.format = redacted  # type: ignore[method-assign,assignment]

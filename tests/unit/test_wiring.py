@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from crewrelay import composition
 from crewrelay.aws import clients
 from crewrelay.jobs.errors import CollectionMissing, EmbedderMismatch, Misconfigured
-from crewrelay.retrieval.collection import Embedding
+from crewrelay.retrieval.collection import DOCUMENTS, Embedding
 from crewrelay.retrieval.embedded.collections import EmbeddedCollections
 from crewrelay.settings import EmbedderSettings, RetrievalSettings
+from crewrelay.wiring import retrieval
 from tests.support.doubles.embedder import DIMENSION, WordEmbedder
 from tests.unit.test_embedded_collections import put
 
@@ -44,7 +44,7 @@ def test_embedders_by_name(monkeypatch: pytest.MonkeyPatch, variables: dict[str,
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     for suffix, value in variables.items():
         monkeypatch.setenv(f"CREWRELAY_EMBEDDER{suffix}", value)
-    assert composition.embedder(EmbedderSettings.read()).name == name
+    assert retrieval.embedder(EmbedderSettings.read()).name == name
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_an_embedder_that_cannot_be_is_refused_with_the_remedy(
 ) -> None:
     monkeypatch.setenv("CREWRELAY_EMBEDDER", name)
     with pytest.raises(Misconfigured, match=message):
-        composition.embedder(EmbedderSettings.read())
+        retrieval.embedder(EmbedderSettings.read())
 
 
 def test_a_setting_that_has_a_name_of_its_own_is_named_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,16 +74,16 @@ def test_a_setting_that_has_a_name_of_its_own_is_named_by_it(monkeypatch: pytest
 
 def first(query: str, **settings: str) -> str:
     wanted = RetrievalSettings.read().model_copy(update=settings)
-    retriever = composition.retriever(composition.collections(wanted), wanted, WordEmbedder())
+    retriever = retrieval.retriever(retrieval.collections(wanted), wanted, WordEmbedder())
     return retriever.retrieve(query)[0].text
 
 
 def test_documents_take_the_place_of_the_shipped_corpus_once_there_are_any(tmp_path: Path) -> None:
     settings = RetrievalSettings.read()
-    retriever = composition.retriever(composition.collections(settings), settings, WordEmbedder())
+    retriever = retrieval.retriever(retrieval.collections(settings), settings, WordEmbedder())
     with pytest.raises(EmbedderMismatch, match="'shipped'"):  # whose vectors are not of these words
         retriever.retrieve("cats")
-    collection = EmbeddedCollections(tmp_path).create(composition.DOCUMENTS, FAKE)
+    collection = EmbeddedCollections(tmp_path).create(DOCUMENTS, FAKE)
     assert retriever.retrieve("cats") == []
     put(collection, "a", "cats purr")
     assert [passage.text for passage in retriever.retrieve("cats")] == ["cats purr"]
@@ -91,7 +91,7 @@ def test_documents_take_the_place_of_the_shipped_corpus_once_there_are_any(tmp_p
 
 def test_a_collection_that_is_named_is_searched_and_no_other(tmp_path: Path) -> None:
     store = EmbeddedCollections(tmp_path)
-    put(store.create(composition.DOCUMENTS, FAKE), "a", "cats purr")
+    put(store.create(DOCUMENTS, FAKE), "a", "cats purr")
     put(store.create("weather", FAKE), "a", "rain falls")
     assert first("cats", collection="weather") == "rain falls"
     assert first("cats") == "cats purr"
@@ -106,12 +106,12 @@ def test_a_dry_run_makes_no_collection_and_asks_no_embedder(tmp_path: Path) -> N
             raise AssertionError
 
     store = EmbeddedCollections(tmp_path)
-    assert composition.target(store, "c", Silent(), dry_run=True) is None
+    assert retrieval.target(store, "c", Silent(), dry_run=True) is None
     assert store.names() == []
     put(store.create("c", FAKE), "a", "cats purr")
-    found = composition.target(store, "c", Silent(), dry_run=True)
+    found = retrieval.target(store, "c", Silent(), dry_run=True)
     assert found is not None
     assert found.count() == 1
     store.create("d", FAKE._replace(embedder="other/words"))
     with pytest.raises(EmbedderMismatch, match="other/words"):
-        composition.target(store, "d", Silent(), dry_run=True)
+        retrieval.target(store, "d", Silent(), dry_run=True)

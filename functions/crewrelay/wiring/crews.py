@@ -1,0 +1,41 @@
+"""What runs crews: models, retrieval and prices, each as its settings say."""
+
+from functools import cache
+from random import random
+
+from crewrelay.aws.bedrock import BedrockClient
+from crewrelay.catalogue.catalogue import catalogue
+from crewrelay.crews.checks import refuse_broken
+from crewrelay.crews.models import Models
+from crewrelay.crews.runner import CrewRunner
+from crewrelay.jobs.execution import Execution
+from crewrelay.jobs.ports import Doorbell, JobStore
+from crewrelay.prices import Prices
+from crewrelay.settings import JobSettings, ModelSettings
+from crewrelay.system import new_id, this_process, utcnow
+from crewrelay.wiring import retrieval
+from crewrelay.wiring.logs import redaction
+from crewrelay.wiring.secrets import embedder_settings, model_settings, retrieval_settings
+
+
+def models(settings: ModelSettings) -> Models:
+    return Models(settings, redaction().hide, {"bedrock": BedrockClient})
+
+
+@cache
+def crew_runner() -> CrewRunner:
+    """The one of this process. Raises Misconfigured, InvalidCrew, Unavailable."""
+    wanted, vectors, model = retrieval_settings(), embedder_settings(), model_settings()
+    for key in filter(None, (wanted.weaviate_api_key, vectors.api_key)):
+        redaction().hide(key.get_secret_value())
+    prices = Prices.read(model.prices)
+    new_model = models(model)
+    new_model()  # refused now, if it can't be used
+    refuse_broken(catalogue(), new_model)
+    retriever = retrieval.retriever(retrieval.collections(wanted), wanted, retrieval.embedder(vectors))
+    return CrewRunner(new_model, retriever, redaction().text, prices)
+
+
+def execution(settings: JobSettings, store: JobStore, doorbell: Doorbell) -> Execution:
+    """Of crews, on threads of this process."""
+    return Execution(store, doorbell, crew_runner(), utcnow, new_id, random, settings.policy(), process=this_process)

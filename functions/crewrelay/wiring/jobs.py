@@ -1,0 +1,32 @@
+"""Where jobs are kept and rung for: on AWS, or on an emulator of it. Another engine has its place here."""
+
+from collections.abc import Callable
+
+from crewrelay.aws.backlog import SqsBacklog
+from crewrelay.aws.bodies import Bodies
+from crewrelay.aws.clients import dynamodb, s3, sqs
+from crewrelay.aws.dead_letters import DeadLetters
+from crewrelay.aws.doorbell import SqsDoorbell
+from crewrelay.aws.meter import EmfMeter
+from crewrelay.aws.store import DynamoJobStore
+from crewrelay.jobs.observed import ObservedStore
+from crewrelay.settings import JobSettings
+from crewrelay.system import utcnow
+
+meter = EmfMeter()
+
+
+def job_store(settings: JobSettings) -> ObservedStore:
+    return ObservedStore(DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket)), meter)
+
+
+def doorbell(settings: JobSettings) -> SqsDoorbell:
+    return SqsDoorbell(sqs(), settings.queue_url)
+
+
+def backlog(settings: JobSettings, is_open: Callable[[], bool]) -> SqsBacklog:
+    return SqsBacklog(sqs(), settings.queue_url, is_open)
+
+
+def dead_letters(queue_url: str) -> DeadLetters:
+    return DeadLetters(sqs(), queue_url)

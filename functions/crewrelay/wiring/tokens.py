@@ -1,0 +1,9 @@
+"""Where callers' tokens are kept: in the table of the jobs."""
+
+from crewrelay.aws.clients import dynamodb
+from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.system import utcnow
+
+
+def tokens(table: str) -> DynamoTokens:
+    return DynamoTokens(dynamodb(), table, utcnow)
