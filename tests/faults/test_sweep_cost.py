@@ -13,8 +13,8 @@ from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.system import new_id
+from crewrelay.testing import MemoryDoorbell
 from tests.conftest import Figure, HandSetClock, Storage
-from tests.support.doubles.ports import MemoryDoorbell
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})

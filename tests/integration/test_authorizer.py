@@ -20,8 +20,8 @@ from crewrelay.jobs.errors import Unavailable
 from crewrelay.local.authorization import Authorization
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
+from crewrelay.testing import MemoryTokens
 from tests.conftest import HandSetClock
-from tests.support.doubles.ports import MemoryTokens
 from tests.support.http_apps import assert_problem, unreachable
 
 STAGE = "arn:aws:execute-api:us-east-1:123456789012:abcdef123/prod"

@@ -20,8 +20,8 @@ from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.submission import Submission
+from crewrelay.testing import MemoryJobStore
 from tests.conftest import HandSetClock, Storage
-from tests.support.doubles.ports import MemoryJobStore
 
 GOOD = json.dumps({"topic": "neural networks", "language": "en"})
 

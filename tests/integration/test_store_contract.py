@@ -28,8 +28,8 @@ from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, JobStore
+from crewrelay.testing import MemoryJobStore
 from tests.conftest import HandSetClock, Storage
-from tests.support.doubles.ports import MemoryJobStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -14,8 +14,8 @@ from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.run import Run
+from crewrelay.testing import MemoryJobStore
 from tests.conftest import HandSetClock
-from tests.support.doubles.ports import MemoryJobStore
 
 POLICY = Policy(lease=timedelta(seconds=60), call_floor=timedelta(seconds=2))
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

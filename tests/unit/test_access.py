@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from crewrelay.jobs.access import Caller, Scope, Token, bearer, digest_of, issue, new_text
 from crewrelay.jobs.errors import MissingScope
+from crewrelay.testing import MemoryTokens
 from tests.conftest import HandSetClock
-from tests.support.doubles.ports import MemoryTokens
 
 EVERY = frozenset(Scope)
 

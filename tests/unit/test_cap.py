@@ -13,8 +13,8 @@ from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import TooManyJobs, Unavailable
 from crewrelay.jobs.job import Job, JobInput
 from crewrelay.jobs.policy import Policy
+from crewrelay.testing import MemoryJobStore
 from tests.conftest import HandSetClock
-from tests.support.doubles.ports import MemoryJobStore
 from tests.support.runs import Meanwhile
 
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

@@ -25,9 +25,9 @@ from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.log_keys import log_keys, logged_with
 from crewrelay.jobs.ports import Calls
 from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
+from crewrelay.testing import Unjournaled
 from tests.conftest import HandSetClock
 from tests.support.doubles.crew import ScriptedModel, Weather, weather_call
-from tests.support.doubles.ports import Unjournaled
 from tests.support.runs import Attempts
 
 

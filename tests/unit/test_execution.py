@@ -21,8 +21,8 @@ from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import Calls, Clock, JobRecord, Wait
 from crewrelay.jobs.process import Process
 from crewrelay.jobs.sweeper import Sweeper, Swept
+from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.conftest import HandSetClock
-from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
 from tests.support.waiting import wait_until
 
 POLICY = Policy()

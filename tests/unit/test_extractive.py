@@ -12,7 +12,7 @@ from crewrelay.crews.runner import CrewRunner
 from crewrelay.crews.search import NOTHING_FOUND, SearchPassages
 from crewrelay.jobs.answer import Answer, Passage
 from crewrelay.jobs.job import JobInput
-from tests.support.doubles.ports import Unjournaled
+from crewrelay.testing import Unjournaled
 
 TOOLS: list[dict[str, Any]] = [{"type": "function", "function": {"name": "search_passages", "parameters": {}}}]
 TASK = {"role": "user", "content": "Search the collection.\nTopic: neural networks\n\nExpected: notes."}

@@ -13,8 +13,8 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord
+from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.conftest import HandSetClock
-from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

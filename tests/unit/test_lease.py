@@ -12,8 +12,8 @@ from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Receipt
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
+from crewrelay.testing import MemoryJobStore
 from tests.conftest import HandSetClock
-from tests.support.doubles.ports import MemoryJobStore
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

@@ -13,8 +13,8 @@ from crewrelay.crews.metering import host_of, metered, name_of
 from crewrelay.crews.models import Models
 from crewrelay.prices import PriceList, Prices
 from crewrelay.settings import ModelSettings
+from crewrelay.testing import Unjournaled
 from tests.support.doubles.crew import ScriptedModel
-from tests.support.doubles.ports import Unjournaled
 
 BEDROCK = "bedrock/amazon.nova-lite-v1:0"
 

@@ -21,9 +21,9 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Measure, RelayDue
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.sweeper import Sweeper
+from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.conftest import HandSetClock
 from tests.support.doubles.meter import MemoryMeter
-from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
 from tests.support.runs import reply
 
 POLICY = Policy(max_attempts=2)

@@ -20,8 +20,8 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls
+from crewrelay.testing import MemoryJobStore
 from tests.conftest import Figure, HandSetClock
-from tests.support.doubles.ports import MemoryJobStore
 
 CALLS = 3  # of a job
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

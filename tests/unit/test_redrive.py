@@ -14,8 +14,8 @@ from crewrelay.jobs.errors import Unavailable
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.submission import Submission
+from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.conftest import HandSetClock
-from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -8,8 +8,8 @@ import pytest
 from crewrelay.crews.runner import CrewRunner
 from crewrelay.jobs.answer import Answer, Passage
 from crewrelay.jobs.job import JobInput
+from crewrelay.testing import Unjournaled
 from tests.support.doubles.crew import ScriptedModel
-from tests.support.doubles.ports import Unjournaled
 
 SOURCE = Passage(id="p1", title="Rain", url="https://example.org/1", text="Rain falls.", excerpt="Rain falls.")
 

@@ -9,8 +9,8 @@ from crewrelay.crews.runner import CrewRunner
 from crewrelay.crews.search import fenced, shortened
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.job import JobInput
+from crewrelay.testing import Unjournaled
 from tests.support.doubles.crew import ScriptedModel
-from tests.support.doubles.ports import Unjournaled
 
 EXCERPT = "Here it is, word for word."
 LONG = f"{'prior ' * 300}{EXCERPT}{' after' * 300}"

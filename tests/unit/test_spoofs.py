@@ -20,8 +20,8 @@ from crewrelay.crews.runner import CrewRunner
 from crewrelay.crews.search import Read, SearchPassages, fenced, unfenced
 from crewrelay.jobs.answer import Answer, Passage, Source, Usage
 from crewrelay.jobs.job import Failure, JobInput
+from crewrelay.testing import Unjournaled
 from tests.support.doubles.crew import ScriptedModel
-from tests.support.doubles.ports import Unjournaled
 
 EVIL = "https://evil.example/x"
 

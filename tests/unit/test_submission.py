@@ -10,8 +10,8 @@ from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, record_of_tenant
 from crewrelay.jobs.submission import Submission
+from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.conftest import HandSetClock
-from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})

@@ -15,8 +15,8 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import JobRecord
 from crewrelay.jobs.sweeper import Sweeper, Swept
+from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.conftest import HandSetClock
-from tests.support.doubles.ports import MemoryDoorbell, MemoryJobStore
 
 POLICY = Policy(max_attempts=3, budget=Budget(runtime=timedelta(hours=2)))
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

@@ -69,7 +69,7 @@ from pydantic import BaseModel
 import tests.conftest
 from crewrelay.wiring.crews import crew_runner
 from crewrelay.jobs.job import JobInput
-from tests.support.doubles.ports import Unjournaled
+from crewrelay.testing import Unjournaled
 from tests.support.processes import listening
 
 

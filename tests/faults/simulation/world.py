@@ -15,9 +15,9 @@ from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
 from crewrelay.jobs.ports import Calls, JobRecord
+from crewrelay.testing import MemoryJobStore
 from tests.faults.simulation.account import Run, Step
 from tests.faults.simulation.strands import Fate, Process, Schedule
-from tests.support.doubles.ports import MemoryJobStore
 
 T = TypeVar("T")
 

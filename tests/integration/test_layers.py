@@ -1,0 +1,78 @@
+"""The layers of pyproject.toml: every module has its floor, and what a layer must not import is refused."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT
+
+PACKAGE = "functions/crewrelay"
+
+
+def linted(house: Path) -> "subprocess.CompletedProcess[str]":
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    environment = {**os.environ, "PYTHONPATH": str(house / "functions")}
+    return subprocess.run(command, cwd=house, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the code, to be broken."""
+    copy = tmp_path_factory.mktemp("house")
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    shutil.copytree(ROOT / "functions", copy / "functions", ignore=shutil.ignore_patterns("*.pyc", "*.txt", "*.npy"))
+    return copy
+
+
+def test_every_module_has_its_floor() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [layers] = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    named = {name.strip() for layer in layers for name in layer.split("|")}
+    there = {
+        path.stem for path in (ROOT / PACKAGE).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    handlers = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
+    assert named == {f"crewrelay.{name}" for name in there - {"__init__"}} | handlers
+
+
+def test_no_contract_has_an_exception() -> None:
+    assert "ignore_imports" not in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("module", "imported", "contract"),
+    [
+        ("jobs/money.py", "crewrelay.prices", "Layers"),
+        ("jobs/money.py", "yaml", "The domain"),
+        ("aws/doorbell.py", "crewrelay.wiring.jobs", "Layers"),
+        ("aws/doorbell.py", "crewrelay.http.problems", "Layers"),
+        ("catalogue/inputs.py", "crewrelay.crews.building", "Layers"),
+        ("retrieval/chunks.py", "crewrelay.catalogue.definition", "Layers"),
+        ("retrieval/chunks.py", "crewai", "CrewAI"),
+        ("crews/search.py", "boto3", "boto3"),
+        ("crews/search.py", "haystack", "Haystack and Weaviate"),
+        ("aws/store.py", "fastapi", "FastAPI"),
+        ("../worker/handler.py", "crewrelay.cli.terminal", "Layers"),
+        ("../api/handler.py", "crewrelay.wiring.crews", "Light functions"),
+    ],
+)
+def test_an_import_from_above_is_refused(house: Path, module: str, imported: str, contract: str) -> None:
+    path = house / PACKAGE / module
+    source = path.read_text()
+    path.write_text(f"import {imported}\n{source}")
+    try:
+        done = linted(house)
+    finally:
+        path.write_text(source)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert any(line.startswith(contract) and line.endswith("BROKEN") for line in done.stdout.splitlines()), done.stdout
+
+
+def test_the_copy_is_sound(house: Path) -> None:
+    """Or the refusals above would prove nothing."""
+    assert linted(house).returncode == 0
