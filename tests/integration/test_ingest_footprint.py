@@ -22,10 +22,10 @@ PROGRAM = """
 import json, sys, time
 from pathlib import Path
 from crewrelay.retrieval.collection import Embedding
-from crewrelay.retrieval.embedded import EmbeddedCollections
-from crewrelay.retrieval.files import files_under
+from crewrelay.retrieval.embedded.collections import EmbeddedCollections
+from crewrelay.retrieval.reading.files import files_under
 from crewrelay.retrieval.ingestion import Ingestion
-from crewrelay.retrieval.reader import Reader
+from crewrelay.retrieval.reading.reader import Reader
 from tests.support.doubles.embedder import WordEmbedder
 from tests.support.processes import peak_memory
 
