@@ -52,7 +52,7 @@ def test_a_wrong_setting_is_one_clear_line(variables: dict[str, str], said: str)
 
 
 def test_a_missing_extra_is_one_clear_line() -> None:
-    code = "import sys; sys.modules['typer'] = None; from crewrelay.cli import main; main()"
+    code = "import sys; sys.modules['typer'] = None; from crewrelay.cli.main import main; main()"
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert failed.stderr == "crewrelay: the package typer is missing; install crewrelay[local]\n"

@@ -52,7 +52,7 @@ def test_an_event_function_loads_no_web_framework(module: str) -> None:
 
 
 def test_the_command_loads_nothing_but_itself() -> None:
-    assert loaded_by("crewrelay.cli", {"fastapi", "boto3", "crewai", *HEAVY}) == set()
+    assert loaded_by("crewrelay.cli.main", {"fastapi", "boto3", "crewai", *HEAVY}) == set()
 
 
 def test_the_worker_does_load_crewai_and_no_weaviate_that_is_not_configured(tmp_path: Path) -> None:
