@@ -18,7 +18,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 BROWSERS := chromium chromium-browser google-chrome
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test check scan unit integration faults faults-long mutants e2e browser build image runtime sam-local small-model eval lock format index
+.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e browser build image runtime sam-local small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,8 @@ serve: setup ## Run the stack until Ctrl-C (HOST, PORT; AUTH=1 for callers with 
 	@exec .venv/bin/crewrelay serve --host $(HOST) --port $(PORT) $(if $(AUTH),--auth)
 
 test: check scan unit integration faults e2e runtime ## Everything that CI runs
+
+quick: check unit ## What to run before each commit
 
 check: setup .venv-sam/.sam ## Format, lint, types, architecture
 	.venv/bin/ruff format --check .

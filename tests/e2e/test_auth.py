@@ -15,7 +15,7 @@ from tests.support.http_apps import assert_problem
 from tests.support.processes import ROOT
 from tests.support.stack import COMMAND, RunningStack, environment, running_stack
 
-README = (ROOT / "README.md").read_text()
+TOKENS = (ROOT / "docs/tokens.md").read_text()
 EXAMPLE = {"topic": "neural networks", "language": "en"}
 PATHS = ("/crewai/run", "/crewai/run/async")
 
@@ -43,7 +43,7 @@ def created(stack: RunningStack, *arguments: str) -> tuple[str, str]:
 
 
 def test_the_readmes_commands_do_what_they_say(guarded: RunningStack) -> None:
-    create, list_, revoke = re.findall(r"^\$ crewrelay token (.*?)(?: +#.*)?$", README, re.MULTILINE)
+    create, list_, revoke = re.findall(r"^\$ crewrelay token (.*?)(?: +#.*)?$", TOKENS, re.MULTILINE)
     text, token_id = created(guarded, *create.split()[1:])
     assert text.startswith("crt_")
     assert token_id in token_command(guarded, *list_.split()).stdout

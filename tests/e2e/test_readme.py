@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand."""
+"""The commands of the README and of docs/http.md, run as they stand."""
 
 import json
 import os
@@ -15,6 +15,8 @@ from tests.support.stack import RunningStack, environment
 from tests.support.waiting import wait_until
 
 README = (ROOT / "README.md").read_text()
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+HTTP = (ROOT / "docs/http.md").read_text()
 
 
 def curl(command: str, stack: RunningStack, **variables: str) -> dict[str, Any]:
@@ -24,15 +26,29 @@ def curl(command: str, stack: RunningStack, **variables: str) -> dict[str, Any]:
     return answer
 
 
-BLOCKS = re.findall(r"```bash\n(curl .*?)```", README, re.DOTALL)
+def blocks(kind: str, page: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL)
 
 
-def test_the_readme_has_every_call_and_an_error() -> None:
+BLOCKS = blocks("bash", HTTP)
+
+
+def test_the_page_has_every_call_and_an_error() -> None:
     assert len(BLOCKS) == 7
 
 
+def test_the_readmes_calls_and_answers_are_the_pages_first() -> None:
+    """So that they are run with them."""
+    assert blocks("bash", README) == BLOCKS[:3]
+    assert blocks("json", README) == blocks("json", HTTP)[:2]
+
+
+def test_the_readme_fits_a_screen_and_a_half() -> None:
+    assert len(README.splitlines()) <= 130
+
+
 def test_the_calls_answer_as_they_are_shown_to(stack: RunningStack) -> None:
-    shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
+    shown = [json.loads(block) for block in blocks("json", HTTP)]
     sync, submit, status, calls, _, _, refused = BLOCKS
     answers = [curl(sync, stack), curl(submit, stack)]
     job_id = answers[1]["job_id"]
@@ -64,7 +80,7 @@ boto3.client("sqs").send_message(QueueUrl=queue, MessageBody='{"topic": "rain", 
 
 
 def test_a_batch_is_sent_with_the_credentials_in_the_file_that_the_stack_names(stack: RunningStack) -> None:
-    assert "`source` it" in README
+    assert "`source` it" in HTTP
     before = stack.jobs().keys()
     command = ["bash", "-c", f"source {stack.aws_file} && exec {sys.executable} -"]
     subprocess.run(command, input=SEND, text=True, check=True, env=environment())
@@ -89,10 +105,18 @@ def test_the_makefile_has_the_readmes_targets(target: str) -> None:
 def test_every_setting_is_documented() -> None:
     settings = (ROOT / "functions/crewrelay/settings.py").read_text()
     names = re.findall(r"^    (\w+): (?!ClassVar)", settings, re.MULTILINE)
+    page = (ROOT / "docs/settings.md").read_text()
     for name in names:
         prefixes = ("",) if name.startswith("weaviate") else ("CREWRELAY_", "CREWRELAY_MODEL_", "CREWRELAY_EMBEDDER_")
         variants = {f"{prefix}{name}".upper() for prefix in prefixes}
-        assert name == "name" or any(variant in README for variant in variants), name
+        assert name == "name" or any(f"`{variant}`" in page for variant in variants), name
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", *PAGES])
+def test_a_link_leads_somewhere(page: str) -> None:
+    path = ROOT / page
+    for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text()):
+        assert (path.parent / link).exists(), link
 
 
 def assert_same_shape(answer: Any, example: Any) -> None:
