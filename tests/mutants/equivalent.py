@@ -4,6 +4,11 @@ _FIRST_REPLY = "it is read only once there is a reply, and by then it was set"
 _FINGERPRINT = "a claimed job has a fingerprint; the alternative is for the type only"
 
 EQUIVALENT: dict[str, str] = {
+    "observed.py measures_of: after.started_at and after.finished_at → after.started_at": (
+        "a job that has ended has its moment; the alternative is for the type only"
+    ),
+    "process.py Process.is_sound: break → continue": "those that follow are passed over one by one",
+    "process.py Visit.may_run_alone: 1 → 2": "ranks are only compared, and an ordinary job has 0",
     "run.py Run.__init__: self._last_was_answered = True → pass": _FIRST_REPLY,
     "run.py Run.__init__: True → False": _FIRST_REPLY,
     "run.py Run.call: self._lease.job.fingerprint or '' → self._lease.job.fingerprint": _FINGERPRINT,
