@@ -7,6 +7,7 @@ EQUIVALENT: dict[str, str] = {
     "observed.py measures_of: after.started_at and after.finished_at → after.started_at": (
         "a job that has ended has its moment; the alternative is for the type only"
     ),
+    "ports.py Retriever.retrieve: 5 → 6": "a port's own default is never used: its adapter has one",
     "process.py Process.is_sound: break → continue": "those that follow are passed over one by one",
     "process.py Visit.may_run_alone: 1 → 2": "ranks are only compared, and an ordinary job has 0",
     "run.py Run.__init__: self._last_was_answered = True → pass": _FIRST_REPLY,
