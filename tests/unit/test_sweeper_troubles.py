@@ -65,12 +65,13 @@ Keys = dict[str, dict[str, object]]
 
 @pytest.fixture
 def keys(caplog: pytest.LogCaptureFixture) -> Iterator[Keys]:
-    """Of each job that a line is about the keys of the line's context."""
+    """Of each job that a warning or error is about the keys of the line's context."""
     kept: Keys = {}
 
     def keep(record: logging.LogRecord) -> bool:
         found: dict[str, object] = dict(log_keys())
-        kept[str(found.get("job_id"))] = found
+        if record.levelno >= logging.WARNING:
+            kept[str(found.get("job_id"))] = found
         return True
 
     caplog.handler.addFilter(keep)
