@@ -95,6 +95,14 @@ def test_one_paid_call_is_enough_to_know_of() -> None:
     assert not spent.is_open(Kind.MODEL)
 
 
+def test_calls_of_a_model_that_counts_no_tokens_wait_for_none() -> None:
+    uncounted = call().model_copy(update={"reply": Reply(body="a reply")})
+    spent = spending(uncounted, budget=Budget(calls=100, tokens=1))
+    spent.in_flight.append(Kind.MODEL)
+    assert not spent.is_open(Kind.MODEL)
+    assert spent.excess(Kind.MODEL) is None
+
+
 def test_a_call_is_expected_to_take_as_long_as_the_longest_of_its_kind() -> None:
     spent = spending(call(seconds=3), call(seconds=5, nth=1), call(seconds=2, nth=2), call(kind=Kind.TOOL, seconds=9))
     expected = {kind: spent.expected(kind) for kind in Kind}

@@ -1,9 +1,11 @@
 """What becomes of text that is written down or shown: character by character."""
 
-import pytest
-from pydantic import BaseModel, ValidationError
+from typing import Annotated
 
-from crewrelay.jobs.text import Line, Link, Name, Text, in_one_line, link, name, shown
+import pytest
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from crewrelay.jobs.text import Line, Link, Name, Text, _of, in_one_line, link, name, shown
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\r", "\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
@@ -80,6 +82,7 @@ def test_what_would_end_a_link_in_a_page_is_encoded_behind_the_site() -> None:
         "https://[2001:db8::1]/a%20%22%27%28%29%3C%3E%5B%5D%5E%60%7B%7C%7Dz"
     )
     assert link("a (b).html") == "a%20%28b%29.html"
+    assert link("(b).html") == "%28b%29.html"
     assert link("  a\n b ") == "a%20b"
 
 
@@ -94,6 +97,11 @@ def test_a_field_of_each_kind_is_changed_when_it_is_set() -> None:
     dirty = "a\r\n b\u200b"
     fields = Shown(text=dirty, name=dirty, line=dirty, link=dirty)
     assert fields == Shown.model_construct(text="a\n b", name="a%0D%0A b%E2%80%8B", line="a b", link="a%20b")
+
+
+def test_a_kind_of_text_is_made_by_what_changes_it() -> None:
+    loud: TypeAdapter[str] = TypeAdapter(Annotated[str, _of(str.upper)])
+    assert loud.validate_python("a text") == "A TEXT"
 
 
 @pytest.mark.parametrize("field", ["text", "name", "line", "link"])
