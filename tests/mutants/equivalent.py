@@ -4,6 +4,8 @@ _FIRST_REPLY = "it is read only once there is a reply, and by then it was set"
 _FINGERPRINT = "a claimed job has a fingerprint; the alternative is for the type only"
 
 EQUIVALENT: dict[str, str] = {
+    "cap.py Cap.admit: under_way or self._counts.setdefault(tenant, Future()) → "
+    "self._counts.setdefault(tenant, Future())": "what is under way is what stands there",
     "log_keys.py : 'log_keys' → 'log_keysX'": "the name of a context variable is for debuggers only",
     "observed.py measures_of: after.started_at and after.finished_at → after.started_at": (
         "a job that has ended has its moment; the alternative is for the type only"
