@@ -21,8 +21,10 @@ from tests.support.processes import ROOT
 JOBS = sorted((FUNCTIONS / "crewrelay/jobs").glob("[!_]*.py"))
 STORE = [FUNCTIONS / "crewrelay/aws" / name for name in ("store.py", "rows.py")]
 TESTS = """
-    access cap errors execution intervention job job_fields lease logs observed policy process redrive run run_ends
-    spoofs store_requests strays submission sweeper turns values
+    access answer cap cap_counts error_kinds errors execution execution_ends execution_journal execution_relay
+    intervention intervention_retries job job_fields journal lease log_keys logs money observed observed_refusals
+    observed_writes policy ports process process_waits redrive run run_ends spending spoofs store_requests stray
+    strays submission submission_keys sweeper sweeper_troubles text turns values
 """.split()
 CONTRACT = "tests/integration/test_store_contract.py"
 KILLED = (Outcome.KILLED, Outcome.TIMED_OUT)

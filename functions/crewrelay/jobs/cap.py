@@ -33,33 +33,33 @@ class Cap:
 
         Other processes admit jobs, too: each may add an eighth of what was free a second ago.
         """
-        while self._most is not None and not self._takes_room(tenant):
-            self._count(tenant, self._most)
+        while self._most is not None:
+            with self._turn:  # one look at both, or a count could end between them and be made again
+                if self._takes_room(tenant):
+                    return
+                under_way = self._counts.get(tenant)
+                count = under_way or self._counts.setdefault(tenant, Future())
+            if under_way is None:
+                self._count(tenant, self._most, count)
+            count.result()  # many who ask at once wait for one answer
 
     def _takes_room(self, tenant: str) -> bool:
-        with self._turn:
-            room = self._rooms.get(tenant)
-            if room is None or room.jobs == 0 or self._clock() >= room.until:
-                return False
-            room.jobs -= 1
-            return True
+        room = self._rooms.get(tenant)
+        if room is None or room.jobs == 0 or self._clock() >= room.until:
+            return False
+        room.jobs -= 1
+        return True
 
-    def _count(self, tenant: str, most: int) -> None:
-        """Many who ask at once wait for one answer."""
-        with self._turn:
-            under_way = self._counts.get(tenant)
-            count = under_way or self._counts.setdefault(tenant, Future())
-        if under_way is None:
-            try:
-                self._make_room(tenant, most)
-            except BaseException as error:
-                count.set_exception(error)
-            else:
-                count.set_result(None)
-            finally:
-                with self._turn:
-                    del self._counts[tenant]
-        count.result()
+    def _count(self, tenant: str, most: int, count: "Future[None]") -> None:
+        try:
+            self._make_room(tenant, most)
+        except BaseException as error:
+            count.set_exception(error)
+        else:
+            count.set_result(None)
+        finally:
+            with self._turn:
+                del self._counts[tenant]
 
     def _make_room(self, tenant: str, most: int) -> None:
         free = most - self._store.unfinished(tenant, most)

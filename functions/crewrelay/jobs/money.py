@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import PlainSerializer
 
-Usd = Annotated[Decimal, PlainSerializer(float, return_type=float, when_used="json")]  # in JSON a number
+Usd = Annotated[Decimal, PlainSerializer(float, when_used="json")]  # in JSON a number
 
 
 def total(costs: Iterable[Decimal | None]) -> Decimal | None:

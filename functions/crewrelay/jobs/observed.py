@@ -119,7 +119,7 @@ def measures_of(before: Job, after: Job) -> Measures:
     measured: Measures = {}
     if replays := after.receipt.calls_replayed - before.receipt.calls_replayed:
         measured[Measure.REPLAYS] = replays
-    if after.fence == 1 and before.fence == 0 and after.started_at:
+    if before.fence == 0 and after.started_at:
         measured[Measure.TIME_IN_QUEUE] = _milliseconds(after.started_at - after.created_at)
     if before.status is Status.RUNNING and after.status is Status.PENDING:
         measured[Measure.RELAYS if after.relays > before.relays else Measure.RETRIES] = 1

@@ -73,9 +73,10 @@ class Visit:
     that of jobs which come together the ordinary ones go first.
     """
 
+    waited: bool  # for the last answer: the job is to be read again, for it may have changed meanwhile
+
     def __init__(self, process: Process) -> None:
         self._process = process
-        self.waited = False  # for the last answer: the job is to be read again, for it may have changed meanwhile
 
     def __enter__(self) -> "Visit":
         with self._process._changed:
@@ -131,7 +132,6 @@ class Visit:
             came = process._changed.wait_for(is_over, min(seconds, timeout))
             if not came and seconds > timeout:
                 process._in_need.add(self)
-                process._changed.notify_all()
                 came = process._changed.wait_for(is_over, seconds - timeout)
                 process._in_need.remove(self)
             if came and not process.retired:
