@@ -21,6 +21,7 @@ from crewrelay.crews.reading import summary_of
 from crewrelay.crews.replies import decoded, encoded, encoded_misshapen
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls, RelayDue
+from crewrelay.jobs.run import RunStopped
 from crewrelay.prices import Prices
 
 _CUT = "\n[The rest is left out: it is too long for this model.]"
@@ -37,6 +38,11 @@ def has_no_time_left(calls: Calls) -> bool:
 def fair_share(window: int) -> int:
     """How many characters of a context window, given in tokens, one tool's result may take. By CrewAI's estimate."""
     return int(_LARGEST_SHARE * window * _CHARACTERS_A_TOKEN)
+
+
+def mark_as_logged(error: Exception) -> None:
+    """CrewAI logs each exception that passes its flow as an error, once. These are none: why the run ended is known."""
+    vars(error)["_flow_listener_logged"] = True
 
 
 class JournaledLLM(BaseLLM):
@@ -100,6 +106,8 @@ class JournaledLLM(BaseLLM):
             # CrewAI shortens a conversation that is too long, and asks again. Nothing else gets better by asking.
             if not (isinstance(error, Exception) and is_context_length_exceeded(error)):
                 self._calls.stop(error)
+            if isinstance(error, RunStopped | RelayDue):
+                mark_as_logged(error)
             raise
         self._count(reply)
         if not asked:  # the inner model does this itself

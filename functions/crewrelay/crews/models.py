@@ -1,6 +1,5 @@
 """The models of this process, by name: each built once, and every agent gets a copy with counters of its own."""
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -94,7 +93,6 @@ def _build(name: str, settings: ModelSettings, clients: Clients) -> BaseLLM:
     if provider == "openai" and "base_url" in options:
         options["custom_openai"] = True  # else CrewAI asks another of OpenAI's APIs after some refusals
     ours = clients[provider](settings.timeout) if provider in clients else None
-    logging.getLogger("crewai.llm").setLevel(logging.CRITICAL)  # it logs what it raises
     try:
         # The provider is said: else names that CrewAI hasn't heard of go to LiteLLM.
         llm: Any = LLM(model=model, provider=provider, **options)
