@@ -2,9 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from crewai import Crew
@@ -17,6 +15,10 @@ from crewrelay.crews.journaled_tools import JournaledTool
 from crewrelay.crews.search import SearchPassages
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.ports import Calls
+
+# Raise it with every change of what a crew asks: search results, tools' results, call ids. A job in flight then starts
+# afresh. tests/unit/test_prompts.py fails without it.
+PROMPT_VERSION = 1
 
 
 def make_durable(crew: Crew, calls: Calls) -> Crew:
@@ -78,15 +80,6 @@ def _faults_of_all(member: Crew | BaseAgent, name: str) -> Iterator[str]:
 
 
 def fingerprint(crew: str, definition: str, models: str) -> str:
-    """Of everything that decides what the crew asks: its files' digest, our code around it, CrewAI, its models."""
-    known = f"{crew}\n{definition}\n{models}\ncrewai {version('crewai')}\n{_code()}"
+    """Of what decides the crew's requests: its files' digest, its models, CrewAI and our own prompts."""
+    known = f"{crew}\n{definition}\n{models}\ncrewai {version('crewai')}\nprompts {PROMPT_VERSION}"
     return hashlib.sha256(known.encode()).hexdigest()[:16]
-
-
-@cache
-def _code() -> str:
-    here = Path(__file__).parent
-    known = hashlib.sha256()
-    for path in sorted(here.rglob("*.py")):
-        known.update(f"\n{path.relative_to(here)}\n".encode() + path.read_bytes())
-    return known.hexdigest()
