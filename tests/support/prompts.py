@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from crewai import Agent, Crew, Process, Task
+from crewai.agents.agent_builder.base_agent import BaseAgent
 from crewai.tools import BaseTool
 from pydantic import BaseModel
 
@@ -137,9 +138,10 @@ def structured() -> Requests:
     asked = Asked()
     ulm = City(name="Ulm", people=126_000).model_dump_json()
     agent = _agent(JournaledLLM(ScriptedModel(in_turn(ulm, "Ulm, I think.", ulm, "Ulm again.", ulm)), asked), "Teller")
+    shapes: list[dict[str, Any]] = [{"output_pydantic": City}, {"output_pydantic": City}, {"output_json": City}]
     tasks = [
-        Task(description=f"Name a city, {index}.", expected_output="A city.", agent=agent, **{option: City})
-        for index, option in enumerate(("output_pydantic", "output_pydantic", "output_json"))
+        Task(description=f"Name a city, {index}.", expected_output="A city.", agent=agent, **shape)
+        for index, shape in enumerate(shapes)
     ]
     make_durable(Crew(agents=[agent], tasks=tasks), asked).kickoff()
     return asked.requests
@@ -171,7 +173,7 @@ def delegation() -> Requests:
     asked = Asked()
     question = called("ask_question_to_coworker", question="Rain?", context="Monday.", coworker="Other")
     model = JournaledLLM(ScriptedModel(in_turn(question, "Rain.", "It rains.")), asked)
-    agents = [_agent(model, "One", allow_delegation=True), _agent(model, "Other")]
+    agents: list[BaseAgent] = [_agent(model, "One", allow_delegation=True), _agent(model, "Other")]
     first = Task(description="Ask.", expected_output="A word.", agent=agents[0])
     second = Task(description="Sum up.", expected_output="A word.", agent=agents[1], context=[first])
     make_durable(Crew(agents=agents, tasks=[first, second]), asked).kickoff()

@@ -36,14 +36,15 @@ _OTHERWISE = "en"
 
 def phrases(language: str) -> Phrases:
     """Those of a BCP 47 tag's language, the English ones if it has none."""
-    return _PHRASES.get(_primary(language), _PHRASES[_OTHERWISE])
+    return _PHRASES.get(primary(language), _PHRASES[_OTHERWISE])
 
 
 def are_in(language: str) -> bool:
-    return _primary(language) in _PHRASES
+    return primary(language) in _PHRASES
 
 
-def _primary(language: str) -> str:
+def primary(language: str) -> str:
+    """The language of a BCP 47 tag: pt of pt-BR."""
     return language.split("-")[0].lower()
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from crewrelay.crews.phrases import primary
 from crewrelay.crews.search import Read
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s++(?=[\"'(]?[A-Z0-9])")
@@ -124,7 +125,7 @@ def _similar(query: str, language: str, passages: Sequence[Read]) -> list[Read]:
 
 def _names(query: str, language: str) -> list[str]:
     """Words with a digit or an inner capital, and capitalised ones within a sentence where nouns are not."""
-    nouns_are_capitalised = _primary(language) not in _CAPITALS_ARE_NAMES
+    nouns_are_capitalised = primary(language) not in _CAPITALS_ARE_NAMES
     names, end = [], 0
     for word in _NAME.finditer(query):
         gap = query[end : word.start()]
@@ -157,12 +158,8 @@ def _written_in(language: str, passages: Sequence[Read]) -> bool:
     """Whether the passages are in this language, by its small words; a language without a list is another one."""
     words = Counter(word.lower() for passage in passages for word in _WORD.findall(passage.text))
     counts = {tag: sum(words[word] for word in small) for tag, small in _SMALL_WORDS.items()}
-    tag = _primary(language)
+    tag = primary(language)
     return tag in counts and counts[tag] == max(counts.values())
-
-
-def _primary(language: str) -> str:
-    return language.split("-")[0].lower()
 
 
 def _diverse(scored: list[tuple[float, Sentence, frozenset[str]]], limit: int) -> list[Sentence]:
