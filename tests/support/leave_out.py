@@ -4,6 +4,7 @@ A pytest plugin, see tests/unit/test_replacements.py: it writes which tests fail
 tests are collected once; each trial is a fork.
 """
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ def trials() -> dict[str, tuple[Trial, str]]:
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """In place of pytest's own: a fork for each trial, and one for all tests with nothing left out."""
     session.config.pluginmanager.getplugin("capturemanager").suspend_global_capture(in_=True)
+    gc.freeze()  # else each fork copies what its garbage collection touches
     items = {test: [item for item in session.items if _is_of(item, test)] for _, test in trials().values()}
     failed = {what: _failed(leave_out, items[test]) for what, (leave_out, test) in trials().items()}
     failed[NOTHING] = _failed(lambda: None, [cases[-1] for cases in items.values()])

@@ -43,11 +43,11 @@ def _tuned() -> None:
 @pytest.mark.parametrize(
     ("module", "name", "reply"),
     [
-        (parser, "ACTION_REGEX", "Action" + " " * 15_000),
+        (parser, "ACTION_REGEX", "Action" + " " * 13_000),
         (parser, "ACTION_INPUT_ONLY_REGEX", "Action" + " " * 600 + "Input" + " " * 600),
         (parser, "ACTION_INPUT_REGEX", "Action: x\nAction Input" + " " * 5000),
-        (converter, "_JSON_PATTERN", "{" * 35_000),
-        (base_llm, "_JSON_EXTRACTION_PATTERN", "{" * 35_000),
+        (converter, "_JSON_PATTERN", "{" * 25_000),
+        (base_llm, "_JSON_EXTRACTION_PATTERN", "{" * 25_000),
     ],
     ids=[*ITS_OWN, "_JSON_PATTERN", "_JSON_EXTRACTION_PATTERN"],
 )
