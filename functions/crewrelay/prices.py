@@ -1,7 +1,4 @@
-"""What a model's call costs, by a table of list prices: prices.yaml, and a file of one's own before it.
-
-Not in crews/: every file there is in a crew's fingerprint, and a new price must not have jobs start afresh.
-"""
+"""What a model's call costs, by a table of list prices: prices.yaml, and a file of one's own before it."""
 
 from collections.abc import Mapping
 from datetime import date

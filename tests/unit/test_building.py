@@ -10,7 +10,7 @@ from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.definition import read_definition
 from crewrelay.crews.building import build
 from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.dry_run import Rehearsal, dry_run
+from crewrelay.crews.dry_run import DryRunCalls, dry_run
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.runner import CrewRunner
@@ -49,7 +49,7 @@ def built(folder: Path, **given: Any) -> tuple[Any, list[str | None]]:
 
     def model_of(name: str | None) -> JournaledLLM:
         asked.append(name)
-        return JournaledLLM(ScriptedModel(), Rehearsal())
+        return JournaledLLM(ScriptedModel(), DryRunCalls())
 
     definition = read_definition(folder.name, folder)
     return build(definition, given, model_of, SearchPassages(Shelf(), Bibliography())), asked

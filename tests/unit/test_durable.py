@@ -1,9 +1,9 @@
 """Which crews can be resumed, what is said of the others, and when a resumed crew is another one."""
 
+import hashlib
 import importlib.metadata
 import threading
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -232,13 +232,17 @@ def test_another_release_of_crewai_makes_another_crew(monkeypatch: pytest.Monkey
     assert fingerprint(*ONE) != before
 
 
-def test_other_code_makes_another_crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable, "__file__", str(tmp_path / "durable.py"))
-    monkeypatch.setattr(durable, "_code", durable._code.__wrapped__)
-    (tmp_path / "durable.py").write_text("as it was")
+def test_other_prompts_make_another_crew(monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint(*ONE)
-    (tmp_path / "durable.py").write_text("as it is now")
+    monkeypatch.setattr(durable, "PROMPT_VERSION", durable.PROMPT_VERSION + 1)
     assert fingerprint(*ONE) != before
+
+
+def test_other_code_that_asks_the_same_is_the_same_crew() -> None:
+    """A changed comment must not have jobs in flight start afresh."""
+    versions = f"crewai {importlib.metadata.version('crewai')}\nprompts {durable.PROMPT_VERSION}"
+    known = f"research\nits files\nopenai/one at None\n{versions}"
+    assert fingerprint(*ONE) == hashlib.sha256(known.encode()).hexdigest()[:16]
 
 
 # ---- the log

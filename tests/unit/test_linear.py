@@ -25,8 +25,9 @@ from crewrelay.crews import phrases, sentences
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.failures import explain
-from crewrelay.crews.reading import read_in_linear_time, summary_of
+from crewrelay.crews.reading import summary_of
 from crewrelay.crews.search import Read, fenced, shortened, unfenced
+from crewrelay.crews.tuning import tune_crewai
 from crewrelay.http.prefer import preference
 from crewrelay.jobs import text as texts
 from crewrelay.jobs.access import digest_of
@@ -66,7 +67,7 @@ ROOT = Path(crewrelay.__file__).parent
 INLINE = {
     "crews.extractive": "_reply, below",
     "crews.reading": "tests/unit/test_reading.py",
-    "crews.tuning": "CrewAI's own prompts",
+    "crews.parts": "CrewAI's own prompts",
     "retrieval.weaviate.schema": "names of our own classes",
     "cli.tokens": "the operator's option",
 }
@@ -207,5 +208,5 @@ READERS: dict[str, Callable[[str], object]] = {
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
 def test_a_reader_is_linear(reader: Callable[[str], object]) -> None:
-    read_in_linear_time()
+    tune_crewai()
     assert_linear(reader, ["", "[1"], 10 * SUSPICIOUS)

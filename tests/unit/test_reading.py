@@ -40,9 +40,36 @@ def _tuned() -> None:
     tune_crewai()
 
 
-@pytest.mark.parametrize("name", ITS_OWN)
-def test_crewai_has_the_patterns_that_were_replaced(name: str) -> None:
-    assert getattr(parser, name) != ITS_OWN[name]
+@pytest.mark.parametrize(
+    ("module", "name", "reply"),
+    [
+        (parser, "ACTION_REGEX", "Action" + " " * 13_000),
+        (parser, "ACTION_INPUT_ONLY_REGEX", "Action" + " " * 600 + "Input" + " " * 600),
+        (parser, "ACTION_INPUT_REGEX", "Action: x\nAction Input" + " " * 5000),
+        (converter, "_JSON_PATTERN", "{" * 25_000),
+        (base_llm, "_JSON_EXTRACTION_PATTERN", "{" * 25_000),
+    ],
+    ids=[*ITS_OWN, "_JSON_PATTERN", "_JSON_EXTRACTION_PATTERN"],
+)
+def test_a_reply_is_searched_in_linear_time(module: Any, name: str, reply: str) -> None:
+    started = time.thread_time()
+    getattr(module, name).search(reply)
+    assert time.thread_time() - started < 0.1  # seconds of CPU; CrewAI's own takes five times as much
+
+
+def test_long_arguments_are_not_repaired_by_the_parser() -> None:
+    long = '{"a": "%s",}' % ("b" * 4000)
+    assert parser._safe_repair_json(long) == long
+    assert parser._safe_repair_json('{"a": "b",}') == '{"a": "b"}'
+
+
+def test_long_arguments_are_not_repaired_for_a_tool() -> None:
+    usage: Any = ToolUsage.__new__(ToolUsage)
+    usage._emit_validate_input_error = lambda _: None
+    usage.agent = None
+    with pytest.raises(Exception, match="must be a valid dictionary"):
+        usage._validate_tool_input('{"a": "%s",}' % ("b" * 4000))
+    assert usage._validate_tool_input('{"a": "b",}') == {"a": "b"}
 
 
 @given(REPLIES)

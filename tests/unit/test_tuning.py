@@ -1,63 +1,123 @@
-"""CrewAI is as crews/tuning.py takes it to be. What fails here after an upgrade is to be measured anew."""
+"""CrewAI without the parts that crews/tuning.py replaces. What fails here after an upgrade is to be measured anew."""
 
 import asyncio
-import inspect
+import sqlite3
 import subprocess
 import sys
 import uuid
+from typing import Any
 
 import crewai.events.event_context as event_context
 import crewai.utilities.file_store as file_store
 import crewai.utilities.task_output_storage_handler as task_outputs
+import httpx
+import openai
+import portalocker
 import pytest
+from crewai import Agent, Crew, Task
 from crewai.agents.agent_executor import AgentExecutor, AgentExecutorState
+from crewai.events.base_events import BaseEvent
 from crewai.events.event_bus import crewai_event_bus
-from crewai.flow.runtime import FlowState
 from crewai_core.lock_store import lock
+from openai.types.chat import ChatCompletion
+from pydantic import BaseModel
 
-from crewrelay.crews.tuning import _run_at_once, tune_crewai
+from crewrelay.crews.durable import make_durable
+from crewrelay.crews.journaled import JournaledLLM
+from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.tuning import tune_crewai
+from crewrelay.testing import Unjournaled
+from tests.support.crews import Shelf
+from tests.support.doubles.crew import ScriptedModel
 from tests.support.processes import ROOT
 from tests.support.stack import environment
 
 
-def test_an_executors_state_is_of_one_class_in_every_run() -> None:
+@pytest.fixture(autouse=True)
+def tuned() -> None:
     tune_crewai()
-    executor = AgentExecutor
-    state = executor._initial_state_t  # type: ignore[attr-defined]
-    assert issubclass(state, FlowState)
+
+
+def refused(*_: object, **__: object) -> None:
+    raise AssertionError("CrewAI's own part was used")
+
+
+def test_every_executors_state_is_of_one_class() -> None:
+    executor: Any = AgentExecutor
+    states = {type(executor(llm=ScriptedModel(), tools=[])._create_initial_state()) for _ in range(2)}
+    assert len(states) == 1
+    (state,) = states
     assert issubclass(state, AgentExecutorState)
-    source = inspect.getsource(AgentExecutor._create_initial_state)
-    assert "issubclass(state_type, FlowState)" in source
+    assert state().id
 
 
-def test_a_file_store_that_is_not_there_needs_no_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    tune_crewai()
-
-    def refused(*args: object, **kwargs: object) -> None:
-        raise AssertionError("an event loop was made")
-
+def test_a_look_for_input_files_makes_no_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio, "run", refused)
     assert file_store.get_all_files(uuid.uuid4()) is None
 
 
-def test_a_coroutine_that_waits_is_refused() -> None:
-    with pytest.raises(RuntimeError, match="no files"):
-        _run_at_once(asyncio.sleep(0))
+def test_no_task_output_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "connect", refused)
+    handler = task_outputs.TaskOutputStorageHandler()
+    handler.reset()
+    assert handler.load() == []
 
 
-def test_no_task_output_is_stored_and_no_lock_is_a_file() -> None:
-    tune_crewai()
-    assert task_outputs.TaskOutputStorageHandler().load() == []
+def test_a_lock_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portalocker, "Lock", refused)
     with lock("one"), lock("one"), lock("other"):
         pass
 
 
-def test_the_event_bus_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    tune_crewai()
+def test_a_throttled_call_is_not_repeated() -> None:
+    response = httpx.Response(429, headers={"retry-after": "0"}, request=httpx.Request("POST", "http://127.0.0.1"))
+
+    def throttle(_: Any) -> str:
+        if len(model.asked) > 1:
+            return "Here you are."
+        raise openai.RateLimitError("slow down", response=response, body=None)
+
+    model = ScriptedModel(throttle)
+    with pytest.raises(openai.RateLimitError):
+        model.call("one")
+    assert model.asked == ["one"]
+
+
+class City(BaseModel):
+    name: str
+
+
+def test_output_json_is_asked_of_the_agents_model() -> None:
+    model, calls = ScriptedModel(lambda messages: "Ulm" if len(model.asked) == 1 else '{"name": "Ulm"}'), Unjournaled()
+    agent = Agent(role="r", goal="g", backstory="b", llm=JournaledLLM(model, calls), max_retry_limit=0)
+    task = Task(description="Name a city.", expected_output="A city.", agent=agent, output_json=City)
+    output: Any = make_durable(Crew(agents=[agent], tasks=[task]), calls).kickoff()
+    assert output.json_dict == {"name": "Ulm"}
+    assert len(calls.paid) == len(model.asked) == 2
+
+
+def test_a_failing_listener_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    def listener(source: Any, event: BaseEvent) -> None:
+        raise ValueError("my topic")
+
+    crewai_event_bus._call_handlers(None, BaseEvent(type="one"), frozenset([listener]), None)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_unpaired_events_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     event_context.handle_mismatch("llm_call_failed", "flow_started", "llm_call_started")
     event_context.handle_empty_pop("llm_call_failed")
-    crewai_event_bus._console.print("a listener failed: my topic")
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_estimate_of_tokens_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    assert ScriptedModel().get_input_tokens_count("x" * 40) == 10
+    assert caplog.records == []
+
+
+def test_the_models_that_answers_are_read_with_are_complete() -> None:
+    CrewRunner(lambda *_: ScriptedModel(), Shelf())
+    assert ChatCompletion.__pydantic_complete__
 
 
 _FINISHED_BY_A_RUN = """

@@ -8,11 +8,9 @@ import boto3
 from crewrelay.aws import clients
 from crewrelay.jobs.errors import Misconfigured
 
-Check = tuple[str, Callable[[], str]]
 
-
-def of_stack(stack: str) -> Iterator[Check]:
-    """Each one raises Misconfigured or Unavailable if something is wrong."""
+def of_stack(stack: str) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Checks as doctor.diagnose takes them. Each one raises Misconfigured or Unavailable if something is wrong."""
     yield "credentials", _caller
     yield "table", partial(_table, stack)
     yield "bucket", partial(_bucket, stack)

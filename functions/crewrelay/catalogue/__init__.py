@@ -1,1 +1,1 @@
-"""A crew of its author's: a folder of YAML, read with its lines, checked, and built."""
+"""Crews as data: folders of YAML, read and checked without CrewAI."""

@@ -1,6 +1,6 @@
-"""Which crews there are: a folder each. One ships; others are found through CREWRELAY_CREWS.
+"""The crews of a deployment, a folder each: the shipped one and those in CREWRELAY_CREWS.
 
-Light on purpose: the functions that only accept work read the names and inputs, and never import CrewAI.
+Light: the functions that only accept jobs read names and inputs from here, without CrewAI.
 """
 
 import re
@@ -21,10 +21,10 @@ NAME_RULE = "a crew's name has small letters, digits, - and _, begins with a let
 
 
 class Catalogue:
-    """Each file is read once; what it says then is what counts until the process ends."""
+    """Reads each file once per process."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        """Raises Misconfigured for a name that is none, or that two crews have."""
+        """Raises Misconfigured for an invalid name, or for one that two crews have."""
         self._folders: dict[str, Path] = {}
         self._read: dict[tuple[Any, str], Any] = {}
         for folder in (crew for given in (_SHIPPED, *folders) for crew in crews_in(given)):
@@ -47,7 +47,7 @@ class Catalogue:
         return card
 
     def definition(self, name: str) -> Definition:
-        """All of it, with no look at what takes CrewAI: see checks.py. Raises InvalidCrew."""
+        """All of its files, without the checks that need CrewAI: see crews/checks.py. Raises InvalidCrew."""
         definition: Definition = self._once(read_definition, name)
         return definition
 
@@ -63,7 +63,7 @@ class Catalogue:
 
 
 def crews_in(folder: Path) -> list[Path]:
-    """The folder itself, if it is a crew's; else those of its folders that are."""
+    """The folder itself if it is a crew, else its subfolders that are."""
     if is_crew(folder):
         return [folder]
     return sorted(inner for inner in folder.iterdir() if is_crew(inner))
@@ -75,5 +75,5 @@ def is_crew(folder: Path) -> bool:
 
 @cache
 def catalogue() -> Catalogue:
-    """The one of this process, as its settings want it. Raises Misconfigured."""
+    """This process's catalogue, by its settings. Raises Misconfigured."""
     return Catalogue(CrewsSettings.read().folders)

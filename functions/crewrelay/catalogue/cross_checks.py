@@ -1,4 +1,4 @@
-"""Checks that take more than one file of a crew: names that mean each other, and placeholders that are inputs."""
+"""Checks across a crew's files: names refer to something, and placeholders are inputs."""
 
 from collections.abc import Iterator
 
@@ -11,10 +11,10 @@ _TASKS_TEXTS = ("description", "expected_output")
 
 
 def faults(definition: Definition, own_tools: frozenset[str]) -> Iterator[Fault]:
-    """`own_tools` are the names that the crew's tools.py gives."""
+    """`own_tools` are the names in the crew's tools.py."""
     yield from _agents_of_tasks(definition)
     yield from _contexts(definition)
-    yield from _at_once(definition)
+    yield from _concurrent_tasks(definition)
     yield from _tools(definition, own_tools)
     yield from _placeholders(definition)
 
@@ -41,8 +41,8 @@ def _contexts(definition: Definition) -> Iterator[Fault]:
         earlier.append(name)
 
 
-def _at_once(definition: Definition) -> Iterator[Fault]:
-    """CrewAI's agents do one thing at a time; a task that is not asynchronous waits for those before it."""
+def _concurrent_tasks(definition: Definition) -> Iterator[Fault]:
+    """An agent of CrewAI can't work on two asynchronous tasks at once; a synchronous task waits for those before it."""
     busy: dict[str | None, str] = {}
     for name, task in definition.tasks.items():
         who = task.agent if definition.card.crew.process == "sequential" else None  # the manager

@@ -1,6 +1,6 @@
 """A crew as its files define it: config/agents.yaml and tasks.yaml in CrewAI's own form, and crew.yaml with its inputs.
 
-Light on purpose: the functions that only accept work read crew.yaml and never import CrewAI.
+Light: the functions that only accept jobs read crew.yaml, without CrewAI.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from crewrelay.catalogue.yaml_file import Fault, Faulty, Where, YamlFile
 
 Prose = Annotated[str, StringConstraints(min_length=1)]
 M = TypeVar("M", bound=BaseModel)
-SEARCH = "search_passages"  # the tool that every crew may name
+SEARCH = "search_passages"  # the tool that every crew can use
 
 
 class _Part(BaseModel):
@@ -25,7 +25,7 @@ class _Part(BaseModel):
 
 
 class CrewPart(_Part):
-    """crew.yaml. `model` is that of every agent that names none; without it, CREWRELAY_MODEL."""
+    """crew.yaml. `model` is the default of its agents; its own default is CREWRELAY_MODEL."""
 
     description: Prose
     inputs: dict[str, Annotated[Input, BeforeValidator(lambda value: {} if value is None else value)]]
@@ -44,7 +44,7 @@ class AgentPart(_Part):
     allow_delegation: bool = False
     max_iter: PositiveInt | None = None
     cache: bool | None = None
-    verbose: bool = False  # without effect: it would print what callers and models wrote, past the log
+    verbose: bool = False  # ignored: it would print prompts and answers, past the log
     system_template: str | None = None
     prompt_template: str | None = None
     response_template: str | None = None
@@ -63,7 +63,7 @@ class TaskPart(_Part):
 
 
 class Card(NamedTuple):
-    """What callers see of a crew: crew.yaml, and nothing else is read."""
+    """What callers see of a crew; read from crew.yaml only."""
 
     name: str
     folder: Path
@@ -73,7 +73,7 @@ class Card(NamedTuple):
 
 
 class Definition(NamedTuple):
-    """All of a crew's files, each checked for itself. `digest` changes with every one of them."""
+    """All files of a crew, each checked by itself. `digest` is the hash of all of them."""
 
     card: Card
     agents: Mapping[str, AgentPart]
@@ -84,13 +84,13 @@ class Definition(NamedTuple):
 
     @property
     def models(self) -> frozenset[str | None]:
-        """The models that its agents are given; None stands for CREWRELAY_MODEL."""
+        """The models of its agents and manager; None means CREWRELAY_MODEL."""
         crew = self.card.crew
         managers = [crew.model] if crew.process == "hierarchical" else []
         return frozenset([*managers, *(agent.llm or crew.model for agent in self.agents.values())])
 
     def where_named(self, model: str) -> tuple[YamlFile, Where]:
-        """Where a model is named first."""
+        """The file and place that names the model first."""
         for name, agent in self.agents.items():
             if agent.llm == model:
                 return self.agents_file, (name, "llm")
@@ -157,7 +157,8 @@ def _checked(kind: type[M], file: YamlFile, where: Where, data: Any) -> M:
     faults = [
         file.fault((*where, str(name)), remedy(str(name), options))
         for name, value in data.items()
-        if name not in options and not (name in REFUSED and not value)  # what is switched off does no harm
+        if name not in options
+        and not (name in REFUSED and not value)  # a refused option that is switched off is accepted
     ]
     try:
         part = kind.model_validate(

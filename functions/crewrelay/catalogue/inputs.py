@@ -1,4 +1,4 @@
-"""What a crew is given: declared in its crew.yaml, checked in every request, listed by the API as JSON schema."""
+"""A crew's inputs: declared in crew.yaml, checked in every request, published as JSON schema."""
 
 import re
 import unicodedata
@@ -19,18 +19,18 @@ from pydantic import (
 
 Value = str | int | bool
 
-LONGEST_TEXT = 2000  # characters, where the crew says nothing else
+LONGEST_TEXT = 2000  # characters, unless the crew sets max_length
 LONGEST_TAG = 35
 LANGUAGE_RULE = "must be a BCP 47 language tag, like en, de or pt-BR"
-PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)}")  # as CrewAI has it
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)}")  # the same as CrewAI's
 
-# Control characters, line and paragraph separators, and halves of surrogate pairs, which are no text at all.
+# Control characters, line and paragraph separators, and halves of surrogate pairs.
 _FORBIDDEN = ("Cc", "Zl", "Zp", "Cs")
 _INVISIBLE = ("Cf", "Zs")
 
 
 def printable(text: str) -> str:
-    """The text without white space around it. Raises ValueError if it is empty, or no text."""
+    """The text, stripped. Raises ValueError if it is empty or has control characters."""
     text = text.strip()
     categories = [unicodedata.category(character) for character in text]
     for character, category in zip(text, categories, strict=True):
@@ -42,8 +42,8 @@ def printable(text: str) -> str:
 
 
 def language_tag(tag: str) -> str:
-    """BCP 47: well-formed by RFC 5646 and made of registered subtags. Raises ValueError."""
-    import langcodes  # 20 ms, which no status or health check of a cold function needs
+    """The tag, if it is well-formed by RFC 5646 and its subtags are registered. Raises ValueError."""
+    import langcodes  # takes 20 ms, which a cold function's status or health check does not need
 
     if "_" in tag or not tag.isascii() or not langcodes.tag_is_valid(tag):
         raise ValueError(LANGUAGE_RULE)
@@ -51,7 +51,7 @@ def language_tag(tag: str) -> str:
 
 
 class Input(BaseModel):
-    """One input, as crew.yaml declares it: a default makes it one that may be left out."""
+    """An input as crew.yaml declares it. With a default it is optional."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -101,7 +101,7 @@ class Input(BaseModel):
 
     def json_schema(self) -> dict[str, Any]:
         """JSON schema."""
-        told = {
+        schema = {
             "type": "string" if self.type == "language" else self.type,
             "description": self.description or ("A BCP 47 language tag" if self.type == "language" else None),
             "enum": self.enum,
@@ -111,12 +111,12 @@ class Input(BaseModel):
             "examples": None if self.example is None else [self.example],
         }
         if self.type == "language" or (self.type == "string" and not self.enum):
-            told["minLength"] = None if self.default == "" else 1
-            told["maxLength"] = LONGEST_TAG if self.type == "language" else self.max_length or LONGEST_TEXT
-        return {name: value for name, value in told.items() if value is not None}
+            schema["minLength"] = None if self.default == "" else 1
+            schema["maxLength"] = LONGEST_TAG if self.type == "language" else self.max_length or LONGEST_TEXT
+        return {name: value for name, value in schema.items() if value is not None}
 
     def sample(self, name: str) -> Value:
-        """For a dry run: the example, the default, or what the type allows."""
+        """A value for a dry run: the example, the default, or any that the type allows."""
         known: Value | None
         for known in (self.example, self.default, *(self.enum or ())):
             if known is not None:
@@ -133,7 +133,7 @@ class Input(BaseModel):
 
 
 class Inputs:
-    """All inputs of a crew."""
+    """The inputs of a crew."""
 
     def __init__(self, declared: Mapping[str, Input]) -> None:
         self.declared = declared
@@ -146,7 +146,7 @@ class Inputs:
         return create_model("Inputs", __config__=ConfigDict(extra="forbid", strict=True), **aliased)  # type: ignore[call-overload,no-any-return]
 
     def check(self, given: Any) -> dict[str, Value]:
-        """What the crew gets: checked, trimmed, defaults filled in. Raises pydantic's ValidationError."""
+        """The values, checked and stripped, with defaults. Raises pydantic's ValidationError."""
         return self._model.model_validate(given).model_dump(by_alias=True)
 
     def sample(self) -> dict[str, Value]:
@@ -163,9 +163,9 @@ class Inputs:
 
 
 def filled_in(text: str, given: Mapping[str, Value]) -> str:
-    """The text with each {name} replaced, all at once: braces in what a caller wrote stay as they are."""
-    return PLACEHOLDER.sub(lambda match: _told(given[match[1]]) if match[1] in given else match[0], text)
+    """The text with every {name} replaced, all at once: braces in a value stay as they are."""
+    return PLACEHOLDER.sub(lambda match: _as_text(given[match[1]]) if match[1] in given else match[0], text)
 
 
-def _told(value: Value) -> str:
+def _as_text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

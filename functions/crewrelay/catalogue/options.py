@@ -1,4 +1,4 @@
-"""CrewAI's options that a crew can't have here, and why."""
+"""CrewAI's options that a crew can't use here, and why."""
 
 from collections.abc import Collection
 
@@ -7,7 +7,7 @@ from crewrelay.catalogue.yaml_file import nearest
 _ANOTHER_PROMPT = "makes other prompts in every run"
 _PAST_THE_JOURNAL = "asks services past the journal"
 
-# What would make a resumed run another one.
+# With these a resumed run would ask something else than the first.
 NOT_TO_BE_RESUMED = {
     "planning": _ANOTHER_PROMPT,
     "planning_config": _ANOTHER_PROMPT,
@@ -23,7 +23,7 @@ NOT_TO_BE_RESUMED = {
     "allow_code_execution": _PAST_THE_JOURNAL,
 }
 
-# And what has no use where crews run, whose place is code, or what is looked after by us.
+# Also those that are of no use here, that belong into code, or that crewrelay does itself.
 REFUSED = NOT_TO_BE_RESUMED | {
     "human_input": "waits for somebody, and nobody is there to answer",
     "output_file": "writes to a disk that is gone after the run",
@@ -44,7 +44,7 @@ REFUSED = NOT_TO_BE_RESUMED | {
 
 
 def remedy(name: str, known: Collection[str]) -> str:
-    """What to say of an option that is not among those that are known."""
+    """The message for an option that is not a known one."""
     if name in REFUSED:
         return f"{REFUSED[name]}; remove it"
     return f"is unknown here; {nearest(name, known)}"

@@ -1,4 +1,4 @@
-"""YAML with the line of everything in it, so that what is wrong can be said with file and line."""
+"""Reads YAML with line numbers, so that a fault is reported with file and line."""
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -17,9 +17,9 @@ _REMEDIES = {
     "could not determine a constructor": "a text that begins with ! wants quotes",
 }
 _NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
-_OTHERWISE = "put texts that begin with {, [, *, &, ! or a quote into quotes, and see that all is indented alike"
+_OTHER_REMEDY = "put texts that begin with {, [, *, &, ! or a quote into quotes, and see that all is indented alike"
 
-# Of pydantic's kinds of errors.
+# By pydantic's error types.
 _WORDS = {
     "missing": "is missing; add it",
     "string_type": "must be a text; put it into quotes",
@@ -33,7 +33,7 @@ _WORDS = {
 
 
 class Fault(NamedTuple):
-    """What is wrong, and what to do about it."""
+    """A fault with its place; `what` includes the remedy."""
 
     path: Path
     line: int
@@ -59,15 +59,15 @@ class YamlFile(NamedTuple):
     lines: dict[Where, int]
 
     def fault(self, where: Where, what: str) -> Fault:
-        """At the line of the value, or of what it would stand in."""
+        """A fault at the line of the value, or of its parent if there is none."""
         known = next(where[:length] for length in range(len(where), -1, -1) if where[:length] in self.lines)
         name = ".".join(map(str, where))
         return Fault(self.path, self.lines[known], f"{name}: {what}" if name else what)
 
 
 def read(path: Path) -> YamlFile:
-    """Raises Faulty: no such file, no YAML, an alias, a key given twice."""
-    import yaml  # 20 ms, which no status or health check of a cold function needs
+    """Raises Faulty if the file is missing or no YAML, or has an alias or a repeated key."""
+    import yaml  # takes 20 ms, which a cold function's status or health check does not need
 
     try:
         text = path.read_bytes().decode()
@@ -87,17 +87,17 @@ def read(path: Path) -> YamlFile:
         return YamlFile(path, loader.construct_document(root) if root else None, lines)
     except yaml.MarkedYAMLError as error:
         mark, problem = error.problem_mark or error.context_mark, error.problem or "not to be read"
-        remedy = next((remedy for start, remedy in _REMEDIES.items() if problem.startswith(start)), _OTHERWISE)
+        remedy = next((remedy for start, remedy in _REMEDIES.items() if problem.startswith(start)), _OTHER_REMEDY)
         raise Faulty(Fault(path, mark.line + 1 if mark else 1, f"{problem}; {remedy}")) from None
-    except (yaml.YAMLError, ValueError) as error:  # such as a date that is none
-        raise Faulty(Fault(path, 1, f"{error}; {_OTHERWISE}")) from None
+    except (yaml.YAMLError, ValueError) as error:  # such as an invalid date
+        raise Faulty(Fault(path, 1, f"{error}; {_OTHER_REMEDY}")) from None
     finally:
         if loader:
             loader.dispose()
 
 
 def _walk(node: Any, where: Where, lines: dict[Where, int]) -> Iterable[tuple[int, str]]:
-    """Notes the line of each value, that of its key where it has one; tells of keys that stand twice."""
+    """Store the line of each value, or of its key, in `lines`; yield the faults of keys."""
     import yaml
 
     lines.setdefault(where, node.start_mark.line + 1 if node else 1)
@@ -120,7 +120,7 @@ def _shown(key: Any) -> str:
 
 
 def faults_of(error: ValidationError, file: YamlFile, where: Where, unknown: Callable[[str], str]) -> list[Fault]:
-    """What pydantic found in a part of a file, in words of its author; `unknown` says what to do about an option."""
+    """Pydantic's errors as faults in the words of the file. `unknown` gives the message for an unknown option."""
     return [
         file.fault((*where, *_known(item["loc"], file, where)), _what(dict(item), unknown))
         for item in error.errors(include_url=False)
@@ -128,7 +128,7 @@ def faults_of(error: ValidationError, file: YamlFile, where: Where, unknown: Cal
 
 
 def _known(location: Where, file: YamlFile, where: Where) -> Where:
-    """Without what pydantic adds: which of several types it tried."""
+    """The location without what pydantic adds to it: which member of a union it tried."""
     kept: Where = ()
     for part in location:
         if (*where, *kept, part) in file.lines or part == location[-1]:
@@ -146,7 +146,7 @@ def _what(item: dict[str, Any], unknown: Callable[[str], str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A remedy for a name that isn't known."""
+    """The remedy for an unknown name."""
     names = sorted(known)
     close = get_close_matches(name, names, 1)
     if close:

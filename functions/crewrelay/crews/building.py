@@ -1,4 +1,4 @@
-"""From a definition to a crew of CrewAI's, made anew for each job."""
+"""Builds a CrewAI crew from its definition, for one job."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,11 +11,11 @@ from crewrelay.catalogue.definition import SEARCH, AgentPart, Definition, TaskPa
 from crewrelay.catalogue.inputs import Value, filled_in
 from crewrelay.crews.own_tools import own_tools
 
-ModelOf = Callable[[str | None], BaseLLM]  # by name; None is that of CREWRELAY_MODEL
+ModelOf = Callable[[str | None], BaseLLM]  # by name; None means CREWRELAY_MODEL
 
 
 def build(definition: Definition, given: Mapping[str, Value], model_of: ModelOf, search: BaseTool) -> Crew:
-    """The texts come with the inputs in them: CrewAI, which fills in one after the other, is given none."""
+    """Inputs are filled into the texts here, all at once. CrewAI fills in one after the other: it is given none."""
     crew, own = definition.card.crew, own_tools(definition.card.folder)
 
     def tools(names: list[str]) -> list[BaseTool]:
@@ -30,12 +30,12 @@ def build(definition: Definition, given: Mapping[str, Value], model_of: ModelOf,
         agent = agents[part.agent] if part.agent else None
         context = None if part.context is None else [tasks[other] for other in part.context]
         tasks[name] = _task(name, part, given, agent, context, tools(part.tools))
-    managed = crew.process == "hierarchical"
+    hierarchical = crew.process == "hierarchical"
     return Crew(
         agents=list(agents.values()),
         tasks=list(tasks.values()),
-        process=Process.hierarchical if managed else Process.sequential,
-        manager_llm=model_of(crew.model) if managed else None,
+        process=Process.hierarchical if hierarchical else Process.sequential,
+        manager_llm=model_of(crew.model) if hierarchical else None,
     )
 
 
@@ -47,7 +47,7 @@ def _agent(part: AgentPart, given: Mapping[str, Value], model: BaseLLM, tools: l
         backstory=filled_in(part.backstory, given),
         llm=model,
         tools=tools,
-        max_retry_limit=0,  # the job is tried again, and replays what it has
+        max_retry_limit=0,  # the job is retried instead, and replays its journal
         **options,
     )
 

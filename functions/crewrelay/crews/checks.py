@@ -1,4 +1,4 @@
-"""All that can be said of a crew before its first job, without a network."""
+"""Checks a crew before its first job, without a network."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,14 +10,14 @@ from crewrelay.catalogue.catalogue import Catalogue
 from crewrelay.catalogue.definition import Definition
 from crewrelay.catalogue.yaml_file import Fault, Faulty, in_order
 from crewrelay.crews.building import ModelOf
-from crewrelay.crews.dry_run import Rehearsal, rehearsed
+from crewrelay.crews.dry_run import DryRunCalls, dry_run_crew
 from crewrelay.crews.own_tools import own_tools
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
 
 
 def refuse_broken(crews: Catalogue, model_of: ModelOf) -> None:
-    """Raises InvalidCrew with everything that is wrong in any of the crews."""
+    """Raises InvalidCrew with the faults of all crews."""
     faults: list[str] = []
     for name in crews.names():
         try:
@@ -29,7 +29,7 @@ def refuse_broken(crews: Catalogue, model_of: ModelOf) -> None:
 
 
 def faults_of(definition: Definition, model_of: ModelOf) -> list[Fault]:
-    """Of its files together, of its tools and models, and of the crew that CrewAI makes of them."""
+    """Faults across its files, of its tools and models; else those that CrewAI finds in the crew that is built."""
     try:
         own = own_tools(definition.card.folder)
     except Faulty as faulty:
@@ -49,7 +49,7 @@ def _models(definition: Definition, model_of: ModelOf) -> Iterator[Fault]:
 
 def _built(definition: Definition) -> Iterator[Fault]:
     try:
-        rehearsed(definition, definition.card.inputs.sample(), _Empty(), Rehearsal())
+        dry_run_crew(definition, definition.card.inputs.sample(), _Empty(), DryRunCalls())
     except Faulty as faulty:
         yield from faulty.faults
     except InvalidCrew as error:
@@ -60,5 +60,7 @@ def _built(definition: Definition) -> Iterator[Fault]:
 
 
 class _Empty:
+    """A retriever that finds nothing."""
+
     def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
         return []

@@ -1,4 +1,4 @@
-"""The passages that a run has seen, numbered, and the check that an answer cites only those."""
+"""Numbers the passages of a run, and checks that an answer cites only those."""
 
 import html
 import re
@@ -12,7 +12,7 @@ from crewrelay.jobs.text import shown
 
 _GAP = r"[\s\u200c\u200d]*+"
 _NUMBERS = rf"\d++(?:{_GAP}[,;–-]{_GAP}\d++)*+"
-# Code comes first: an index in it is no citation.
+# Code comes first: an index such as a[1] in it is no citation.
 _CITATION = re.compile(
     rf"{CODE}"
     rf"|\\?[\[［]{_GAP}\^?(?P<numbers>{_NUMBERS}){_GAP}\\?[\]］]"
@@ -22,13 +22,13 @@ _CITATION = re.compile(
 _ENTITY = re.compile(rf"{CODE}|(?P<entity>&(?:#\d{{2,7}}|#[xX][\da-fA-F]{{2,6}}|[lr](?:brack|sqb));)", re.DOTALL)
 _MARKED = re.compile(rf"{BEGIN}(\d+){END}")
 _NUMBER_OR_RANGE = re.compile(r"(\d+)(?:\s*[–-]\s*(\d+))?")
-_WIDEST = 20  # numbers of a range
-_DIGITS = 9  # enough to tell that no passage has such a number
-_MOST_UNKNOWN = 100  # of those that are told
+_WIDEST = 20  # numbers in a range such as 5-7; a wider one is taken as its two ends
+_DIGITS = 9  # of a number; no passage has a longer one
+_MOST_UNKNOWN = 100  # numbers that are reported
 
 
 class Cited(NamedTuple):
-    """A text whose every citation stands for one of `sources`; `unknown` are the numbers that were taken out."""
+    """A text whose every citation is the number of one of `sources`; `unknown` are the numbers that were removed."""
 
     text: str
     sources: tuple[Source, ...]
@@ -36,22 +36,22 @@ class Cited(NamedTuple):
 
 
 class Bibliography:
-    """Numbers passages from 1 as they are retrieved, by whichever thread; `asked` once there was a search.
+    """Numbers passages from 1 in the order of retrieval. Thread-safe. `searched` is whether there was a search.
 
-    A passage that comes with a number, out of the journal, keeps it: what a resumed run is shown must not depend on
-    which of its searches is answered first.
+    A passage from the journal keeps its number: prompts of a resumed run must not depend on which of its searches is
+    answered first.
     """
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._passages: dict[int, Passage] = {}
         self._numbers: dict[str, int] = {}
-        self.asked = False
+        self.searched = False
 
     def number(self, passages: Sequence[Passage]) -> list[Passage]:
         """The passages with their numbers."""
         with self._turn:
-            self.asked = True
+            self.searched = True
             return [self._numbered(passage) for passage in passages]
 
     def _numbered(self, passage: Passage) -> Passage:
@@ -63,8 +63,7 @@ class Bibliography:
     def cite(self, text: str) -> Cited:
         """The text with its citations renumbered as they appear: `[2, 5-7]`, `[^2]` and `【2】` become `[1][2]…`.
 
-        A number that no passage has is taken out: it would cite nothing. None of the others is a link: no passage gave
-        its target.
+        A number that no passage has is removed. A citation is never a link: its target would come from the model.
         """
         cited: dict[int, int] = {}
         unknown: dict[int, None] = {}
@@ -92,13 +91,13 @@ class Bibliography:
 
 
 def _bracket_or_digit(match: re.Match[str]) -> str:
-    """As the reader of HTML or Markdown sees it."""
+    """The bracket or digit that an HTML entity stands for; any other entity is left."""
     character = html.unescape(match["entity"] or "")
     return character if character and character in "[]0123456789" else match[0]
 
 
 def _no_citation(match: re.Match[str]) -> str:
-    """One that was made by taking another out of its midst."""
+    """Removing a citation may join its neighbours to a new one, which is not checked: (1), not [1]."""
     numbers = match["numbers"] or match["others"]
     return match[0] if numbers is None else f"({numbers})"
 

@@ -1,4 +1,4 @@
-"""A crew run to its end with the model that needs no key, no network and no journal."""
+"""Runs a crew with the extractive model: no key, no network, no journal."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -21,15 +21,15 @@ from crewrelay.jobs.ports import Retriever
 
 
 class Outcome(NamedTuple):
-    """What a task gave."""
+    """A task's output."""
 
     task: str
     agent: str
     text: str
 
 
-class Rehearsal:
-    """The Calls port of a run that nobody resumes and that costs nothing."""
+class DryRunCalls:
+    """The Calls port without a journal: every call is made. `error` is the first that stopped the run."""
 
     is_last_attempt = True
     remaining = timedelta(minutes=15)
@@ -50,8 +50,8 @@ class Rehearsal:
         return Usage(model=ExtractiveLLM.NAME)
 
 
-def rehearsed(definition: Definition, given: Mapping[str, Value], retriever: Retriever, calls: Rehearsal) -> Crew:
-    """The crew, all its models the extractive one. Raises Faulty, InvalidCrew, ValidationError."""
+def dry_run_crew(definition: Definition, given: Mapping[str, Value], retriever: Retriever, calls: DryRunCalls) -> Crew:
+    """The crew, built with the extractive model only. Raises Faulty, InvalidCrew, ValidationError."""
     crew = build(
         definition,
         given,
@@ -62,11 +62,13 @@ def rehearsed(definition: Definition, given: Mapping[str, Value], retriever: Ret
 
 
 def dry_run(definition: Definition, given: Mapping[str, Value], retriever: Retriever) -> list[Outcome]:
-    """Tools of the crew's own are not asked. Raises whatever the run does."""
+    """The outputs of all tasks. The extractive model calls the search only, no tool of the crew's own. Raises whatever
+    the run raises.
+    """
     tune_crewai()
     complete_models()
-    calls = Rehearsal()
-    crew = rehearsed(definition, given, retriever, calls)
+    calls = DryRunCalls()
+    crew = dry_run_crew(definition, given, retriever, calls)
     crew.kickoff()
     if calls.error is not None:
         raise calls.error

@@ -1,10 +1,8 @@
-"""Makes a crew one that can be resumed, or says why it can't be."""
+"""Puts the journal between a crew and its tools, or says why the crew can't be resumed."""
 
 import hashlib
 from collections.abc import Iterator
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from crewai import Crew
@@ -18,11 +16,15 @@ from crewrelay.crews.search import SearchPassages
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.ports import Calls
 
+# Raise it with every change of what a crew asks: search results, tools' results, call ids. A job in flight then starts
+# afresh. tests/unit/test_prompts.py fails without it.
+PROMPT_VERSION = 1
+
 
 def make_durable(crew: Crew, calls: Calls) -> Crew:
-    """Puts the journal between the crew and its tools.
+    """Journal all tools of the crew, in place.
 
-    Raises InvalidCrew, naming all that would make a resumed run ask other things than the first.
+    Raises InvalidCrew with everything that would make a resumed run ask something else than the first.
     """
     faults = list(_faults(crew))
     if faults:
@@ -36,9 +38,9 @@ def make_durable(crew: Crew, calls: Calls) -> Crew:
 
 
 def _agents(crew: Crew) -> list[BaseAgent]:
-    """All who may be asked: those of the crew, those that only a task names, and the manager."""
-    named = (*crew.agents, *(task.agent for task in crew.tasks), crew.manager_agent)
-    return list({id(agent): agent for agent in named if agent is not None}.values())
+    """The agents of the crew, of its tasks, and the manager; each once."""
+    agents = (*crew.agents, *(task.agent for task in crew.tasks), crew.manager_agent)
+    return list({id(agent): agent for agent in agents if agent is not None}.values())
 
 
 def _managers_model(crew: Crew) -> Any:
@@ -46,13 +48,13 @@ def _managers_model(crew: Crew) -> Any:
 
 
 def _journaled(tool: BaseTool, model: Any, calls: Calls) -> BaseTool:
-    if isinstance(tool, SearchPassages | JournaledTool):  # the search journals its passages
+    if isinstance(tool, SearchPassages | JournaledTool):  # the search tool journals its passages itself
         return tool
     return JournaledTool(tool, model, calls)
 
 
 def _faults(crew: Crew) -> Iterator[str]:
-    yield from _faults_of_all(crew, "the crew")
+    yield from _refused_options(crew, "the crew")
     if crew.stream:
         yield "nobody reads its stream: remove stream=True"
     if crew.manager_llm is not None and not isinstance(crew.manager_llm, JournaledLLM):
@@ -61,14 +63,14 @@ def _faults(crew: Crew) -> Iterator[str]:
         name = str(agent.role).strip()
         if not isinstance(agent.llm, JournaledLLM):
             yield f"the model of {name} is not journaled: build it with new_model()"
-        yield from _faults_of_all(agent, name)
+        yield from _refused_options(agent, name)
     for task in crew.tasks:
         if task.human_input:
             yield f"nobody is there to answer: remove human_input of {task.name or 'a task'}"
 
 
-def _faults_of_all(member: Crew | BaseAgent, name: str) -> Iterator[str]:
-    options = vars(member)  # to ask for some of them is deprecated
+def _refused_options(member: Crew | BaseAgent, name: str) -> Iterator[str]:
+    options = vars(member)  # reading some of them as attributes warns of their deprecation
     for option, effect in NOT_TO_BE_RESUMED.items():
         if options.get(option):
             yield f"{option} of {name} {effect}: remove it"
@@ -78,15 +80,6 @@ def _faults_of_all(member: Crew | BaseAgent, name: str) -> Iterator[str]:
 
 
 def fingerprint(crew: str, definition: str, models: str) -> str:
-    """Of everything that decides what the crew asks: its files' digest, our code around it, CrewAI, its models."""
-    known = f"{crew}\n{definition}\n{models}\ncrewai {version('crewai')}\n{_code()}"
+    """Of what decides the crew's requests: its files' digest, its models, CrewAI and our own prompts."""
+    known = f"{crew}\n{definition}\n{models}\ncrewai {version('crewai')}\nprompts {PROMPT_VERSION}"
     return hashlib.sha256(known.encode()).hexdigest()[:16]
-
-
-@cache
-def _code() -> str:
-    here = Path(__file__).parent
-    known = hashlib.sha256()
-    for path in sorted(here.rglob("*.py")):
-        known.update(f"\n{path.relative_to(here)}\n".encode() + path.read_bytes())
-    return known.hexdigest()

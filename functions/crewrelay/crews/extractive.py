@@ -1,8 +1,8 @@
-"""The model that needs no key and no network. It writes nothing of its own: it quotes.
+"""The model that needs no key and no network: it answers by quoting.
 
-With tools and no result yet it asks for a search; with passages it picks sentences as notes; with notes it
-lists them by source. Every sentence stands verbatim in the passage whose number it carries. It doesn't translate,
-and says so when the answer was asked in a language it can't write.
+With tools and no result yet it asks for a search; with passages it picks sentences as notes; with notes it lists them
+by source. Every sentence is a verbatim quotation from the passage whose number it has. It doesn't translate, and says
+so if the answer was asked for in a language that it has no texts in.
 """
 
 import json
@@ -68,7 +68,7 @@ class ExtractiveLLM(BaseLLM):
         return 1_000_000
 
     def get_input_tokens_count(self, messages: Any, tools: Any = None, response_model: Any = None) -> int:
-        """It counts no tokens, having none."""
+        """It has no tokens."""
         return 0
 
 

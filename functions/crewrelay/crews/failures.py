@@ -1,6 +1,6 @@
-"""What an error of a run means: whether it may pass, and what a person can do about it.
+"""Classifies an error of a run: whether a retry may help, and what a person can do about it.
 
-CrewAI wraps errors of its providers in others, so the whole chain of causes is read, from the outside in.
+CrewAI wraps its providers' errors, so the whole chain of causes is read, outermost first.
 """
 
 import errno
@@ -14,9 +14,9 @@ from crewrelay.jobs.errors import CrewrelayError
 from crewrelay.jobs.job import Failure
 from crewrelay.system import utcnow
 
-_PASSING = frozenset({408, 409, 425, 429})  # and everything from 500 on
-_FOR_GOOD = ("insufficient_quota", "billing_hard_limit_reached")  # both come as 429
-# By name, for their libraries may not be installed: openai and anthropic, httpx, botocore, azure, requests, urllib3,
+_RETRYABLE = frozenset({408, 409, 425, 429})  # and everything from 500 on
+_PERMANENT = ("insufficient_quota", "billing_hard_limit_reached")  # codes of a 429
+# Class names, for the libraries may not be installed: openai and anthropic, httpx, botocore, azure, requests, urllib3,
 # aiohttp, Python itself.
 _CONNECTIONS = frozenset(
     """
@@ -37,11 +37,11 @@ _ADVICE = {
 
 
 class ToolUnavailable(Exception):
-    """A tool failed in a way that may pass. It is tried again, only so often: what it asks may not exist at all."""
+    """A tool failed in a way that a retry may help. It counts as an attempt: what the tool asks may not exist."""
 
 
 def explain(error: BaseException, redact: Callable[[str], str] = str) -> Failure:
-    """The failure as the job keeps it. `redact` gets the message whole, before it is cut to what a row holds."""
+    """The failure as the job keeps it. `redact` gets the whole message, before it is cut."""
     for cause in _chain(error):
         if isinstance(cause, CrewrelayError):
             return Failure.of(cause)
@@ -52,9 +52,9 @@ def explain(error: BaseException, redact: Callable[[str], str] = str) -> Failure
             return _failure(cause, redact, "The model gave no answer that can be read.", retryable=True)
         if status is not None:
             advice = "The quota of the key is used up." if _out_of_quota(cause) else _ADVICE.get(status, "")
-            passes = _passes(cause, status)
-            failure = _failure(cause, redact, advice, passes)
-            return failure.model_copy(update={"outage": passes, "retry_after": _retry_after(cause, utcnow())})
+            retryable = _is_retryable(cause, status)
+            failure = _failure(cause, redact, advice, retryable)
+            return failure.model_copy(update={"outage": retryable, "retry_after": _retry_after(cause, utcnow())})
         if _lost_connection(cause):
             failure = _failure(cause, redact, "The model, or what a tool asked, did not answer.", retryable=True)
             return failure.model_copy(update={"outage": True})
@@ -69,7 +69,7 @@ def may_pass(error: BaseException) -> bool:
 
 
 def is_lost_connection(error: BaseException) -> bool:
-    """Such as one that was given up because no answer came in time."""
+    """Whether a connection failed, or no answer came in time."""
     return any(_lost_connection(cause) for cause in _chain(error))
 
 
@@ -88,18 +88,18 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that the error stands for: most libraries name it, each in its own way; botocore hides it."""
+    """The HTTP status of the error, which each library keeps in another attribute."""
     response: Any = getattr(error, "response", None)
     if isinstance(response, dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
         status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
-        status = status or getattr(error, "status", None)  # urllib's and aiohttp's
+        status = status or getattr(error, "status", None)  # urllib and aiohttp
     return status if isinstance(status, int) and 100 <= status < 600 else None
 
 
 def _retry_after(error: BaseException, now: datetime) -> timedelta | None:
-    """What the answer asks for: in seconds, or at a moment (RFC 9110, 10.2.3)."""
+    """The Retry-After header: seconds or a date (RFC 9110, 10.2.3)."""
     response: Any = getattr(error, "response", None)
     headers: Mapping[str, str] = getattr(error if response is None else response, "headers", None) or {}
     if isinstance(response, dict):
@@ -107,21 +107,21 @@ def _retry_after(error: BaseException, now: datetime) -> timedelta | None:
     value = headers.get("retry-after", "").strip()
     with suppress(ValueError, OverflowError):
         return max(timedelta(), timedelta(seconds=float(value)))
-    with suppress(ValueError, TypeError):  # a moment without a zone is nobody's
+    with suppress(ValueError, TypeError):  # a date without a time zone
         return max(timedelta(), parsedate_to_datetime(value) - now)
     return None
 
 
-def _passes(error: BaseException, status: int) -> bool:
-    return (status in _PASSING or status >= 500) and not _out_of_quota(error)
+def _is_retryable(error: BaseException, status: int) -> bool:
+    return (status in _RETRYABLE or status >= 500) and not _out_of_quota(error)
 
 
 def _out_of_quota(error: BaseException) -> bool:
-    return str(vars(error).get("code")) in _FOR_GOOD
+    return str(vars(error).get("code")) in _PERMANENT
 
 
 def _lost_connection(error: BaseException) -> bool:
-    reason = getattr(error, "reason", None)  # urllib's and urllib3's way to say what was wrong
+    reason = getattr(error, "reason", None)  # the cause in urllib and urllib3
     if isinstance(reason, BaseException) and reason is not error:
         error = reason
     named = not _CONNECTIONS.isdisjoint(base.__name__ for base in type(error).__mro__)

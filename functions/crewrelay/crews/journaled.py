@@ -1,6 +1,6 @@
-"""The model of one run, with the journal in between: what was paid for once is never paid for again.
+"""A CrewAI model that journals its calls: one that was paid for is replayed, never paid again.
 
-What a crew gets is always what the journal holds, in the first run too, so a resumed run can't differ from it.
+The crew always gets what was read back from the journal, in the first run too, so a resumed run can't differ.
 """
 
 import asyncio
@@ -21,33 +21,39 @@ from crewrelay.crews.reading import summary_of
 from crewrelay.crews.replies import decoded, encoded, encoded_misshapen
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls, RelayDue
+from crewrelay.jobs.run import RunStopped
 from crewrelay.prices import Prices
 
 _CUT = "\n[The rest is left out: it is too long for this model.]"
-_TOO_SHORT = timedelta(seconds=1)  # for any call; Bedrock is asked to wait for whole ones
+_TOO_SHORT = timedelta(seconds=1)  # for any call; Bedrock's timeouts are whole seconds
 _CHARACTERS_A_TOKEN = 4
 _LARGEST_SHARE = 0.25  # of the context window, as CrewAI has it
 
 
 def has_no_time_left(calls: Calls) -> bool:
-    """So that what was given up is no error: it was the run that ended."""
+    """Whether a call that was cut short is no error, but the end of its run."""
     return calls.remaining <= _TOO_SHORT
 
 
 def fair_share(window: int) -> int:
-    """How many characters of a context window, given in tokens, one tool's result may take. By CrewAI's estimate."""
+    """How many characters one tool's result may have in a context window of so many tokens, by CrewAI's estimate."""
     return int(_LARGEST_SHARE * window * _CHARACTERS_A_TOKEN)
 
 
+def mark_as_logged(error: Exception) -> None:
+    """CrewAI logs every exception that passes through its flow as an error, unless it was logged before."""
+    vars(error)["_flow_listener_logged"] = True
+
+
 class JournaledLLM(BaseLLM):
-    """Any CrewAI model, asked only for what the journal does not hold yet."""
+    """Wraps any CrewAI model, which is called only if the journal has no reply."""
 
     _inner: BaseLLM = PrivateAttr()
     _calls: Calls = PrivateAttr()
     _prices: Prices = PrivateAttr()
 
     def __init__(self, inner: BaseLLM, calls: Calls, prices: Prices | None = None) -> None:
-        """Without prices, no call's cost is known."""
+        """Without `prices`, costs are unknown."""
         super().__init__(model=inner.model, provider=inner.provider, stop=inner.stop)
         self._inner = inner
         self._calls = calls
@@ -63,19 +69,19 @@ class JournaledLLM(BaseLLM):
         from_agent: Any = None,
         response_model: type[BaseModel] | None = None,
     ) -> Any:
-        asked_for = {
+        content = {
             "model": name_of(self._inner),
             "messages": messages,
             "tools": tools,
             "response": response_model and response_model.model_json_schema(),
             "stop": self.stop_sequences,
         }
-        request = to_jsonable_python(asked_for, fallback=str)
-        asked = False
+        request = to_jsonable_python(content, fallback=str)
+        paid = False
 
         def pay() -> Reply:
-            nonlocal asked
-            asked = True
+            nonlocal paid
+            paid = True
             inner = for_one_call(self._inner, self._calls.remaining.total_seconds())
             try:
                 with call_stop_override(inner, self.stop_sequences):
@@ -83,7 +89,7 @@ class JournaledLLM(BaseLLM):
                         messages, tools, callbacks, available_functions, from_task, from_agent, response_model
                     )
                 body = encoded(reply, request)
-            except ValidationError as error:  # it answered, and is paid
+            except ValidationError as error:  # the model has answered, so it is paid
                 body = encoded_misshapen(error)
             except JSONDecodeError as error:
                 raise ConnectionError(f"its answer broke off: {error}") from error
@@ -97,17 +103,19 @@ class JournaledLLM(BaseLLM):
             reply = self._calls.call(Kind.MODEL, request, pay)
             answer = decoded(reply.body, response_model)
         except BaseException as error:
-            # CrewAI shortens a conversation that is too long, and asks again. Nothing else gets better by asking.
+            # CrewAI shortens a conversation that is too long and asks again. Every other error ends the run.
             if not (isinstance(error, Exception) and is_context_length_exceeded(error)):
                 self._calls.stop(error)
+            if isinstance(error, RunStopped | RelayDue):
+                mark_as_logged(error)
             raise
         self._count(reply)
-        if not asked:  # the inner model does this itself
+        if not paid:  # else the inner model has done it
             self._report(answer, reply, messages, tools, callbacks, available_functions, from_task, from_agent)
         return answer
 
     async def acall(self, *args: Any, **kwargs: Any) -> Any:
-        """CrewAI sums up the parts of a conversation that is too long side by side."""
+        """CrewAI uses this only to summarise the parts of a conversation that is too long, concurrently."""
         reply = await asyncio.to_thread(self.call, *args, **kwargs)
         return summary_of(reply) if isinstance(reply, str) else reply
 
@@ -128,7 +136,7 @@ class JournaledLLM(BaseLLM):
         from_task: Any,
         from_agent: Any,
     ) -> None:
-        """Tell CrewAI's listeners of a call that was replayed."""
+        """Emit CrewAI's events for a call that was replayed."""
         with llm_call_context():
             self._emit_call_started_event(
                 messages=messages,
@@ -148,7 +156,7 @@ class JournaledLLM(BaseLLM):
             )
 
     def supports_function_calling(self) -> bool:
-        supports = getattr(self._inner, "supports_function_calling", None)  # not every model has it
+        supports = getattr(self._inner, "supports_function_calling", None)  # not every model has the method
         return bool(supports and supports())
 
     def supports_stop_words(self) -> bool:
@@ -161,15 +169,13 @@ class JournaledLLM(BaseLLM):
         return self._inner.get_context_window_size()
 
     def is_tool_result_overflowing_threshold(self, tool_result: str) -> tuple[bool, int]:
-        """Never: what a tool or a coworker says would be put into a file of random name, and in the next run the
-        prompt would be another.
-        """
+        """Never: CrewAI would put the result into a file with a random name, and name it in the next prompt."""
         return False, self.get_input_tokens_count(tool_result)
 
     def fitting(self, text: str) -> str:
-        """A tool's result, cut to the share of the context window that it may take.
+        """A tool's result, cut to its share of the context window.
 
-        By CrewAI's estimate: OpenAI and Bedrock would be asked to count, past the journal and in every run.
+        Tokens are estimated: OpenAI's and Bedrock's models would count them by a request, past the journal.
         """
         while True:
             tokens = self.get_input_tokens_count(text)

@@ -1,4 +1,4 @@
-"""Tools and retrieval of one run, with the journal in between."""
+"""Tools and a retriever that journal their calls."""
 
 import json
 from datetime import timedelta
@@ -21,22 +21,22 @@ _PASSAGES = TypeAdapter(list[Passage])
 
 
 class ToolFailed(Exception):
-    """A tool's failure as the model is told of it, and as the journal repeats it."""
+    """A tool's failure, in the words that the model reads and the journal keeps."""
 
 
 class JournaledTool(BaseTool):
-    """Any CrewAI tool, run only if the journal holds no result of the same call yet."""
+    """Wraps any CrewAI tool, which runs only if the journal has no result of the same call."""
 
     _inner: BaseTool = PrivateAttr()
     _calls: Calls = PrivateAttr()
     _model: JournaledLLM = PrivateAttr()
 
     def __init__(self, inner: BaseTool, model: JournaledLLM, calls: Calls) -> None:
-        named = ("name", "description", "args_schema", "cache_function", "result_as_answer", "max_usage_count")
+        copied = ("name", "description", "args_schema", "cache_function", "result_as_answer", "max_usage_count")
         super().__init__(
-            **{name: getattr(inner, name) for name in named}, tool_failure_policy=inner.tool_failure_policy
+            **{name: getattr(inner, name) for name in copied}, tool_failure_policy=inner.tool_failure_policy
         )
-        self.description = inner.description  # CrewAI puts name and arguments before it, once more
+        self.description = inner.description  # else CrewAI puts name and arguments before it a second time
         self._inner = inner
         self._calls = calls
         self._model = model
@@ -57,7 +57,7 @@ class JournaledTool(BaseTool):
             result = self._inner.run(**arguments)
         except Exception as error:
             if may_pass(error) and not self._calls.is_last_attempt:
-                raise ToolUnavailable(self.name) from error  # the run is tried again later, and the tool with it
+                raise ToolUnavailable(self.name) from error  # the job is retried, and so is the tool
             return _reply(raised=self._model.fitting(f"{type(error).__name__}: {error}"))
         if isinstance(result, ToolFailure):
             fitting = result.model_copy(update={"message": self._model.fitting(result.message)})
@@ -66,17 +66,17 @@ class JournaledTool(BaseTool):
 
 
 class JournaledRetriever:
-    """Any retriever; a resumed run works from the passages that the first one found, under the same numbers."""
+    """Wraps any retriever. A resumed run gets the passages that the first one found, with the same numbers."""
 
     def __init__(self, inner: Retriever, calls: Calls, bibliography: Bibliography) -> None:
         self._inner = inner
         self._calls = calls
         self._bibliography = bibliography
-        for reply in calls.journaled(Kind.RETRIEVAL):  # so that no new passage gets a number of theirs
+        for reply in calls.journaled(Kind.RETRIEVAL):  # so that no new passage gets one of their numbers
             bibliography.number(_PASSAGES.validate_json(reply.body))
 
     def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
-        """As long as what remains of the run allows; `timeout` is not asked for."""
+        """The timeout is what remains of the run; the argument is ignored."""
 
         def pay() -> Reply:
             try:
@@ -100,7 +100,7 @@ def _reply(**outcome: Any) -> Reply:
 
 
 def _in_order(value: Any) -> Any:
-    """The same in every process: the order of a set depends on its hash seed."""
+    """The value with its sets sorted: their order differs between processes."""
     if isinstance(value, dict):
         return {name: _in_order(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

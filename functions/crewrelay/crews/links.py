@@ -1,7 +1,7 @@
-"""Takes the links off the citations of a text in Markdown or HTML: a citation leads to its source and nowhere else.
+"""Removes links from the citations of a Markdown or HTML text: a citation must lead to its source only.
 
-The text's citations are marked, MARK around their numbers; control characters, so no text brings any of its own. Each
-pattern begins with a character that what follows it can't hold, so that none goes twice over the same text.
+Citations come marked, with control characters around their numbers, which `jobs.text.shown` has removed from the text.
+Each pattern begins with a character that the rest of it can't match, so that matching takes linear time.
 """
 
 import re
@@ -15,7 +15,7 @@ _TITLE = r"""\s++(?:"[^"]*+"|'[^']*+'|\([^()]*+\))"""
 _TARGET = rf"\(\s*+(?:{_ADDRESS})(?:{_TITLE})?+\s*+\)"
 _AT_LINE_START = r"^(?P<start>[ \t>*+.)\d-]*+)"  # in lists and quotations, too
 
-_BLANK_LINE = re.compile(r"(\n[ \t]*+\n)")  # no link goes over one
+_BLANK_LINE = re.compile(r"(\n[ \t]*+\n)")  # no link spans one
 _NUMBER = re.compile(rf"{BEGIN}|\[\s*+\d")
 _LINK = re.compile(rf"(?P<code>{CODE})|(?P<cited>{END}\]*+){_TARGET}|(?<=[\]{END}])\(", re.DOTALL)
 _LINK_IN_CODE = re.compile(r"\]\((?=\s*+<?(?:[a-z][a-z\d+.-]*+:|//|www\.))", re.IGNORECASE)
@@ -30,21 +30,21 @@ _DEFINITION = re.compile(
 
 
 def without_links(text: str) -> str:
-    """The marked text without what would make a link of a citation, and without marks that have no number."""
+    """The marked text without links on its citations, and without marks that have no number."""
     text = "".join(_unlinked(block) if _NUMBER.search(block) else block for block in _BLANK_LINE.split(text))
     text = _REMOVED.sub("", text)
     return _DEFINITION.sub(_undefined, text) if BEGIN in text else text
 
 
 def _unlinked(block: str) -> str:
-    """No target follows a citation, nor any other words: what stands between them is not for a pattern to tell."""
+    """The block without a link target after any bracket: which of them is a citation's, no pattern can tell."""
 
-    def split_model_name(match: re.Match[str]) -> str:
+    def separated(match: re.Match[str]) -> str:
         if match["code"]:  # as far as this pattern can tell
             return _LINK_IN_CODE.sub("] (", match["code"])
         return match["cited"] or " ("
 
-    return _LINK.sub(split_model_name, block)
+    return _LINK.sub(separated, block)
 
 
 def _undefined(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""What one call of a model used and cost, by what the model counted for it."""
+"""Tokens and cost of one call of a model."""
 
 import os
 from typing import Any
@@ -12,10 +12,10 @@ from crewrelay.prices import Prices, Tokens
 
 
 def metered(inner: BaseLLM, body: str, prices: Prices) -> Reply:
-    """The journal's reply. `inner` has counted this call and no other: see models.for_one_call."""
+    """The reply with its tokens and cost. `inner` has counted this call only: see models.for_one_call."""
     counted, name = inner.get_token_usage_summary(), name_of(inner)
     tokens = Tokens(
-        # Bedrock counts what it had in its cache apart.
+        # Bedrock counts cached tokens separately.
         counted.prompt_tokens + (counted.cached_prompt_tokens if inner.provider == "bedrock" else 0),
         counted.completion_tokens,
         counted.cached_prompt_tokens,
@@ -36,7 +36,7 @@ def name_of(model: BaseLLM) -> str:
 
 
 def host_of(model: BaseLLM) -> str | None:
-    """Where it is asked: by its client, by its variable, or None if neither tells."""
+    """The host of its API, from its client or its environment variable; None if neither has it."""
     client: Any = getattr(model, "_client", None)
     meta = getattr(client, "meta", None)  # Bedrock's
     url = getattr(client, "base_url", None) or getattr(meta, "endpoint_url", None)

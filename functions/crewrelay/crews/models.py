@@ -1,6 +1,5 @@
-"""The models of this process, by name: each built once, and every agent gets a copy with counters of its own."""
+"""The models of this process, by name: each is built once, and every agent gets a copy with its own counters."""
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -14,8 +13,8 @@ from crewrelay.crews.providers import NO_KEY, address_and_key, client_options, s
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.settings import ModelSettings
 
-_NO_SECRETS = frozenset({NO_KEY, "ollama", "dummy"})  # what CrewAI sends to servers that want no key
-_SHORTEST = 1.0  # second that a call is given
+_NO_SECRETS = frozenset({NO_KEY, "ollama", "dummy"})  # placeholders that CrewAI sends to servers that need no key
+_SHORTEST = 1.0  # seconds of timeout
 
 Clients = Mapping[str, Callable[[float], Any]]  # by provider
 _NONE: Clients = {}
@@ -27,10 +26,10 @@ class NewModel(Protocol):
 
 
 class Models:
-    """Safe to use from many threads.
+    """Thread-safe.
 
-    `hide` is told every key before it is used. `clients` make the clients of some providers, given a read's timeout in
-    seconds; CrewAI makes the others'.
+    `hide` is called with every key before its model is used. `clients` builds the client of some providers from a read
+    timeout in seconds; CrewAI builds the others.
     """
 
     def __init__(
@@ -62,16 +61,16 @@ class Models:
 
 
 def copy_of(model: BaseLLM) -> BaseLLM:
-    """It counts from zero and shares the client: building one costs 48 ms, nearly all of it TLS contexts."""
+    """A copy that counts tokens from zero and shares the client: building one takes 48 ms, mostly TLS contexts."""
     copy = model.model_copy()
     copy._token_usage = type(model).__private_attributes__["_token_usage"].get_default()
     return copy
 
 
 def for_one_call(model: BaseLLM, seconds: float) -> BaseLLM:
-    """A copy that waits for no read longer than so many seconds, if it otherwise would.
+    """A copy whose read timeout is at most so many seconds.
 
-    Gemini's and Azure's clients can't be told for one call: theirs wait as long as the settings say.
+    Gemini's and Azure's clients take no timeout for one call: theirs is that of the settings.
     """
     copy: Any = copy_of(model)
     client: Any = getattr(copy, "_client", None)
@@ -92,13 +91,12 @@ def _build(name: str, settings: ModelSettings, clients: Clients) -> BaseLLM:
         "stream": settings.stream,
     }
     if provider == "openai" and "base_url" in options:
-        options["custom_openai"] = True  # else CrewAI asks another of OpenAI's APIs after some refusals
+        options["custom_openai"] = True  # else CrewAI falls back to another of OpenAI's APIs after some errors
     ours = clients[provider](settings.timeout) if provider in clients else None
-    logging.getLogger("crewai.llm").setLevel(logging.CRITICAL)  # it logs what it raises
     try:
-        # The provider is said: else names that CrewAI hasn't heard of go to LiteLLM.
+        # With a provider: else CrewAI sends names that it doesn't know to LiteLLM.
         llm: Any = LLM(model=model, provider=provider, **options)
-        if provider == "azure":  # CrewAI leaves it its ten repeats and five minutes
+        if provider == "azure":  # else it has ten retries and a timeout of five minutes
             ours = type(llm._get_sync_client())(
                 **llm._make_client_kwargs(), retry_total=0, read_timeout=settings.timeout
             )

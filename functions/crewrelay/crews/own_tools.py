@@ -1,4 +1,4 @@
-"""The tools of a crew's own: what its tools.py holds, by name."""
+"""The tools that a crew defines in its tools.py, by name."""
 
 import importlib.util
 import sys
@@ -31,7 +31,7 @@ class OwnTools:
         return frozenset(self._tools)
 
     def new(self, name: str) -> BaseTool:
-        """One for this run; an object that stands in tools.py is shared by all runs. Raises Faulty."""
+        """The tool for one run; a tool object in tools.py is shared by all runs. Raises Faulty."""
         found = self._tools[name]
         try:
             if isinstance(found, BaseTool):
@@ -39,7 +39,7 @@ class OwnTools:
             return cast(BaseTool, found() if isclass(found) else tool_of(found))
         except Exception as error:
             line = getattr(getattr(found, "__code__", None), "co_firstlineno", 1)
-            raise Faulty(Fault(self._path, line, f"{name} is no tool: {error}; mend it")) from error
+            raise Faulty(Fault(self._path, line, f"{name} is no tool: {error}; correct it")) from error
 
 
 @cache
@@ -58,13 +58,13 @@ def _imported(path: Path) -> ModuleType:
     except Exception as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else 1
-        what = f"{type(error).__name__}: {error}; mend it, or install what it needs"
+        what = f"{type(error).__name__}: {error}; correct it, or install what it needs"
         raise Faulty(Fault(path, line or 1, what)) from error
     return module
 
 
 def _tools_of(module: ModuleType) -> dict[str, Any]:
-    """What is defined there, not what is imported."""
+    """Tools that are defined in the module, not those that it imports."""
     return {
         name: value
         for name, value in vars(module).items()

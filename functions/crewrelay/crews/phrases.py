@@ -1,9 +1,9 @@
-"""What the built-in crew says in its own name, by language; and how a crew says that it found no answer."""
+"""Fixed texts of the extractive model, by language, and the mark by which a crew says that it found no answer."""
 
 import re
 from typing import NamedTuple
 
-# The same in every language, so that "no" is not guessed from prose. The crew's texts tell the model to write it.
+# The same in every language. The crew's prompts tell the model to begin a refusal with it.
 NOT_ANSWERABLE = "NOT ANSWERABLE"
 _DECLINES = re.compile(r"\W*NOT[ _-]ANSWERABLE\b[\s*_`:.!\"'–—-]*")
 
@@ -31,24 +31,25 @@ _PHRASES = {
         "Citado literalmente, en el idioma de las fuentes.",
     ),
 }
-_OTHERWISE = "en"
+_DEFAULT = "en"
 
 
 def phrases(language: str) -> Phrases:
-    """Those of a BCP 47 tag's language, the English ones if it has none."""
-    return _PHRASES.get(_primary(language), _PHRASES[_OTHERWISE])
+    """The texts in a BCP 47 tag's language, else in English."""
+    return _PHRASES.get(primary(language), _PHRASES[_DEFAULT])
 
 
 def are_in(language: str) -> bool:
-    return _primary(language) in _PHRASES
+    return primary(language) in _PHRASES
 
 
-def _primary(language: str) -> str:
+def primary(language: str) -> str:
+    """The language of a BCP 47 tag: pt of pt-BR."""
     return language.split("-")[0].lower()
 
 
 def refusal(text: str, language: str) -> str | None:
-    """What a crew's output says to the reader if it begins with NOT ANSWERABLE; None if it is an answer."""
+    """The rest of an output that begins with NOT ANSWERABLE, or a fixed text; None if the output is an answer."""
     mark = _DECLINES.match(text)
     if mark is None:
         return None

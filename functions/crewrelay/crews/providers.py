@@ -1,4 +1,4 @@
-"""The providers of models that CrewAI asks without a go-between, and what each needs before it can be asked."""
+"""The providers that CrewAI supports natively, without LiteLLM, and what each of them needs."""
 
 import os
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ NO_KEY = "none"
 
 
 class Provider(NamedTuple):
-    """`keys` are CrewAI's variables for a key that it can't do without: one of them is enough."""
+    """`keys` are the environment variables of its API key: one of them must be set."""
 
     keys: tuple[str, ...] = ()
-    package: str = ""  # which does not come with crewrelay[crew]
+    package: str = ""  # if it is not part of crewrelay[crew]
     install: str = ""
-    address: str = ""  # the variable for another address, where CREWRELAY_MODEL_BASE_URL can't give it
+    address: str = ""  # the variable of its address, if CREWRELAY_MODEL_BASE_URL can't set it
 
 
-# As CrewAI has them; tests/unit/test_models.py fails where its own tables differ.
+# tests/unit/test_models.py compares them with CrewAI's own tables.
 PROVIDERS: Mapping[str, Provider] = {
     "openai": Provider(("OPENAI_API_KEY",)),
     "bedrock": Provider(address="AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
@@ -49,7 +49,7 @@ PROVIDERS: Mapping[str, Provider] = {
 
 
 def split_model_name(name: str) -> tuple[str, str]:
-    """The provider, by the name that CrewAI knows it best by, and the provider's model. Raises Misconfigured."""
+    """The provider, under CrewAI's canonical name, and its model. Raises Misconfigured."""
     prefix, slash, model = name.partition("/")
     if not (prefix and slash and model):
         raise Misconfigured(
@@ -66,40 +66,40 @@ def split_model_name(name: str) -> tuple[str, str]:
 
 
 def address_and_key(name: str, provider: str, settings: ModelSettings) -> dict[str, str]:
-    """What CrewAI is told; what it isn't, it takes from its own variables. Raises Misconfigured if there is none, or if
-    the provider's package is missing.
+    """CrewAI's options; it reads what is left out from its own variables. Raises Misconfigured if the key or the
+    provider's package is missing.
 
-    The settings' address and key are those of the provider of CREWRELAY_MODEL, and given to no other.
+    The address and key in the settings belong to the provider of CREWRELAY_MODEL; no other is given them.
     """
     needs = PROVIDERS[provider]
     if needs.package and not _installed(needs.package):
         raise Misconfigured(f"{name!r} needs the package {needs.package}: pip install '{needs.install}'")
     ours = settings.name != ExtractiveLLM.NAME and split_model_name(settings.name)[0] == provider
-    told: dict[str, str] = {}
+    options: dict[str, str] = {}
     if ours and settings.base_url:
         if needs.address:
             raise Misconfigured(f"{name!r} has no use for CREWRELAY_MODEL_BASE_URL: unset it, or set {needs.address}")
-        told["base_url"] = str(settings.base_url)
+        options["base_url"] = str(settings.base_url)
     if ours and settings.api_key:
-        told["api_key"] = settings.api_key.get_secret_value()
-    elif provider == "openai" and "base_url" in told:
-        told["api_key"] = NO_KEY  # a server of one's own: it is not sent OpenAI's key, and the client needs some
+        options["api_key"] = settings.api_key.get_secret_value()
+    elif provider == "openai" and "base_url" in options:
+        options["api_key"] = NO_KEY  # your own server: it must not get OpenAI's key, and the client needs one
     elif needs.keys and not any(os.environ.get(variable) for variable in needs.keys):
         variables = (*(["CREWRELAY_MODEL_API_KEY"] if ours else []), *needs.keys)
         raise Misconfigured(f"{name!r} needs a key: set {' or '.join(variables)}")
-    return told
+    return options
 
 
 def _installed(package: str) -> bool:
-    with suppress(ModuleNotFoundError):  # of what it lies in
+    with suppress(ModuleNotFoundError):  # of its parent package
         return find_spec(package) is not None
     return False
 
 
 def client_options(provider: str, timeout: float) -> dict[str, Any]:
-    """Nobody but us repeats a call, for a repeat may be paid twice: the job is tried again, and replays what it has."""
-    if provider == "bedrock":  # gets a client of ours
+    """No retries by the client, which might be paid twice: the job is retried, and replays its journal."""
+    if provider == "bedrock":  # its client is built by aws/bedrock.py
         return {}
-    if provider == "gemini":  # repeats nothing by itself
+    if provider == "gemini":  # it does not retry
         return {"client_params": {"http_options": {"timeout": round(timeout * 1000)}}}
     return {"timeout": timeout, "max_retries": 0}

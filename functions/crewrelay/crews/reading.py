@@ -1,49 +1,51 @@
-"""How CrewAI reads a model's reply, in time that grows as the reply does.
+"""Reads a model's reply in linear time: what tuning.py puts in the place of CrewAI's patterns and repairs.
 
-Its own patterns take the square of it: 60 KB of "Action: x, Action Input" and blanks kept a process, every other thread
-of it too, for minutes. Measured on 1.15.30, the version that is pinned; tests/unit/test_reading.py compares the two.
+tests/unit/test_reading.py compares the results with those of CrewAI's own.
 """
 
 import json
 import re
-from functools import cache
 from typing import Any
 
-import crewai.agents.parser as parser
-import crewai.llms.base_llm as base_llm
-import crewai.utilities.converter as converter
 from crewai.tools.tool_usage import ToolUsage
 from json_repair import repair_json
 
 _ACTION = r"Action\s*+\d*+\s*+:\s*+"
 _INPUT = r"Action\s*+\d*+\s*+Input\s*+\d*+\s*+:\s*+"
-_PATTERNS = {
-    "ACTION_REGEX": _ACTION,
-    "ACTION_INPUT_ONLY_REGEX": _INPUT,
-    "ACTION_INPUT_REGEX": rf"\A(?:(?!{_ACTION}).)*+{_ACTION}((?:(?!{_INPUT}).)*+){_INPUT}(.*)",
+PATTERNS = {
+    name: re.compile(pattern, re.DOTALL)
+    for name, pattern in {
+        "ACTION_REGEX": _ACTION,
+        "ACTION_INPUT_ONLY_REGEX": _INPUT,
+        "ACTION_INPUT_REGEX": rf"\A(?:(?!{_ACTION}).)*+{_ACTION}((?:(?!{_INPUT}).)*+){_INPUT}(.*)",
+    }.items()
 }
-# Characters of a tool's arguments that are not JSON. What mends them has loops of the same kind, and reads no more than
-# this in half a second.
-_LONGEST_MENDED = 4000
+# Characters. Repairing this many, with its square time, takes half a second.
+_LONGEST_REPAIRED = 4000
+
+_validated = ToolUsage._validate_tool_input
 
 
-@cache
-def read_in_linear_time() -> None:
-    """Call once, before the first crew is run."""
-    vars(parser).update({name: re.compile(pattern, re.DOTALL) for name, pattern in _PATTERNS.items()})
-    vars(converter)["_JSON_PATTERN"] = vars(base_llm)["_JSON_EXTRACTION_PATTERN"] = _Braces()
-    vars(parser)["repair_json"] = lambda text: "" if len(text) > _LONGEST_MENDED else repair_json(text)
-    validated = ToolUsage._validate_tool_input
+class Braces:
+    """The pattern `{.*}`: from the first brace to the last."""
 
-    def validated_if_short(usage: ToolUsage, arguments: str | None) -> dict[str, Any]:
-        long = arguments is not None and len(arguments) > _LONGEST_MENDED
-        return validated(usage, "" if long and not _is_json(arguments) else arguments)
+    def search(self, text: str) -> "re.Match[str] | None":
+        start, end = text.find("{"), text.rfind("}")
+        return re.compile(".*", re.DOTALL).fullmatch(text, start, end + 1) if 0 <= start < end else None
 
-    ToolUsage._validate_tool_input = validated_if_short  # type: ignore
+
+def repair_if_short(text: str) -> Any:
+    return "" if len(text) > _LONGEST_REPAIRED else repair_json(text)
+
+
+def validated_if_short(usage: ToolUsage, arguments: str | None) -> dict[str, Any]:
+    """A tool's arguments; long ones only if they are JSON."""
+    long = arguments is not None and len(arguments) > _LONGEST_REPAIRED
+    return _validated(usage, "" if long and not _is_json(arguments) else arguments)
 
 
 def summary_of(reply: str) -> str:
-    """What stands between its tags, if it has both, as CrewAI would take it."""
+    """The text between the first summary tags, else all of it, without any tags: as CrewAI takes it."""
     _, _, begun = reply.partition("<summary>")
     summary, end, _ = begun.partition("</summary>")
     return (summary if end else reply).replace("<summary>", "")
@@ -55,11 +57,3 @@ def _is_json(text: str | None) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-class _Braces:
-    """The pattern `{.*}`: from the first brace to the last."""
-
-    def search(self, text: str) -> "re.Match[str] | None":
-        start, end = text.find("{"), text.rfind("}")
-        return re.compile(".*", re.DOTALL).fullmatch(text, start, end + 1) if 0 <= start < end else None

@@ -8,16 +8,16 @@ from crewai.utilities.agent_utils import extract_tool_call_info, is_tool_call_li
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
-LONGEST = 1_000_000  # characters of a text, some times what any model writes at once: longer ones are broken
+LONGEST = 1_000_000  # characters: several times the output limit of any model, so a longer text is broken
 _CUT = "\n[The rest is left out: it is too long.]"
 
 
 class MisshapenReply(Exception):
-    """A model's answer that is not in the shape that was asked for. It is journaled like any: it was paid for."""
+    """A model's answer that does not fit the response model. It is journaled, for it was paid."""
 
 
 def encoded(reply: Any, request: dict[str, Any]) -> str:
-    """Cut before anybody reads it, if it is a text without an end."""
+    """The reply as JSON; a text that is too long is cut."""
     if isinstance(reply, str) and len(reply) > LONGEST:
         reply = reply[:LONGEST] + _CUT
     if isinstance(reply, list) and is_tool_call_list(reply):
@@ -39,11 +39,11 @@ def decoded(body: str, response_model: type[BaseModel] | None) -> Any:
 
 
 def _tool_call(call: Any, index: int, request: dict[str, Any]) -> dict[str, Any]:
-    """In the form that CrewAI takes from any provider. Some servers give a call no id, and CrewAI then makes one of its
-    address in memory, so that no prompt after it would be the same in the next run: ours comes from the request.
+    """In the form that CrewAI accepts for every provider. If a server gives no id, CrewAI makes one from the call's
+    address in memory, which differs in the next run, and so do the prompts: ours is a hash of the request.
     """
     call_id, name, arguments = extract_tool_call_info(call) or ("", "", {})
     if not call_id or call_id == f"call_{id(call)}":
-        asked = json.dumps(request, sort_keys=True)
-        call_id = f"call_{hashlib.sha256(asked.encode()).hexdigest()[:16]}_{index}"
+        canonical = json.dumps(request, sort_keys=True)
+        call_id = f"call_{hashlib.sha256(canonical.encode()).hexdigest()[:16]}_{index}"
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}

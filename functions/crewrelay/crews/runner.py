@@ -1,4 +1,4 @@
-"""Runs one crew for one job: everything that holds state is built afresh, nothing is shared with another run."""
+"""Runs one crew for one job. Whatever holds state is built for the run; runs share only clients and the retriever."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ from crewrelay.prices import Prices
 
 
 class CrewRunner:
-    """The domain's Crew port on CrewAI. Safe to use from many threads at once."""
+    """The Crew port on CrewAI. Thread-safe."""
 
     def __init__(
         self,
@@ -37,17 +37,17 @@ class CrewRunner:
         self._prices = prices
 
     def warm_up(self) -> None:
-        """Load what the first job would otherwise wait for. Raises StaleIndexError if the index is not the corpus's."""
+        """Load index and embedder before the first job. Raises StaleIndexError if the index is of another corpus."""
         self._retriever.retrieve("warm up", top_k=1)
 
     def fingerprint(self, job_input: JobInput) -> str:
         try:
             definition = catalogue().definition(job_input.crew)
-        except InvalidCrew:  # gone since the job was accepted: the run says so, and the job ends
+        except InvalidCrew:  # removed since the job was accepted: run() raises it again, and the job fails
             return durable.fingerprint(job_input.crew, "", "")
         models = [self._new_model(name) for name in definition.models]
-        told = "\n".join(sorted(f"{model.model} at {model.base_url}" for model in models))
-        return durable.fingerprint(job_input.crew, definition.digest, told)
+        names = "\n".join(sorted(f"{model.model} at {model.base_url}" for model in models))
+        return durable.fingerprint(job_input.crew, definition.digest, names)
 
     def run(self, job_input: JobInput, calls: Calls) -> Answer:
         bibliography = Bibliography()
@@ -71,10 +71,10 @@ class CrewRunner:
 def _answer(text: str, bibliography: Bibliography, language: str, usage: Usage) -> Answer:
     declined = refusal(text, language)
     if declined is not None:
-        nothing = Bibliography()  # so no citation stands
-        return Answer(text=nothing.cite(declined).text, answerable=False, usage=usage)
+        no_passages = Bibliography()  # removes every citation
+        return Answer(text=no_passages.cite(declined).text, answerable=False, usage=usage)
     cited = bibliography.cite(text)
-    answerable = bool(cited.sources) if bibliography.asked else None
+    answerable = bool(cited.sources) if bibliography.searched else None
     return Answer(
         text=cited.text, sources=cited.sources, answerable=answerable, unknown_citations=cited.unknown, usage=usage
     )

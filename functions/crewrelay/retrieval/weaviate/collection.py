@@ -17,6 +17,7 @@ from weaviate.collections.classes.internal import Object
 
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import RetrievalError
+from crewrelay.jobs.text import well_formed
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Document, Vector
 from crewrelay.retrieval.passages import CHUNKS_A_PASSAGE, distinct
@@ -44,7 +45,7 @@ class WeaviateCollection:
             # Its checks of what we give it would take 0.2 ms.
             passages = client.collections.use(self._passages, skip_argument_validation=True)
             found = await passages.query.hybrid(
-                query=query.encode("utf-8", "replace").decode(),
+                query=well_formed(query),
                 vector=vector.tolist(),
                 alpha=ALPHA,
                 fusion_type=HybridFusion.RELATIVE_SCORE,

@@ -1,0 +1,72 @@
+"""What takes the place of CrewAI's own parts: see tuning.py, which puts them in."""
+
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
+
+from crewai.agents.agent_executor import AgentExecutorState
+from crewai.flow.runtime import FlowState
+from crewai.utilities.converter import Converter
+
+T = TypeVar("T")
+
+
+class ExecutorState(FlowState, AgentExecutorState):
+    """The state of an agent's executor, with the id that CrewAI otherwise adds by a class made for each run."""
+
+
+def in_process_locks() -> Callable[..., AbstractContextManager[None]]:
+    """A lock for each name, for the threads of this process."""
+    locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+
+    @contextmanager
+    def lock(name: str, *, timeout: float = 120) -> Iterator[None]:
+        with locks[name]:
+            yield
+
+    return lock
+
+
+class NoTaskOutputs:
+    """A store of task outputs that keeps nothing."""
+
+    def __init__(self, db_path: str | None = None) -> None: ...
+
+    def add(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def update(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def load(self) -> list[dict[str, Any]]:
+        return []
+
+    def delete_all(self) -> None: ...
+
+
+def no_files(coroutine: Coroutine[None, None, Any]) -> None:
+    """The result of every request to the store of input files: there are none."""
+    coroutine.close()
+
+
+def call_once(operation: Callable[[], T]) -> T:
+    return operation()
+
+
+def format_prompt(prompt: str, inputs: dict[str, str]) -> str:
+    """All placeholders at once, so that braces in a value stay as they are."""
+    return re.sub(r"\{(input|tool_names|tools)}", lambda match: inputs[match[1]], prompt)
+
+
+def through_the_model(converter: Converter) -> "_ThroughTheModel":
+    """Converts a text to JSON by the agent's own model, and so through the journal."""
+    return _ThroughTheModel(converter)
+
+
+class _ThroughTheModel:
+    def __init__(self, converter: Converter) -> None:
+        self._converter = converter
+
+    def to_json(self) -> str:
+        return self._converter.to_pydantic().model_dump_json()
