@@ -35,10 +35,10 @@ class ObservedStore:
 
     def create(self, job: Job, job_input: JobInput) -> Job:
         with self._refusals():
-            standing = self._inner.create(job, job_input)
-        if standing is job:  # and not an existing job with the same idempotency key
+            existing = self._inner.create(job, job_input)
+        if existing is job:  # and not an existing job with the same idempotency key
             self._report(job, "job accepted", {Measure.JOBS_ACCEPTED: 1})
-        return standing
+        return existing
 
     def save(self, before: Job, after: Job) -> None:
         with self._refusals():

@@ -59,7 +59,7 @@ class Run:
         self._wait = wait
         self._turn = threading.Condition()  # guards everything below
         self._spending = Spending(policy.budget, lease.job.receipt, journal)
-        self._standing = {call.key: call for call in journal if call.key not in lease.job.discarded}
+        self._journal = {call.key: call for call in journal if call.key not in lease.job.discarded}
         self._numbers: defaultdict[str, set[int]] = defaultdict(set)
         for key in lease.job.discarded:
             digest, _, nth = key.rpartition("#")
@@ -108,7 +108,7 @@ class Run:
         return transitions.run_until(self._lease.job, self._policy)
 
     def journaled(self, kind: Kind) -> list[Reply]:
-        return [call.reply for call in self._standing.values() if call.kind is kind]
+        return [call.reply for call in self._journal.values() if call.kind is kind]
 
     def usage(self) -> Usage:
         return usage_of(self._used)
@@ -131,7 +131,7 @@ class Run:
         digest = digest_of(self._lease.job.fingerprint or "", kind, request)
         nth = self._number(digest)
         try:
-            call = self._standing.get(f"{digest}#{nth}")
+            call = self._journal.get(f"{digest}#{nth}")
             if call:
                 with self._turn:
                     self._spending.receipt = self._spending.receipt.with_replayed(call)

@@ -1,4 +1,4 @@
-"""What runs crews: models, retrieval and prices, each as its settings say."""
+"""Builds what runs crews: models, retrieval and prices."""
 
 from functools import cache
 from random import random
@@ -24,18 +24,18 @@ def models(settings: ModelSettings) -> Models:
 
 @cache
 def crew_runner() -> CrewRunner:
-    """The one of this process. Raises Misconfigured, InvalidCrew, Unavailable."""
-    wanted, vectors, model = retrieval_settings(), embedder_settings(), model_settings()
-    for key in filter(None, (wanted.weaviate_api_key, vectors.api_key)):
+    """The process's crew runner. Raises Misconfigured, InvalidCrew, Unavailable."""
+    passages, vectors, model = retrieval_settings(), embedder_settings(), model_settings()
+    for key in filter(None, (passages.weaviate_api_key, vectors.api_key)):
         redaction().hide(key.get_secret_value())
     prices = Prices.read(model.prices)
     new_model = models(model)
-    new_model()  # refused now, if it can't be used
+    new_model()  # fail at start if it can't be used
     refuse_broken(catalogue(), new_model)
-    retriever = retrieval.retriever(retrieval.collections(wanted), wanted, retrieval.embedder(vectors))
+    retriever = retrieval.retriever(retrieval.collections(passages), passages, retrieval.embedder(vectors))
     return CrewRunner(new_model, retriever, redaction().text, prices)
 
 
 def execution(settings: JobSettings, store: JobStore, doorbell: Doorbell) -> Execution:
-    """Of crews, on threads of this process."""
+    """Runs crews on threads of this process."""
     return Execution(store, doorbell, crew_runner(), utcnow, new_id, random, settings.policy(), process=this_process)
