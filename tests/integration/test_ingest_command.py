@@ -224,7 +224,10 @@ def test_a_collection_of_another_embedder_is_refused(shell: Shell, monkeypatch: 
     for arguments in (["ingest", "docs"], ["ingest", "docs", "--dry-run"], ["search", "one"]):
         result = CliRunner().invoke(app, arguments, env=other)
         assert result.exit_code == 1
-        assert "openai/words, not 64 by openai/other. Use the embedder that the message names" in result.stderr
+        assert (
+            "openai/words (64 dimensions), not of openai/other (64 dimensions). Use the embedder that the message names"
+            in result.stderr
+        )
 
 
 def test_progress_is_shown_to_a_person(shell: Shell) -> None:

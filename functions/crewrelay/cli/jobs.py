@@ -135,7 +135,7 @@ def _body_of(topic: str, language: str, crew: str, inputs: str) -> dict[str, Any
     if topic:
         fail("give a TOPIC or --inputs, not both")
     if not crew:
-        fail("--inputs needs --crew")
+        fail("--inputs needs a crew: name it with --crew")
     try:
         given = json.loads(inputs)
     except ValueError as error:
