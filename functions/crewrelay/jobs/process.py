@@ -47,7 +47,7 @@ class Process:
     def retire(self, stray: Stray) -> None:
         """Take no more jobs and hand back the running ones, because this crew does not stop."""
         said = {"job_id": stray.job_id, "where": stray.where}
-        logger.warning("a crew does not come back: this process is to be started anew", extra=said)
+        logger.warning("a crew does not come back: this process must restart", extra=said)
         with self._changed:
             self.retired = True
             self._changed.notify_all()

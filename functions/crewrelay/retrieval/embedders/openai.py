@@ -1,6 +1,6 @@
 """Embeddings of OpenAI, or of any server with a compatible API.
 
-Uses the client directly: Haystack's embedders require documents, merge equal ones, and log errors with content.
+Uses the client directly: Haystack's embedders require documents, merge equal ones, and log the errors that they raise.
 """
 
 from collections.abc import Sequence
