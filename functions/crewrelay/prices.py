@@ -1,7 +1,4 @@
-"""The cost of a model call by list prices: those of CREWRELAY_MODEL_PRICES, then those of prices.yaml.
-
-Not in crews/: every file there is in a crew's fingerprint, and a new price must not have jobs start afresh.
-"""
+"""The cost of a model call by list prices: those of CREWRELAY_MODEL_PRICES, then those of prices.yaml."""
 
 from collections.abc import Mapping
 from datetime import date
