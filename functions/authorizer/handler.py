@@ -1,4 +1,4 @@
-"""The authorizer function: a bearer token becomes a tenant and its scopes. Light: asks the table once, and no more."""
+"""The Lambda authorizer: bearer token to tenant and scopes. Light: one read of the table."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""Spares a cold start the garbage collector: imports make many objects and hardly any garbage.
+"""Disables the garbage collector during a cold start: imports create many objects and hardly any garbage.
 
-Importing this module stops the collector, so a handler imports it first; `over` starts it again and keeps what was
-imported out of its sight for good.
+Importing this module disables it, so a handler imports it first. `over` enables it again and freezes the imported
+objects, so that no collection ever scans them.
 """
 
 import gc

@@ -1,7 +1,7 @@
-"""The log: JSON lines by Powertools, with the ids of request and job, and without what callers and models wrote.
+"""JSON log lines by Powertools, with request and job ids, and without text of callers and models.
 
-What other libraries say, and the messages of exceptions that are not ours, may hold a topic, a prompt or an answer, so
-they are left out unless CREWRELAY_LOG_CONTENT asks for them. (The job's own status has the reason why it failed.)
+Messages of other libraries, and of exceptions not our own, may contain topics, prompts or answers. They are omitted
+unless CREWRELAY_LOG_CONTENT is set. (Why a job failed is in its status.)
 """
 
 import logging
@@ -19,13 +19,13 @@ from crewrelay.jobs.log_keys import log_keys, logged_with
 
 T = TypeVar("T")
 
-_OURS = "crewrelay"  # the package, and so the logger that is the parent of all of ours
-_WORDED_BY_US = (Misconfigured, StaleWrite, Unavailable)
-_LEFT_OUT = "left out: CREWRELAY_LOG_CONTENT=true shows what other libraries say"
+_OURS = "crewrelay"  # the package, and the parent of all our loggers
+_OUR_MESSAGES = (Misconfigured, StaleWrite, Unavailable)
+_LEFT_OUT = "left out: CREWRELAY_LOG_CONTENT=true shows messages of other libraries"
 
 
 class LogFormatter(LambdaPowertoolsFormatter):
-    """`content` shows what other libraries say. `redacted` is given each line, and takes the keys out of it."""
+    """`content` keeps messages of other libraries. `redacted` removes API keys from each line."""
 
     def __init__(self, content: bool, redacted: Callable[[str], str] = str) -> None:
         super().__init__(utc=True, use_rfc3339=True, serialize_stacktrace=False)
@@ -33,8 +33,8 @@ class LogFormatter(LambdaPowertoolsFormatter):
         self._redacted = redacted
 
     def format(self, record: logging.LogRecord) -> str:
-        told = record if self._content else _without_content(record)
-        line = super().format(logging.makeLogRecord({**log_keys(), "logger": record.name, **vars(told)}))
+        shown = record if self._content else _without_content(record)
+        line = super().format(logging.makeLogRecord({**log_keys(), "logger": record.name, **vars(shown)}))
         return self._redacted(str(line))
 
 
@@ -49,11 +49,11 @@ def _without_content(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def _described(error: BaseException | None) -> Iterator[str]:
-    """An exception and its causes: types, where they come from, and their messages if those are our own words."""
+    """The types and frames of an exception and its causes; messages only of our own exceptions."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        yield f"{type(error).__name__}: {error}" if isinstance(error, _WORDED_BY_US) else type(error).__name__
+        yield f"{type(error).__name__}: {error}" if isinstance(error, _OUR_MESSAGES) else type(error).__name__
         for frame in traceback.extract_tb(error.__traceback__):
             yield f"  {frame.filename}:{frame.lineno} {frame.name}"
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -64,12 +64,12 @@ def service() -> str:
 
 
 def configure(content: bool, redacted: Callable[[str], str]) -> None:
-    """One handler for the whole process, in place of the one that Lambda's runtime gives the root: other libraries log
-    there. May be called again.
+    """Install one handler on the root logger, where other libraries log too, in place of the Lambda runtime's. May be
+    called again.
     """
     formatter = LogFormatter(content, redacted)
     logging.getLogger(_OURS).propagate = False
-    Logger(service=_OURS, logger_formatter=formatter)  # which names the logger, too
+    Logger(service=_OURS, logger_formatter=formatter)  # also sets its name in each line
     formatter.append_keys(service=service(), function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))
     root, handler = logging.getLogger(), logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)
@@ -82,12 +82,10 @@ def _is_replaced(handler: logging.Handler) -> bool:
 
 
 def by_request(handler: Callable[[dict[str, Any], Any], T]) -> Callable[[dict[str, Any], Any], T]:
-    """A Lambda handler, of which every line that it logs has its request's id."""
+    """Decorate a Lambda handler so that each of its log lines has the request id."""
 
     def invoked(event: dict[str, Any], context: Any) -> T:
-        with logged_with(
-            request_id=getattr(context, "aws_request_id", None)
-        ):  # who calls it by hand may give no context
+        with logged_with(request_id=getattr(context, "aws_request_id", None)):  # tests may pass no context
             return handler(event, context)
 
     return invoked

@@ -1,4 +1,4 @@
-"""What a model's call costs, by a table of list prices: prices.yaml, and a file of one's own before it."""
+"""The cost of a model call by list prices: those of CREWRELAY_MODEL_PRICES, then those of prices.yaml."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -15,14 +15,14 @@ SHIPPED = Path(__file__).with_name("prices.yaml")
 SETTING = "CREWRELAY_MODEL_PRICES"
 
 _MILLION = 1_000_000
-_SMALLEST = Decimal("1e-8")  # dollars; a token of the cheapest model costs five of these
+_SMALLEST = Decimal("1e-8")  # dollars; a fifth of what the cheapest model charges per token
 
 _Dollars = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 _ModelName = Annotated[str, StringConstraints(pattern=r"^[^/\s]+/\S+$")]
 
 
 class Tokens(NamedTuple):
-    """Of one call. Those from the provider's cache, and those written to it, are among the prompt's."""
+    """Tokens of one call. `prompt` includes `cached` and `cache_writes`."""
 
     prompt: int
     completion: int
@@ -31,7 +31,7 @@ class Tokens(NamedTuple):
 
 
 class Price(BaseModel):
-    """Dollars per million tokens, for prompts of `up_to` so many."""
+    """Dollars per million tokens, valid for prompts of at most `up_to` tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,7 +42,7 @@ class Price(BaseModel):
     up_to: Annotated[int, Field(gt=0)] | None = None
 
     def of(self, tokens: Tokens) -> Decimal | None:
-        """None if there is no telling: of a longer prompt, or of tokens that nobody counted."""
+        """Cost of a call; None if unknown, as for a longer prompt or tokens that were not counted."""
         if self.input == self.output == 0:
             return Decimal()
         if tokens.prompt <= 0 or (self.up_to is not None and tokens.prompt > self.up_to):
@@ -59,7 +59,7 @@ class Price(BaseModel):
 
 
 class PriceList(BaseModel):
-    """A file of prices. `hosts`, by provider, are where they are asked."""
+    """A price file. `hosts`, by provider, are the addresses for which its prices hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,7 +70,7 @@ class PriceList(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> "PriceList":
-        """Raises Misconfigured, naming the file, each entry that is wrong, and what it should be."""
+        """Raises Misconfigured, naming the file, each wrong entry and what it should be."""
         try:
             return cls.model_validate(yaml.safe_load(path.read_bytes()))
         except OSError as error:
@@ -82,11 +82,11 @@ class PriceList(BaseModel):
                 ": ".join([*(str(part) for part in item["loc"] if part != "[key]"), item["msg"]])
                 for item in error.errors(include_input=False)
             )
-            raise Misconfigured(f"{SETTING}: {path}: {faults} (its form is that of {SHIPPED})") from error
+            raise Misconfigured(f"{SETTING}: {path}: {faults} (see {SHIPPED} for the format)") from error
 
 
 class Prices:
-    """Those of one's own hold at any address, those that ship at the provider's."""
+    """The user's own prices hold at any address; the shipped ones only at the provider's."""
 
     def __init__(self, shipped: PriceList | None = None, own: PriceList | None = None) -> None:
         self._shipped = shipped
@@ -94,11 +94,11 @@ class Prices:
 
     @classmethod
     def read(cls, own: Path | None) -> "Prices":
-        """Raises Misconfigured if the file of one's own is not one of prices."""
+        """Raises Misconfigured if the user's own file is no valid price file."""
         return cls(PriceList.read(SHIPPED), PriceList.read(own) if own else None)
 
     def cost(self, model: str, tokens: Tokens, host: str | None = None) -> Decimal | None:
-        """Dollars, None if unknown. `model` is provider/model; `host` is where it was asked, if that can be told."""
+        """Dollars, None if unknown. `model` is provider/model; `host` is the address that was called, if known."""
         price = self._own.usd_per_million_tokens.get(model) if self._own else None
         if price is None and self._shipped:
             known = host is None or host in self._shipped.hosts.get(model.partition("/")[0], ())

@@ -1,4 +1,4 @@
-"""One settings model per function, read from the environment (CREWRELAY_…) once and checked at start."""
+"""One settings model per function, read from the environment (CREWRELAY_…) and validated at start."""
 
 import os
 from datetime import timedelta
@@ -16,7 +16,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class _Settings(BaseSettings):
-    # What is empty counts as unset: template.yaml has parameters that may be.
+    # An empty variable counts as unset, because parameters in template.yaml may be empty.
     model_config = SettingsConfigDict(env_prefix="CREWRELAY_", frozen=True, env_ignore_empty=True)
 
     @classmethod
@@ -34,7 +34,7 @@ class _Settings(BaseSettings):
 
 
 def _variable(prefix: str, part: int | str) -> str:
-    """A field's variable; one that has a name of its own is given by that."""
+    """The environment variable of a field; `part` may be its alias, which is upper case."""
     return str(part) if str(part).isupper() else f"{prefix}{part}".upper()
 
 
@@ -43,8 +43,8 @@ class TableSettings(_Settings):
 
 
 class JobSettings(TableSettings):
-    """What every function that touches jobs needs. `tenant` is whose jobs those of the intake queue are, and of callers
-    where they need no token.
+    """Settings of every function that handles jobs. `tenant` owns the jobs of the intake queue, and those of callers
+    when no token is required.
     """
 
     bucket: str
@@ -71,19 +71,19 @@ class JobSettings(TableSettings):
 
 
 class LogSettings(_Settings):
-    """`log_content` has the log show what may hold topics, prompts and answers."""
+    """`log_content` logs messages that may contain topics, prompts and answers."""
 
     log_content: bool = False
 
 
 class CrewsSettings(_Settings):
-    """`crews`: crew folders and folders of them, besides the one that ships; separated like PATH."""
+    """`crews`: crew folders, or folders of them, in addition to the shipped crew; separated like PATH."""
 
     crews: str = ""
 
     @property
     def folders(self) -> list[Path]:
-        """Without any named, `crews` in the working directory, if it is there. Raises Misconfigured."""
+        """The named folders; if none, `crews` in the working directory if it exists. Raises Misconfigured."""
         named = [Path(part) for part in self.crews.split(os.pathsep) if part]
         if absent := [str(folder) for folder in named if not folder.is_dir()]:
             raise Misconfigured(f"CREWRELAY_CREWS: there is no folder {', no '.join(absent)}")
@@ -91,8 +91,8 @@ class CrewsSettings(_Settings):
 
 
 class ModelSettings(_Settings):
-    """Which model the crews use. `timeout` bounds one read of one call; `stream` has answers come in pieces; `prices`
-    is a file in the form of prices.yaml, and goes before it. The key may be in a secret (`api_key_secret`, an ARN).
+    """The crews' model. `timeout` limits each read of a call; `stream` requests streamed responses; `prices` is a file
+    in the format of prices.yaml, which it overrides. `api_key_secret` is the ARN of a secret with the key.
     """
 
     model_config = SettingsConfigDict(env_prefix="CREWRELAY_MODEL_", frozen=True)
@@ -107,10 +107,10 @@ class ModelSettings(_Settings):
 
 
 class RetrievalSettings(_Settings):
-    """Which passages the crews search. Without `weaviate_url` they lie in the folder `collections`."""
+    """The passages that crews search: in Weaviate if `weaviate_url` is set, else in the folder `collections`."""
 
     collection: str | None = Field(None, min_length=1)
-    # In the working directory, as .venv is: the home directory is another one in crew processes and on Lambda.
+    # In the working directory, like .venv, because crew processes and Lambda have a different home directory.
     collections: Path = Path(".crewrelay")
     weaviate_url: AnyHttpUrl | None = Field(None, validation_alias="WEAVIATE_URL")
     weaviate_grpc_port: Annotated[int, Field(ge=1, le=65535)] = Field(50051, validation_alias="WEAVIATE_GRPC_PORT")
@@ -119,7 +119,7 @@ class RetrievalSettings(_Settings):
 
 
 class EmbedderSettings(_Settings):
-    """What makes vectors of passages and questions. `timeout` bounds one read of one call."""
+    """The model that embeds passages and questions. `timeout` limits each read of a call."""
 
     model_config = SettingsConfigDict(env_prefix="CREWRELAY_EMBEDDER_", frozen=True)
 
@@ -131,7 +131,7 @@ class EmbedderSettings(_Settings):
 
 
 class GatewaySettings(_Settings):
-    """The gateway answers for us after `gateway_limit` seconds; we do `gateway_margin` before."""
+    """API Gateway times out after `gateway_limit` seconds; we respond `gateway_margin` seconds before that."""
 
     gateway_limit: Seconds = 29
     gateway_margin: Seconds = 2
@@ -142,7 +142,7 @@ class GatewaySettings(_Settings):
 
     @property
     def grace(self) -> float:
-        """What a run may take beyond that to give its job back; the rest of the margin is the answer's way."""
+        """Time after `timeout` for a run to hand back its job; the rest of the margin is for the response."""
         return self.gateway_margin / 2
 
     @model_validator(mode="after")
@@ -153,16 +153,16 @@ class GatewaySettings(_Settings):
 
 
 class CallerSettings(JobSettings):
-    """What a function that is called over HTTP needs: whether callers need a token, how many unfinished jobs a tenant
-    may have, and the origin whose pages may call it, `*` for any.
+    """Settings of the HTTP functions. `auth`: whether callers need a token; `max_unfinished`: limit of unfinished jobs
+    per tenant; `cors_origin`: origin whose pages may call, `*` for any.
     """
 
-    auth: bool = True  # so that a function that is deployed without a word about it lets nobody in
+    auth: bool = True  # secure by default
     max_unfinished: Annotated[int, Field(ge=1)] = 1000
     cors_origin: str = ""
 
     def anonymous(self) -> Caller | None:
-        """Who callers are that need no token."""
+        """The caller of requests without a token, None if tokens are required."""
         return None if self.auth else Caller(tenant=self.tenant, scopes=frozenset(Scope))
 
 

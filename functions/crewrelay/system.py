@@ -1,4 +1,4 @@
-"""The real clock, ids and process, for the composition roots; everything else takes them as arguments."""
+"""The real clock, ids and process, for the composition root; all other code takes them as arguments."""
 
 import uuid
 from datetime import UTC, datetime

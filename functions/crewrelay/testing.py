@@ -1,5 +1,5 @@
-"""The domain's ports in memory, strict: tests/integration/test_store_contract.py holds this store and the real one
-to the same contract.
+"""In-memory versions of the domain's ports, for tests of crews. MemoryJobStore and the DynamoDB store pass the same
+contract tests (tests/integration/test_store_contract.py).
 """
 
 import threading
@@ -16,7 +16,7 @@ from crewrelay.jobs.ports import Clock, JobRecord
 
 
 class MemoryJobStore:
-    """Keeps everything as JSON: what can't be written down can't be stored, and no object is shared with a caller."""
+    """Keeps everything as JSON, so that only serialisable values are accepted and no object is shared with callers."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -24,23 +24,23 @@ class MemoryJobStore:
         self._jobs: dict[str, str] = {}
         self._inputs: dict[str, str] = {}
         self._answers: dict[tuple[str, int], str] = {}
-        self._calls: dict[str, dict[tuple[str, int], tuple[datetime, str]]] = {}  # with their expiry
+        self._calls: dict[str, dict[tuple[str, int], tuple[datetime, str]]] = {}  # with their expiry time
         self.damaged: set[str] = set()  # ids of jobs whose input can't be read
 
     def create(self, job: Job, job_input: JobInput) -> Job:
         written, written_input = job.model_dump_json(), job_input.model_dump_json()
         with self._lock:
-            standing = self._standing(job.id)
-            if standing is None:
+            existing = self._existing(job.id)
+            if existing is None:
                 self._jobs[job.id], self._inputs[job.id] = written, written_input
                 return job
-        if standing.input_digest != job.input_digest:
-            raise IdempotencyConflict("This idempotency key was already used with another body.")
-        return standing
+        if existing.input_digest != job.input_digest:
+            raise IdempotencyConflict("This idempotency key was already used with a different body.")
+        return existing
 
     def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
         with self._lock:
-            job = self._standing(job_id)
+            job = self._existing(job_id)
             if job is None or tenant not in (None, job.tenant):
                 return None
             if job_id in self.damaged and not job.status.finished:
@@ -55,10 +55,10 @@ class MemoryJobStore:
         written = after.model_dump_json()
         with self._lock:
             if self._jobs.get(after.id) == written:
-                return  # the repeat of a write whose reply was lost
-            standing = Job.model_validate_json(self._jobs[after.id]) if after.id in self._jobs else None
-            if standing is None or _position(standing) != _position(before):
-                raise StaleWrite(f"job {after.id} moved on")
+                return  # a repeated write, whose first response was lost
+            existing = Job.model_validate_json(self._jobs[after.id]) if after.id in self._jobs else None
+            if existing is None or _version(existing) != _version(before):
+                raise StaleWrite(f"job {after.id} was changed by another writer")
             self._jobs[after.id] = written
 
     def put_answer(self, job: Job, answer: Answer) -> None:
@@ -70,11 +70,11 @@ class MemoryJobStore:
         written = call.model_dump_json()
         with self._lock:
             calls = self._calls.setdefault(job.id, {})
-            expires_at, standing = calls.get((call.digest, call.nth), (self._clock(), written))
+            expires_at, existing = calls.get((call.digest, call.nth), (self._clock(), written))
             if expires_at <= self._clock():
                 calls[call.digest, call.nth] = (job.expires_at, written)
                 return call
-            return Call.model_validate_json(standing)
+            return Call.model_validate_json(existing)
 
     def journal(self, job: Job) -> Iterator[Call]:
         with self._lock:
@@ -97,24 +97,24 @@ class MemoryJobStore:
 
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
         with self._lock:
-            job = self._standing(job_id)
+            job = self._existing(job_id)
             if job is None or job.due_at is None or job.due_at > due_before:
                 return False
             ended = {"status": Status.FAILED, "error": error, "finished_at": now, "due_at": None, "holder": None}
             self._jobs[job_id] = job.model_copy(update={**ended, "lease_until": None}).model_dump_json()
             return True
 
-    def _standing(self, job_id: str) -> Job | None:
+    def _existing(self, job_id: str) -> Job | None:
         job = Job.model_validate_json(self._jobs[job_id]) if job_id in self._jobs else None
         return None if job is None or job.expires_at <= self._clock() else job
 
 
-def _position(job: Job) -> tuple[object, ...]:
+def _version(job: Job) -> tuple[object, ...]:
     return job.revision, job.status, job.fence
 
 
 class Unjournaled:
-    """The Calls port of a run that nobody resumes: everything is paid for."""
+    """Calls without a journal: every call is made."""
 
     def __init__(self) -> None:
         self.paid: list[Call] = []
@@ -139,7 +139,7 @@ class Unjournaled:
 
 
 class MemoryDoorbell:
-    """Remembers who was rung for; out of order, it refuses as the queue does."""
+    """Records rings; when `out_of_order`, raises Unavailable as the queue does."""
 
     def __init__(self) -> None:
         self.rings: list[str] = []
@@ -160,7 +160,7 @@ class MemoryDoorbell:
 
 
 class MemoryTokens:
-    """tests/integration/test_tokens_contract.py holds it and the table to the same contract."""
+    """Tokens in memory; passes the same contract tests as the table (tests/integration/test_tokens_contract.py)."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

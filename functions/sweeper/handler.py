@@ -1,4 +1,4 @@
-"""The sweeper function, on a schedule: rings for whatever is overdue. Light: never imports CrewAI."""
+"""The sweeper function, on a schedule: rings for overdue jobs. Light: never imports CrewAI."""
 
 from typing import Any
 

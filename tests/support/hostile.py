@@ -136,7 +136,7 @@ BOMB = f'<!DOCTYPE html [<!ENTITY e0 "lol">{ENTITIES}]>'
 HTML = '<html xmlns="http://www.w3.org/1999/xhtml"><body><p>A text with &e11; and &file; in it.</p></body></html>'
 
 OUT = "it is a link that leads out of its folder; name what it leads to instead"
-NO_FILE = "it is no regular file"
+NO_FILE = "it is not a regular file"
 NO_TEXT = "it holds no text"
 MEMORY = "reading it takes more than 256 MB of memory"
 TIME = "reading it takes more than 1 s"

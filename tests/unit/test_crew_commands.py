@@ -41,14 +41,14 @@ def test_a_new_crew_is_found_and_runs_as_it_is(folder: Path) -> None:
     assert "mine      topic, reader, language: " in crews("list").stdout
     for named in ("mine", "crews/mine"):
         checked = crews("check", named).stdout
-        assert "nothing is wrong with its 2 agents and 2 tasks" in checked
-        assert "its model crewrelay/extractive, that of CREWRELAY_MODEL, has all that it needs" in checked
+        assert "no faults in its 2 agents and 2 tasks" in checked
+        assert "model crewrelay/extractive (CREWRELAY_MODEL): configured" in checked
         assert "topic='how neural networks learn', reader='beginners', language='en'" in checked
         assert "--- explain, by Explainer\nWhat the sources say about “how neural networks learn”" in checked
 
 
 def test_a_new_crew_goes_where_it_is_told_or_where_crews_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "it is found with CREWRELAY_CREWS=deep/er\n" in crews("new", "one", "--in", "deep/er").stdout
+    assert "to use it, set CREWRELAY_CREWS=deep/er\n" in crews("new", "one", "--in", "deep/er").stdout
     assert (folder / "deep/er/one/config/crew.yaml").is_file()
     (folder / "shelf").mkdir()
     monkeypatch.setenv("CREWRELAY_CREWS", "shelf")
@@ -62,12 +62,12 @@ def test_a_new_crew_goes_where_it_is_told_or_where_crews_are(folder: Path, monke
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("", "'' is no name"),
-        ("Mine", "'Mine' is no name: a crew's name has small letters"),
-        ("../mine", "is no name"),
-        ("a" * 64, "is no name"),
-        ("1st", "is no name"),
-        ("mine\n", "is no name"),
+        ("", "'' is not a valid name"),
+        ("Mine", "'Mine' is not a valid name: a crew's name has small letters"),
+        ("../mine", "is not a valid name"),
+        ("a" * 64, "is not a valid name"),
+        ("1st", "is not a valid name"),
+        ("mine\n", "is not a valid name"),
         ("research", "there is a crew research already"),
         ("taken", "crews/taken exists; choose another name"),
         ("linked", "crews/linked exists; choose another name"),
@@ -132,7 +132,7 @@ def test_check_runs_a_crew_without_inputs_search_or_fields(own_crews: OwnCrews) 
 @pytest.mark.parametrize(
     ("named", "told"),
     [
-        ("nobody", "there is no crew nobody: name one of research, or a crew's folder"),
+        ("nobody", "there is no crew nobody: use one of research, or a crew's folder"),
         (".", "it has no config/crew.yaml; `crewrelay crews new` writes one"),
     ],
 )
@@ -147,4 +147,4 @@ def test_check_wants_a_folder_with_a_crews_name(own_crews: OwnCrews) -> None:
 
 
 def test_the_worked_example_is_checked_by_its_folder() -> None:
-    assert "compare: nothing is wrong" in crews("check", str(ROOT / "docs/crews/compare")).stdout
+    assert "compare: no faults" in crews("check", str(ROOT / "docs/crews/compare")).stdout

@@ -81,7 +81,7 @@ def test_a_folder_may_be_named_in_any_way(docs: Path) -> None:
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
 def test_a_device_is_not_opened(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.open", lambda *_, **__: pytest.fail("it was"))
-    assert outcomes(Path(device)) == {Path(device).name: "skipped: it is no regular file"}
+    assert outcomes(Path(device)) == {Path(device).name: "skipped: it is not a regular file"}
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_pipe_that_is_put_in_the_place_of_a_file_is_not_waited_for(docs: Path,
         os.mkfifo(path)
 
     swapped(docs / "docs.txt", put)
-    assert outcome(File(docs / "docs.txt", docs)) == "skipped: it is no regular file"
+    assert outcome(File(docs / "docs.txt", docs)) == "skipped: it is not a regular file"
 
 
 def test_what_may_not_be_read_is_named(docs: Path) -> None:

@@ -145,16 +145,16 @@ def test_a_document_that_can_no_longer_be_read_stays_as_it_was(desk: Desk) -> No
     ("name", "told"),
     [
         ("k\udce4ufer.txt", "k?ufer.txt"),
-        ("two\nlines.txt", "two?lines.txt"),
-        ("\x1b[31mred\x9b.txt", "?[31mred?.txt"),
-        ("txt.\u202exe.txt", "txt.?xe.txt"),
+        ("two\nlines.txt", "two%0Alines.txt"),
+        ("\x1b[31mred\x9b.txt", "%1B[31mred%C2%9B.txt"),
+        ("txt.\u202exe.txt", "txt.%E2%80%AExe.txt"),
     ],
 )
 def test_a_file_whose_name_can_not_be_shown_is_skipped(desk: Desk, name: str, told: str) -> None:
     (desk.docs / name).write_text("Text.")
     (desk.docs / "\u0646\u0627\u0645\u0647\u200c\u0647\u0627 \u2013 a\u00a0b.txt").write_text("Text.")
     skipped, read = desk.ingest().values()
-    reason = "its name is not UTF-8 or has control characters"
+    reason = "its name is not UTF-8 or has invisible characters"
     assert skipped == Ingested(f"docs/{told}", Outcome.SKIPPED, reason=reason)
     assert read.outcome is Outcome.ADDED
 

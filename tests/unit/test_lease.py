@@ -90,7 +90,7 @@ def test_a_write_that_fails_leaves_the_holder_where_it_was_and_may_be_tried_agai
 
 def test_a_holder_whose_job_was_stolen_is_refused_from_then_on(table: Table, lease: Lease, clock: HandSetClock) -> None:
     before, rival = lease.job, stolen(table, clock)
-    with pytest.raises(StaleWrite, match="moved on") as first:
+    with pytest.raises(StaleWrite, match="changed by another writer") as first:
         lease.advance(counted)
     assert table.writes == 1  # it is not tried again on the rival's row
     table.writes = 0

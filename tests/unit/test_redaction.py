@@ -56,7 +56,7 @@ def test_a_key_that_stands_in_other_words_is_left_there_and_that_is_said_without
     said = "execute sk-1234, none of them"
     assert redaction.text(said) == said
     assert [record.getMessage() for record in caplog.records] == [
-        "A key of fewer than 8 characters is in use: it is not kept out of the log"
+        "A key shorter than 8 characters is in use: it is not removed from the log"
     ] * bool(key)
 
 

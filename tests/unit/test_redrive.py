@@ -46,7 +46,8 @@ class Queues:
 
 def message(body: str, message_id: str, first_id: str | None = None) -> dict[str, Any]:
     attributes = {"MessageAttributes": strings({MESSAGE_ID: first_id})} if first_id else {}
-    return {"Body": body, "MessageId": message_id, "ReceiptHandle": f"handle of {message_id}", **attributes}
+    received = {"MessageId": message_id, "ReceiptHandle": f"handle of {message_id}", "MD5OfBody": ""}
+    return {"Body": body, **received, **attributes}
 
 
 def client(queues: Queues) -> "SQSClient":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from crewrelay.aws import clients, rows
-from crewrelay.aws.batch import _GIVING_BACK
+from crewrelay.aws.batch import _HAND_BACK_TIME
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.jobs import job as transitions
@@ -114,4 +114,4 @@ def test_a_service_that_hangs_is_given_up_while_the_lease_still_stands(
     config = client.__wrapped__().meta.config
     timeout = timedelta(seconds=config.retries["total_max_attempts"] * config.read_timeout)
     assert timeout < POLICY.renewal
-    assert 3 * timeout <= _GIVING_BACK
+    assert 3 * timeout <= _HAND_BACK_TIME

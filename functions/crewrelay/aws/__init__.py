@@ -1,1 +1,1 @@
-"""The ports on AWS. The only importer of boto3."""
+"""The ports on AWS. Only this package imports boto3."""

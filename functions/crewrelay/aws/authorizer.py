@@ -1,4 +1,4 @@
-"""API Gateway's question who is calling, and the answer to it: a policy and what the functions are to know.
+"""Lambda authorizer: bearer token to tenant and IAM policy.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html
 """
@@ -15,8 +15,8 @@ class Authorizer:
         self._clock = clock
 
     def answer(self, event: dict[str, Any]) -> dict[str, Any]:
-        """A REQUEST event's answer. Raises Exception("Unauthorized"), which is how API Gateway is told to answer 401;
-        any other error, such as Unavailable, it answers as a fault of the service, and asks again next time.
+        """The response to a REQUEST event. Raises Exception("Unauthorized"), which API Gateway turns into a 401; any
+        other error, such as Unavailable, becomes a 500 and is not cached.
         """
         token = bearer(self._tokens, _authorization(event), self._clock())
         if token is None:
@@ -25,8 +25,8 @@ class Authorizer:
 
 
 def _authorization(event: dict[str, Any]) -> str:
-    """The one Authorization header, whatever its case; of several none is to be believed. The developer guide's example
-    has `headers` alone, which has the last of several.
+    """The Authorization header, in any case; "" if there are several. The sample event of the developer guide has only
+    `headers`, which holds the last of several.
     """
     headers = event.get("multiValueHeaders") or {name: [value] for name, value in (event.get("headers") or {}).items()}
     values = [value for name, found in headers.items() if name.lower() == "authorization" for value in found]
@@ -34,7 +34,7 @@ def _authorization(event: dict[str, Any]) -> str:
 
 
 def _allowed(token: Token, method_arn: str) -> dict[str, Any]:
-    """For the whole stage: API Gateway keeps the answer for the token's next call, whatever that asks for."""
+    """Allows the whole stage, because API Gateway caches the policy for the token's later calls to any path."""
     api, stage = method_arn.split("/")[:2]
     return {
         "principalId": token.id,

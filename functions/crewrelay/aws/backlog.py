@@ -1,4 +1,4 @@
-"""Messages that a function takes from its queue itself, beside those that it was invoked with."""
+"""Receives further messages from a function's own queue while its batch is still running."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class SqsBacklog:
-    """The Backlog of a queue, while `is_open`. What is not done comes again, as from an event source."""
+    """Backlog on SQS, empty unless `is_open()`. A message not marked done reappears after its visibility timeout."""
 
     def __init__(self, client: "SQSClient", queue_url: str, is_open: Callable[[], bool]) -> None:
         self._client = client
@@ -34,7 +34,7 @@ class SqsBacklog:
 
 
 def record_of(message: Any) -> Record:
-    """A received message as Lambda hands it over, but for the queue that it is from: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
+    """A received message as a Lambda event record, without eventSourceARN and region: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
     return {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],

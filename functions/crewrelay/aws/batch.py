@@ -1,4 +1,4 @@
-"""SQS events: every record on its own thread, and an answer that fails only those that failed.
+"""SQS events: each record on its own thread, with a partial batch response.
 
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
 """
@@ -15,9 +15,9 @@ from crewrelay.jobs.log_keys import logged_with
 
 logger = logging.getLogger(__name__)
 
-# A renewal under way, a release and a ring, each of which takes 9 s when AWS is silent (clients.py), and 3 s for crews
-# that do not stop (bells.py).
-_GIVING_BACK = timedelta(seconds=30)
+# Time to hand back unfinished jobs: a renewal under way, a release and a ring, 9 s each if AWS does not answer
+# (clients.py), and 3 s for crews that do not stop (bells.py).
+_HAND_BACK_TIME = timedelta(seconds=30)
 
 
 class BatchItemFailure(TypedDict):
@@ -32,31 +32,31 @@ Record = dict[str, Any]
 
 
 class Backlog(Protocol):
-    """What waits in the queue beyond the batch. Both may raise."""
+    """Messages in the queue beyond the batch. Both methods may raise."""
 
     def take(self) -> Record | None:
-        """The next message, if one is at hand."""
+        """The next message, or None if there is none right now."""
 
     def done(self, record: Record) -> None:
-        """It is not to come again."""
+        """Delete the message."""
 
 
 def answer_batch(
     event: dict[str, Any], handle: Callable[[Record], None], backlog: Backlog | None = None
 ) -> BatchResponse:
-    """Hand every record to `handle`, all at once. A record whose handling raises is reported, the others are done.
+    """Call `handle` for all records in parallel; those for which it raises are reported as failures.
 
-    While some take long, the places of those that are done go to what waits in the `backlog`. Raises ValueError if the
-    event is not SQS's.
+    While some records still run, threads that are done take messages from the `backlog`. Raises ValueError if the event
+    is not from SQS.
     """
     records = event.get("Records")
     if not isinstance(records, list) or not all(map(_from_sqs, records)):
-        raise ValueError("not an SQS event: this function is to be invoked by a queue")
+        raise ValueError("not an SQS event: only an SQS queue may invoke this function")
     if not records:
         return {"batchItemFailures": []}
-    places = _Places(len(records), handle, backlog)
+    slots = _Slots(len(records), handle, backlog)
     with ThreadPoolExecutor(max_workers=len(records)) as pool:
-        threads = [pool.submit(copy_context().run, places.work, record) for record in records]
+        threads = [pool.submit(copy_context().run, slots.work, record) for record in records]
         done = [thread.result() for thread in threads]
     return {
         "batchItemFailures": [
@@ -65,8 +65,8 @@ def answer_batch(
     }
 
 
-class _Places:
-    """One for each record."""
+class _Slots:
+    """One slot for each record of the batch."""
 
     def __init__(self, number: int, handle: Callable[[Record], None], backlog: Backlog | None) -> None:
         self._busy = number
@@ -75,24 +75,24 @@ class _Places:
         self._turn = threading.Lock()
 
     def work(self, record: Record) -> bool:
-        """Whether the record was done. What is taken after it is no business of the event source."""
+        """Handle the record, then the backlog. Returns whether the record succeeded; the backlog deletes its own."""
         try:
             done = _done(record, self._handle)
             if self._backlog:
-                self._go_on(self._backlog)
+                self._drain(self._backlog)
             return done
         finally:
             with self._turn:
                 self._busy -= 1
 
-    def _go_on(self, backlog: Backlog) -> None:
-        """Not when all others are done: then the invocation is over."""
+    def _drain(self, backlog: Backlog) -> None:
+        """Handle messages as long as another record of the batch keeps the invocation running."""
         try:
             while self._busy > 1 and (record := backlog.take()):
                 if _done(record, self._handle):
                     backlog.done(record)
-        except Exception:  # the event source goes on with the next invocation
-            logger.warning("could not go on with what waits in the queue", exc_info=True)
+        except Exception:  # the event source delivers them to the next invocation
+            logger.warning("could not handle a further message of the queue", exc_info=True)
 
 
 def _from_sqs(record: object) -> bool:
@@ -110,5 +110,5 @@ def _done(record: Record, handle: Callable[[Record], None]) -> bool:
 
 
 def last_moment(context: Any, now: datetime) -> datetime:
-    """When an invocation must have given back what it holds: its own time limit, less what giving back may take."""
-    return now + timedelta(milliseconds=context.get_remaining_time_in_millis()) - _GIVING_BACK
+    """The moment by which an invocation must start to hand back its jobs, to be done before its own timeout."""
+    return now + timedelta(milliseconds=context.get_remaining_time_in_millis()) - _HAND_BACK_TIME

@@ -1,4 +1,4 @@
-"""Bedrock's client for a model of CrewAI's."""
+"""The Bedrock client that CrewAI's models use."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from crewrelay.aws.clients import bedrock
 
 
 class BedrockClient:
-    """boto3's client with OpenAI's way of giving one call another timeout. Safe to use from many threads at once."""
+    """boto3's client plus `with_options`, OpenAI's way to set a timeout per call. Thread-safe."""
 
     def __init__(self, timeout: float) -> None:
         """`timeout` bounds one read, in seconds. Raises Misconfigured."""
@@ -14,7 +14,7 @@ class BedrockClient:
         self._client = bedrock(timeout)
 
     def with_options(self, *, timeout: float) -> "BedrockClient":
-        """A client of boto3's takes 9 ms and connections of its own to make, so there is one for each whole second."""
+        """A client with another timeout, cached per whole second: each costs 9 ms and its own connections."""
         return BedrockClient(int(timeout))
 
     def __getattr__(self, name: str) -> Any:

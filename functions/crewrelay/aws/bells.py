@@ -1,4 +1,4 @@
-"""Messages of the job queue: a bell each, answered by running the job."""
+"""Job queue messages: each is a bell, answered by running the job."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from crewrelay.aws.dead_letters import DeadLetters
 from crewrelay.jobs.errors import InvalidRequest
 from crewrelay.jobs.execution import Execution
 
-_GRACE = timedelta(seconds=3)  # for a crew to stop at the deadline: `batch` keeps it
+_GRACE = timedelta(seconds=3)  # for a crew to stop at the deadline; part of _HAND_BACK_TIME in batch.py
 
 
 class Bells:
@@ -17,7 +17,7 @@ class Bells:
         self._dead_letters = dead_letters
 
     def answer(self, record: Record, deadline: datetime) -> None:
-        """Run the job, or put what is no bell into the dead-letter queue. Raises Unavailable."""
+        """Run the job; a message that is no bell goes to the dead-letter queue. Raises Unavailable."""
         try:
             job_id = job_id_of(record["body"])
         except InvalidRequest as refusal:
@@ -26,7 +26,7 @@ class Bells:
 
 
 def job_id_of(body: str) -> str:
-    """The body of an internal message is a job id. Raises InvalidRequest if it is anything else."""
+    """The job id, which is the whole body. Raises InvalidRequest if it is anything else."""
     try:
         return str(uuid.UUID(body.strip()))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What may be large: inside its row while it is small, in S3 under its content's hash when it is not."""
+"""Bodies: inline when small, else in S3 by content hash."""
 
 import gzip
 import hashlib
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _LARGEST_IN_ROW = 256 * 1024  # bytes, compressed; DynamoDB's limit is 400 KB with names and keys
-LARGEST_ANSWER = 2 * 1024 * 1024  # bytes of JSON: Lambda answers at most 6 MB, and it is escaped twice on its way
+LARGEST_ANSWER = 2 * 1024 * 1024  # bytes of JSON: a Lambda response is at most 6 MB, and this is escaped twice in it
 _URL_LIFE = 3600  # seconds
-_LEVEL = 6  # of gzip: 9, its default, saves 1 % and may take twelve times as long
+_LEVEL = 6  # of gzip; 9, its default, saves 1 % more and may take twelve times as long
 
 Values = dict[str, Any]
 
 
 class Bodies:
-    """`client` is called when it is first needed: most functions never touch a large body."""
+    """`client` is created on first use: most functions never touch a large body."""
 
     def __init__(self, client: "Callable[[], S3Client]", bucket: str) -> None:
         self._client = client
         self._bucket = bucket
 
-    def kept(self, job_id: str, body: str) -> Values:
-        """The attributes by which a row holds the body, or refers to it: then it lies in S3 already."""
+    def put(self, job_id: str, body: str) -> Values:
+        """The attributes of a row that hold the body, or refer to it after it was put into S3."""
         data = body.encode()
         compressed = gzip.compress(data, _LEVEL, mtime=0)
         if len(compressed) <= _LARGEST_IN_ROW and len(data) <= LARGEST_ANSWER:
@@ -46,7 +46,7 @@ class Bodies:
         return {"object": name, "size": len(data)}
 
     def read(self, row: Values) -> str:
-        """The body of a row's plain values. Raises DamagedJob if it is gone."""
+        """The body that a row's values hold or refer to. Raises DamagedJob if the object is gone."""
         if "body" in row:
             return gzip.decompress(bytes(row["body"])).decode()
         with unavailable_if_it_fails("bucket"):
@@ -59,7 +59,7 @@ class Bodies:
         return gzip.decompress(content).decode()
 
     def url_if_large(self, row: Values) -> str | None:
-        """Where to fetch a body that is too large to pass on: a URL that is good for an hour."""
+        """A presigned URL, valid for an hour, of a body too large for a response; else None."""
         if int(row.get("size", 0)) <= LARGEST_ANSWER:
             return None
         return self._client().generate_presigned_url(

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-# A read that takes longer is better repeated: the default of 60 s outlives a lease. Three of 3 s make 9 s at worst.
+# Slow reads are retried: the default timeout of 60 s is as long as a lease. Three tries of 3 s take 9 s at most.
 _CONFIG = Config(
     connect_timeout=1,
     read_timeout=3,
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=64,
-    user_agent=f"crewrelay/{__version__}",  # else it is put together anew for each request: a sixth of its CPU
+    user_agent=f"crewrelay/{__version__}",  # fixed: building the default one takes a sixth of a request's CPU time
 )
 
-# With this prefix the variables of AWS's credentials are for Bedrock alone: where the others lead to an emulator.
+# Prefix of AWS credential variables for Bedrock only, for when the plain ones belong to an emulator.
 FOR_BEDROCK = "BEDROCK_"
 
-# What only somebody else can mend: a role, credentials, a resource.
+# Errors that the operator must fix: a role, credentials, a resource.
 _REFUSALS = frozenset(
     """
     AccessDenied AccessDeniedException ExpiredToken ExpiredTokenException InvalidAccessKeyId InvalidClientTokenId
@@ -40,7 +40,7 @@ _REFUSALS = frozenset(
     AWS.SimpleQueueService.NonExistentQueue QueueDoesNotExist DecryptionFailure InvalidRequestException
     """.split()
 )
-_FAULTS = frozenset({"ValidationException", "ValidationError"})  # of ours: no repeat mends these
+_FAULTS = frozenset({"ValidationException", "ValidationError"})  # bugs of ours: a retry does not help
 
 
 @cache
@@ -50,7 +50,7 @@ def dynamodb() -> "DynamoDBClient":
 
 @cache
 def sqs() -> "SQSClient":
-    """Sends no trace header: Lambda counts by it how often a function has rung for itself, and ends the chain at 16."""
+    """Without the trace header by which Lambda's loop detection stops a function after 16 messages to itself."""
     client = boto3.client("sqs", config=_CONFIG)
     client.meta.events.unregister("before-call", add_recursion_detection_header)
     return client
@@ -58,7 +58,7 @@ def sqs() -> "SQSClient":
 
 @cache
 def s3() -> "S3Client":
-    # Without it boto3 signs URLs of some regions in a way that newer buckets refuse.
+    # By default boto3 presigns URLs of some regions with version 2, which newer buckets refuse.
     return boto3.client("s3", config=_CONFIG.merge(Config(signature_version="s3v4")))
 
 
@@ -70,38 +70,38 @@ def secrets_manager() -> "BaseClient":
 
 @cache
 def bedrock(read_timeout: float = 30) -> "BaseClient":
-    """For models and embeddings, which take longer than a write and are repeated by whoever asked for them.
+    """For models and embeddings, which take longer than a write; retries are up to the caller.
 
-    Raises Misconfigured if it can't be asked: that is said at start, and not by the first job.
+    Raises Misconfigured without a region or credentials, so that it shows at start and not in the first job.
     """
     config = Config(
         connect_timeout=2, read_timeout=read_timeout, retries={"total_max_attempts": 1}, max_pool_connections=64
     )
     if "AWS_ENDPOINT_URL" in os.environ and "AWS_ENDPOINT_URL_BEDROCK_RUNTIME" not in os.environ:
         raise Misconfigured(
-            "AWS_ENDPOINT_URL leads to an AWS emulator, Bedrock's requests too: set AWS_ENDPOINT_URL_BEDROCK_RUNTIME, "
+            "AWS_ENDPOINT_URL sends Bedrock's requests to an AWS emulator too: set AWS_ENDPOINT_URL_BEDROCK_RUNTIME, "
             "such as https://bedrock-runtime.us-east-1.amazonaws.com, and AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     try:
         session = _session()
         client: BaseClient = session.client("bedrock-runtime", config=config, region_name=os.environ.get("AWS_REGION"))
     except NoRegionError as error:
-        raise Misconfigured("A model of Bedrock is asked in a region: set AWS_REGION") from error
+        raise Misconfigured("Bedrock needs a region: set AWS_REGION") from error
     if "AWS_BEARER_TOKEN_BEDROCK" not in os.environ and session.get_credentials() is None:
-        raise Misconfigured("Bedrock is asked with credentials of AWS: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        raise Misconfigured("Bedrock needs AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     return client
 
 
 @cache
 def _session() -> boto3.Session:
-    """Which reads what services look like once: the first client takes 160 ms, each other one 9."""
+    """One session, which caches service descriptions: its first client takes 160 ms, each other one 9."""
     names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
     own: dict[str, Any] = {name: os.environ.get(FOR_BEDROCK + name.upper()) for name in names}
     return boto3.Session(**own)
 
 
 def resource(stack: str, logical_id: str) -> str:
-    """The name or URL of what the template of a deployed stack calls so. Raises Misconfigured, Unavailable."""
+    """The physical name or URL of a deployed stack's resource. Raises Misconfigured, Unavailable."""
     with unavailable_if_it_fails(f"stack {stack}", refused=Misconfigured):
         client = boto3.client("cloudformation", config=_CONFIG)
         found = client.describe_stack_resource(StackName=stack, LogicalResourceId=logical_id)
@@ -124,15 +124,15 @@ def error_code(error: ClientError) -> str:
 
 @contextmanager
 def unavailable_if_it_fails(what: str, refused: type[CrewrelayError] = ServiceRefused) -> Iterator[None]:
-    """Turn what may pass into Unavailable, a refusal into `refused` and a fault of ours into Misconfigured, the cause
-    kept. Where nothing has been accepted yet, at start and for the command, a refusal is Misconfigured as well.
+    """Translate botocore's errors: transient ones to Unavailable, refusals to `refused`, invalid requests to
+    Misconfigured. At start and in the command, where no job has been accepted yet, pass refused=Misconfigured.
     """
     try:
         yield
     except ClientError as error:
         code = error_code(error)
         if code in _FAULTS:
-            raise Misconfigured(f"The {what} did not understand the request: {code}.") from error
+            raise Misconfigured(f"The {what} rejected the request as invalid: {code}.") from error
         if code in _REFUSALS:
             raise refused(f"The {what} refused the request: {code}.") from error
         raise Unavailable(f"The {what} did not answer: {code}.") from error

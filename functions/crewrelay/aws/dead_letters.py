@@ -1,9 +1,10 @@
-"""The dead-letter queues: what no redelivery would mend is put there at once, and brought back by hand."""
+"""The dead-letter queues: invalid messages go there at once; `crewrelay redrive` sends them back."""
 
 import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crewrelay.aws.backlog import record_of
 from crewrelay.aws.batch import Record
 from crewrelay.aws.clients import unavailable_if_it_fails
 from crewrelay.jobs.errors import CrewrelayError, InvalidRequest
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_BODY = 50_000  # characters: with the reason it must fit a message of 256 KB, and no good one is as long
-MESSAGE_ID = "crewrelay_message_id"  # the attribute with the id that a message had at first: a copy gets another
+_LONGEST_BODY = 50_000  # characters: with the reason it must fit a message of 256 KB; valid bodies are shorter
+MESSAGE_ID = "crewrelay_message_id"  # attribute with the original message id: SQS gives a copy a new one
 
 
 class DeadLetters:
@@ -23,7 +24,7 @@ class DeadLetters:
         self._queue_url = queue_url
 
     def put(self, record: Record, refusal: CrewrelayError) -> None:
-        """Keep a record with the reason why it was refused. Raises Unavailable."""
+        """Send a record with the reason of its refusal. Raises Unavailable."""
         logger.warning("refused: %s", refusal.code)
         attributes = {"code": refusal.code, "reason": _printable(str(refusal)), MESSAGE_ID: first_id(record)}
         with unavailable_if_it_fails("dead-letter queue"):
@@ -35,7 +36,7 @@ class DeadLetters:
 
 
 def first_id(record: Record) -> str:
-    """The messageId under which a record was first sent, however often it was brought back since."""
+    """The original messageId of a record, however often it was redriven."""
     attribute: dict[str, Any] = (record.get("messageAttributes") or {}).get(MESSAGE_ID) or {}
     return str(attribute.get("stringValue") or record["messageId"])
 
@@ -45,22 +46,22 @@ def strings(attributes: dict[str, str]) -> Any:
 
 
 def _printable(text: str) -> str:
-    """SQS refuses control characters, and a message may have them in the names of its fields."""
+    """SQS refuses control characters, and field names in a reason may have them."""
     return "".join(character if character.isprintable() else "?" for character in text)[:1000]
 
 
 class Redriven(NamedTuple):
-    """Of the messages that were in the dead-letter queue."""
+    """Numbers of messages."""
 
     brought_back: int
     left: int
 
 
 def redrive(client: "SQSClient", dlq_url: str, queue_url: str, check: Callable[[str], object]) -> Redriven:
-    """Send every message back to its queue, but those whose body `check` refuses as InvalidRequest: they stay.
+    """Send every message back to its queue, except those whose body `check` refuses with InvalidRequest.
 
-    A message is deleted only once its copy was accepted. Sent twice, it starts nothing twice: a job's bell is
-    dropped if there is nothing to do, and a message of another system keeps its first id.
+    A message is deleted only once its copy was accepted. A duplicate is harmless: an extra bell is dropped, and an
+    intake message keeps its original id, which is its idempotency key.
     """
     brought_back, left = 0, 0
     for message in _every(client, dlq_url):
@@ -70,20 +71,19 @@ def redrive(client: "SQSClient", dlq_url: str, queue_url: str, check: Callable[[
         except InvalidRequest:
             left += 1
             continue
-        attribute = message.get("MessageAttributes", {}).get(MESSAGE_ID, {})
-        first = attribute.get("StringValue") or message["MessageId"]
+        attributes = strings({MESSAGE_ID: first_id(record_of(message))})
         with unavailable_if_it_fails("queue"):
-            client.send_message(QueueUrl=queue_url, MessageBody=body, MessageAttributes=strings({MESSAGE_ID: first}))
+            client.send_message(QueueUrl=queue_url, MessageBody=body, MessageAttributes=attributes)
             client.delete_message(QueueUrl=dlq_url, ReceiptHandle=message["ReceiptHandle"])
         brought_back += 1
     return Redriven(brought_back, left)
 
 
 def _every(client: "SQSClient", queue_url: str) -> Iterator[Any]:
-    """Each message once: those that are left come to sight again after two minutes."""
+    """Each message once; those not deleted become visible again after two minutes."""
     seen: set[str] = set()
     empty = 0
-    while empty < 2:  # a short poll asks only some of SQS's servers
+    while empty < 2:  # one empty poll does not prove that the queue is empty
         with unavailable_if_it_fails("dead-letter queue"):
             messages = client.receive_message(
                 QueueUrl=queue_url,

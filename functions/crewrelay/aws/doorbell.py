@@ -9,7 +9,7 @@ from crewrelay.aws.clients import unavailable_if_it_fails
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-_LONGEST = timedelta(minutes=15)  # SQS delays no message for longer
+_LONGEST = timedelta(minutes=15)  # the longest delay that SQS allows
 
 
 class SqsDoorbell:
@@ -22,7 +22,9 @@ class SqsDoorbell:
             self._client.send_message(
                 QueueUrl=self._queue_url,
                 MessageBody=job_id,
-                DelaySeconds=math.ceil(min(delay, _LONGEST).total_seconds()),  # a bell too early would be dropped
+                DelaySeconds=math.ceil(
+                    min(delay, _LONGEST).total_seconds()
+                ),  # rounded up: an early bell would be dropped
             )
 
     def waiting(self) -> int:

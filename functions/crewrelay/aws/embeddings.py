@@ -10,7 +10,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from crewrelay.aws.clients import error_code
 from crewrelay.jobs.errors import Misconfigured, RetrievalUnavailable
 
-_PASSING = frozenset(
+_TRANSIENT = frozenset(
     """
     InternalServerException ModelNotReadyException ModelTimeoutException ServiceUnavailableException
     ThrottlingException
@@ -20,12 +20,12 @@ _COHERE_PURPOSE = {"query": "search_query", "passage": "search_document"}
 
 
 class BedrockEmbeddings:
-    """Raises Misconfigured if the model is of neither family."""
+    """Titan or Cohere, by the model's name. Raises Misconfigured for any other."""
 
     def __init__(self, client: Any, model: str) -> None:
         self._client = client
         self._model = model
-        self._cohere = "cohere.embed" in model  # a profile puts a region before it
+        self._cohere = "cohere.embed" in model  # an inference profile has a region prefix
         if not self._cohere and "amazon.titan-embed-text" not in model:
             raise Misconfigured(
                 f"CREWRELAY_EMBEDDER=bedrock/{model} is not supported: "
@@ -48,13 +48,13 @@ class BedrockEmbeddings:
             content: dict[str, Any] = json.loads(answer["body"].read())
         except ClientError as error:
             code = error_code(error)
-            if code in _PASSING:
+            if code in _TRANSIENT:
                 raise RetrievalUnavailable(f"{what} did not answer: {code}.") from error
             raise Misconfigured(
-                f"{what} refused: {code}. Check the model's name and region, and who may use it."
+                f"{what} refused: {code}. Check the model's name and region, and the access to it."
             ) from error
         except (HTTPClientError, BotoConnectionError) as error:
             raise RetrievalUnavailable(f"{what} did not answer: {error}") from error
         except BotoCoreError as error:  # no credentials
-            raise Misconfigured(f"{what} can't be asked: {error}") from error
+            raise Misconfigured(f"{what} can't be called: {error}") from error
         return content

@@ -1,4 +1,4 @@
-"""What `crewrelay doctor` looks at in a deployed stack."""
+"""Checks of a deployed stack for `crewrelay doctor`."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -8,9 +8,11 @@ import boto3
 from crewrelay.aws import clients
 from crewrelay.jobs.errors import Misconfigured
 
+Check = tuple[str, Callable[[], str]]  # what is checked; returns what was found, or raises
 
-def of_stack(stack: str) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Checks as doctor.diagnose takes them. Each one raises Misconfigured or Unavailable if something is wrong."""
+
+def stack_checks(stack: str) -> Iterator[Check]:
+    """Each check raises Misconfigured or Unavailable if something is wrong."""
     yield "credentials", _caller
     yield "table", partial(_table, stack)
     yield "bucket", partial(_bucket, stack)
@@ -23,8 +25,8 @@ def of_stack(stack: str) -> Iterator[tuple[str, Callable[[], str]]]:
 
 
 def _caller() -> str:
-    with clients.unavailable_if_it_fails("service that says whose the credentials are"):
-        return f"those of {boto3.client('sts').get_caller_identity()['Arn']}"
+    with clients.unavailable_if_it_fails("security token service (STS)"):
+        return f"of {boto3.client('sts').get_caller_identity()['Arn']}"
 
 
 def _table(stack: str) -> str:
@@ -33,15 +35,15 @@ def _table(stack: str) -> str:
         table = clients.dynamodb().describe_table(TableName=name)["Table"]
     indexes = {index.get("IndexName"): index.get("IndexStatus") for index in table.get("GlobalSecondaryIndexes", [])}
     if table.get("TableStatus") not in ("ACTIVE", "UPDATING") or "due" not in indexes:
-        raise Misconfigured(f"The table {name} is {table.get('TableStatus')}: wait, or deploy the stack again")
-    return f"{name} is there, with its indexes {', '.join(sorted(map(str, indexes)))}"
+        raise Misconfigured(f"The table {name} is {table.get('TableStatus')}: wait, or redeploy the stack")
+    return f"{name} exists, with the indexes {', '.join(sorted(map(str, indexes)))}"
 
 
 def _bucket(stack: str) -> str:
     name = clients.resource(stack, "BodiesBucket")
     with clients.unavailable_if_it_fails(f"bucket {name}"):
         clients.s3().head_bucket(Bucket=name)
-    return f"{name} is there"
+    return f"{name} exists"
 
 
 def _waiting(stack: str, queue: str) -> str:
@@ -57,5 +59,5 @@ def _depth(stack: str, queue: str) -> int:
 
 def _empty(stack: str, queue: str, redrive: str) -> str:
     if depth := _depth(stack, queue):
-        raise Misconfigured(f"It holds {depth} messages: see why in the logs, then `{redrive}`")
+        raise Misconfigured(f"It holds {depth} messages: find the cause in the logs, then run `{redrive}`")
     return "is empty"

@@ -1,4 +1,4 @@
-"""Messages of other systems: checked, and submitted under their messageId, so that a redelivery is the same job."""
+"""Intake queue: validates messages of other systems and submits them; the messageId is the idempotency key."""
 
 from pydantic import ValidationError
 
@@ -18,9 +18,9 @@ class Intake:
         self._dead_letters = dead_letters
 
     def take(self, record: Record) -> None:
-        """Submit the message, or put it into the dead-letter queue with the reason: no redelivery would mend it.
+        """Submit the message; an invalid one goes to the dead-letter queue with the reason.
 
-        Raises Unavailable: then the queue delivers it again.
+        Raises Unavailable: SQS then delivers it again.
         """
         try:
             asked, message_id = parse(record["body"]), first_id(record)

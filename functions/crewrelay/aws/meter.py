@@ -1,4 +1,4 @@
-"""Metrics as lines of the log, in CloudWatch's Embedded Metric Format.
+"""Metrics as log lines in CloudWatch's Embedded Metric Format (EMF).
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -32,21 +32,23 @@ def unit_of(measure: Measure) -> MetricUnit:
 
 
 class EmfMeter:
-    """Every record is a line, written when it happens: nothing is kept that a killed process would lose, that two crews
-    would share, or that the next invocation would date wrongly. The one dimension is the service; ids are in the line.
+    """Writes each record as a line at once. A buffer would be lost with the process, shared by concurrent jobs and
+    flushed with a later timestamp. The only dimension is the service; ids are metadata of the line.
     """
 
     def record(self, measures: Mapping[Measure, float]) -> None:
         try:
             if not is_metrics_disabled():
-                sys.stdout.write(_line(measures))  # one write, or lines of other threads might get in between
+                sys.stdout.write(_line(measures))  # one write, so that threads do not mix their lines
                 sys.stdout.flush()
-        except Exception:  # a job is not to fail for its metrics
+        except Exception:  # metrics must not fail a job
             logger.warning("could not record metrics", exc_info=True)
 
 
 def _line(measures: Mapping[Measure, float]) -> str:
-    blob = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=service())  # `Metrics` is one for all threads
+    blob = AmazonCloudWatchEMFProvider(
+        namespace=NAMESPACE, service=service()
+    )  # not `Metrics`, whose state all threads share
     for measure, value in measures.items():
         blob.add_metric(measure, unit_of(measure), value)
     for name, key in log_keys().items():

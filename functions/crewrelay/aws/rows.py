@@ -3,7 +3,7 @@
 pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>, sk=CALL#<hash>#<nth>
 (`entry` is the call without its reply's body). Tokens: see tokens.py.
 
-Times are epoch milliseconds; `expires_at` is epoch seconds, as DynamoDB's TTL wants it.
+Times are epoch milliseconds; `expires_at` is epoch seconds, as DynamoDB's TTL requires.
 """
 
 import zlib
@@ -16,14 +16,14 @@ from crewrelay.aws.bodies import Values
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.journal import Call
 
-DUE_SHARDS = 8  # the index has few keys and many writers: spread them over partitions
+DUE_SHARDS = 8  # partition keys of the due index: spreads the writes over partitions
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = ("created_at", "not_before", "due_at", "end_by", "lease_until", "claimed_at", "started_at", "finished_at")
-_RARE = ("alone", "strikes")  # not written when there is nothing to say: the row is to stay small
+_RARE = ("alone", "strikes")  # omitted when false or zero, to keep the row small
 
 Item = dict[str, Any]
 
@@ -42,7 +42,7 @@ def job_id(item: Item) -> str:
 
 
 def due_shard(status: Status, number: int) -> str:
-    """Running jobs have shards of their own: whoever looks for lost leases reads past no backlog."""
+    """Running jobs have their own shards, so that a search for expired leases need not read a pending backlog."""
     return f"{'LEASE' if status is Status.RUNNING else 'DUE'}#{number}"
 
 
@@ -58,7 +58,7 @@ def call_sk(call: Call) -> str:
 
 
 def typed(values: Values) -> Item:
-    """Plain values as DynamoDB's typed ones, without those that are None."""
+    """Plain values as typed DynamoDB values; None is left out."""
     return {name: _serialize(value) for name, value in values.items() if value is not None}
 
 
@@ -67,8 +67,8 @@ def plain(item: Item) -> Values:
 
 
 def job_values(job: Job) -> Values:
-    """The attributes of a JOB row, keys left out; `due_shard` is set while work is outstanding, `unfinished` (the
-    tenant) until the job ends: nothing in between writes to the index by it.
+    """The attributes of a JOB row without its keys. `due_shard` is set while work is outstanding; `unfinished` (the
+    tenant) until the job ends, and never changes before, which would cost index writes.
     """
     values = job.model_dump(mode="python", exclude={"id"})
     values["status"] = job.status.value
@@ -95,17 +95,17 @@ def job_of(item: Item) -> Job:
 
 
 def body_item(job: Job, sk: str, body: Values) -> Item:
-    """A row beside the job's, with a body as `Bodies` keeps it. It lives as long as the job."""
+    """A further row of the job, with a body from `Bodies`. It expires with the job."""
     return key(job.id, sk) | typed({"tenant": job.tenant, "expires_at": int(job.expires_at.timestamp()), **body})
 
 
 def expired(item: Item, now: datetime) -> bool:
-    """TTL deletion lags by days: a row past its expiry is treated as gone from that moment."""
+    """Whether the row counts as deleted: TTL deletion itself can lag by days."""
     return int(item["expires_at"]["N"]) <= now.timestamp()
 
 
 def milliseconds(time: datetime | None) -> int | None:
-    return None if time is None else (time - _EPOCH) // timedelta(milliseconds=1)  # down: never in the future
+    return None if time is None else (time - _EPOCH) // timedelta(milliseconds=1)  # rounded down: never in the future
 
 
 def moment(milliseconds: Any) -> datetime | None:

@@ -1,10 +1,10 @@
-"""AWS's runtime client for the crews' image, which starts the process anew when it is no longer sound.
+"""AWS's Lambda runtime client for the crew image, which restarts the process when it is no longer sound.
 
     python -m crewrelay.aws.runtime worker.handler.handler
 
-Lambda holds an answer back until the runtime asks for the next invocation. So that is asked for, and then handed over
-to the new process, which takes the place of the old one by exec. Lambda sees no process end, and no invocation fails:
-this one waits as long as for a cold start.
+Lambda delivers a response only when the runtime asks for the next invocation. So the restart happens after that: exec
+replaces the process, which is handed the invocation in a memory file. Lambda sees no process exit and no invocation
+fails; this one takes as long as a cold start.
 """
 
 import os
@@ -17,12 +17,12 @@ from awslambdaric.lambda_runtime_client import InvocationRequest, LambdaRuntimeC
 
 from crewrelay.system import this_process
 
-_GRACE = 1.0  # seconds that the crews of earlier invocations have to stop once Lambda has thawed them
-_HANDED_OVER = "CREWRELAY_INVOCATION"  # the variable with the file descriptor
+_GRACE = 1.0  # seconds for crews of earlier invocations to stop after Lambda has thawed the process
+_HANDED_OVER = "CREWRELAY_INVOCATION"  # environment variable with the file descriptor
 
 
-class RuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # AWS's is not typed
-    """`environment` is that of the new process."""
+class RuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # untyped package
+    """`environment` is passed to the new process on a restart."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         super().__init__(environment["AWS_LAMBDA_RUNTIME_API"])
@@ -40,7 +40,7 @@ class RuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # AWS's is not 
         return invocation
 
     def _start_anew(self, invocation: Any) -> None:
-        handed_over = os.memfd_create("invocation", flags=0)  # and not to be closed by exec
+        handed_over = os.memfd_create("invocation", flags=0)  # not close-on-exec
         with open(handed_over, "wb", closefd=False) as file:
             pickle.dump(vars(invocation), file)
         os.lseek(handed_over, 0, os.SEEK_SET)
@@ -48,7 +48,7 @@ class RuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]  # AWS's is not 
 
 
 def main() -> None:
-    environment = dict(os.environ)  # before AWS's client takes something out of it
+    environment = dict(os.environ)  # before AWS's client removes variables from it
     os.environ.pop(_HANDED_OVER, None)
     bootstrap.run(sys.argv[1], RuntimeClient(environment))
 

@@ -1,4 +1,4 @@
-"""Keys that Secrets Manager keeps: fetched once by each process, so that no function's configuration has them."""
+"""API keys from Secrets Manager, fetched once per process, so that they are in no function's configuration."""
 
 import json
 from functools import cache
@@ -12,13 +12,13 @@ _FIELD = "api_key"
 
 @cache
 def secret(arn: str) -> str:
-    """The secret as it stands, or the field `api_key` of a JSON object. Raises Misconfigured, Unavailable."""
+    """The secret's text, or its field `api_key` if it is a JSON object. Raises Misconfigured, Unavailable."""
     client: Any = secrets_manager()
     with unavailable_if_it_fails(f"secret {arn}", refused=Misconfigured):
         text = client.get_secret_value(SecretId=arn).get("SecretString", "")
     key = _of_object(text).strip()
     if not key:
-        raise Misconfigured(f"The secret {arn} is to be a key, or a JSON object with the key as its field {_FIELD}.")
+        raise Misconfigured(f"The secret {arn} must be a key, or a JSON object with the key in its field {_FIELD}.")
     return key
 
 
@@ -28,6 +28,6 @@ def _of_object(text: str) -> str:
     except ValueError:
         return text
     if not isinstance(held, dict):
-        return text  # a key may well be a number
+        return text  # a key may be all digits
     key = held.get(_FIELD)
     return key if isinstance(key, str) else ""

@@ -1,4 +1,4 @@
-"""The job store on one DynamoDB table. Every transition is one conditional write of what changed."""
+"""The job store on one DynamoDB table. Each transition is one conditional write of what changed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from crewrelay.aws import rows
+from crewrelay.aws.batch_get import batch_get
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
 from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflict, StaleWrite, Unavailable
+from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflict, StaleWrite
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.ports import Clock, JobRecord
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _LONGEST_ID = 64  # characters; DynamoDB refuses keys over 2 KB
 _PAGE = 100  # items
-_LONGEST_SUBMISSION = 60  # seconds between the two writes of a submission, and more
+_LONGEST_SUBMISSION = 60  # seconds, well above the time between the two writes of a submission
 
 
 class DynamoJobStore:
@@ -32,21 +33,21 @@ class DynamoJobStore:
         self._bodies = bodies
 
     def create(self, job: Job, job_input: JobInput) -> Job:
-        """The INPUT row first, then the JOB row, which is the commit. Both writes may be repeated."""
-        body = self._bodies.kept(job.id, job_input.model_dump_json()) | {"input_digest": job.input_digest}
+        """Puts the INPUT row, then the JOB row, which is the commit. Both writes are idempotent."""
+        body = self._bodies.put(job.id, job_input.model_dump_json()) | {"input_digest": job.input_digest}
         item = rows.body_item(job, "INPUT", body)
-        # The same input is put again, so that it lives as long as the job that comes after it.
-        rival = self._put_once(item, "input_digest = :digest", {":digest": job.input_digest})
-        if rival is not None and self._is_orphan(rival, job):
-            values = {":digest": rows.plain(rival)["input_digest"], ":expires_at": rows.plain(rival)["expires_at"]}
-            rival = self._put_once(item, "(input_digest = :digest AND expires_at = :expires_at)", values)
-        _refuse_another(job, rival)
-        standing = self._put_once(rows.key(job.id, "JOB") | rows.typed(rows.job_values(job)))
-        _refuse_another(job, standing)
-        return job if standing is None else rows.job_of(standing)
+        # An equal input is put again, so that it expires with the job put after it.
+        other = self._put_once(item, "input_digest = :digest", {":digest": job.input_digest})
+        if other is not None and self._is_orphan(other, job):
+            values = {":digest": rows.plain(other)["input_digest"], ":expires_at": rows.plain(other)["expires_at"]}
+            other = self._put_once(item, "(input_digest = :digest AND expires_at = :expires_at)", values)
+        _require_same_input(job, other)
+        existing = self._put_once(rows.key(job.id, "JOB") | rows.typed(rows.job_values(job)))
+        _require_same_input(job, existing)
+        return job if existing is None else rows.job_of(existing)
 
     def _is_orphan(self, item: rows.Item, job: Job) -> bool:
-        """An input without a job: its submission died long ago, or its job has expired before it."""
+        """Whether an INPUT row has no job: its submission died long ago, or the job expired first."""
         age = int(job.expires_at.timestamp()) - int(item["expires_at"]["N"])
         if age <= _LONGEST_SUBMISSION:
             return False
@@ -70,11 +71,11 @@ class DynamoJobStore:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
-                return _standing(error)
+                return _existing(error)
         return None
 
     def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
-        """Both rows in one round trip; the answer's only once there is one."""
+        """Reads both rows in one request, and the answer only if the job is completed."""
         if len(job_id) > _LONGEST_ID:
             return None
         found = self._get(job_id, "JOB", "INPUT")
@@ -102,13 +103,13 @@ class DynamoJobStore:
         except DamagedJob:
             if not job.status.finished:
                 raise
-            return JobInput(crew=job.crew, inputs={})  # why it failed can be read all the same
+            return JobInput(crew=job.crew, inputs={})  # the reason of the failure is still readable
 
     def save(self, before: Job, after: Job) -> None:
-        """Compare and set on the revision; and on status and fence, for code from before there were revisions."""
+        """Compare-and-set on the revision, and on status and fence for rows of versions without revisions."""
         guard = {"revision": before.revision or None, "status": before.status.value, "fence": before.fence}
         old, new = rows.job_values(before), rows.job_values(after)
-        # The status is always written: an update of nothing would be refused, and its condition not checked.
+        # Always set the status: DynamoDB rejects an update without changes, and the condition must be checked.
         changed = {name: value for name, value in new.items() if value != old[name] or name == "status"}
         update, condition, names, values = _expressions(changed, guard)
         with unavailable_if_it_fails("table"):
@@ -123,10 +124,10 @@ class DynamoJobStore:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
-                standing = _standing(error)
-                # The reply to our own write was lost and the client repeated it: it did happen.
-                if not standing or rows.job_values(rows.job_of(standing)) != new:
-                    raise StaleWrite(f"job {after.id} moved on") from error
+                existing = _existing(error)
+                # If the row equals `after`, the write succeeded: its response was lost and the client retried it.
+                if not existing or rows.job_values(rows.job_of(existing)) != new:
+                    raise StaleWrite(f"job {after.id} was changed by another writer") from error
 
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
         changed = {
@@ -150,26 +151,26 @@ class DynamoJobStore:
                     ExpressionAttributeValues=rows.typed(values),
                 )
             except ClientError as refused:
-                _standing(refused)
+                _existing(refused)
                 return False
         return True
 
     def put_answer(self, job: Job, answer: Answer) -> None:
-        body = self._bodies.kept(job.id, answer.model_dump_json())
+        body = self._bodies.put(job.id, answer.model_dump_json())
         with unavailable_if_it_fails("table"):
             self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.result_sk(job.fence), body))
 
     def put_call(self, job: Job, call: Call) -> Call:
-        body = self._bodies.kept(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}
-        standing = self._put_once(rows.body_item(job, rows.call_sk(call), body))
-        return call if standing is None else self._call_of(standing)
+        body = self._bodies.put(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}
+        existing = self._put_once(rows.body_item(job, rows.call_sk(call), body))
+        return call if existing is None else self._call_of(existing)
 
     def journal(self, job: Job) -> Iterator[Call]:
         return map(self._call_of, self._calls_of(job))
 
     def entries(self, job: Job) -> list[Call]:
         items = list(self._calls_of(job, ProjectionExpression="entry, expires_at"))
-        if any("entry" not in item for item in items):  # written before there were entries
+        if any("entry" not in item for item in items):  # rows of versions without `entry`
             return [call.without_body() for call in self.journal(job)]
         return [Call.model_validate_json(item["entry"]["S"]) for item in items]
 
@@ -190,7 +191,7 @@ class DynamoJobStore:
             return Call.model_validate_json(self._bodies.read(rows.plain(item)))
 
     def due(self, status: Status, moment: datetime) -> Iterator[str]:
-        """Page by page, each shard in its turn, so that none waits for another one's backlog."""
+        """Reads pages round-robin over the shards, so that no shard waits for another's backlog."""
         starts: dict[int, Any] = {shard: {} for shard in range(rows.DUE_SHARDS)}
         while starts:
             for shard, start in list(starts.items()):
@@ -231,13 +232,9 @@ class DynamoJobStore:
         return count
 
     def _get(self, job_id: str, *sort_keys: str) -> dict[str, rows.Item]:
-        """A job's rows by sort key. Raises Unavailable if the table, throttled, leaves some out."""
-        keys = [rows.key(job_id, sk) for sk in sort_keys]
-        with unavailable_if_it_fails("table"):
-            reply = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
-        if reply.get("UnprocessedKeys"):
-            raise Unavailable("The table is throttled.")
-        return {item["sk"]["S"]: item for item in reply["Responses"][self._table]}
+        """A job's rows by sort key. Raises Unavailable."""
+        items = batch_get(self._client, self._table, [rows.key(job_id, sk) for sk in sort_keys])
+        return {item["sk"]["S"]: item for item in items}
 
 
 @contextmanager
@@ -246,24 +243,24 @@ def _damaged_if_unreadable(job_id: str) -> Iterator[None]:
         yield
     except CrewrelayError:
         raise
-    except Exception as error:  # whatever stands there, it is not what we write
+    except Exception as error:  # the row is not as we write it
         raise DamagedJob(f"What the table holds of job {job_id} can't be read: {type(error).__name__}.") from error
 
 
-def _refuse_another(job: Job, standing: rows.Item | None) -> None:
-    if standing is not None and rows.plain(standing)["input_digest"] != job.input_digest:
-        raise IdempotencyConflict("This idempotency key was already used with another body.")
+def _require_same_input(job: Job, existing: rows.Item | None) -> None:
+    if existing is not None and rows.plain(existing)["input_digest"] != job.input_digest:
+        raise IdempotencyConflict("This idempotency key was already used with a different body.")
 
 
-def _standing(error: ClientError) -> rows.Item:
-    """The item that made a condition fail, empty if there was none; any other error is raised again."""
+def _existing(error: ClientError) -> rows.Item:
+    """The item on which a condition failed, empty if there was none; re-raises any other error."""
     if error_code(error) != "ConditionalCheckFailedException":
         raise error
     return error.response.get("Item", {})  # type: ignore[return-value]
 
 
 def _expressions(changed: dict[str, Any], guard: dict[str, Any]) -> tuple[str, str, dict[str, str], dict[str, Any]]:
-    """Update and condition expression with their names and values; a value of None means: not there."""
+    """Update and condition expressions with their names and values; None means that the attribute is absent."""
     names = {f"#{name}": name for name in (*changed, *guard)}
     sets = [f"#{name} = :new_{name}" for name, value in changed.items() if value is not None]
     removes = [f"#{name}" for name, value in changed.items() if value is None]

@@ -1,22 +1,22 @@
-"""Tokens in the table: pk=TOKEN#<SHA-256>, sk=TOKEN; and pk=TOKENS, sk=<tenant>#<SHA-256>, by which they are listed.
+"""The token store: pk=TOKEN#<SHA-256>, sk=TOKEN; and pk=TOKENS, sk=<tenant>#<SHA-256> to list them by.
 
-Times are epoch seconds. The listing's row is put first: one without its token means nothing.
+Times are epoch seconds. The listing row is put first, because one without its token is harmless.
 """
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from crewrelay.aws import rows
+from crewrelay.aws.batch_get import batch_get
 from crewrelay.aws.clients import unavailable_if_it_fails
 from crewrelay.jobs.access import Token
-from crewrelay.jobs.errors import Unavailable, UnknownToken
+from crewrelay.jobs.errors import UnknownToken
 from crewrelay.jobs.ports import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _LISTING = "TOKENS"
-_MOST_AT_ONCE = 100  # keys of a BatchGetItem
 
 
 class DynamoTokens:
@@ -45,8 +45,7 @@ class DynamoTokens:
 
     def of(self, tenant: str | None = None) -> list[Token]:
         digests = self._listed(f"{tenant}#" if tenant else "")
-        parts = [digests[start : start + _MOST_AT_ONCE] for start in range(0, len(digests), _MOST_AT_ONCE)]
-        items = [item for part in parts for item in self._all(part)]
+        items = batch_get(self._client, self._table, [key(digest) for digest in digests])
         tokens = [_token_of(item) for item in items if not rows.expired(item, self._clock())]
         return sorted(tokens, key=lambda token: (token.created_at, token.digest))
 
@@ -78,14 +77,6 @@ class DynamoTokens:
         )
         with unavailable_if_it_fails("table"):
             return [item["sk"]["S"].rpartition("#")[2] for page in pages for item in page["Items"]]
-
-    def _all(self, digests: list[str]) -> list[rows.Item]:
-        keys = [key(digest) for digest in digests]
-        with unavailable_if_it_fails("table"):
-            reply = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
-        if reply.get("UnprocessedKeys"):
-            raise Unavailable("The table is throttled.")
-        return list(reply["Responses"][self._table])
 
 
 def key(digest: str) -> rows.Item:

@@ -1,4 +1,4 @@
-"""A caller of a deployment's API: submits, follows, repeats what may have been lost."""
+"""HTTP client of a deployment's API, with retries."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,24 +10,24 @@ import httpx
 
 from crewrelay.jobs.job import Status
 
-TIMEOUT = 40.0  # seconds: longer than the gateway waits
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two looks at a job
+TIMEOUT = 40.0  # seconds: longer than the gateway's timeout
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between polls of a job
 _TRIES = 4
-_MAY_PASS = frozenset({429, 502, 503, 504})
+_TRANSIENT = frozenset({429, 502, 503, 504})
 
 Json = dict[str, Any]
 
 
 class Refused(Exception):
-    """What the API says is wrong, and what to do about it."""
+    """The API refused the request or did not answer; the message says what to do."""
 
 
 class Client:
-    """Its API. Everything may raise Refused."""
+    """Every method may raise Refused."""
 
     def __init__(self, url: str, token: str | None = None, pause: Callable[[float], None] = time.sleep) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        # A base URL may hold a stage, as in https://….amazonaws.com/prod.
+        # A base URL may include a stage, as in https://….amazonaws.com/prod.
         self._client = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=TIMEOUT, trust_env=False)
         self._url = url
         self._pause = pause
@@ -43,7 +43,7 @@ class Client:
         return found
 
     def submit(self, body: Json, key: str | None = None) -> str:
-        """The job's id, once it is committed. A request whose reply was lost is repeated under the same key."""
+        """Submit a job and return its id. A lost response is retried with the same idempotency key."""
         accepted = self._ask("POST", "crewai/run/async", _TRIES, json=body, headers=_keyed(key))
         return str(accepted["job_id"])
 
@@ -57,7 +57,7 @@ class Client:
         return self._ask("POST", f"crewai/jobs/{job_id}/retry")
 
     def follow(self, job_id: str) -> Iterator[Json]:
-        """The job whenever its status or its error has changed; ends with the job."""
+        """Poll the job, yielding it whenever its status or error changes, until it has ended."""
         shown, pause = None, _FIRST_PAUSE
         while True:
             job = self.status(job_id, _TRIES)
@@ -70,7 +70,7 @@ class Client:
             pause = min(_LONGEST_PAUSE, pause * 1.2)
 
     def result(self, job: Json) -> str:
-        """The text of a job's answer; a large one is fetched from where it lies."""
+        """The text of a job's answer; a large one is fetched from its presigned URL."""
         if job["result"] is not None or not job["result_url"]:
             return job["result"] or ""
         with self._reached():
@@ -86,8 +86,8 @@ class Client:
                 if attempt == tries:
                     raise
             else:
-                if answer.status_code not in _MAY_PASS or attempt == tries:
-                    return _understood(answer, self._url)
+                if answer.status_code not in _TRANSIENT or attempt == tries:
+                    return _body(answer, self._url)
             self._pause(2.0 ** (attempt - 1))
         raise AssertionError("unreachable")
 
@@ -97,14 +97,14 @@ class Client:
             yield
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
-            raise Refused(f"{self._url} did not answer: {reason}. Is the address right, and does it run?") from error
+            raise Refused(f"{self._url} did not answer: {reason}. Is the address right, and is it running?") from error
 
 
 def _keyed(key: str | None) -> dict[str, str]:
     return {"Idempotency-Key": key or str(uuid4())}
 
 
-def _understood(answer: httpx.Response, url: str) -> Json:
+def _body(answer: httpx.Response, url: str) -> Json:
     try:
         body = answer.json()
     except ValueError:
@@ -113,4 +113,4 @@ def _understood(answer: httpx.Response, url: str) -> Json:
         return body
     if isinstance(body, dict) and "detail" in body:
         raise Refused(f"{body['detail']} {body.get('remedy', '')}".strip())
-    raise Refused(f"{url} answered {answer.status_code}, and not as crewrelay does: is the address right?")
+    raise Refused(f"{url} answered {answer.status_code}, but not as crewrelay does: is the address right?")

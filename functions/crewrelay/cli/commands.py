@@ -1,4 +1,4 @@
-"""What the `crewrelay` command can do."""
+"""The commands of `crewrelay`."""
 
 import asyncio
 from enum import StrEnum
@@ -35,15 +35,15 @@ app.add_typer(token_commands.token_app, name="token")
 
 @app.callback()
 def crewrelay() -> None:
-    """Durable CrewAI crews on AWS Lambda, and the same on this machine."""
+    """Durable CrewAI crews, on AWS Lambda or on this machine."""
 
 
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
-    auth: Annotated[bool, typer.Option(help="Callers need a token. Without, only this machine is served.")] = False,
-    crews: Annotated[int, typer.Option(help="Processes that run crews; each fills one core.", min=1)] = 2,
+    auth: Annotated[bool, typer.Option(help="Require a token. Without it, only this machine can connect.")] = False,
+    crews: Annotated[int, typer.Option(help="Number of crew processes; each can use one core.", min=1)] = 2,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
@@ -58,9 +58,7 @@ def serve(
     try:
         listener = listen(host, port, only_from_here=not auth)
     except OpenToOthers:
-        fail(
-            f"{host} can be reached from other machines, and nobody would need a token: add --auth, or leave out --host"
-        )
+        fail(f"{host} can be reached from other machines without a token: add --auth, or leave out --host")
     except OSError as error:
         fail(f"can't listen on {host}:{port}: {error.strerror or error}; choose another with --port")
     try:
@@ -76,12 +74,14 @@ class DeadLetterQueue(StrEnum):
 
 @app.command()
 def redrive(
-    queue: Annotated[DeadLetterQueue, typer.Argument(help="Whose dead letters.")] = DeadLetterQueue.JOBS,
+    queue: Annotated[
+        DeadLetterQueue, typer.Argument(help="The queue whose dead-letter queue to redrive.")
+    ] = DeadLetterQueue.JOBS,
     stack: Annotated[
         str, typer.Option(envvar="CREWRELAY_STACK", help="The CloudFormation stack that the queues belong to.")
     ] = "crewrelay",
 ) -> None:
-    """Bring messages back from a dead-letter queue. What is finished stays finished; what is malformed stays there."""
+    """Send messages of a dead-letter queue back. Finished jobs are not run again; malformed messages stay there."""
     from crewrelay.aws import bells, clients, dead_letters, intake
     from crewrelay.jobs.errors import Misconfigured, Unavailable
 
@@ -93,5 +93,5 @@ def redrive(
         dlq_url, queue_url = (clients.resource(stack, name) for name in names)
         brought_back, left = dead_letters.redrive(clients.sqs(), dlq_url, queue_url, check)
     except (Unavailable, Misconfigured) as failure:
-        fail(f"{failure} Are region, credentials and --stack those of the deployment?")
-    typer.echo(f"{brought_back} brought back, {left} left that no redelivery would mend")
+        fail(f"{failure} Do region, credentials and --stack belong to the deployment?")
+    typer.echo(f"{brought_back} sent back, {left} left because they are malformed")

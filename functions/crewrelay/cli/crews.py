@@ -1,4 +1,4 @@
-"""What the `crewrelay` command can do with crews."""
+"""`crewrelay crews`: create, check and list crews."""
 
 import os
 import shutil
@@ -13,21 +13,23 @@ from crewrelay.cli.terminal import exit_on_error, fail
 if TYPE_CHECKING:
     from crewrelay.catalogue.definition import Definition
 
-crews_app = typer.Typer(help="Make, check and list crews.", no_args_is_help=True)
+crews_app = typer.Typer(help="Create, check and list crews.", no_args_is_help=True)
 
 
 @crews_app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="Small letters, digits, - and _.")],
-    folder: Annotated[Path | None, typer.Option("--in", help="Where; CREWRELAY_CREWS, else crews.")] = None,
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")],
+    folder: Annotated[
+        Path | None, typer.Option("--in", help="Parent folder; default: CREWRELAY_CREWS, else crews.")
+    ] = None,
 ) -> None:
-    """Write the files of a new crew, which can be run as they are."""
+    """Create a new crew that can run as it is."""
     from crewrelay.catalogue.catalogue import NAME, NAME_RULE, catalogue, is_crew
     from crewrelay.settings import CrewsSettings
 
     with exit_on_error():
         if not NAME.fullmatch(name):
-            fail(f"{name!r} is no name: {NAME_RULE}")
+            fail(f"{name!r} is not a valid name: {NAME_RULE}")
         if known := catalogue().folder(name):
             fail(f"there is a crew {name} already, in {known}; choose another name")
         found = [shelf for shelf in CrewsSettings.read().folders if not is_crew(shelf)]
@@ -44,11 +46,11 @@ def new(
         typer.echo(f"wrote {target / 'config' / file}.yaml")
     typer.echo(f"next: crewrelay crews check {target}")
     if parent not in (*found, Path("crews")):
-        typer.echo(f"it is found with CREWRELAY_CREWS={os.pathsep.join(map(str, [*found, parent]))}")
+        typer.echo(f"to use it, set CREWRELAY_CREWS={os.pathsep.join(map(str, [*found, parent]))}")
 
 
 def _write(target: Path) -> None:
-    """All or nothing: the folder gets its name when it is complete. Raises OSError."""
+    """Create the folder atomically, by a rename. Raises OSError."""
     from crewrelay.catalogue.catalogue import SCAFFOLD
 
     made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
@@ -66,7 +68,7 @@ def _write(target: Path) -> None:
 
 @crews_app.command("list")
 def list_crews() -> None:
-    """Name, inputs and description of each."""
+    """List the crews: name, inputs and description."""
     from crewrelay.catalogue.catalogue import catalogue
 
     with exit_on_error():
@@ -80,7 +82,7 @@ def list_crews() -> None:
 def check(
     crew: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", help="A crew's name, or its folder.")],
 ) -> None:
-    """Say everything that is wrong with a crew; if nothing is, run it with the model that needs no key."""
+    """Report all faults of a crew; if there are none, run it with the built-in model, which needs no key."""
     from crewrelay.catalogue.definition import read_definition
     from crewrelay.catalogue.yaml_file import Faulty
 
@@ -106,11 +108,11 @@ def _folder_of(crew: str) -> Path:
     path = Path(crew)
     if named is None and path.is_dir():
         if not is_crew(path):
-            fail(f"{crew} is no crew's folder: it has no config/crew.yaml; `crewrelay crews new` writes one")
+            fail(f"{crew} is not a crew folder: it has no config/crew.yaml; `crewrelay crews new` writes one")
         if not NAME.fullmatch(path.absolute().name):
             fail(f"{crew}: {NAME_RULE}; rename the folder")
         return path
-    return named or fail(f"there is no crew {crew}: name one of {known}, or a crew's folder; see CREWRELAY_CREWS")
+    return named or fail(f"there is no crew {crew}: use one of {known}, or a crew's folder; see CREWRELAY_CREWS")
 
 
 def _check(definition: "Definition") -> None:
@@ -126,12 +128,12 @@ def _check(definition: "Definition") -> None:
             _refuse(*map(str, faults))
         default = new_model().model if None in definition.models else ""
     agents, tasks = len(definition.agents), len(definition.tasks)
-    typer.echo(f"{definition.card.name}: nothing is wrong with its {agents} agents and {tasks} tasks")
+    typer.echo(f"{definition.card.name}: no faults in its {agents} agents and {tasks} tasks")
     for name in sorted(definition.models, key=str):
-        typer.echo(f"its model {name or f'{default}, that of CREWRELAY_MODEL,'} has all that it needs")
+        typer.echo(f"model {name or f'{default} (CREWRELAY_MODEL)'}: configured")
     given = definition.card.inputs.sample()
-    told = ", ".join(f"{name}={value!r}" for name, value in given.items())
-    typer.echo(f"a dry run with {ExtractiveLLM.NAME} on the shipped corpus{': ' if told else ''}{told}")
+    values = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    typer.echo(f"a dry run with {ExtractiveLLM.NAME} on the shipped corpus{': ' if values else ''}{values}")
     try:
         outcomes = dry_run.dry_run(definition, given, EmbeddedRetriever())
     except Exception as error:

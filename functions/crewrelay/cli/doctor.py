@@ -1,23 +1,24 @@
-"""What `crewrelay doctor` looks at: each part that a job needs, by itself."""
+"""The checks of `crewrelay doctor`: each part that a job needs, separately."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from crewrelay.cli.client import Client, Refused
 from crewrelay.jobs.errors import CrewrelayError, Misconfigured
 
-Check = tuple[str, Callable[[], str]]  # what is looked at; says what was found, or raises
+if TYPE_CHECKING:
+    from crewrelay.aws.health import Check
 
 
 class Finding(NamedTuple):
     what: str
-    is_well: bool
-    told: str
+    ok: bool
+    detail: str
 
 
-def diagnose(checks: Iterable[Check]) -> Iterator[Finding]:
-    """One finding a check, whatever it raises: the next part is looked at all the same."""
+def diagnose(checks: "Iterable[Check]") -> Iterator[Finding]:
+    """One finding per check; an error in one does not stop the others."""
     for what, check in checks:
         try:
             yield Finding(what, True, check())
@@ -29,13 +30,13 @@ def diagnose(checks: Iterable[Check]) -> Iterator[Finding]:
             yield Finding(what, False, f"{type(error).__name__}: {error}")
 
 
-def of_api(deployment: Client) -> Iterator[Check]:
+def api_checks(deployment: Client) -> "Iterator[Check]":
     yield "API", lambda: f"runs version {deployment.health()['version']}"
     yield "crews", lambda: ", ".join(crew["name"] for crew in deployment.crews())
 
 
-def of_crews() -> Iterator[Check]:
-    """The model, the crews and the collection of the settings in this environment."""
+def crew_checks() -> "Iterator[Check]":
+    """Checks of model, crews and collection, by the settings in this environment."""
     yield "model", _model
     yield "own crews", _own_crews
     yield "collection", _collection
@@ -62,7 +63,7 @@ def _own_crews() -> str:
     from crewrelay.wiring.secrets import model_settings
 
     refuse_broken(catalogue(), models(model_settings()))
-    return f"{', '.join(catalogue().names())}: nothing is wrong with them"
+    return f"{', '.join(catalogue().names())}: no faults"
 
 
 def _collection() -> str:
@@ -77,4 +78,4 @@ def _collection() -> str:
         where = f"{settings.collection or stores.default()} in {stores.place}"
     if not found:
         raise Misconfigured(f"The collection {where} is empty: fill it with `crewrelay ingest`")
-    return f"{where}, by {embedder.name}, gives {found[0].id} first"
+    return f"{where}, by {embedder.name}, finds {found[0].id}"

@@ -1,4 +1,4 @@
-"""What the `crewrelay` command can do with documents."""
+"""The commands about documents: ingest, search and `crewrelay collections`."""
 
 import os
 import time
@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from crewrelay.cli.terminal import exit_on_error, fail
+from crewrelay.jobs import text
 
 _NEEDED = ("haystack", "numpy", "pypdf", "docx", "trafilatura", "markdown_it", "mdit_plain", "rich")
 
 CollectionName = Annotated[
-    str, typer.Option("--collection", "-c", help="CREWRELAY_COLLECTION where none is given, else documents.")
+    str, typer.Option("--collection", "-c", help="Default: CREWRELAY_COLLECTION, else documents.")
 ]
 
 collections_app = typer.Typer(help="List and delete collections.", invoke_without_command=True)
@@ -24,15 +25,15 @@ collections_app = typer.Typer(help="List and delete collections.", invoke_withou
 def ingest(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, and folders of files.")],
     collection: CollectionName = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, without doing it.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents whose files are gone from PATH.")] = False,
 ) -> None:
-    """Fill a collection from text, Markdown, HTML, PDF and DOCX files. What has not changed is left as it is.
+    """Ingest text, Markdown, HTML, PDF and DOCX files into a collection. Unchanged documents are skipped.
 
-    Links are followed within the folder that is given.
+    Symbolic links are followed within the given folder.
 
     A file that can't be read, is larger than 64 MB, or takes more than 1,024 MB
-    of memory or 120 s to read, is named and skipped; the exit code is then 1.
+    of memory or 120 s to read, is reported and skipped; the exit code is then 1.
     """
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         fail(f"the packages {', '.join(missing)} are missing; install crewrelay[ingest]")
@@ -41,7 +42,7 @@ def ingest(
     from crewrelay.retrieval.reading.reader import Reader
 
     with exit_on_error(), ExitStack() as until_done:
-        reader = until_done.enter_context(Reader())  # which starts while this process imports what it needs
+        reader = until_done.enter_context(Reader())  # starts in the background during the imports below
         from rich.console import Console
         from rich.progress import Progress
 
@@ -49,7 +50,6 @@ def ingest(
         from crewrelay.retrieval.embedders.remote import PersistentEmbedder
         from crewrelay.retrieval.ingestion import Ingestion, Outcome
         from crewrelay.retrieval.reading.files import FORMATS, files_under
-        from crewrelay.retrieval.reading.names import shown
         from crewrelay.wiring import retrieval
         from crewrelay.wiring.secrets import embedder_settings, retrieval_settings
 
@@ -61,7 +61,7 @@ def ingest(
         embedder = PersistentEmbedder(retrieval.embedder(embedder_settings()), time.sleep)
         total = sum(1 for _ in files_under(paths))
         if not total and not prune:
-            fail(f"there is nothing to ingest: no file whose name ends with {', '.join(sorted(FORMATS))}")
+            fail(f"there is nothing to ingest: no file name ends with {', '.join(sorted(FORMATS))}")
         stores = until_done.enter_context(closing(retrieval.collections(settings)))
         target = retrieval.target(stores, name, embedder, dry_run)
         ingestion = Ingestion(target, embedder, reader, dry_run)
@@ -76,12 +76,12 @@ def ingest(
             progress.update(task, advance=1)
         for one in ingestion.prune(paths) if prune else ():
             outcomes[one.outcome] += 1
-            typer.echo(f"{one.outcome} {shown(one.source)}")
-    told = ", ".join(
+            typer.echo(f"{one.outcome} {text.name(one.source)}")
+    counts = ", ".join(
         f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes[outcome] or outcome != "removed"
     )
     would = "dry run, nothing was written: " if dry_run else ""
-    typer.echo(f"{would}{told}; {passages} passages into {name} in {time.monotonic() - started:.1f} s")
+    typer.echo(f"{would}{counts}; {passages} passages into {name} in {time.monotonic() - started:.1f} s")
     if outcomes[Outcome.SKIPPED]:
         raise typer.Exit(1)
 
@@ -91,7 +91,7 @@ def search(
     collection: CollectionName = "",
     top_k: Annotated[int, typer.Option(help="How many passages to show.", min=1, max=100)] = 5,
 ) -> None:
-    """Show the passages that the crews would find, with their scores."""
+    """Show the passages that crews would find, with their scores."""
     from crewrelay.wiring import retrieval
     from crewrelay.wiring.secrets import embedder_settings, retrieval_settings
 
@@ -116,7 +116,7 @@ def collections(context: typer.Context) -> None:
 
 @collections_app.command("list")
 def list_collections() -> None:
-    """Name, documents, passages and embedder of each."""
+    """List the collections: name, documents, passages and embedder."""
     from crewrelay.wiring import retrieval
     from crewrelay.wiring.secrets import retrieval_settings
 
@@ -134,7 +134,7 @@ def list_collections() -> None:
 
 @collections_app.command("delete")
 def delete_collection(name: Annotated[str, typer.Argument(help="The collection's name.")]) -> None:
-    """Delete a collection and all that is in it."""
+    """Delete a collection and everything in it."""
     from crewrelay.wiring import retrieval
     from crewrelay.wiring.secrets import retrieval_settings
 

@@ -1,4 +1,4 @@
-"""What the `crewrelay` command can do with jobs, of a deployment or of `crewrelay serve`."""
+"""The commands about jobs of a deployment or of `crewrelay serve`, and `crewrelay doctor`."""
 
 import json
 import os
@@ -11,22 +11,31 @@ import typer
 from crewrelay.cli.terminal import exit_on_error, fail
 
 if TYPE_CHECKING:
+    from crewrelay.aws.health import Check
     from crewrelay.cli.client import Client
 
 HERE = "http://127.0.0.1:8000"  # where `make serve` listens
 
 Url = Annotated[
-    str, typer.Option(envvar="CREWRELAY_URL", help="The API's address; that of the stack, else of `crewrelay serve`.")
+    str,
+    typer.Option(
+        envvar="CREWRELAY_URL", help="The API's address; default: that of --stack, else of `crewrelay serve`."
+    ),
 ]
 Stack = Annotated[
-    str, typer.Option(envvar="CREWRELAY_STACK", help="The CloudFormation stack whose output ApiUrl is the address.")
+    str,
+    typer.Option(
+        envvar="CREWRELAY_STACK", help="The CloudFormation stack to take the address from (its output ApiUrl)."
+    ),
 ]
-Token = Annotated[str, typer.Option(envvar="CREWRELAY_TOKEN", help="Better as a variable: commands can be seen.")]
+Token = Annotated[
+    str, typer.Option(envvar="CREWRELAY_TOKEN", help="Prefer the variable: other users can see command lines.")
+]
 JobId = Annotated[str, typer.Argument(metavar="JOB_ID")]
 Topic = Annotated[str, typer.Argument(help="What to research.", show_default=False)]
 Language = Annotated[str, typer.Option(help="BCP 47 tag of the language to answer in.")]
-Crew = Annotated[str, typer.Option(help="A crew by its name.", show_default="research")]
-Inputs = Annotated[str, typer.Option(help="Its inputs as a JSON object, instead of TOPIC.", metavar="JSON")]
+Crew = Annotated[str, typer.Option(help="Name of the crew.", show_default="research")]
+Inputs = Annotated[str, typer.Option(help="The crew's inputs as a JSON object, instead of TOPIC.", metavar="JSON")]
 
 
 def run(
@@ -38,7 +47,7 @@ def run(
     stack: Stack = "",
     token: Token = "",
 ) -> None:
-    """Run one job and print its answer with its sources: by the given deployment, else by a stack just for it."""
+    """Run one job and print its answer and sources; without --url or --stack, on a temporary local stack."""
     body = _body_of(topic, language, crew, inputs)
     if url or stack:
         with _deployment(url, stack, token) as deployment:
@@ -59,7 +68,7 @@ def submit(
     language: Language = "en",
     crew: Crew = "",
     inputs: Inputs = "",
-    key: Annotated[str, typer.Option(help="Idempotency key: the same one again is the same job.")] = "",
+    key: Annotated[str, typer.Option(help="Idempotency key: the same key returns the same job.")] = "",
     url: Url = "",
     stack: Stack = "",
     token: Token = "",
@@ -70,51 +79,51 @@ def submit(
 
 
 def status(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
-    """Print a job as JSON, as it stands."""
+    """Print a job's status as JSON."""
     with _deployment(url, stack, token) as deployment:
         _print(deployment.status(job_id))
 
 
 def watch(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
-    """Follow a job to its end, and print its answer with its sources."""
+    """Wait for a job to end, and print its answer and sources."""
     with _deployment(url, stack, token) as deployment:
         _follow(deployment, job_id)
 
 
 def cancel(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
-    """End a job: at once if it is pending, before its next call if it is running."""
+    """Cancel a job: at once if it is pending, before its next call if it is running."""
     with _deployment(url, stack, token) as deployment:
         _print(deployment.cancel(job_id))
 
 
 def retry(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
-    """Try a failed job again: it goes on from where its journal ends."""
+    """Retry a failed job: it resumes from where its journal ends."""
     with _deployment(url, stack, token) as deployment:
         _print(deployment.retry(job_id))
 
 
 def doctor(url: Url = "", stack: Stack = "", token: Token = "") -> None:
-    """Look at every part that a job needs, and say what is wrong and how to mend it.
+    """Check every part that a job needs; say what is wrong and how to fix it.
 
-    Model, crews and collection are those of the settings in this environment; the rest is the deployment's.
+    Model, crews and collection are checked by the settings in this environment, the rest in the deployment.
     """
     from crewrelay.cli import doctor
     from crewrelay.local.stack import CREW_ENVIRONMENT
 
     os.environ.update(CREW_ENVIRONMENT)  # before CrewAI is imported
-    checks = list[doctor.Check]()
+    checks: list[Check] = []
     with ExitStack() as until_done:
         if stack:
             from crewrelay.aws import health
 
-            checks += health.of_stack(stack)
+            checks += health.stack_checks(stack)
         if url or stack:
-            checks += doctor.of_api(until_done.enter_context(_deployment(url, stack, token)))
-        ill = 0
-        for finding in doctor.diagnose([*checks, *doctor.of_crews()]):
-            ill += not finding.is_well
-            typer.echo(f"{'ok' if finding.is_well else 'WRONG':5}  {finding.what:22}  {finding.told}")
-    if ill:
+            checks += doctor.api_checks(until_done.enter_context(_deployment(url, stack, token)))
+        faults = 0
+        for finding in doctor.diagnose([*checks, *doctor.crew_checks()]):
+            faults += not finding.ok
+            typer.echo(f"{'ok' if finding.ok else 'WRONG':5}  {finding.what:22}  {finding.detail}")
+    if faults:
         raise typer.Exit(1)
 
 
@@ -126,11 +135,11 @@ def _body_of(topic: str, language: str, crew: str, inputs: str) -> dict[str, Any
     if topic:
         fail("give a TOPIC or --inputs, not both")
     if not crew:
-        fail("--inputs are those of a crew: name it with --crew")
+        fail("--inputs needs a crew: name it with --crew")
     try:
         given = json.loads(inputs)
     except ValueError as error:
-        fail(f"--inputs is no JSON: {error}")
+        fail(f"--inputs is not valid JSON: {error}")
     if not isinstance(given, dict):
         fail('--inputs must be a JSON object, like \'{"topic": "neural networks"}\'')
     return {"crew": crew, "inputs": given}
@@ -158,10 +167,10 @@ def _follow(deployment: "Client", job_id: str) -> None:
     for job in deployment.follow(job_id):
         typer.echo(f"{job['status']} {job['timestamps']['finished_at'] or ''}".rstrip(), err=True)
         if job["status"] == "pending" and job["error"]:
-            typer.echo(f"to be tried again, for the last attempt failed: {job['error']['message']}", err=True)
+            typer.echo(f"the last attempt failed and will be retried: {job['error']['message']}", err=True)
     if job["status"] != "completed":
         fail(f"the job {job['status']}: {job['error'] and job['error']['message']}")
-    # Plain text: what is quoted stays as it stands in its source.
+    # Print as plain text: quotations must stay verbatim.
     typer.echo(f"\n{deployment.result(job)}\n")
     for source in job["sources"]:
         typer.echo(f"[{source['number']}] {source['title']} ({source['url']})\n“{source['excerpt']}”\n")

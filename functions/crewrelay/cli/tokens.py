@@ -1,4 +1,4 @@
-"""What the `crewrelay` command can do with tokens: who may call a deployment."""
+"""`crewrelay token`: create, list and revoke tokens."""
 
 import re
 import secrets
@@ -14,20 +14,20 @@ from crewrelay.jobs.access import Scope, TenantName, issue
 if TYPE_CHECKING:
     from crewrelay.aws.tokens import DynamoTokens
 
-token_app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the tokens of those who may call.")
+token_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke tokens for callers of the API.")
 
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 _LONGEST = timedelta(days=3650)
-_USUAL = [Scope.RUN, Scope.READ]
+_DEFAULT_SCOPES = [Scope.RUN, Scope.READ]
 
-Stack = Annotated[str, typer.Option(envvar="CREWRELAY_STACK", help="The CloudFormation stack that the tokens are for.")]
+Stack = Annotated[str, typer.Option(envvar="CREWRELAY_STACK", help="The CloudFormation stack of the deployment.")]
 
 
 def _duration(text: str) -> timedelta:
     found = re.fullmatch(r"(\d{1,5})([dhm])", text)
     duration = int(found[1]) * _UNITS[found[2]] if found else timedelta()
     if not timedelta() < duration <= _LONGEST:
-        raise typer.BadParameter("--expires: say it like 90d, 12h or 30m, up to 3650d")
+        raise typer.BadParameter("--expires: use a duration like 90d, 12h or 30m, up to 3650d")
     return duration
 
 
@@ -35,17 +35,20 @@ def _tenant(name: str) -> str:
     try:
         return TypeAdapter[str](TenantName).validate_python(name)
     except ValidationError:
-        raise typer.BadParameter("1 to 63 of a-z, 0-9, '.', '_' and '-', the first a letter or a digit") from None
+        raise typer.BadParameter("use 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit") from None
 
 
 @token_app.command()
 def create(
-    tenant: Annotated[str, typer.Option(help="Whose jobs its bearer starts and sees.", parser=_tenant)],
-    scope: Annotated[list[Scope], typer.Option(help="What it may do; repeat it for more.")] = _USUAL,
-    expires: Annotated[str, typer.Option(help="For how long: 90d, 12h, 30m.")] = "90d",
+    tenant: Annotated[
+        str,
+        typer.Option(help="Tenant that the token belongs to: it submits and sees that tenant's jobs.", parser=_tenant),
+    ],
+    scope: Annotated[list[Scope], typer.Option(help="What the token may do; repeatable.")] = _DEFAULT_SCOPES,
+    expires: Annotated[str, typer.Option(help="Lifetime, like 90d, 12h or 30m.")] = "90d",
     stack: Stack = "crewrelay",
 ) -> None:
-    """Make a token and print it, once: only its SHA-256 is kept."""
+    """Create a token and print it. It can't be shown again: only its SHA-256 is stored."""
     from crewrelay.system import utcnow
 
     now = utcnow()
@@ -59,10 +62,10 @@ def create(
 
 @token_app.command("list")
 def list_(
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.", parser=_tenant)] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only tokens of this tenant.", parser=_tenant)] = None,
     stack: Stack = "crewrelay",
 ) -> None:
-    """The tokens that have not expired: id, tenant, scopes, expiry, and whether they are revoked."""
+    """List unexpired tokens: id, tenant, scopes, expiry, and whether they are revoked."""
     with exit_on_error():
         tokens = _tokens(stack).of(tenant)
     for token in tokens:
@@ -73,10 +76,10 @@ def list_(
 
 @token_app.command()
 def revoke(
-    token_id: Annotated[str, typer.Argument(metavar="ID", help="As `create` and `list` show it.")],
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="Token id, as `create` and `list` show it.")],
     stack: Stack = "crewrelay",
 ) -> None:
-    """Let nobody in with a token any more; the gateway forgets within a minute that it once did."""
+    """Revoke a token. API Gateway's cache may accept it for up to a minute."""
     from crewrelay.system import utcnow
 
     with exit_on_error():

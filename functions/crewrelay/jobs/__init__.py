@@ -1,1 +1,1 @@
-"""The domain: what a job is and how it moves. Standard library and pydantic only."""
+"""The domain: jobs, their states and transitions. Standard library and pydantic only."""

@@ -1,4 +1,4 @@
-"""Who may call: a bearer token speaks for a tenant, and may do what its scopes say."""
+"""Bearer tokens: each belongs to one tenant and grants scopes."""
 
 import binascii
 import hashlib
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crewrelay.jobs.errors import MissingScope
 
-# No "#" and no line feed (pydantic's `$` is the very end): names stand in keys, of the table and of idempotency.
+# No "#" and no line feed (pydantic's `$` is the very end): the name is part of table keys and idempotency keys.
 TenantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 RandomBytes = Callable[[int], bytes]
@@ -24,15 +24,15 @@ _ID = 12  # hexadecimal digits
 
 
 class Scope(StrEnum):
-    """Each grants what it says, and none of the others."""
+    """Independent permissions: none includes another."""
 
-    RUN = "run"  # start jobs
+    RUN = "run"  # submit jobs
     READ = "read"  # read them
-    ADMIN = "admin"  # cancel them, try them again
+    ADMIN = "admin"  # cancel and retry them
 
 
 class Caller(BaseModel):
-    """For whom a request is made, and what it may do."""
+    """The tenant that a request acts for, and its scopes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,13 +40,13 @@ class Caller(BaseModel):
     scopes: frozenset[Scope]
 
     def require(self, scope: Scope) -> None:
-        """Raises MissingScope."""
+        """Raises MissingScope if the caller does not have it."""
         if scope not in self.scopes:
             raise MissingScope(scope)
 
 
 class Token(BaseModel):
-    """A token as it is kept: by the SHA-256 of its text, which nobody keeps."""
+    """A stored token: the SHA-256 of its text, never the text itself."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,7 +59,7 @@ class Token(BaseModel):
 
     @property
     def id(self) -> str:
-        """To speak of it without giving it away."""
+        """A short id for lists and logs; it does not reveal the token."""
         return self.digest[:_ID]
 
     def valid(self, now: datetime) -> bool:
@@ -67,28 +67,28 @@ class Token(BaseModel):
 
 
 class Tokens(Protocol):
-    """Where tokens are kept. Every method may raise Unavailable."""
+    """The token store. Every method may raise Unavailable."""
 
     def add(self, token: Token) -> None: ...
 
     def find(self, digest: str) -> Token | None:
-        """A consistent read; None if there is none or it has expired."""
+        """A consistent read; None if the token is unknown or expired."""
 
     def of(self, tenant: str | None = None) -> list[Token]:
-        """Those that have not expired, of one tenant or all, the oldest first."""
+        """The unexpired tokens of one tenant, or of all, oldest first."""
 
     def revoke(self, token_id: str, now: datetime) -> Token:
-        """Raises UnknownToken. A token that is revoked already stays as it is."""
+        """Raises UnknownToken. Revoking a revoked token changes nothing."""
 
 
 def new_text(random: RandomBytes) -> str:
-    """A new token: told by its prefix, and by a checksum from what only looks like one."""
+    """A new token's text: a recognisable prefix, random bytes, a checksum."""
     secret = random(_SECRET).hex()
     return f"{_PREFIX}{secret}{_checksum(secret)}"
 
 
 def digest_of(text: str) -> str | None:
-    """What a token is looked up by: no text and no part of it is ever compared. None for what can't be a token."""
+    """The SHA-256 that a token is looked up by, so that token texts are never compared; None if it can't be a token."""
     found = _WELL_FORMED.fullmatch(text)
     if found is None or _checksum(found[1]) != found[2]:
         return None
@@ -102,7 +102,7 @@ def _checksum(secret: str) -> str:
 def issue(
     tokens: Tokens, tenant: str, scopes: frozenset[Scope], now: datetime, expires_at: datetime, random: RandomBytes
 ) -> tuple[str, Token]:
-    """Make a token; its text, which can't be had again, and what is kept of it."""
+    """Create and store a token. Returns its text, which can't be recovered later, and the stored record."""
     text = new_text(random)
     digest = digest_of(text)
     assert digest
@@ -112,7 +112,7 @@ def issue(
 
 
 def bearer(tokens: Tokens, authorization: str, now: datetime) -> Token | None:
-    """The valid token that an Authorization header bears, if any. Raises Unavailable."""
+    """The valid token in an Authorization header, or None. Raises Unavailable."""
     scheme, _, text = authorization.strip().partition(" ")
     digest = digest_of(text.strip()) if scheme.lower() == "bearer" else None
     token = tokens.find(digest) if digest else None

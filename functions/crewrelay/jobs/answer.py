@@ -1,4 +1,4 @@
-"""What a crew gives back: the answer, the passages it cites, what it used."""
+"""What a crew returns: the answer, the passages it cites, its model usage."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -7,12 +7,11 @@ from crewrelay.jobs.text import Line, Link, Name, Text
 
 
 class Passage(BaseModel):
-    """A piece of a document that was retrieved: `text` is verbatim but for characters that are not seen, sections under
-    their headings; `url` is where a reader finds the whole, "" if that is no link to follow; `number` is what an agent
-    cites it by, 0 until it was shown to one.
+    """A retrieved piece of a document. `text` is verbatim without invisible characters, sections under their headings;
+    `url` leads to the whole document, "" if there is no safe link; `number` is what agents cite it by, 0 until shown.
 
-    `excerpt` is the part of the text that fits the query best. `similarity` is the cosine of the two where it is known
-    how near is near, else None.
+    `excerpt` is the part of the text that fits the query best. `similarity` is their cosine similarity, None for an
+    embedder whose scale is unknown.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,7 +27,7 @@ class Passage(BaseModel):
 
 
 class Source(BaseModel):
-    """A passage that the answer cites as `[number]`; `excerpt` is the part of its text that was found."""
+    """A passage that the answer cites as `[number]`; `excerpt` is the part of its text that matched."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,12 +36,12 @@ class Source(BaseModel):
     title: Line
     url: Link
     text: Text
-    excerpt: Text = ""  # in answers that were stored before there was one
+    excerpt: Text = ""  # "" in answers stored before this field existed
 
 
 class ModelUsage(BaseModel):
-    """What was asked of a model, provider/model. Tokens are zero for a model that counts none; `cost_usd` is None as
-    soon as one call's cost is unknown.
+    """Usage of one model, named provider/model. Tokens are 0 if the model reports none; `cost_usd` is None if the cost
+    of any call is unknown.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
@@ -55,16 +54,16 @@ class ModelUsage(BaseModel):
 
 
 class Usage(ModelUsage):
-    """What the run asked of its models, each call once: `model` is the first that it asked."""
+    """A run's model usage, each call counted once; `model` is the first one called."""
 
     by_model: tuple[ModelUsage, ...] = ()
 
 
 class Answer(BaseModel):
-    """The outcome of a completed job.
+    """The result of a completed job.
 
-    `answerable`: it cites passages that were retrieved, and did not decline; None if the crew searched for none.
-    `unknown_citations` are numbers that the crew cited and no passage has: they were taken out of the text.
+    `answerable`: whether it cites retrieved passages and did not decline; None if the crew retrieved nothing.
+    `unknown_citations`: cited numbers without a passage; they were removed from the text.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,4 +1,4 @@
-"""How many unfinished jobs a tenant may have: counted seldom, and exactly where it decides."""
+"""Limits a tenant's unfinished jobs. A count is cached for a second, but a refusal rests on a fresh one."""
 
 from concurrent.futures import Future
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from crewrelay.jobs.errors import TooManyJobs
 from crewrelay.jobs.ports import Clock, JobStore
 
 _GOOD_FOR = timedelta(seconds=1)
-_SHARE = 8  # others admit jobs at the same time: of the room that was found, one takes this part before it counts again
+_SHARE = 8  # other processes admit jobs too: each uses an eighth of the free room, then counts again
 
 
 class _Room:
@@ -18,7 +18,7 @@ class _Room:
 
 
 class Cap:
-    """Safe to use from many threads. `most` unfinished jobs a tenant; None is as many as it likes."""
+    """Thread-safe. `most` is the limit of unfinished jobs per tenant; None is unlimited."""
 
     def __init__(self, store: JobStore, clock: Clock, most: int | None) -> None:
         self._store = store
@@ -26,12 +26,12 @@ class Cap:
         self._most = most
         self._turn = Lock()
         self._rooms: dict[str, _Room] = {}
-        self._counts: dict[str, Future[None]] = {}  # those under way: one a tenant at a time
+        self._counts: dict[str, Future[None]] = {}  # counts in progress, at most one per tenant
 
     def admit(self, tenant: str) -> None:
-        """Raises TooManyJobs if one job more would be too many, by a count of this moment; and Unavailable.
+        """Admit one more job. Raises TooManyJobs after a fresh count, or Unavailable.
 
-        Other processes admit jobs, too: each may add an eighth of what was free a second ago.
+        The limit is approximate: each other process may add an eighth of what was free a second ago.
         """
         while self._most is not None:
             with self._turn:  # one look at both, or a count could end between them and be made again
@@ -64,7 +64,7 @@ class Cap:
     def _make_room(self, tenant: str, most: int) -> None:
         free = most - self._store.unfinished(tenant, most)
         if free <= 0:
-            raise TooManyJobs(f"{most:,} jobs are pending or running, which is as many as may be at a time.")
+            raise TooManyJobs(f"{most:,} jobs are pending or running, the most that are allowed at a time.")
         now = self._clock()
         with self._turn:
             self._rooms = {name: room for name, room in self._rooms.items() if now < room.until}

@@ -1,22 +1,22 @@
-"""The error tree. `code` is stable and public, `http` is the answer's status, `retryable` says whether
+"""The error tree. `code` is stable and public, `http` is the response's status, `retryable` says whether
 the same request may succeed later, `remedy` tells the caller what to do.
 
 CrewrelayError
 ├── InvalidRequest       422  the request breaks a rule of its schema
-├── Unauthenticated      401  no valid token came with the request
-├── MissingScope         403  the token may not do this
+├── Unauthenticated      401  the request has no valid token
+├── MissingScope         403  the token lacks the required scope
 ├── UnknownJob           404  no such job for this tenant
-├── UnknownToken         404  there is no token of this id
-├── TooManyJobs          429  the tenant has as many unfinished jobs as it may
-├── IdempotencyConflict  422  the key was used with another body
+├── UnknownToken         404  no token has this id
+├── TooManyJobs          429  the tenant's limit of unfinished jobs is reached
+├── IdempotencyConflict  422  the key was used with a different body
 ├── RunFailed            502  the crew ended without an answer
-├── JobFinished          409  what was asked is only possible before the job ends
-├── StaleWrite           409  the row moved on: lease lost, cancelled or finished
-├── BudgetExceeded       500  the job has spent what it may
-├── AttemptsExhausted    500  attempt after attempt got no further
-├── CrewStuck            500  run after run the crew went on when it was to stop
+├── JobFinished          409  the job has ended in a way that does not allow this
+├── StaleWrite           409  conditional write refused: lease lost, job cancelled or finished
+├── BudgetExceeded       500  the job has used up a limit on calls or tokens
+├── AttemptsExhausted    500  too many attempts in a row made no progress
+├── CrewStuck            500  the crew did not stop when told to, several times in a row
 ├── Overdue              500  the job did not end in time
-├── InvalidCrew          500  the crew's files are wrong, or it can't be run durably
+├── InvalidCrew          500  the crew's files are wrong, or it can't run durably
 ├── Misconfigured        500  a setting is missing or wrong
 ├── RetrievalError       500  the passages can't be searched or changed
 │   ├── RetrievalUnavailable   503  the store or the embedder did not answer
@@ -25,8 +25,8 @@ CrewrelayError
 │   ├── CollectionMissing      500  there is no such collection
 │   └── EmbedderMismatch       500  the collection holds another embedder's vectors
 ├── DamagedJob           500  the job's row or input can't be read
-└── Unavailable          503  a service behind us did not answer: table, queue or crew
-    └── ServiceRefused   503  it did answer, and refused: credentials, a policy, a missing resource
+└── Unavailable          503  a dependency did not answer: table, queue or crew process
+    └── ServiceRefused   503  it answered with a refusal: credentials, policy, missing resource
 """
 
 from typing import ClassVar
@@ -38,7 +38,7 @@ class CrewrelayError(Exception):
     code: ClassVar[str] = "internal_error"
     http: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
-    outage: ClassVar[bool] = False  # a service did not serve: it says nothing of the job
+    outage: ClassVar[bool] = False  # a dependency failed: not the job's fault
     remedy: ClassVar[str] = "This is a fault of the service; quote the job id to its operator."
 
 
@@ -51,7 +51,7 @@ class InvalidRequest(CrewrelayError):
 
 
 class Unauthenticated(CrewrelayError):
-    """No valid token came with the request."""
+    """The request has no valid token."""
 
     code = "unauthenticated"
     http = 401
@@ -59,7 +59,7 @@ class Unauthenticated(CrewrelayError):
 
 
 class MissingScope(CrewrelayError):
-    """The token is valid, and may not do this."""
+    """The token is valid but lacks the required scope."""
 
     code = "missing_scope"
     http = 403
@@ -71,7 +71,7 @@ class MissingScope(CrewrelayError):
 
 
 class TooManyJobs(CrewrelayError):
-    """The tenant has as many unfinished jobs as it may."""
+    """The tenant's limit of unfinished jobs is reached."""
 
     code = "too_many_jobs"
     http = 429
@@ -80,15 +80,15 @@ class TooManyJobs(CrewrelayError):
 
 
 class UnknownToken(CrewrelayError):
-    """There is no token of this id: never made, or past its expiry."""
+    """No token has this id: never created, or expired."""
 
     code = "unknown_token"
     http = 404
-    remedy = "`crewrelay token list` shows those that there are."
+    remedy = "`crewrelay token list` shows the tokens that exist."
 
 
 class UnknownJob(CrewrelayError):
-    """No such job for this tenant: never submitted, somebody else's, or past its expiry."""
+    """No such job for this tenant: never submitted, another tenant's, or expired."""
 
     code = "unknown_job"
     http = 404
@@ -96,7 +96,7 @@ class UnknownJob(CrewrelayError):
 
 
 class IdempotencyConflict(CrewrelayError):
-    """The idempotency key was already used with another body."""
+    """The idempotency key was already used with a different body."""
 
     code = "idempotency_conflict"
     http = 422
@@ -112,7 +112,7 @@ class RunFailed(CrewrelayError):
 
 
 class JobFinished(CrewrelayError):
-    """The job has ended, and not in a way that what was asked could change."""
+    """The job has ended in a state that does not allow the request, such as cancelling a completed job."""
 
     code = "job_finished"
     http = 409
@@ -120,7 +120,7 @@ class JobFinished(CrewrelayError):
 
 
 class StaleWrite(CrewrelayError):
-    """The row moved on since it was read: the lease was lost, or the job was cancelled or finished."""
+    """Conditional write refused: the lease was lost, or the job was cancelled or finished."""
 
     code = "stale_write"
     http = 409
@@ -128,21 +128,21 @@ class StaleWrite(CrewrelayError):
 
 
 class BudgetExceeded(CrewrelayError):
-    """The job has spent what it may; the message says of what."""
+    """The job has used up a limit on calls or tokens; the message says which."""
 
     code = "budget_exceeded"
     remedy = "Ask for less, or raise the named limit and retry the job: it goes on where it stopped."
 
 
 class AttemptsExhausted(CrewrelayError):
-    """Attempt after attempt journaled nothing new."""
+    """Too many attempts in a row journaled nothing new."""
 
     code = "attempts_exhausted"
     remedy = "Once the cause is mended, retry the job: it goes on where it stopped."
 
 
 class CrewStuck(CrewrelayError):
-    """Run after run the crew went on when it was to stop; the message says where."""
+    """The crew did not stop when told to, several times in a row; the message says where it was."""
 
     code = "crew_stuck"
     remedy = "Give what the message names a limit of its own; then retry the job: it goes on where it stopped."
@@ -170,7 +170,7 @@ class Misconfigured(CrewrelayError):
 
 
 class Unavailable(CrewrelayError):
-    """A service behind this one did not answer: the table, the queue or the crew process."""
+    """A dependency did not answer: the table, the queue or the crew process."""
 
     code = "unavailable"
     http = 503
@@ -180,8 +180,8 @@ class Unavailable(CrewrelayError):
 
 
 class ServiceRefused(Unavailable):
-    """A service behind this one refused the request. That is no job's fault, and may pass: credentials are rotated, a
-    policy takes its time to spread.
+    """A dependency refused the request. That is not the job's fault and may pass: credentials are being rotated, or an
+    IAM policy has not propagated yet.
     """
 
     code = "service_refused"
@@ -202,7 +202,7 @@ class RetrievalError(CrewrelayError):
 
 
 class RetrievalUnavailable(RetrievalError):
-    """The store of passages, or the embedder, did not answer in time."""
+    """The passage store or the embedder did not answer in time."""
 
     code = "retrieval_unavailable"
     http = 503
@@ -212,28 +212,28 @@ class RetrievalUnavailable(RetrievalError):
 
 
 class RetrievalUnauthorised(RetrievalError):
-    """The store of passages refused the key."""
+    """The passage store refused the API key."""
 
     code = "retrieval_unauthorised"
     remedy = "Check WEAVIATE_API_KEY."
 
 
 class RetrievalMisconfigured(RetrievalError):
-    """The store of passages is not what the settings say; the message says what it is."""
+    """The passage store differs from the settings; the message says how."""
 
     code = "retrieval_misconfigured"
     remedy = "Correct what the message names."
 
 
 class CollectionMissing(RetrievalError):
-    """There is no such collection."""
+    """The collection does not exist."""
 
     code = "collection_missing"
     remedy = "Fill it with `crewrelay ingest PATH… --collection NAME`, or name another one."
 
 
 class EmbedderMismatch(RetrievalError):
-    """The collection holds the vectors of another embedder, which can't be compared with this one's."""
+    """The collection was filled by another embedder, whose vectors can't be compared with this one's."""
 
     code = "embedder_mismatch"
     remedy = "Use the embedder that the message names, or fill a new collection."

@@ -1,7 +1,7 @@
 """Answering the bell: claim the job, run its crew, keep the lease, write the outcome.
 
-The crew runs on a thread of its own, and the thread that waits for it renews the lease. So the wait ends at
-the deadline whatever the model does, and no renewal outlives the call.
+The crew runs on its own thread; the calling thread waits for it and renews the lease. So the wait ends at the
+deadline whatever the model does, and no lease is renewed after the handler has returned.
 """
 
 import contextvars
@@ -48,7 +48,7 @@ class Execution:
         wait: Wait = done_within,
         process: Process | None = None,
     ) -> None:
-        """Executions of one process are to be given it."""
+        """All executions in one process share one `process`."""
         self._store = store
         self._doorbell = doorbell
         self._crew = crew
@@ -67,11 +67,11 @@ class Execution:
         first_call_is_free: bool = False,
         grace: timedelta = timedelta(),
     ) -> None:
-        """Run the job if it is to be run now; return when it has ended, for good or for this time, or at the deadline.
+        """Claim and run the job if it is due; return when this attempt has ended, at the deadline at the latest.
 
-        It is relayed when the time up to the deadline is not enough for its next call. The first call of a fresh
-        worker is free of that question, so that every job gets on. A crew that has not stopped a `grace` after the
-        deadline, if there is one, is a strike against the job. Raises Unavailable when the table does not answer.
+        The job is relayed when too little time is left for its next call. With `first_call_is_free` (a fresh worker)
+        the first call is made regardless, so that every job makes progress. With a `grace`, a crew that still runs
+        that long after the deadline counts as a strike. Raises Unavailable when the table does not answer.
         """
         with logged_with(job_id=job_id), self._process.visit() as visit:
             record = self._at_its_turn(job_id, visit, deadline)
@@ -83,10 +83,10 @@ class Execution:
                     add_log_keys(fence=job.fence)
                     self._carry_out(job, record.input, visit, deadline, first_call_is_free, grace)
             except StaleWrite as refused:
-                logger.info("left to somebody else: %s", refused)
+                logger.info("another holder has the job: %s", refused)
 
     def _at_its_turn(self, job_id: str, visit: Visit, deadline: datetime) -> JobRecord | None:
-        """The job as it is when it may be run here; None if it may not. After a wait it is looked at anew."""
+        """The job, once it may run in this process; None if it may not. After a wait it is read again."""
         while (record := self._loaded(job_id)) and transitions.claimable(record.job, self._clock()):
             if not self._has_its_turn(record.job, visit, deadline):
                 ring(self._doorbell, job_id)
@@ -108,8 +108,8 @@ class Execution:
         return record
 
     def _has_its_turn(self, job: Job, visit: Visit, deadline: datetime) -> bool:
-        """Whether it comes while there is time for a call. What waits is not claimed, so it is not lost should the
-        process die.
+        """Wait for the job's turn in this process; False if too little time would be left for a call. A waiting job is
+        not claimed, so nothing is lost if the process dies.
         """
         now = self._clock()
         seconds = (deadline - now).total_seconds() / 2
@@ -142,7 +142,7 @@ class Execution:
     ) -> None:
         lease = Lease(self._store, job)
         try:
-            journal = self._journal(lease) if job.fence > 1 else []  # nobody can have paid before the first claim
+            journal = self._journal(lease) if job.fence > 1 else []  # nothing can have been paid before the first claim
         except (Unavailable, DamagedJob) as error:
             return self._failed(lease, error)
         run = Run(self._store, self._clock, self._policy, lease, journal, deadline, first_call_is_free, self._wait)
@@ -151,13 +151,13 @@ class Execution:
         stray = Stray(job.id, thread, crew, lambda: run.waits_for_reply)
         try:
             self._see_through(lease, run, stray, visit, grace)
-        finally:  # whatever happened, no call begins once the handler has answered
+        finally:  # in every case: no call starts after the handler has returned
             run.stop(RunStopped("its handler has answered"))
             if not crew.done():
                 self._process.leave_behind(stray)
 
     def _journal(self, lease: Lease) -> list[Call]:
-        """It may take longer to read than a lease lasts."""
+        """The journal. The lease is renewed while reading: a large one can take longer than a lease lasts."""
         calls, renewal = [], self._clock() + self._policy.renewal
         for call in self._store.journal(lease.job):
             calls.append(call)
@@ -177,13 +177,13 @@ class Execution:
         self._conclude(lease, run)
 
     def _is_stuck(self, run: Run, crew: Stray, grace: timedelta) -> bool:
-        if run.hastened:  # it may have meant to stop in time
+        if run.hastened:  # its deadline was moved forward: it may still have stopped by its own
             return False
-        seconds = min(grace, self._policy.renewal).total_seconds()  # the lease lasts that long
+        seconds = min(grace, self._policy.renewal).total_seconds()  # the lease outlasts this wait
         return bool(grace) and not self._wait(crew.crew, seconds) and not run.waits_for_reply
 
     def _strike(self, lease: Lease, run: Run, crew: Stray) -> None:
-        """The crew does not come back: it may do so for the same reply each time, and cost a process each time."""
+        """The crew does not stop. One reply may cause this every time, at a process each: limit the strikes."""
         self._process.retire(crew)
         strikes = lease.job.strikes + 1
         if strikes < self._policy.max_strikes:
@@ -194,7 +194,7 @@ class Execution:
     def _attempt(self, run: Run, job_input: JobInput) -> None:
         try:
             run.finish(self._crew.run(job_input, run))
-        except BaseException as error:  # SystemExit too: CrewAI raises it for a context that is too long
+        except BaseException as error:  # SystemExit too: CrewAI raises it when the context is too long
             run.stop(error)
 
     def _timeout(self, deadline: datetime) -> float:
@@ -207,8 +207,8 @@ class Execution:
         except StaleWrite:
             raise
         except Exception:
-            # Two renewals in a row may fail: the lease still stands, the next round tries again. No call begins on one
-            # that has run out.
+            # Two renewals in a row may fail before the lease expires, and the next round tries again. No call starts on
+            # an expired lease.
             logger.warning("could not renew the lease", exc_info=True)
 
     def _conclude(self, lease: Lease, run: Run) -> None:
@@ -224,7 +224,7 @@ class Execution:
     def _complete(self, lease: Lease, run: Run) -> None:
         try:
             self._store.put_answer(lease.job, run.outcome.result())
-        except (Misconfigured, TypeError, ValueError) as error:  # it can't be written down at all
+        except (Misconfigured, TypeError, ValueError) as error:  # it can't be stored at all
             return self._failed(lease, error, run)
         lease.advance(lambda job: transitions.complete(_counted(job, run), self._clock()))
 
@@ -237,7 +237,7 @@ class Execution:
         ring(self._doorbell, job.id)
 
     def _failed(self, lease: Lease, error: BaseException, run: Run | None = None) -> None:
-        """Once more later, if the error may pass and the job has attempts left; otherwise that was it."""
+        """Schedule a retry if the error is transient and attempts are left; else fail the job."""
         failure = self._crew.explain(error)
         job, now = lease.job, self._clock()
         pause = self._policy.backoff(max(1, job.stalled + job.outages), self._jitter(), failure.retry_after)
@@ -245,7 +245,7 @@ class Execution:
         logger.warning("the crew failed: %s", failure.type, extra=seen)
         if transitions.may_back_off(job, failure, now + pause, self._policy):
             lease.advance(lambda job: transitions.back_off(_counted(job, run), failure, now, now + pause, self._policy))
-            # Skew: a worker whose clock is behind would find the backoff still standing, and drop the bell.
+            # Clock skew: a worker whose clock is behind would see the backoff as not over, and drop the bell.
             ring(self._doorbell, job.id, pause + self._policy.skew)
         else:
             blamed = run.blamed if run else None
@@ -253,7 +253,7 @@ class Execution:
 
 
 def _where(error: BaseException) -> list[str]:
-    """The last steps to an error, for the log; its message may hold what a caller asked, and stays in the row."""
+    """The last frames of the traceback, for the log. The message may hold a caller's text and stays in the row."""
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-5:]]
 
 
@@ -262,8 +262,8 @@ def _counted(job: Job, run: Run | None) -> Job:
 
 
 def on_own_thread(work: Callable[[], T], name: str) -> Future[T]:
-    """Run on a daemon thread: one that nobody waits for any longer must not keep the process alive. Of the context it
-    has the log's keys.
+    """Run on a daemon thread, so that an abandoned one does not keep the process alive. Of the caller's context it
+    inherits the log keys only.
     """
     outcome: Future[T] = Future()
     keys = log_keys()

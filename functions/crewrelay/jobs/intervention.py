@@ -1,4 +1,4 @@
-"""What a caller may do to a job: cancel it, or try a failed one again."""
+"""What a caller may do to a job: cancel it, or retry a failed one."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, record_of_tenant
 from crewrelay.jobs.submission import ring
 
-_TRIES = 5  # a job that is claimed, relayed and claimed again moves on under our hands
+_TRIES = 5  # optimistic writes: a claim or relay in between makes one fail
 
 
 class Intervention:
-    """`most_unfinished` is how many unfinished jobs a tenant may have; None is as many as it likes."""
+    """`most_unfinished` is the limit of unfinished jobs per tenant; None is unlimited."""
 
     def __init__(
         self, store: JobStore, doorbell: Doorbell, clock: Clock, policy: Policy, most_unfinished: int | None = None
@@ -26,7 +26,7 @@ class Intervention:
         self._cap = Cap(store, clock, most_unfinished)
 
     def cancel(self, tenant: str, job_id: str) -> JobRecord:
-        """A pending job at once; a running one makes no further call. Once cancelled it stays so, asked again too.
+        """Cancel a job: a running one makes no further call. Cancelling a cancelled job changes nothing.
 
         Raises UnknownJob, JobFinished, Unavailable.
         """
@@ -41,7 +41,7 @@ class Intervention:
         return self._change(tenant, job_id, cancelled)
 
     def retry(self, tenant: str, job_id: str) -> JobRecord:
-        """A failed job goes on from where its journal ends. One that is pending or running is left to go on.
+        """Resume a failed job from where its journal ends. A pending or running job is left as it is.
 
         Raises UnknownJob, JobFinished, TooManyJobs, Unavailable.
         """
@@ -50,9 +50,9 @@ class Intervention:
             if not job.status.finished:
                 return job
             if job.status is not Status.FAILED:
-                raise JobFinished(f"The job is {job.status}: only a failed one can be tried again.")
+                raise JobFinished(f"The job is {job.status}: only a failed job can be retried.")
             if transitions.too_old(job, self._clock(), self._policy):
-                raise JobFinished("The job is too old: it would expire before it had ended again.")
+                raise JobFinished("The job is too old: its row could expire before the retry ends.")
             if job.capped:
                 self._cap.admit(tenant)
             return transitions.retry(job, self._clock(), self._policy)

@@ -1,7 +1,7 @@
-"""A job and its life, as pure functions: pending → running → completed | failed | cancelled.
+"""The job's state machine as pure functions: pending → running → completed | failed | cancelled.
 
-Running goes back to pending by a release; an expired lease is taken over by the next claim. Nothing here
-knows a clock: every transition takes `now` and returns a new Job, or raises StaleWrite if it may not happen.
+A release returns a running job to pending; the next claim takes over an expired lease. Nothing here reads a
+clock: every transition takes `now` and returns a new Job, or raises StaleWrite if the job's state forbids it.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class Status(StrEnum):
 
 
 class JobInput(BaseModel):
-    """Which crew, and what it is given."""
+    """The crew's name and its inputs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,13 +40,13 @@ class JobInput(BaseModel):
     inputs: Mapping[str, str | int | bool]
 
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON: the same input always, a different one never."""
+        """SHA-256 of the canonical JSON: equal inputs, and only they, have the same digest."""
         canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 _LONGEST_MESSAGE = 700  # bytes: the row stays small
-_MOST_DISCARDED = 4  # for the same reason; a fifth retry in vain is told the oldest of these replies again
+_MOST_DISCARDED = 4  # for the same reason: beyond four, the oldest reply is replayed
 
 
 def _short(message: str) -> str:
@@ -54,16 +54,16 @@ def _short(message: str) -> str:
 
 
 class Failure(BaseModel):
-    """Why a job failed, in words a person can act on."""
+    """Why a job failed, in words that a person can act on."""
 
     model_config = ConfigDict(frozen=True)
 
     type: str
     message: Annotated[Text, AfterValidator(_short)]
-    retryable: bool = False  # whether the same may succeed later
-    # Not kept: they decide what follows, and then have done so.
-    outage: bool = Field(default=False, exclude=True)  # a service did not serve; it says nothing of the job
-    retry_after: timedelta | None = Field(default=None, exclude=True)  # as the service asked for
+    retryable: bool = False  # whether the same request may succeed later
+    # Not stored: they only decide what happens next.
+    outage: bool = Field(default=False, exclude=True)  # a dependency failed: not the job's fault
+    retry_after: timedelta | None = Field(default=None, exclude=True)  # as the service asked
 
     @classmethod
     def of(cls, error: CrewrelayError) -> "Failure":
@@ -72,43 +72,43 @@ class Failure(BaseModel):
 
 
 class Job(BaseModel):
-    """The row that every decision is taken on. All times are UTC."""
+    """The job row, which every decision rests on. All times are UTC."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     tenant: str
-    correlation_id: str | None = None  # of the request that it came with; older rows have none
+    correlation_id: str | None = None  # of the submitting request; older rows have none
     crew: str
     input_digest: str
     status: Status = Status.PENDING
-    revision: int = 0  # counts the writes of the row, so that none is taken twice or late; rows of earlier code have 0
+    revision: int = 0  # of the row, checked by every conditional write; 0 in rows of earlier versions
     fence: int = 0
-    holder: str | None = None  # who claimed: tells the repeat of a write from a rival's
-    fingerprint: str | None = None  # of the crew that ran last
-    attempts: int = 0  # a relay that got further goes on with the same one
-    stalled: int = 0  # attempts since the journal last grew, without those that an outage ended
+    holder: str | None = None  # the claim's random id: tells a repeated write from a competitor's
+    fingerprint: str | None = None  # of the last crew that ran
+    attempts: int = 0  # a relay that made progress continues the same attempt
+    stalled: int = 0  # attempts since the journal last grew, except those that an outage ended
     outages: int = 0  # attempts since the journal last grew that an outage ended
     relays: int = 0
-    strikes: int = 0  # runs since the journal last grew whose crew did not stop with them
-    alone: bool = False  # claimed after its last attempt was lost, and so to be run when no other job is
-    rung_in_vain: int = 0  # by the sweeper, since the last claim
-    restarts: int = 0  # from the beginning, because the crew had changed
-    blamed: str | None = None  # the key of the model's reply with which the crew failed
-    discarded: tuple[str, ...] = ()  # those that were blamed before a retry: they are asked for anew
+    strikes: int = 0  # runs since the journal last grew whose crew did not stop when told to
+    alone: bool = False  # claimed after a lost attempt: runs while no other job does in its process
+    rung_in_vain: int = 0  # rings by the sweeper since the last claim
+    restarts: int = 0  # from the beginning, because the crew changed
+    blamed: str | None = None  # key of the model reply on which the crew failed
+    discarded: tuple[str, ...] = ()  # blamed replies of earlier retries: not replayed, the model is asked again
     receipt: Receipt = Receipt()
     created_at: datetime
-    not_before: datetime | None = None  # a backoff, and nothing else: clocks differ
-    due_at: datetime | None  # when somebody must look again; None once nothing is owed
-    end_by: datetime  # given up from then on, however little of the time it ran
-    ran: timedelta = timedelta()  # in all attempts that are over
+    not_before: datetime | None = None  # set by a backoff only, because clocks differ
+    due_at: datetime | None  # when the sweeper must look again; None once no work is outstanding
+    end_by: datetime  # the job fails after this, whatever its running time
+    ran: timedelta = timedelta()  # total of the attempts that have ended
     lease_until: datetime | None = None
-    claimed_at: datetime | None = None  # when the attempt began that is under way
-    started_at: datetime | None = None  # when the first one did
+    claimed_at: datetime | None = None  # start of the current attempt
+    started_at: datetime | None = None  # start of the first attempt
     finished_at: datetime | None = None
     expires_at: datetime
-    capped: bool = True  # counts towards the unfinished jobs that its tenant may have
-    error: Failure | None = None  # why the last attempt failed, until one gets further
+    capped: bool = True  # counts towards its tenant's limit of unfinished jobs
+    error: Failure | None = None  # why the last attempt failed; cleared by progress
 
 
 def submit(
@@ -137,26 +137,26 @@ def submit(
 
 
 def claimable(job: Job, now: datetime) -> bool:
-    """Pending and due, or running on a lease that has run out."""
+    """Pending with its backoff over, or running on an expired lease."""
     if job.status is Status.PENDING:
         return job.not_before is None or job.not_before <= now
     return _abandoned(job, now)
 
 
 def is_suspect(job: Job, now: datetime) -> bool:
-    """Its process died, or could not renew its lease: of this job, or of another one beside it."""
+    """Whether its lease expired: the process died or hung, because of this job or of another one in it."""
     return _abandoned(job, now)
 
 
 def failures(job: Job, now: datetime) -> int:
-    """Attempts in a row that are held against it."""
+    """Attempts in a row without progress, not counting one that another job in the process may have ended."""
     return max(0, job.stalled - _lost_in_company(job, now))
 
 
 def claim(job: Job, holder: str, fingerprint: str, now: datetime, policy: Policy) -> Job:
-    """Start an attempt under a new fence: whoever held an older one is refused from now on."""
+    """Start an attempt under a new fence: writes under an older fence are refused from now on."""
     if not claimable(job, now):
-        raise StaleWrite(f"job {job.id} is {job.status} and not to be claimed now")
+        raise StaleWrite(f"job {job.id} is {job.status} and can't be claimed now")
     return _next_revision(
         job,
         status=Status.RUNNING,
@@ -178,7 +178,7 @@ def claim(job: Job, holder: str, fingerprint: str, now: datetime, policy: Policy
 
 
 def run_until(job: Job, policy: Policy) -> datetime:
-    """When an attempt must end: the job may run for so long in all, and has an end of its own."""
+    """When the attempt must end, by the job's total running time and its maximum age."""
     return min(job.end_by, (job.claimed_at or job.end_by) + policy.budget.runtime - job.ran)
 
 
@@ -188,13 +188,13 @@ def renew(job: Job, now: datetime, policy: Policy) -> Job:
 
 
 def paid(job: Job, receipt: Receipt, now: datetime, policy: Policy) -> Job:
-    """The journal has grown: write down what it cost, and renew."""
+    """The journal has grown: store the new receipt and renew the lease."""
     return _with(renew(job, now, policy), receipt=receipt, stalled=0, outages=0, strikes=0, error=None)
 
 
 def relay(job: Job, now: datetime, policy: Policy, *, tried: bool = True) -> Job:
-    """Give the job back, to be resumed by whoever answers the bell next. It was an attempt only if it got no further
-    though it had time for a call.
+    """Return the job to pending, for the next worker to resume. It counts as an attempt only if it made no progress
+    although it had time for a call.
     """
     return _with(
         _release(job, now, now, policy),
@@ -205,26 +205,26 @@ def relay(job: Job, now: datetime, policy: Policy, *, tried: bool = True) -> Job
 
 
 def strike(job: Job) -> Job:
-    """Its crew does not stop; to be written with what becomes of the job."""
+    """Count a crew that did not stop; saved together with the relay or failure that follows."""
     return _with(job, strikes=job.strikes + 1)
 
 
 def back_off(job: Job, error: Failure, now: datetime, until: datetime, policy: Policy) -> Job:
-    """Give the job back after an error that may pass, not to be claimed before `until`. An outage is not the job's
-    fault: such an attempt is not among those after which the job is given up.
+    """Return the job to pending after a transient error, not to be claimed before `until`. An outage is not the job's
+    fault: such an attempt does not count towards the maximum.
     """
     released = _with(_release(job, now, until, policy), not_before=until, error=error)
     return _with(released, outages=job.outages + 1, stalled=max(0, job.stalled - 1)) if error.outage else released
 
 
 def may_back_off(job: Job, error: Failure, until: datetime, policy: Policy) -> bool:
-    """Whether there is a point in another attempt."""
+    """Whether the error is transient and both time and attempts are left."""
     return error.retryable and until < job.end_by and (error.outage or job.stalled < policy.max_attempts)
 
 
 def postpone(job: Job, now: datetime, policy: Policy) -> Job:
-    """It is being rung for: look again later. For one that waits in a backlog that is each time in vain twice as late,
-    so that no backlog is flooded.
+    """The sweeper rings: set when to look again. The pause doubles for a pending job that nobody claims, so that a
+    backlog is not flooded with bells.
     """
     if job.status.finished:
         raise StaleWrite(f"job {job.id} is already {job.status}")
@@ -245,7 +245,7 @@ def fail(job: Job, error: Failure, now: datetime, blamed: Call | None = None) ->
 
 
 def reason_to_give_up(job: Job, now: datetime, policy: Policy) -> CrewrelayError | None:
-    """Why a job that nobody holds is not to be tried again."""
+    """The error to fail a job with that nobody holds; None if it may go on."""
     if job.status.finished or (job.status is Status.RUNNING and not _abandoned(job, now)):
         return None
     last = f"; the last error was {job.error.type}: {job.error.message}" if job.error else "."
@@ -255,16 +255,16 @@ def reason_to_give_up(job: Job, now: datetime, policy: Policy) -> CrewrelayError
         return Overdue(f"The job ran for {ran.total_seconds():,.0f} s, in {job.attempts} attempts{last}")
     if (failed := failures(job, now)) >= policy.max_attempts:
         return AttemptsExhausted(
-            f"{failed} attempts in a row got no further. "
-            "One call may take longer than a run is given, or the process keeps dying of this job."
+            f"{failed} attempts in a row made no progress. "
+            "One call may take longer than a run is given, or the job may crash its process."
         )
     return None
 
 
 def give_up(job: Job, error: Failure, now: datetime) -> Job:
-    """Fail a job that nobody holds, under a new fence: a holder who comes back late is refused."""
+    """Fail a job that nobody holds, under a new fence: a late write by its last holder is refused."""
     if job.status is not Status.PENDING and not _abandoned(job, now):
-        raise StaleWrite(f"job {job.id} is {job.status} and not to be given up now")
+        raise StaleWrite(f"job {job.id} is {job.status} and can't be given up now")
     return _with(_finish(job, Status.FAILED, now), fence=job.fence + 1, error=error)
 
 
@@ -275,14 +275,14 @@ def cancel(job: Job, now: datetime) -> Job:
 
 
 def too_old(job: Job, now: datetime, policy: Policy) -> bool:
-    """It might expire before it ended once more."""
+    """Whether its row could expire before a retry ends."""
     return now + policy.max_age > job.expires_at
 
 
 def retry(job: Job, now: datetime, policy: Policy) -> Job:
-    """A failed job once more, from where its journal ends; its clocks and attempts count anew.
+    """Return a failed job to pending, to resume from where its journal ends; times and attempts start from zero.
 
-    A reply with which the crew could do nothing would fail it again: the model is asked for another.
+    The model reply on which the crew failed is discarded, as it would fail it again: the model is asked once more.
     """
     if job.status is not Status.FAILED or too_old(job, now, policy):
         raise StaleWrite(f"job {job.id} is {job.status}, not failed")
@@ -309,12 +309,12 @@ def _abandoned(job: Job, now: datetime) -> bool:
 
 
 def _lost_in_company(job: Job, now: datetime) -> bool:
-    """Its last attempt was lost while others ran beside it, so it may have been lost to one of them."""
+    """Whether its attempt was lost while other jobs shared the process, any of which may be the cause."""
     return _abandoned(job, now) and not job.alone
 
 
 def _ran(job: Job, now: datetime) -> timedelta:
-    """In all attempts, the present one included. One that was abandoned ran no longer than its lease."""
+    """Running time of all attempts, including the current one; an abandoned one counts until its lease expired."""
     if job.status is not Status.RUNNING or job.claimed_at is None:
         return job.ran
     return job.ran + max(timedelta(), min(now, job.lease_until or now) - job.claimed_at)

@@ -1,7 +1,7 @@
-"""What a run has paid for: every call of a model or tool and every retrieval, with its reply.
+"""The journal: every model call, tool call and retrieval that a job has paid for, with its reply.
 
-A call is known by the hash of its request and by its number among identical ones, so a run that is resumed finds the
-replies of the run before it, in whatever order they were made.
+A call's key is the hash of its request plus its number among identical requests, so a resumed run finds the earlier
+replies in whatever order they were made.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 
 class Reply(BaseModel):
-    """What came back: `body` is JSON text, the rest is what it cost. `cost_usd` is None if that is unknown."""
+    """A reply: `body` is JSON text, the rest is what it cost. `cost_usd` is None if unknown."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,7 +39,7 @@ class Reply(BaseModel):
 
 
 class Call(BaseModel):
-    """An entry of the journal. `fence` is that of the claim under which it was paid, `at` when its reply came."""
+    """A journal entry. `fence` is that of the claim which paid, `at` the time of the reply."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,7 +60,7 @@ class Call(BaseModel):
 
 
 class Receipt(BaseModel):
-    """What a job's models have cost so far. `calls_replayed` were answered by the journal and not paid again."""
+    """What a job's model calls have cost so far. `calls_replayed` were answered from the journal and not paid again."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,7 +68,7 @@ class Receipt(BaseModel):
     calls_replayed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    # Rows of jobs that paid before costs were counted have none.
+    # None in rows that paid calls before costs were recorded.
     cost_usd: Usd | None = Field(default_factory=lambda known: None if known["calls_paid"] else Decimal())
 
     @property
@@ -93,7 +93,7 @@ class Receipt(BaseModel):
         return self.model_copy(update={"calls_replayed": self.calls_replayed + 1})
 
     def recounted(self, calls: Iterable[Call]) -> "Receipt":
-        """What was paid by the journal's own account: a run may have died before it wrote its receipt."""
+        """The receipt computed from the journal: a run may have died before it stored its receipt."""
         receipt = Receipt(calls_replayed=self.calls_replayed)
         for call in calls:
             receipt = receipt.with_paid(call)
@@ -101,13 +101,13 @@ class Receipt(BaseModel):
 
 
 def digest_of(fingerprint: str, kind: Kind, request: dict[str, Any]) -> str:
-    """SHA-256 of the canonical request of one version of a crew: a changed crew finds none of the old replies."""
+    """SHA-256 of the crew's fingerprint and the canonical request: a changed crew finds no old replies."""
     canonical = json.dumps([fingerprint, kind.value, request], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def usage_of(calls: Iterable[Call]) -> Usage:
-    """What the calls asked of their models, whether paid now or replayed."""
+    """The model usage of these calls, paid or replayed."""
     asked = [call.reply for call in calls if call.kind is Kind.MODEL]
     models = list(dict.fromkeys(reply.model for reply in asked))
     by_model = tuple(_usage_of(model, [reply for reply in asked if reply.model == model]) for model in models)
@@ -125,5 +125,5 @@ def _usage_of(model: str, replies: Sequence[Reply]) -> ModelUsage:
 
 
 def in_order(calls: Iterable[Call]) -> list[Call]:
-    """As their replies came; those of which that isn't known first."""
+    """By the time of their replies; entries without one first."""
     return sorted(calls, key=lambda call: (call.at or _LONG_AGO, call.key))

@@ -1,4 +1,4 @@
-"""A claimed job as its holder has it. Its writes are fenced, and those of its threads take turns."""
+"""A claimed job in the hands of its holder: every write is fenced, and a lock serialises the threads."""
 
 import threading
 from collections.abc import Callable
@@ -20,10 +20,10 @@ class Lease:
         return self._job
 
     def advance(self, transition: Callable[[Job], Job]) -> Job:
-        """Move the job on and write it down. `transition` may be called twice.
+        """Apply a transition and save the job. `transition` may be called twice.
 
-        Raises StaleWrite, from then on always, once the job is somebody else's or has ended; and Unavailable: then
-        the holder's idea of the job is as before.
+        Raises StaleWrite, and always from then on, once another holder has the job or it has ended; and Unavailable,
+        which leaves `job` as it was.
         """
         with self._turn:
             if self._lost:
@@ -46,7 +46,7 @@ class Lease:
         return after
 
     def _catch_up(self) -> bool:
-        """The row may have moved on and still be ours: the sweeper wrote it, or we did and the reply was lost."""
+        """Reload a row that changed but is still ours: the sweeper wrote it, or our own write's reply was lost."""
         record = self._store.load(self._job.id)
         if record is None or record.job.revision == self._job.revision:
             return False

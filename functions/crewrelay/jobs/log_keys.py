@@ -1,6 +1,6 @@
-"""Which request and which job a log line belongs to: keys of the context that it is written in.
+"""Keys that link a log line to its request and job, kept in a context variable.
 
-They go where the context goes, to another thread only if it is handed on. Ids alone: nothing that a caller wrote.
+Another thread only has them if the context is passed on. They hold ids, never text that a caller wrote.
 """
 
 import re
@@ -22,7 +22,7 @@ def log_keys() -> Keys:
 
 
 def add_log_keys(**keys: str | int | None) -> None:
-    """For the rest of this context. Those that are None are left out."""
+    """Add keys for the rest of this context; None values are left out."""
     _keys.set({**_keys.get(), **{name: key for name, key in keys.items() if key is not None}})
 
 
@@ -41,11 +41,11 @@ def keys_of(job: Job) -> dict[str, str | int | None]:
 
 
 def correlation_id() -> str | None:
-    """What the work in hand is found under in every log."""
+    """The current correlation id, or None."""
     known = _keys.get().get("correlation_id")
     return None if known is None else str(known)
 
 
 def correlation_id_of(text: str | None) -> str | None:
-    """The text, if it may be a correlation id: up to 64 letters, digits, dots, colons, hyphens, underscores."""
+    """The text if it is a valid correlation id (1 to 64 letters, digits, `.`, `:`, `-`, `_`), else None."""
     return text if text is not None and _CORRELATION_ID.fullmatch(text) else None

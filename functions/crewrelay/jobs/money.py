@@ -1,4 +1,4 @@
-"""US dollars, to the digit: what a hundred calls cost has no more decimals than what one did."""
+"""US dollars as decimals, so that sums carry no rounding error."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -10,7 +10,7 @@ Usd = Annotated[Decimal, PlainSerializer(float, when_used="json")]  # in JSON a 
 
 
 def total(costs: Iterable[Decimal | None]) -> Decimal | None:
-    """Unknown as soon as one of them is."""
+    """The sum; None if any cost is unknown."""
     known = Decimal()
     for cost in costs:
         if cost is None:

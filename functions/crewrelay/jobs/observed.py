@@ -1,6 +1,6 @@
-"""What is measured and logged of jobs, told from the writes that the store took: each happened, and happened once.
+"""Metrics and log events of jobs, derived from the writes that the store accepted, so that each counts once.
 
-Who ends a job, worker, sweeper or caller, does it by one conditional write, so it is counted by whoever's was taken.
+A job ends by exactly one conditional write of a worker, the sweeper or a caller; whoever made it reports it.
 """
 
 import logging
@@ -27,7 +27,7 @@ Measures = dict[Measure, float]
 
 
 class ObservedStore:
-    """Any job store; what it took is reported after it took it."""
+    """A job store that reports each accepted write."""
 
     def __init__(self, inner: JobStore, meter: Meter) -> None:
         self._inner = inner
@@ -35,10 +35,10 @@ class ObservedStore:
 
     def create(self, job: Job, job_input: JobInput) -> Job:
         with self._refusals():
-            standing = self._inner.create(job, job_input)
-        if standing is job:  # and not the one that an earlier request made under its key
+            existing = self._inner.create(job, job_input)
+        if existing is job:  # and not an existing job with the same idempotency key
             self._report(job, "job accepted", {Measure.JOBS_ACCEPTED: 1})
-        return standing
+        return existing
 
     def save(self, before: Job, after: Job) -> None:
         with self._refusals():
@@ -48,7 +48,7 @@ class ObservedStore:
     def put_call(self, job: Job, call: Call) -> Call:
         with self._refusals():
             kept = self._inner.put_call(job, call)
-        if call.kind is Kind.MODEL:  # paid, though another's reply may stand in its place
+        if call.kind is Kind.MODEL:  # paid, even if another run's reply was kept instead
             self._meter.record(_price(call))
         return kept
 
@@ -86,7 +86,7 @@ class ObservedStore:
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
-        """What the table refuses is no job's fault and is tried again: an operator must hear of it."""
+        """A refusal by the table is not the job's fault and is retried: log it and count it for the operator."""
         try:
             yield
         except ServiceRefused as error:
@@ -104,7 +104,7 @@ class ObservedStore:
 
 
 def transition_event(before: Job, after: Job) -> str | None:
-    """Of a job, by a write: None if it only goes on as it was."""
+    """Log event of a transition, or None."""
     if after.status.finished:
         return f"job {after.status}"
     if after.status is Status.RUNNING:
@@ -115,7 +115,7 @@ def transition_event(before: Job, after: Job) -> str | None:
 
 
 def measures_of(before: Job, after: Job) -> Measures:
-    """What a write of a job means for the metrics."""
+    """Metrics of a transition."""
     measured: Measures = {}
     if replays := after.receipt.calls_replayed - before.receipt.calls_replayed:
         measured[Measure.REPLAYS] = replays

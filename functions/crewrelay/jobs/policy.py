@@ -1,4 +1,4 @@
-"""What the service allows a job: how long things may take, how often, how much may be spent."""
+"""Limits on jobs: durations, attempts and spending."""
 
 from datetime import timedelta
 
@@ -6,57 +6,57 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Budget(BaseModel):
-    """What one job may spend in its whole life, however often it is resumed."""
+    """What one job may spend in total, however often it is resumed."""
 
     model_config = ConfigDict(frozen=True)
 
-    calls: int = 100  # of models
+    calls: int = 100  # model calls
     tokens: int = 1_000_000  # in and out
-    runtime: timedelta = timedelta(hours=2)  # in all its attempts; what it waits between them is not counted
+    runtime: timedelta = timedelta(hours=2)  # of all attempts; waiting between them does not count
 
 
 class Policy(BaseModel):
-    """The rules by which jobs are run."""
+    """Limits and intervals of running jobs."""
 
     model_config = ConfigDict(frozen=True)
 
     lease: timedelta = timedelta(seconds=60)
-    max_attempts: int = 6  # in a row that journal nothing new; those that an outage ends are not counted
-    max_strikes: int = 3  # in a row: runs whose crew did not stop with them
+    max_attempts: int = 6  # in a row that journal nothing new; attempts ended by an outage do not count
+    max_strikes: int = 3  # runs in a row whose crew did not stop when told to
     first_backoff: timedelta = timedelta(seconds=10)
     longest_backoff: timedelta = timedelta(minutes=5)
-    longest_retry_after: timedelta = timedelta(minutes=10)  # that is honoured
-    call_floor: timedelta = timedelta(seconds=2)  # no call is expected to take less
+    longest_retry_after: timedelta = timedelta(minutes=10)  # a longer one is cut to this
+    call_floor: timedelta = timedelta(seconds=2)  # the least time that a call is expected to take
     max_age: timedelta = timedelta(hours=24)
-    enough_bells: int = 1000  # in the queue, to keep the workers busy from one sweep to the next
+    enough_bells: int = 1000  # waiting in the queue: enough to keep the workers busy until the next sweep
     keep: timedelta = timedelta(days=30)
     budget: Budget = Budget()
 
     @property
     def renewal(self) -> timedelta:
-        """How often a holder renews its lease: two renewals in a row may fail."""
+        """Interval of lease renewals; two in a row may fail."""
         return self.lease / 3
 
     @property
     def notice(self) -> timedelta:
-        """How long jobs may go on whose process is to be started anew, or is needed by a suspect: for the call that is
-        under way.
+        """How long running jobs may go on, to end their current call, once their process is to restart or a suspect
+        needs it.
         """
         return self.lease * 2
 
     @property
     def skew(self) -> timedelta:
-        """By how much clocks may differ: a lease outlives twice that plus a renewal."""
+        """How much clocks may differ: a lease is longer than twice this plus a renewal interval."""
         return self.lease / 12
 
     @property
     def ring_again(self) -> timedelta:
-        """When to look again at a job that was rung for: a lease without renewals is over by then."""
+        """When to look again at a job after ringing for it; a lease that is not renewed has expired by then."""
         return self.lease * 1.5
 
     def backoff(self, attempt: int, jitter: float, asked_for: timedelta | None = None) -> timedelta:
-        """The pause after the n-th failed attempt: doubling, half of it random (`jitter` from 0 to 1), and not before
-        the moment that whoever refused us has asked for. Many jobs may have been told the same one: they are spread.
+        """Exponential backoff after the n-th failed attempt, half of it random (`jitter` from 0 to 1). A Retry-After
+        (`asked_for`) is respected, with jitter on top, because many jobs may have received the same one.
 
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ ("equal jitter")
         """

@@ -1,4 +1,4 @@
-"""Which jobs run side by side in one process, which one has it to itself, and when it is to be started anew."""
+"""Which jobs share a process, which one runs alone, and when the process must restart."""
 
 import logging
 import threading
@@ -10,29 +10,29 @@ from crewrelay.jobs.stray import Stray
 logger = logging.getLogger(__name__)
 
 _ORDINARY = 0
-_MOST_LOOKS = 100  # at a crew that waits for a reply: some replies never end
+_MOST_LOOKS = 100  # at a crew that waits for a reply: some replies never come
 
 
 class Process:
-    """Ordinary jobs share it. A suspect, of which an earlier process may have died, runs when no other job does: nobody
-    else is lost with it, and if this process dies too, it is known of what.
+    """Ordinary jobs share it. A suspect, which may have crashed an earlier process, runs alone: no other job is lost
+    with it, and if this process dies too, the cause is known.
 
-    A crew that is still at work when its run is over can't be stopped from outside. One that does not come back keeps
-    its thread and perhaps a core for as long as the process lives, so that must not be long.
+    A crew that still runs after its run has ended can't be stopped from outside. It holds a thread, perhaps a core, as
+    long as the process lives, so a process with such a crew restarts soon.
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()  # for everything below
-        self._ranks: dict[Visit, int] = {}  # of the jobs that run or wait: suspects have higher ones
-        self._isolated: Visit | None = None  # the suspect that runs
-        self._in_need: set[Visit] = set()  # suspects that have waited for too long: ordinary jobs make room
-        self._waiting: set[Visit] = set()  # ordinary jobs that wait until suspects are done
+        self._changed = threading.Condition()  # guards everything below
+        self._ranks: dict[Visit, int] = {}  # of running and waiting jobs: 0 for ordinary ones, higher for suspects
+        self._isolated: Visit | None = None  # the running suspect
+        self._in_need: set[Visit] = set()  # suspects that have waited too long: ordinary jobs yield to them
+        self._waiting: set[Visit] = set()  # ordinary jobs waiting for suspects to end
         self._strays: list[Stray] = []
         self.retired = False
 
     @property
     def takes_jobs(self) -> bool:
-        """Not while there are suspects, which would wait for ever if others kept coming; and not once it is retired."""
+        """False while suspects are present, which would starve if jobs kept coming, and once the process is retired."""
         with self._changed:
             return not (self.retired or any(self._ranks.values()))
 
@@ -40,21 +40,21 @@ class Process:
         return Visit(self)
 
     def leave_behind(self, stray: Stray) -> None:
-        """Its run is over; whether it comes back is seen later."""
+        """Remember a crew that still runs after its run; is_sound checks on it later."""
         with self._changed:
             self._strays.append(stray)
 
     def retire(self, stray: Stray) -> None:
-        """Take no more jobs, and give those back that run: this crew does not come back."""
+        """Take no more jobs and hand back the running ones, because this crew does not stop."""
         said = {"job_id": stray.job_id, "where": stray.where}
-        logger.warning("a crew does not come back: this process is to be started anew", extra=said)
+        logger.warning("a crew does not come back: this process must restart", extra=said)
         with self._changed:
             self.retired = True
             self._changed.notify_all()
 
     def is_sound(self, grace: float) -> bool:
-        """Whether the crews that were left behind come back, after so many seconds at most. One that waits for a reply
-        is looked at another time. If not, the process is to be started anew as soon as it holds no job.
+        """Whether the crews left behind have ended, waiting up to `grace` seconds for each; one that waits for a reply
+        is checked again next time. If False, the process must restart once it holds no job.
         """
         with self._changed:
             strays, self._strays = self._strays, []
@@ -69,8 +69,8 @@ class Process:
 
 
 class Visit:
-    """From the first look at a job to the end of its run. It counts as ordinary until it is found to be a suspect, so
-    that of jobs which come together the ordinary ones go first.
+    """A job's time in the process, from the first look at it to the end of its run. It counts as ordinary until found
+    to be a suspect, so that of jobs arriving together the ordinary ones go first.
     """
 
     waited: bool  # for the last answer: the job is to be read again, for it may have changed meanwhile
@@ -95,14 +95,14 @@ class Visit:
 
     @property
     def is_to_leave(self) -> bool:
-        """Whether its run is to end soon: for a suspect that has waited for long, or for a process started anew."""
+        """Whether its run must end soon: a suspect has waited too long, or the process is to restart."""
         process = self._process
         with process._changed:
             return process.retired or (bool(process._in_need) and process._isolated is not self)
 
     def may_share(self, seconds: float) -> bool:
-        """Wait, for so many seconds at most, until no suspect runs or has waited for too long; whether that came true.
-        It does not if the process is retired meanwhile.
+        """Wait up to `seconds` until no suspect runs or has waited too long. Returns whether that happened before the
+        process was retired.
         """
         process = self._process
         with process._changed:
@@ -116,9 +116,9 @@ class Visit:
             return not process.retired and self._may_share_now()
 
     def may_run_alone(self, failures: int, seconds: float, timeout: float) -> bool:
-        """Wait, for so many seconds at most, until nothing else runs, nor is there a suspect that has failed less often
-        and is more likely to be innocent; whether that came true. After `timeout` seconds the ordinary jobs that run
-        are told to end, and no others begin. In a process that is retired no suspect runs.
+        """Wait up to `seconds` until no other job runs and no suspect with fewer failures waits. Returns whether that
+        happened; never in a retired process. After `timeout` seconds running ordinary jobs are told to end and no new
+        ones start.
         """
         process = self._process
 

@@ -1,4 +1,4 @@
-"""One attempt at a job: what its crew may pay for, what it is answered from the journal, when it must stop."""
+"""One attempt at a job: replays journaled calls, pays for and journals new ones, and stops the crew in time."""
 
 import logging
 import threading
@@ -19,22 +19,22 @@ from crewrelay.jobs.spending import Spending
 
 logger = logging.getLogger(__name__)
 
-# Seconds between the puts of an entry, each of which the adapter repeats: what was paid is worth it.
+# Seconds between attempts to journal a paid call, on top of the adapter's own retries.
 _PAUSES = (0.5, 1, 2, 4, 8, 16)
 _NEVER: "Future[Any]" = Future()
-_LAST_WORDS = timedelta(seconds=0.5)  # what it takes to notice the end of a call, before the deadline does
+_LAST_WORDS = timedelta(seconds=0.5)  # time to handle the end of a call before the deadline
 
 
 class RunStopped(Exception):
-    """What a crew sees when its run may pay for nothing more; `outcome` has the reason.
+    """Raised into a crew whose run may make no more calls; `outcome` has the reason.
 
-    An ordinary Exception: CrewAI waits for ever for a task on a thread that ends with any other.
+    It derives from Exception because CrewAI waits for ever for a task thread that ends with a BaseException.
     """
 
 
 class Run:
-    """The domain's Calls, over one claim. `outcome` is set once: by the crew's end, or by the first stop, when
-    no call is in flight any more.
+    """Implements Calls for one claim. `outcome` is set once: when the crew ends, or after the first `stop` as soon as
+    no call is in flight.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Run:
         self._lease = lease
         self.deadline = deadline
         self.hastened = False
-        self._first_call_is_free = first_call_is_free  # of the question whether there is time for it
+        self._first_call_is_free = first_call_is_free  # exempt from the check of the remaining time
         self._wait = wait
-        self._turn = threading.Condition()  # for everything below
+        self._turn = threading.Condition()  # guards everything below
         self._spending = Spending(policy.budget, lease.job.receipt, journal)
-        self._standing = {call.key: call for call in journal if call.key not in lease.job.discarded}
+        self._journal = {call.key: call for call in journal if call.key not in lease.job.discarded}
         self._numbers: defaultdict[str, set[int]] = defaultdict(set)
         for key in lease.job.discarded:
             digest, _, nth = key.rpartition("#")
@@ -75,7 +75,7 @@ class Run:
 
     @property
     def tried(self) -> bool:
-        """Not so if there was no time even for its first call."""
+        """False if there was no time even for a first call."""
         return self._tried
 
     @property
@@ -84,18 +84,18 @@ class Run:
 
     @property
     def blamed(self) -> Call | None:
-        """The model's last reply, if it was with this reply that the crew could do nothing."""
+        """The last model reply, if the crew failed right after it."""
         replies = [call for call in self._used if call.kind is Kind.MODEL]
         return replies[-1] if replies and self._last_was_answered else None
 
     def hasten(self, deadline: datetime) -> None:
-        """End earlier, for the sake of others."""
+        """Move the deadline forward, because a suspect or a restart needs the process."""
         if deadline < self.deadline:
             self.deadline, self.hastened = deadline, True
 
     @property
     def waits_for_reply(self) -> bool:
-        """Of a model or a search, which ends in time. Of a tool that is not known."""
+        """Whether a model call or retrieval is in flight. Tools do not count: theirs may have no time limit."""
         with self._turn:
             return any(kind is not Kind.TOOL for kind in self._spending.in_flight)
 
@@ -108,7 +108,7 @@ class Run:
         return transitions.run_until(self._lease.job, self._policy)
 
     def journaled(self, kind: Kind) -> list[Reply]:
-        return [call.reply for call in self._standing.values() if call.kind is kind]
+        return [call.reply for call in self._journal.values() if call.kind is kind]
 
     def usage(self) -> Usage:
         return usage_of(self._used)
@@ -131,7 +131,7 @@ class Run:
         digest = digest_of(self._lease.job.fingerprint or "", kind, request)
         nth = self._number(digest)
         try:
-            call = self._standing.get(f"{digest}#{nth}")
+            call = self._journal.get(f"{digest}#{nth}")
             if call:
                 with self._turn:
                     self._spending.receipt = self._spending.receipt.with_replayed(call)
@@ -139,7 +139,7 @@ class Run:
                 call = self._paid(digest, nth, kind, pay)
         except BaseException:
             with self._turn:
-                self._numbers[digest].discard(nth)  # it got no reply: a repeat is the same call
+                self._numbers[digest].discard(nth)  # no reply: a retry counts as the same call
                 self._last_was_answered = False
             raise
         with self._turn:
@@ -173,7 +173,7 @@ class Run:
                     self.stop(self._stopped)
 
     def _set_out(self, kind: Kind) -> None:
-        """Raises RunStopped, and stops the run, if this call may not be made."""
+        """Register a call as in flight. Raises RunStopped, and stops the run, if it may not be made."""
         with self._turn:
             while not self._stopped and self._spending.is_open(kind):
                 self._turn.wait()
@@ -200,17 +200,17 @@ class Run:
         return None
 
     def _kept(self, call: Call) -> Call:
-        """Put into the journal, unfenced: it was paid for. The one that stands there already is taken instead."""
+        """Journal a paid call, unfenced; returns the existing entry if there is one."""
         for seconds in _PAUSES:
             try:
                 return self._store.put_call(self._lease.job, call)
-            except Exception:  # it is paid for, so whatever it is, it may pass
+            except Exception:  # the call is paid for: retry whatever the error is
                 logger.warning("could not journal a call yet", exc_info=True)
             self._wait(_NEVER, seconds)
         return self._store.put_call(self._lease.job, call)
 
     def _account(self, call: Call) -> None:
-        """Write the receipt under the fence. Refused, the job is no longer ours: stop before spending again."""
+        """Save the receipt under the fence. If refused, the job is no longer ours: stop before spending again."""
         with self._turn:
             self._spending.add(call)
             self._first_call_is_free = False
@@ -218,5 +218,5 @@ class Run:
             self._lease.advance(lambda job: transitions.paid(job, self.receipt, self._clock(), self._policy))
         except StaleWrite as refused:
             self.stop(refused)
-        except Exception:  # the entry is kept, and the next claim recounts: nothing of it is the crew's fault
+        except Exception:  # the entry is stored and the next claim recounts it: don't fail the crew
             logger.warning("could not write the receipt", exc_info=True)

@@ -1,4 +1,4 @@
-"""What a job has spent, what its calls in flight may yet, and how long its calls take."""
+"""What a job has spent, what its calls in flight may add, and how long its calls take."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ from crewrelay.jobs.policy import Budget
 
 
 class Spending:
-    """Not safe for threads by itself: its run takes turns."""
+    """Not thread-safe: the run holds a lock."""
 
     def __init__(self, budget: Budget, receipt: Receipt, journal: Iterable[Call]) -> None:
         self.receipt = receipt.recounted(journal)
         self.in_flight: list[Kind] = []
         self._budget = budget
-        self._largest = 0  # tokens of one call
+        self._largest = 0  # most tokens of one call
         self._longest: defaultdict[Kind, timedelta] = defaultdict(timedelta)
         for call in journal:
             self._learn(call)
@@ -26,7 +26,7 @@ class Spending:
         self._learn(call)
 
     def excess(self, kind: Kind) -> BudgetExceeded | None:
-        """Why one more call can't be paid."""
+        """The error if the budget allows no further call, else None."""
         spent, budget = self.receipt, self._budget
         if kind is not Kind.MODEL:
             return None
@@ -37,8 +37,8 @@ class Spending:
         return None
 
     def is_open(self, kind: Kind) -> bool:
-        """Whether it takes the end of calls in flight to tell if there are tokens left for one more; nothing is known
-        of a call's size until the first one ends.
+        """Whether calls in flight must end before it is known if tokens are left for one more. A call's size is unknown
+        until the first one has ended.
         """
         if kind is not Kind.MODEL or not self._models:
             return False
@@ -46,7 +46,7 @@ class Spending:
         return unknown or self.receipt.tokens + self._models * self._largest >= self._budget.tokens
 
     def expected(self, kind: Kind) -> timedelta:
-        """How long one more call may take: as long as the longest so far."""
+        """Expected duration of a call: the longest so far."""
         return self._longest[kind]
 
     @property

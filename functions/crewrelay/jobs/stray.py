@@ -1,4 +1,4 @@
-"""A crew that is still at work though its run is over."""
+"""A crew that still runs after its run has ended."""
 
 import sys
 import threading
@@ -10,19 +10,19 @@ from typing import Any, NamedTuple
 
 
 class Stray(NamedTuple):
-    """`crew` is done when the thread of that name ends; `waits_for_reply` tells a call on its way from a parser, or a
-    tool, that goes on and on.
+    """`crew` is done when the thread named `thread` ends. `waits_for_reply` is true while a call is in flight, false
+    in an endless parser or tool.
     """
 
     job_id: str
     thread: str
     crew: Future[Any]
     waits_for_reply: Callable[[], bool]
-    looks: int = 0  # that found it waiting
+    looks: int = 0  # checks that found it waiting
 
     @property
     def where(self) -> list[str]:
-        """The last steps to where it is now."""
+        """The last frames of its current stack."""
         frames = sys._current_frames()
         thread = next((thread for thread in threading.enumerate() if thread.name == self.thread), None)
         frame = frames.get(thread.ident) if thread and thread.ident else None
@@ -31,6 +31,6 @@ class Stray(NamedTuple):
 
     @property
     def told_where(self) -> str:
-        """The same in short, for the job's owner."""
+        """The innermost frame in short, for the job's owner."""
         path, _, name = (self.where or [""])[-1].partition(" ")
         return f"{Path(path).name} {name}" if name else "code of its own"

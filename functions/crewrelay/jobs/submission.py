@@ -1,4 +1,4 @@
-"""Accepting a job: a committed row first, the bell second."""
+"""Submitting a job: commit the row, then ring the doorbell."""
 
 import logging
 import uuid
@@ -17,18 +17,18 @@ _KEYED_JOBS = uuid.UUID("6f1c0f0e-6d0e-5c59-9a53-0b0d7f1f5e11")
 
 
 def keyed_id(tenant: str, key: str) -> str:
-    """The id of the job that an idempotency key stands for."""
+    """The job id for an idempotency key."""
     return str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}"))
 
 
 def message_key(message_id: str) -> str:
-    """The idempotency key of a message of the intake queue. `message_id` is what SQS answered to its sender."""
+    """The idempotency key of an intake message. `message_id` is what SQS returned to its sender."""
     return f"intake:{message_id}"
 
 
 class Submission:
-    """`most_unfinished` is how many unfinished jobs a tenant may have; None is as many as it likes, and none of them
-    counts.
+    """`most_unfinished` is the limit of unfinished jobs per tenant. With None there is none, and jobs submitted now
+    never count.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Submission:
         self._cap = Cap(store, clock, most_unfinished)
 
     def submit(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
-        """Commit a job and ring for it. A bell that can't be rung doesn't undo the commit.
+        """Commit a job and ring for it. The job stays accepted if the bell can't be rung.
 
-        `key` is the caller's idempotency key: the same key and input give the same job.
+        `key` is the caller's idempotency key: the same key and input return the same job.
         Raises IdempotencyConflict, TooManyJobs, Unavailable (nothing was accepted).
         """
         job = self.accept(tenant, job_input, key)
@@ -60,19 +60,19 @@ class Submission:
         return job
 
     def accept(self, tenant: str, job_input: JobInput, key: str | None = None) -> Job:
-        """Only commit the job, for a caller who will run it himself; should he die of it, the sweeper rings."""
+        """Commit the job without ringing, for a caller that runs it itself; the sweeper rings if that process dies."""
         job_id = keyed_id(tenant, key) if key else self._new_id()
         try:
             self._cap.admit(tenant)
         except TooManyJobs:
-            if not key or self._store.load(job_id, tenant) is None:  # a repeat adds none
+            if not key or self._store.load(job_id, tenant) is None:  # a repeated request adds no job
                 raise
         job = submit(job_id, tenant, job_input, self._clock(), self._policy, correlation_id(), capped=self._capped)
         return self._store.create(job, job_input)
 
 
 def ring(doorbell: Doorbell, job_id: str, delay: timedelta = timedelta()) -> None:
-    """Ring for a job whose row says when it is due: if the bell fails, in whatever way, the sweeper rings again."""
+    """Ring for a job. Never raises: its row says when it is due, so the sweeper rings again."""
     try:
         doorbell.ring(job_id, delay)
     except Exception:

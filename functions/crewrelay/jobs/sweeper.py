@@ -1,6 +1,6 @@
-"""Ringing again for whatever is overdue, and ending what nothing will come of.
+"""The sweeper rings again for overdue jobs, and fails those that are out of time or attempts.
 
-It claims nothing and runs nothing, so it may be run at any time, twice at once too.
+It neither claims nor runs jobs, so sweeps may start at any time, and overlap.
 """
 
 import logging
@@ -28,8 +28,8 @@ _AT_ONCE = 16
 class Swept(StrEnum):
     RUNG = "rung"
     ENDED = "ended"
-    LEFT = "left"  # the index was behind, or somebody else was quicker
-    FAILED = "failed"  # it could not be looked at; it comes first again in the next sweep, and must not stop it
+    LEFT = "left"  # the index was stale, or another writer was faster
+    FAILED = "failed"  # it could not be checked; it comes first again in the next sweep and must not stop it
 
 
 class Sweeper:
@@ -40,13 +40,12 @@ class Sweeper:
         self._policy = policy
 
     def sweep(self, deadline: datetime) -> Counter[Swept]:
-        """Look at every job that is due, until there are no more or the deadline has come; the next sweep goes on.
+        """Check all due jobs until the deadline; the next sweep continues from there.
 
-        Lost leases come first. For pending jobs the queue holds bells as a rule: so many are rung for as keep the
-        workers busy until the next sweep.
-        Raises Unavailable when the index does not answer.
+        Expired leases come first. Pending jobs mostly have a bell in the queue: it only rings for as many as keep the
+        workers busy until the next sweep. Raises Unavailable when the index does not answer.
         """
-        # Skew: a worker whose clock is behind would find the lease still standing, and drop the bell.
+        # Clock skew: a worker whose clock is behind would see the lease as valid, and drop the bell.
         moment = self._clock() - self._policy.skew
         overdue = chain(self._store.due(Status.RUNNING, moment), self._pending(moment))
         swept: Counter[Swept] = Counter()
@@ -58,7 +57,7 @@ class Sweeper:
         return swept
 
     def _pending(self, moment: datetime) -> Iterator[str]:
-        """As many as the queue has room for; behind a full queue those that are past their age, to be ended."""
+        """Due pending jobs, as many as the queue has room for; if it is full, only those past their maximum age."""
         try:
             room = self._policy.enough_bells - self._doorbell.waiting()
         except Exception:
@@ -78,8 +77,8 @@ class Sweeper:
                 return self._left_or_ended(job_id, error)
 
     def _left_or_ended(self, job_id: str, error: Exception) -> Swept:
-        """What can't be loaded ends once it has been due for the maximum age. Not earlier: what another version of the
-        code has written, or a bucket refuses, may be read again.
+        """Fail a job that can't be loaded once it has been due for the maximum age. Not earlier: another version of the
+        code may be able to read it, or the bucket's refusal may pass.
         """
         now = self._clock()
         known = error if isinstance(error, CrewrelayError) else DamagedJob(f"It can't be read: {type(error).__name__}.")
@@ -101,7 +100,7 @@ class Sweeper:
             if reason:
                 self._store.save(job, transitions.give_up(job, Failure.of(reason), now))
                 return Swept.ENDED
-            # Two sweepers may both ring: a bell too many is dropped, one too few would cost the caller time.
+            # Two sweepers may both ring: an extra bell is dropped, a missing one would cost the caller time.
             self._store.save(job, transitions.postpone(job, now, self._policy))
         except StaleWrite:
             return Swept.LEFT

@@ -1,8 +1,7 @@
-"""Text of models, documents and servers that can be written down, and shown by a terminal or a page as it is.
+"""Cleans text of models, documents and servers, so that it can be stored and shown in a terminal or page.
 
-Half a surrogate pair is no character, and nothing can encode it. Control characters move a terminal's cursor or fill
-its clipboard; others reorder what a reader sees, or hide what a model reads. HTML is text like any other: whoever puts
-it into a page escapes it.
+A lone surrogate can't be encoded. Control characters can move a terminal's cursor or fill its clipboard; other
+characters reorder or hide text. HTML is left as it is: whoever puts it into a page escapes it.
 """
 
 import re
@@ -19,7 +18,7 @@ _UNSEEN = re.compile(
     "\u00ad\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"  # hide
 )
 _UNSEEN_IN_NAME = re.compile(rf"{_LINE_END.pattern}|{_UNSEEN.pattern}|[\n\t]")
-# Without a user's name: https://bank.example@evil.example is another site than it looks like.
+# No user name: https://bank.example@evil.example is not the site that it looks like.
 _SITE = re.compile(r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?(?=[/?#]|\Z)", re.IGNORECASE)
 _SCHEME = re.compile(r"[^/?#]*:")  # before it, a relative address has no colon: RFC 3986, 4.2
 # A quotation in HTML and a link in Markdown would end at these.
@@ -32,12 +31,12 @@ def well_formed(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """The text without what is not seen; each of its lines ends with a line feed."""
+    """The text without invisible characters; all line ends become line feeds."""
     return _UNSEEN.sub("", _LINE_END.sub("\n", well_formed(text)))
 
 
 def name(text: str) -> str:
-    """With what is not seen written out: two names that differ still do."""
+    """The name with invisible characters percent-encoded, so that different names stay different."""
     return _UNSEEN_IN_NAME.sub(lambda match: quote(match[0]), well_formed(text))
 
 
@@ -46,11 +45,11 @@ def in_one_line(text: str) -> str:
 
 
 def link(text: str) -> str:
-    """A relative address, or one of http or https, as it may stand in a page; nothing if it is another."""
+    """A relative, http or https URL, encoded for use in a page; "" for any other."""
     text = in_one_line(text)
     site = _SITE.match(text)
     if "\\" in text or (site is None and (_SCHEME.match(text) or text.startswith("//"))):
-        return ""  # browsers take a backslash for a slash, and the name after two slashes for a site
+        return ""  # browsers read a backslash as a slash, and a name after two slashes as a site
     start = site.end() if site else 0
     return text[:start] + text[start:].translate(_ENCODED)
 

@@ -1,4 +1,4 @@
-"""Plays the part of API Gateway that asks the authorizer function who is calling, by what template.yaml says of it."""
+"""The local version of API Gateway's Lambda authorizer, configured by template.yaml."""
 
 import asyncio
 import json
@@ -21,8 +21,8 @@ _STAGE = "arn:aws:execute-api:us-east-1:123456789012:local/prod"
 
 
 class Authorization:
-    """Lets in whom the authorizer lets in, and tells the app behind it who that is, as a Lambda event would. What the
-    authorizer has allowed is not asked again for as long as API Gateway would not.
+    """ASGI middleware: calls the authorizer function, caches its policy as API Gateway does, and passes the caller to
+    the app in the request context.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Authorization:
         await self._app(scope, receive, send)
 
     async def _answer(self, request: Request) -> dict[str, Any] | str:
-        """The authorizer's, or the type of the gateway's response."""
+        """The authorizer's response, or the type of gateway response to refuse with."""
         identity = ",".join(request.headers.getlist("authorization"))
         if not identity:
             return "UNAUTHORIZED"  # without the identity source the authorizer is not even asked
@@ -95,7 +95,7 @@ def _method_arn(request: Request) -> str:
 
 
 def _event(request: Request) -> dict[str, Any]:
-    """A REQUEST event, in what an authorizer may look at.
+    """A REQUEST event, with the fields that an authorizer may use.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html
     """

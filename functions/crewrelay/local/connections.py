@@ -1,6 +1,6 @@
-"""How much a connection may hold before anything is known of who made it.
+"""Limits on connections that hold before a caller is authenticated: header size, number, time.
 
-uvicorn's other implementation of HTTP, httptools, takes a head of any size: 160 MB of it are half a minute of CPU.
+Uses h11, because httptools, uvicorn's other HTTP implementation, has no limit on headers: 160 MB take 30 s of CPU.
 """
 
 import asyncio
@@ -11,15 +11,13 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-LARGEST_HEAD = 16 * 1024  # bytes; API Gateway takes 10,240 of headers
-MOST_CONNECTIONS = 400  # a process may have 1,024 files open, and an inline run has a second one to its crew process
-SECONDS = 10.0  # for a request to be here, head and body
+LARGEST_HEAD = 16 * 1024  # bytes; API Gateway accepts 10,240 of headers
+MOST_CONNECTIONS = 400  # of 1,024 open files; an inline run uses a second connection, to the crew process
+SECONDS = 10.0  # to receive a request, headers and body
 
 
 class _Connection(H11Protocol):
-    """Is closed if the request that it waits for, the first or the next, doesn't come whole in time, and at once if
-    there are too many.
-    """
+    """Closes if the next request is not completely received in time, and at once if there are too many connections."""
 
     _closing: asyncio.TimerHandle | None = None
 
@@ -51,7 +49,7 @@ class _Connection(H11Protocol):
 
 
 def bounded(app: ASGIApp, **options: Any) -> uvicorn.Config:
-    """How the app is served."""
+    """The uvicorn configuration that serves an app within these limits."""
     return uvicorn.Config(
         app,
         http=_Connection,

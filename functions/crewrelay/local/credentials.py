@@ -1,4 +1,4 @@
-"""The only credentials that an emulator takes: made at its start, known to whoever started it."""
+"""The credentials of an emulator: generated at its start, and the only ones that it accepts."""
 
 import os
 import secrets
@@ -22,12 +22,12 @@ class Credentials(NamedTuple):
 
     @property
     def variables(self) -> dict[str, str]:
-        """As AWS's clients read them."""
+        """The environment variables that AWS clients read."""
         return {"AWS_ACCESS_KEY_ID": self.access_key_id, "AWS_SECRET_ACCESS_KEY": self.secret_access_key}
 
     def write(self, path: Path, endpoint: str) -> None:
-        """Write a file for its owner alone, to be sourced by a shell whose clients are to ask the emulator."""
-        path.unlink(missing_ok=True)  # the mode is that of a new file only
+        """Write a shell file, readable by its owner only, to source before calling the emulator with AWS clients."""
+        path.unlink(missing_ok=True)  # the mode applies to new files only
         variables = self.variables | {"AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": endpoint}
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.writelines(f"export {name}={value}\n" for name, value in variables.items())

@@ -30,12 +30,12 @@ from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
 from crewrelay.system import this_process
 
-_GRACE = 3.0  # seconds that a crew has to stop with its run
+_GRACE = 3.0  # seconds for a crew to stop after its run has ended
 
 
 class GatewayContext:
-    """Gives the app what API Gateway knows of a request, which the gateway process sends along: when it came, and who
-    calls. Nobody else is answered, for others on this machine could say the same.
+    """Turns the gateway's headers into the request context that API Gateway would add: receive time and caller. Refuses
+    requests without the gateway's secret, because other users of this machine could forge the headers.
     """
 
     def __init__(self, app: ASGIApp, secret: str) -> None:
@@ -45,7 +45,7 @@ class GatewayContext:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         if not hmac.compare_digest(headers.get(GATEWAY, "").encode(), self._secret):
-            return await plain_problem(403, "Only the gateway is answered here.")(scope, receive, send)
+            return await plain_problem(403, "Only the gateway may call this process.")(scope, receive, send)
         authorizer = json.loads(headers.get(CALLER, "null"))
         context = {"requestTimeEpoch": int(headers[RECEIVED_AT]), "authorizer": authorizer}
         await self._app({**scope, "aws.event": {"requestContext": context}}, receive, send)
@@ -74,7 +74,7 @@ def main() -> None:
     except (Misconfigured, InvalidCrew) as error:
         print(f"crewrelay: {error}", file=sys.stderr, flush=True)
         sys.exit(MISCONFIGURED)
-    except RetrievalError as error:  # a store that is away may come back
+    except RetrievalError as error:  # an unavailable store may come back
         print(f"crewrelay: {error} {error.remedy}", file=sys.stderr, flush=True)
         if not error.retryable:
             sys.exit(MISCONFIGURED)
@@ -92,23 +92,23 @@ def main() -> None:
     )
     jobs.start()
     EventSource(sqs(), intake_queue, intake, name="intake", concurrency=1, timeout=timeout["IntakeFunction"]).start()
-    # As often as a lease lasts, as on AWS.
+    # Once per lease, as on AWS.
     Schedule(sweeper, name="sweeper", seconds=settings.lease_seconds, timeout=timeout["SweeperFunction"]).start()
     server = _Server(bounded(GatewayContext(app, os.environ[GATEWAY_VARIABLE]), host="127.0.0.1", port=0))
-    worn_out = threading.Event()
-    threading.Thread(target=_watch, args=(worn_out, jobs, server), name="watch", daemon=True).start()
+    recycle = threading.Event()
+    threading.Thread(target=_watch, args=(recycle, jobs, server), name="watch", daemon=True).start()
     server.run()
-    if worn_out.is_set():
+    if recycle.is_set():
         sys.stdout.flush()
-        os._exit(RECYCLED)  # the interpreter's own exit might wait for the crew
+        os._exit(RECYCLED)  # a normal exit might wait for the crew's thread
 
 
-def _watch(worn_out: threading.Event, jobs: EventSource, server: uvicorn.Server) -> None:
-    """Once a crew does not come back, give back what is held: first what came from the queue, then what runs inline."""
+def _watch(recycle: threading.Event, jobs: EventSource, server: uvicorn.Server) -> None:
+    """Once a crew does not stop, shut down: first hand back jobs from the queue, then inline runs."""
     while this_process.is_sound(_GRACE):
         time.sleep(1)
     jobs.stop()
-    worn_out.set()
+    recycle.set()
     server.should_exit = True
 
 

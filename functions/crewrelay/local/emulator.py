@@ -1,8 +1,8 @@
-"""The AWS emulator in a process of its own, where moto is faster than in a thread of ours. Its memory is the table.
+"""The AWS emulator (moto) in its own process, where it is faster than in a thread. Its memory holds the table.
 
 python -m crewrelay.local.emulator [HOST]
 
-It takes the credentials that are in its environment, and no others.
+It accepts only the credentials in its environment.
 """
 
 import sys
@@ -22,13 +22,13 @@ from crewrelay.local.child import announce, live_and_die_with_parent
 from crewrelay.local.credentials import Credentials
 from crewrelay.local.signed import SignedOnly
 
-_THREADS = 64  # a long poll of a queue holds one
+_THREADS = 64  # a long poll occupies one
 _LARGEST_HEAD, _LARGEST_BODY = 64 * 1024, 64 * 1024 * 1024  # bytes
 
 
 def _make_the_table_atomic() -> None:
-    """moto checks a write's condition and writes in two steps, and reads rows that are being written: among threads,
-    both of two rivals may win, and a query may fail. One request at a time costs nothing: one thread runs at a time.
+    """Handle one DynamoDB request at a time. moto checks a condition and writes in two steps, so with threads two
+    competing writes could both succeed. The lock costs nothing, as only one Python thread runs at a time.
     """
     lock, call_action = threading.Lock(), DynamoHandler.call_action
 
@@ -41,8 +41,8 @@ def _make_the_table_atomic() -> None:
 
 
 def _make_it_quick() -> None:
-    """moto sorts all rows for each query, and for each message sent or received it looks at every one in the queue, by
-    a clock that takes microseconds: most of its CPU.
+    """Replace moto's slowest parts: it sorts all rows for each query, and checks every message of a queue, with a slow
+    clock, for each one sent or received.
     """
 
     def all_items(table: Any) -> list[Any]:
@@ -64,7 +64,7 @@ def main() -> None:
     _make_it_quick()
     host = sys.argv[1] if sys.argv[1:] else "127.0.0.1"
     app = SignedOnly(DomainDispatcherApplication(create_backend_app), Credentials.of_environment(), host)
-    # Not moto's own server: it closes each connection, and waits 10 ms on it before it does.
+    # Not moto's own server, which closes each connection after a delay of 10 ms.
     server = Server((host, 0), app, numthreads=_THREADS, request_queue_size=1024)
     server.max_request_header_size, server.max_request_body_size = _LARGEST_HEAD, _LARGEST_BODY
     server.prepare()

@@ -1,4 +1,4 @@
-"""Plays what invokes event handlers on AWS: Lambda's SQS event source mapping, and EventBridge's schedule.
+"""Local versions of Lambda's SQS event source mapping and of EventBridge's schedule.
 
 https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 """
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SOURCE = {"eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:local", "awsRegion": "us-east-1"}
-_PAUSE = 0.1  # seconds between looks whether to poll again
+_PAUSE = 0.1  # seconds between checks of `is_to_poll`
 
 EventHandler = Callable[[dict[str, Any], Any], Any]
 
 
 class Context:
-    """What a handler sees of its invocation."""
+    """The Lambda context of an invocation, as far as handlers use it."""
 
     def __init__(self, function_name: str, timeout: float) -> None:
         self.function_name = function_name
@@ -37,8 +37,8 @@ class Context:
 
 
 class EventSource:
-    """Polls a queue while it is to, hands real event shapes to a handler, deletes what it did: `concurrency`
-    invocations at a time, each of up to ten messages.
+    """Polls a queue while `is_to_poll()`, invokes a handler with Lambda's event shape, and deletes messages that it did
+    not report as failed: `concurrency` invocations at a time, each with up to ten messages.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class EventSource:
             thread.start()
 
     def stop(self) -> None:
-        """Poll no more, and wait until everything is done that was received."""
+        """Stop polling, and wait until all received messages are handled."""
         self._over.set()
         for thread in self._threads:
             thread.join()
@@ -80,12 +80,12 @@ class EventSource:
                 continue
             try:
                 self.poll_once()
-            except Exception:  # whatever it is, the next poll may do better, and nobody else would poll
+            except Exception:  # keep polling: the next poll may succeed
                 logger.warning("%s: could not poll", self._name, exc_info=True)
                 self._over.wait(1)
 
     def poll_once(self, wait: int = 1) -> int:
-        """One receive and one invocation; how many messages it had."""
+        """Receive once and invoke the handler once. Returns the number of messages."""
         messages = self._client.receive_message(
             QueueUrl=self._queue_url,
             MaxNumberOfMessages=10,
@@ -101,7 +101,7 @@ class EventSource:
         return len(messages)
 
     def _invoke(self, records: list[dict[str, Any]]) -> list[dict[str, str]]:
-        """Entries to delete. A handler that raises, or answers nonsense, has done none of its batch."""
+        """Entries to delete: none if the handler raises or returns an invalid response."""
         event = json.loads(json.dumps({"Records": records}))
         try:
             answer = self._handler(event, Context(self._name, self._timeout))
@@ -119,7 +119,7 @@ class EventSource:
 
 
 class Schedule:
-    """Invokes a handler every so many seconds, one invocation after the other."""
+    """Invokes a handler every `seconds`, one invocation at a time."""
 
     def __init__(self, handler: EventHandler, *, name: str, seconds: float, timeout: float) -> None:
         self._handler = handler
@@ -137,5 +137,5 @@ class Schedule:
                 self._handler(
                     {"source": "aws.events", "detail-type": "Scheduled Event"}, Context(self._name, self._timeout)
                 )
-            except Exception:  # the next one may do better
+            except Exception:  # keep going: the next one may succeed
                 logger.exception("%s crashed", self._name)

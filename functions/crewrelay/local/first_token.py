@@ -1,4 +1,4 @@
-"""A token that is good for a day: who starts a stack would have to make one anyway."""
+"""The token that a new local stack prints, valid for a day."""
 
 import secrets
 from datetime import timedelta
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def first_token(dynamodb: "DynamoDBClient", table: str, tenant: str) -> str:
-    """The header that bears it, and what it is good for."""
+    """Create the token. Returns its Authorization header and a description."""
     now = utcnow()
     tokens = DynamoTokens(dynamodb, table, utcnow)
     text, token = issue(tokens, tenant, frozenset(Scope), now, now + timedelta(days=1), secrets.token_bytes)

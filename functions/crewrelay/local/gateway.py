@@ -1,6 +1,5 @@
-"""Plays API Gateway in front of the API function's own app: asks the authorizer who is calling, routes /crewai/run to a
-crew process, and says no in time when that doesn't answer. It answers to this machine's names only, unless it serves
-others: a page whose name was led here (DNS rebinding) would be of its own origin.
+"""The local API Gateway in front of the API function's app: calls the authorizer, forwards /crewai/run to a crew
+process, and enforces the integration timeout. On loopback the Host must be a loopback name (DNS rebinding).
 """
 
 import asyncio
@@ -36,8 +35,8 @@ _NOT_PASSED_ON = {
 
 
 class Gateway:
-    """`limit` is the integration timeout in seconds: what API Gateway waits before it answers 504 itself. `host` is
-    the name by which it may be called besides loopback's, None if it may be called by any.
+    """`limit` is the integration timeout in seconds, after which the gateway responds 504. `host` is accepted as Host
+    header in addition to loopback names; None accepts any.
     """
 
     def __init__(self, stack: Stack, limit: float, host: str | None) -> None:
@@ -58,7 +57,7 @@ class Gateway:
             await guarded(scope, receive, send)
 
     async def _guarded(self) -> ASGIApp:
-        """What is routed, behind the authorizer if there is one: it remembers, so it is made once."""
+        """The router behind the authorizer, if there is one; built once, because the authorizer caches."""
         guard = await asyncio.shield(self._stack.guard)
         if self._app is None:
             self._app = guard(self._route)
@@ -103,7 +102,7 @@ class Gateway:
 
 
 def _passed_on(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """As bytes: a header may have any above 32."""
+    """Headers to forward, as bytes, because values need not be text."""
     return [(name, value) for name, value in headers if name.lower() not in _NOT_PASSED_ON]
 
 

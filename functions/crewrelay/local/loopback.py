@@ -1,11 +1,11 @@
-"""Which names are this machine's own. Any other may be a page's that has led its name here (DNS rebinding)."""
+"""Whether a name or address is loopback. Another name may belong to a page that uses DNS rebinding."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
 def leads_here(host: str, also: str = "") -> bool:
-    """Whether a `Host` header, with or without a port, names loopback, or `also`."""
+    """Whether a `Host` header, with or without a port, is a loopback name or `also`."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:

@@ -1,4 +1,4 @@
-"""A stack for one job, as a process of its own."""
+"""A temporary stack for one job, in its own process."""
 
 import subprocess
 import sys
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 
 class StackDidNotStart(Exception):
-    """It has said why."""
+    """The stack ended at its start; it has printed the reason."""
 
 
 @contextmanager
 def own_stack() -> Iterator[str]:
-    """Its address, until the block ends. Raises StackDidNotStart."""
+    """Run a stack during the block, which is given its URL. Raises StackDidNotStart."""
     command = [sys.executable, "-m", "crewrelay", "serve", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""A child process of the stack: started, awaited until it listens, stopped without leaving anything behind."""
+"""Child processes of the stack: starting, waiting until they listen, stopping with all their children."""
 
 import asyncio
 import contextlib
@@ -7,8 +7,8 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 
-_TIMEOUT = 5.0  # seconds between asking a child to stop and making it
-_LOOK = 0.05  # seconds between looks whether it has ended
+_TIMEOUT = 5.0  # seconds between SIGTERM and SIGKILL
+_POLL = 0.05  # seconds between checks whether it has ended
 
 
 class ChildProcess:
@@ -18,21 +18,21 @@ class ChildProcess:
 
     @classmethod
     async def start(cls, module: str, environment: dict[str, str], folder: str, *arguments: str) -> "ChildProcess":
-        """Start `python -m module …` in a folder, with these variables and no others, and wait until it listens.
+        """Start `python -m module …` in a folder with only these variables, and wait until it listens.
 
-        Raises ChildDied if it ends before it does.
+        Raises ChildDied if it ends before that.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             module,
             *arguments,
-            stdin=PIPE,  # held open: its end tells the child that we are gone
+            stdin=PIPE,  # held open: it closes when we die, and the child exits
             stdout=PIPE,
             env=environment,
             cwd=folder,
-            umask=0o077,  # what it writes is for us alone
-            start_new_session=True,  # Ctrl-C is for us, and we stop our children in order
+            umask=0o077,  # its files are private to this user
+            start_new_session=True,  # Ctrl-C reaches us only, and we stop our children in order
         )
         assert process.stdout is not None
         child = cls(process, 0)
@@ -51,10 +51,10 @@ class ChildProcess:
         return f"http://127.0.0.1:{self.port}"
 
     async def ended(self) -> int:
-        """Wait until it ends; its exit code. What it prints meanwhile is passed on."""
+        """Wait until it ends, passing on its output. Returns its exit code."""
         passed_on = asyncio.create_task(self._pass_on())
         code = await self._exit_code()
-        self._end_what_it_left()  # it may hold the output open
+        self._kill_group()  # they may hold the output open
         await asyncio.wait([passed_on], timeout=_TIMEOUT)
         return code
 
@@ -65,25 +65,25 @@ class ChildProcess:
             sys.stderr.flush()
 
     async def _exit_code(self) -> int:
-        """Not by `wait`, which in some versions of Python waits for whoever else holds its output, too."""
+        """Polls, because `wait` in some Python versions also waits for other processes that hold its output."""
         while self._process.returncode is None:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL)
         return self._process.returncode
 
-    def _end_what_it_left(self) -> None:
-        """Everything in its session, such as what a tool has started."""
+    def _kill_group(self) -> None:
+        """Kill what it has left running, such as processes started by a tool."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     async def silent(self, seconds: float) -> None:
-        """Wait until it has left a request unanswered for so long. Any answer is one."""
+        """Return once a request to it gets no response for `seconds`. Any response counts."""
         while True:
             try:
                 async with asyncio.timeout(seconds):
                     await self._ask()
             except TimeoutError:
                 return
-            except OSError:  # it ends, as `ended` will say
+            except OSError:  # it is ending, which `ended` reports
                 pass
             await asyncio.sleep(seconds / 10)
 
@@ -108,7 +108,7 @@ class ChildProcess:
         except TimeoutError:
             self._process.kill()
             await self._exit_code()
-        self._end_what_it_left()
+        self._kill_group()
 
 
 class ChildDied(Exception):

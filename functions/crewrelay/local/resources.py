@@ -1,4 +1,4 @@
-"""Makes the table, the queues and the bucket from template.yaml itself, through the emulator's own CloudFormation."""
+"""Creates the table, queues and bucket from template.yaml, by the endpoint's CloudFormation."""
 
 import contextlib
 import json
@@ -16,13 +16,13 @@ Template = dict[str, Any]
 
 
 def load_template(path: Path) -> Template:
-    """The template with its short intrinsics (!Ref, !GetAtt …) in their long form."""
+    """Load the template, with short intrinsics (!Ref, !GetAtt …) in their long form."""
     template: Template = yaml.load(path.read_text(), _TemplateLoader)
     return template
 
 
 def create_storage(client: "CloudFormationClient", template: Template, stack_name: str = "crewrelay") -> dict[str, str]:
-    """Create the template's tables, queues and buckets, unless they are there; their names and URLs by logical id."""
+    """Create the template's tables, queues and buckets if absent. Returns their names and URLs by logical id."""
     storage = {name: r for name, r in template["Resources"].items() if r["Type"] in _STORAGE}
     body = {
         "AWSTemplateFormatVersion": "2010-09-09",
@@ -37,7 +37,7 @@ def create_storage(client: "CloudFormationClient", template: Template, stack_nam
 
 
 def environment(template: Template, function: str, physical_ids: dict[str, str]) -> dict[str, str]:
-    """What the template puts into a function's environment, as far as it refers to storage."""
+    """The environment variables of a function in the template that refer to storage."""
     variables: dict[str, Any] = {}
     for part in (template["Globals"]["Function"], template["Resources"][function]["Properties"]):
         variables |= part.get("Environment", {}).get("Variables", {})

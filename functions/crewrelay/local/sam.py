@@ -1,7 +1,7 @@
-"""What `sam local` needs besides the built functions: the template's storage, the variables that lead there, a token.
+"""Prepares what `sam local` needs besides the built functions: storage, the variables that point to it, a token.
 
-python -m crewrelay.local.sam                       an emulator that containers reach, until Ctrl-C
-python -m crewrelay.local.sam FROM_HERE FROM_THERE  one that runs: its URL for us, and for containers
+python -m crewrelay.local.sam                       runs an emulator that containers can reach, until Ctrl-C
+python -m crewrelay.local.sam FROM_HERE FROM_THERE  uses a running one: its URL from here, and from containers
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _TIMEOUT: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_ma
 
 
 def prepare(from_here: str, from_there: str, credentials: Credentials, path: Path = VARIABLES) -> str:
-    """Make the storage, unless it is there, and write the files of variables; the header of a first token."""
+    """Create the storage if absent and write the files of variables. Returns the header of a first token."""
     keys: Any = {name.lower(): value for name, value in credentials.variables.items()}
     client: Any = partial(boto3.client, endpoint_url=from_here, region_name=REGION, config=Config(**_TIMEOUT), **keys)
     template = load_template(TEMPLATE)
@@ -47,7 +47,7 @@ def prepare(from_here: str, from_there: str, credentials: Credentials, path: Pat
 
 
 def variables(template: Template, storage: dict[str, str], endpoint: str) -> dict[str, str]:
-    """Those of all functions. `sam local` gives each those that the template declares for it."""
+    """The variables of all functions; `sam local` passes each function those that the template declares."""
     functions = [name for name, item in template["Resources"].items() if item["Type"] == "AWS::Serverless::Function"]
     found = {"AWS_ENDPOINT_URL": endpoint}
     for function in functions:
@@ -56,7 +56,7 @@ def variables(template: Template, storage: dict[str, str], endpoint: str) -> dic
 
 
 def bridge() -> str | None:
-    """The address by which containers reach this machine, on Linux; None without a Docker engine."""
+    """The address at which containers reach this machine, on Linux; None without Docker."""
     if shutil.which("docker") is None:
         return None
     command = ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"]

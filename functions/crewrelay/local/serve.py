@@ -1,4 +1,4 @@
-"""`crewrelay serve`: the gateway in this process, everything else in its children."""
+"""`crewrelay serve`: the gateway in this process, everything else in child processes."""
 
 import asyncio
 import contextlib
@@ -20,8 +20,8 @@ class OpenToOthers(Exception):
 
 
 def listen(host: str, port: int, only_from_here: bool = True) -> socket.socket:
-    """Take the port before anything is started. Raises OSError if it is in use, OpenToOthers before anybody could
-    connect.
+    """Bind the port before anything is started. Raises OSError if it is in use; OpenToOthers, before it listens, if
+    `only_from_here` and the address is not loopback.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named, or asyncio takes it for something else and leaves Nagle's algorithm on: 40 ms an answer.
@@ -39,7 +39,7 @@ def listen(host: str, port: int, only_from_here: bool = True) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us: uvicorn would raise them again, and so end the process before its children."""
+    """Handles signals itself: uvicorn would re-raise them and end this process before its children."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,15 +49,15 @@ class _Server(uvicorn.Server):
         yield
 
     def _stop(self) -> None:
-        """Stop in order; a second signal ends us at once, and our children follow."""
+        """Shut down gracefully; a second signal exits at once, and the children follow."""
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, os._exit, 128 + number)
         self.should_exit = True
 
 
 async def serve(listener: socket.socket, host: str, gateway_limit: float, crews: int, auth: bool) -> None:
-    """Serve until SIGINT or SIGTERM, with so many crew processes, to callers with a token or to everybody. On loopback
-    only requests to its names are answered, or to `host`.
+    """Serve until SIGINT or SIGTERM with `crews` crew processes; `auth` requires tokens. On loopback the Host header
+    must be `host` or a loopback name.
 
     Raises StackFailed.
     """

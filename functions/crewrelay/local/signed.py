@@ -1,6 +1,6 @@
-"""What stands before the AWS emulator: it answers what was signed with the secret of this start, and no page.
+"""Middleware of the AWS emulator: accepts only requests signed with its credentials, and none from browsers.
 
-The access key alone would not do: it stands in every presigned URL.
+Checks the signature, because the access key id alone is visible in every presigned URL.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 """
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-_DIGEST = "x-amz-content-sha256"  # of the body
-_SKEW = 15 * 60  # seconds by which AWS lets clocks differ
-_BARE = ("CONTENT_TYPE", "CONTENT_LENGTH")  # the headers that WSGI keeps without the prefix HTTP_
+_DIGEST = "x-amz-content-sha256"  # the body's digest
+_SKEW = 15 * 60  # seconds of clock skew that AWS allows
+_BARE = ("CONTENT_TYPE", "CONTENT_LENGTH")  # headers that WSGI stores without the prefix HTTP_
 _PART = re.compile(r"\b(\w{1,32})=([^,\s]+)")
 
 
 class SignedOnly:
-    """`host` is the address by which it may be reached besides loopback's names."""
+    """`host` is accepted as Host header in addition to loopback names."""
 
     def __init__(self, app: "WSGIApplication", credentials: Credentials, host: str) -> None:
         self._app = app
@@ -45,43 +45,43 @@ class SignedOnly:
 
     def _refusal(self, environ: "WSGIEnvironment") -> str:
         if "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ:
-            return "Browsers are not answered."
+            return "Requests from browsers are refused."
         if not leads_here(environ.get("HTTP_HOST", ""), self._host):
-            return "Ask by the address that was told at the start."
-        if environ["PATH_INFO"].startswith("/moto-api"):  # shows everything, and wipes it
-            return "This is no part of AWS."
+            return "Use the address that the stack printed at its start."
+        if environ["PATH_INFO"].startswith("/moto-api"):  # moto's admin API shows and resets everything
+            return "This is not part of AWS."
         signature = _Signature.of(environ)
         if signature is None or not signature.is_current(datetime.now(UTC)):
-            return "Sign the request: it has no signature, or one that is too old."
+            return "Sign the request: it has no signature or an expired one."
         if not signature.is_by(self._credentials, environ):
-            return "Sign with the credentials of this start, which are in the file that it has named."
+            return "Sign with the credentials of this stack, in the file that it printed at its start."
         return ""
 
 
 class _Signature(NamedTuple):
-    signer: Any  # botocore's
+    signer: Any  # a signer class of botocore
     credential: str
     signed_headers: str
     timestamp: str
-    seconds: int  # for which it is good
-    query: str  # as far as it is signed
+    seconds: int  # of validity
+    query: str  # the signed part
     value: str
 
     @classmethod
     def of(cls, environ: "WSGIEnvironment") -> "_Signature | None":
-        """The one of a request's header, or of a presigned URL; None if there is none."""
+        """Parse the signature from the header or a presigned URL; None if there is none."""
         query = environ.get("QUERY_STRING", "")
         if header := environ.get("HTTP_AUTHORIZATION"):
-            said = dict(_PART.findall(header))
-            said["Date"], said["Expires"] = environ.get("HTTP_X_AMZ_DATE", ""), str(_SKEW)
-            signer = S3SigV4Auth if "/s3/" in said.get("Credential", "") else SigV4Auth
+            found = dict(_PART.findall(header))
+            found["Date"], found["Expires"] = environ.get("HTTP_X_AMZ_DATE", ""), str(_SKEW)
+            signer = S3SigV4Auth if "/s3/" in found.get("Credential", "") else SigV4Auth
         else:
-            said = {name.removeprefix("X-Amz-"): value for name, value in parse_qsl(query)}
+            found = {name.removeprefix("X-Amz-"): value for name, value in parse_qsl(query)}
             query = "&".join(part for part in query.split("&") if not part.startswith("X-Amz-Signature="))
             signer = S3SigV4QueryAuth
         try:
-            credential, headers, date, value = (said[n] for n in ("Credential", "SignedHeaders", "Date", "Signature"))
-            return cls(signer, credential, headers, date, int(said["Expires"]), query, value)
+            credential, headers, date, value = (found[n] for n in ("Credential", "SignedHeaders", "Date", "Signature"))
+            return cls(signer, credential, headers, date, int(found["Expires"]), query, value)
         except (KeyError, ValueError):
             return None
 
@@ -93,12 +93,12 @@ class _Signature(NamedTuple):
         return -_SKEW <= (now - made).total_seconds() <= self.seconds
 
     def is_by(self, credentials: Credentials, environ: "WSGIEnvironment") -> bool:
-        """Whether it is the one that the owner of the credentials would have made."""
+        """Whether the request was signed with these credentials: recomputes the signature."""
         access_key_id, *scope = self.credential.split("/")
         if access_key_id != credentials.access_key_id or len(scope) != 4:
             return False
         _, region, service, _ = scope
-        path = environ["REQUEST_URI"].partition("?")[0]  # as it was sent
+        path = environ["REQUEST_URI"].partition("?")[0]  # as sent, not decoded
         request = AWSRequest(
             environ["REQUEST_METHOD"],
             f"http://{environ['HTTP_HOST']}{path}?{self.query}",
@@ -123,7 +123,7 @@ def _body(environ: "WSGIEnvironment") -> bytes:
 
 
 def _refused(reason: str, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-    """In the form that the client reads: JSON of DynamoDB and SQS, XML of the others."""
+    """A 403 in the format that the client expects: JSON for DynamoDB and SQS, XML for the others."""
     code = "UnrecognizedClientException"
     if "HTTP_X_AMZ_TARGET" in environ:
         form, body = "application/x-amz-json-1.0", json.dumps({"__type": code, "message": reason})

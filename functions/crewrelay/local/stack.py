@@ -1,4 +1,4 @@
-"""The stack: emulator, resources, API app, and crew processes that are started again whenever they die."""
+"""The local stack: emulator, resources, API app, and crew processes, which are restarted when they die."""
 
 import asyncio
 import contextlib
@@ -50,9 +50,7 @@ Guard = Callable[[ASGIApp], ASGIApp]
 
 
 class Stack:
-    """Its crew processes are execution environments, of which Lambda has as many as there is work. With `auth`, callers
-    need a token.
-    """
+    """`crew_processes` correspond to Lambda's execution environments. With `auth`, callers need a token."""
 
     def __init__(self, crew_processes: int, auth: bool) -> None:
         self._crew_processes = crew_processes
@@ -93,7 +91,7 @@ class Stack:
             raise StackFailed(said)  # not there: before 3.11.4 Python would make another group of it
 
     async def crew_url(self) -> str:
-        """Where a crew process listens, once one does: another one each time."""
+        """The URL of a crew process, round robin; waits until there is one."""
         while not self._crews:
             await self._crew_is_up.wait()
         self._crews.append(self._crews.pop(0))
@@ -131,7 +129,7 @@ class Stack:
             await asyncio.sleep(failed_starts)
 
     async def _run_crew(self, environment: dict[str, str], folder: str) -> int:
-        """Start a crew process and wait until it ends; its exit code."""
+        """Start a crew process and wait until it ends. Returns its exit code."""
         crew = await ChildProcess.start("crewrelay.local.crew", environment, folder)
         self._crews.append(crew)
         self._crew_is_up.set()
@@ -161,7 +159,7 @@ def _authorization() -> Guard:
 
 
 def _prepare_environment(auth: bool) -> None:
-    """Make the resources, and set the variables that the template gives the functions."""
+    """Create the resources, and set the environment variables that the template gives the functions."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError, WaiterError

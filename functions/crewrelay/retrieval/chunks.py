@@ -1,6 +1,6 @@
-"""Pages cut into chunks of a sentence or a few, which are searched, each with the passage around it, which is read.
+"""Splits pages into chunks of a few sentences, which are searched, each with a larger passage around it to read.
 
-A short text has a sharp vector; whoever reads it needs what stands around it.
+The embedding of a short text is more specific; a reader needs the context.
 """
 
 import re
@@ -10,10 +10,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-# In words. A chunk closes at the first paragraph end past MIN, before the sentence that would take it past MAX, and a
-# section's remainder under TAIL joins the chunk before it.
+# In words. A chunk ends at the first paragraph end after MIN, or before the sentence that would exceed MAX. A section's
+# remainder shorter than TAIL joins the chunk before it.
 MIN_WORDS, MAX_WORDS, TAIL_WORDS = 30, 60, 15
-LONGEST = MAX_WORDS + TAIL_WORDS  # a longer sentence is none: a table, a list, a listing
+LONGEST = MAX_WORDS + TAIL_WORDS  # a longer "sentence" is a table, a list or code
 PASSAGE_WORDS = 400
 
 _HEADER = re.compile(r"\ATitle: (?P<title>.+)\nSource: (?P<url>.+)\n")
@@ -27,18 +27,18 @@ _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u
 
 
 class CorpusError(ValueError):
-    """A corpus file that can't be read as one."""
+    """A corpus file without the expected header, or a folder without any."""
 
 
 class Section(NamedTuple):
-    """`heading` is "" before the first."""
+    """A part of a page; `heading` is "" before the first heading."""
 
     heading: str
     text: str
 
 
 class Page(NamedTuple):
-    """What a file says, before it is cut."""
+    """The text of a file, before it is split into chunks."""
 
     title: str
     url: str
@@ -47,8 +47,8 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Chunk:
-    """`text` is verbatim, `heading` that of its section. `passage` is the text with as much of its page around it as
-    PASSAGE_WORDS allow, each section under its heading.
+    """`text` is verbatim, `heading` that of its section. `passage` is the text with its surroundings, up to
+    PASSAGE_WORDS, each section under its heading.
     """
 
     id: str
@@ -60,12 +60,12 @@ class Chunk:
 
     @property
     def indexed_text(self) -> str:
-        """What is embedded and searched: a chunk seldom repeats what its title and heading say."""
+        """The text that is embedded and searched: with title and heading, which a chunk seldom repeats."""
         return f"{self.title}. {self.heading}\n{self.text}" if self.heading else f"{self.title}\n{self.text}"
 
 
 class _Piece(NamedTuple):
-    """Where a chunk stands: the number of its section, and its start and end there."""
+    """Position of a chunk: the index of its section, and start and end in the section's text."""
 
     section: int
     start: int
@@ -81,10 +81,10 @@ class _Sentence:
 
 
 def corpus_chunks(corpus: Path) -> list[Chunk]:
-    """Every chunk of the `*.txt` files under a folder, in the order of their paths; `sqlite/wal.txt` gives the ids
+    """All chunks of the `*.txt` files under a folder, in path order; those of `sqlite/wal.txt` have the ids
     `sqlite/wal#1`, `sqlite/wal#2` …
 
-    Raises CorpusError if there is no such file or one has no `Title:` and `Source:` lines at its top.
+    Raises CorpusError if there is no file, or one does not begin with `Title:` and `Source:` lines.
     """
     files = sorted(corpus.rglob("*.txt"), key=lambda path: path.relative_to(corpus).as_posix())
     if not files:
@@ -97,7 +97,7 @@ def corpus_chunks(corpus: Path) -> list[Chunk]:
 
 
 def page_chunks(name: str, text: str) -> list[Chunk]:
-    """The chunks of one page of a corpus."""
+    """The chunks of one corpus file. Raises CorpusError."""
     page = titled_page(text)
     if page is None:
         raise CorpusError(f"{name}: must begin with a line 'Title: …' and a line 'Source: …'")
@@ -105,15 +105,13 @@ def page_chunks(name: str, text: str) -> list[Chunk]:
 
 
 def titled_page(text: str) -> Page | None:
-    """A text that begins with `Title:` and `Source:`, its sections under `#` headings; None if it doesn't."""
+    """Parse a text with `Title:` and `Source:` lines and sections under `#` headings; None without these lines."""
     header = _HEADER.match(text)
     return header and Page(header["title"], header["url"], list(_sections(text, header.end())))
 
 
 def chunks_of(name: str, page: Page) -> list[Chunk]:
-    """The chunks of one page, with the ids `name#1`, `name#2` … None crosses a heading, and none cuts a sentence that
-    is one.
-    """
+    """The chunks of one page, with the ids `name#1`, `name#2` … No chunk crosses a heading or splits a sentence."""
     pieces = [
         _Piece(number, start, end)
         for number, section in enumerate(page.sections)
@@ -134,14 +132,14 @@ def chunks_of(name: str, page: Page) -> list[Chunk]:
 
 
 def _shown(page: Page, piece: _Piece, before: _Piece | None) -> str:
-    """With the heading, if none of its section stands before it."""
+    """A piece's text, with the heading if it is the first piece of its section."""
     heading, text = page.sections[piece.section]
     continued = before is not None and before.section == piece.section
     return f"{'' if continued else heading} {text[piece.start : piece.end]}"
 
 
 def _around(number: int, words: list[int]) -> slice:
-    """The pieces that make the passage around one: as many on both sides, while they fit."""
+    """The pieces that form the passage around piece `number`: grows on both sides while PASSAGE_WORDS allow."""
     first = last = number
     left = PASSAGE_WORDS - words[number]
     grows = True
@@ -177,19 +175,19 @@ def _sentences(text: str) -> Iterator[_Sentence]:
         end = paragraph.end() - (len(paragraph[0]) - len(paragraph[0].rstrip()))
         start = paragraph.start()
         for stop in _SENTENCE_END.finditer(text, start, end):
-            # From just before: of many abbreviations in a row, each would be looked at from the first on.
+            # Search from just before: else many abbreviations in a row would take quadratic time.
             if _ABBREVIATION.search(text, max(start, stop.start() - _LONGEST_ABBREVIATION), stop.end()):
                 continue
             yield from _pieces(text, start, start + len(text[start : stop.end()].rstrip()))
             start = stop.end()
         *pieces, last = _pieces(text, start, end)
         yield from pieces
-        # A colon announces the next paragraph.
+        # A colon introduces the next paragraph.
         yield _Sentence(last.start, last.end, last.words, may_close=not text.endswith(":", start, end))
 
 
 def _pieces(text: str, start: int, end: int) -> Iterator[_Sentence]:
-    """A sentence; what is too long to be one is cut, at the ends of lines if it has any."""
+    """A sentence; one that is too long is split, at line ends if it has any."""
     words = _words(text[start:end])
     if words <= LONGEST:
         yield _Sentence(start, end, words)
@@ -203,7 +201,7 @@ def _pieces(text: str, start: int, end: int) -> Iterator[_Sentence]:
 
 
 def _words(text: str) -> int:
-    """Those between spaces; where a script has none, two characters count as a word, and so do twenty without one."""
+    """Number of words: by spaces; two characters of a script without spaces count as one; at least one per 20."""
     return max(len(text.split()), len(text) // 20, len(_UNSPACED.findall(text)) // 2)
 
 

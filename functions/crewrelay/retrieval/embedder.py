@@ -1,4 +1,4 @@
-"""The port of what turns texts into vectors."""
+"""The port of embedders, which turn texts into vectors."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,20 +10,17 @@ Vectors = npt.NDArray[np.float32]
 
 
 class Embedder(Protocol):
-    """Vectors of length 1, all of one space. Safe to use from many threads at once.
-
-    Raises RetrievalUnavailable and Misconfigured if it asks a server.
-    """
+    """Returns vectors of length 1. Thread-safe. A remote one raises RetrievalUnavailable and Misconfigured."""
 
     @property
     def name(self) -> str:
-        """What a collection records, `provider/model`: another embedder's vectors can't be compared with its own."""
+        """`provider/model`, recorded by collections, because vectors of different embedders can't be compared."""
 
     @property
     def dimension(self) -> int: ...
 
     def query(self, text: str) -> Vectors:
-        """(dimension,)"""
+        """A vector of shape (dimension,)."""
 
     def passages(self, texts: Sequence[str]) -> Vectors:
-        """(len(texts), dimension)"""
+        """Vectors of shape (len(texts), dimension)."""

@@ -1,7 +1,7 @@
-"""Files become passages of a collection: one document at a time, so that memory does not grow with their number.
+"""Ingests files into a collection, one document at a time, so that memory use does not depend on their number.
 
-A document is known by its source and by the digest of its passages. The digest is written last: whatever interrupts an
-ingestion, the next one goes on with the document that was being written.
+A document is identified by its source; an unchanged digest of its chunks means that there is nothing to do. The digest
+is written last, so that after an interruption the next ingestion writes that document again.
 """
 
 import hashlib
@@ -11,11 +11,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from crewrelay.jobs.text import name
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Collection, Document
 from crewrelay.retrieval.embedder import Embedder
 from crewrelay.retrieval.reading.files import File, Unreadable, is_gone, lies_under, source_of
-from crewrelay.retrieval.reading.names import shown
 from crewrelay.retrieval.reading.reader import Reader
 
 
@@ -28,7 +28,7 @@ class Outcome(StrEnum):
 
 
 class Ingested(NamedTuple):
-    """What became of one document. `passages` are those that were written, `reason` is why it was skipped."""
+    """The outcome for one document: number of passages written, and the reason if it was skipped."""
 
     source: str
     outcome: Outcome
@@ -37,8 +37,7 @@ class Ingested(NamedTuple):
 
 
 class Ingestion:
-    """`collection` None is one that is still to be made, as a dry run may find it. A dry run neither embeds nor
-    writes."""
+    """A dry run neither embeds nor writes; its `collection` is None if the collection does not exist yet."""
 
     def __init__(
         self, collection: Collection | None, embedder: Embedder, reader: Reader, dry_run: bool = False
@@ -49,14 +48,14 @@ class Ingestion:
         self._dry_run = dry_run
 
     def ingest(self, files: Iterable[File]) -> Iterator[Ingested]:
-        """One outcome a file, as soon as it is done. Raises what the collection and the embedder raise."""
+        """Yields one outcome per file as it is done. Raises what the collection and the embedder raise."""
         return map(self._one, files)
 
     def prune(self, paths: Sequence[Path]) -> Iterator[Ingested]:
-        """Remove the documents whose files were under these paths and are no longer there."""
+        """Remove documents whose files were under these paths and no longer exist."""
         known = self._collection.documents() if self._collection else iter(())
         sources = (document.source for document in known)
-        # All at first: what is being listed should not change meanwhile.
+        # Collect all first: the listing must not change while it is read.
         vanished = [one for one in sources if lies_under(one, paths) and is_gone(one)]
         for source in vanished:
             if self._collection and not self._dry_run:
@@ -65,8 +64,8 @@ class Ingestion:
 
     def _one(self, file: File) -> Ingested:
         source = source_of(file.path)
-        if shown(source) != source:
-            return Ingested(shown(source), Outcome.SKIPPED, reason="its name is not UTF-8 or has control characters")
+        if name(source) != source:
+            return Ingested(name(source), Outcome.SKIPPED, reason="its name is not UTF-8 or has invisible characters")
         try:
             chunks = self._reader.read(file, source)
         except Unreadable as error:

@@ -1,14 +1,14 @@
-"""What was found, as passages to read."""
+"""Selects the passages to return from search results."""
 
 from collections.abc import Iterable
 
 from crewrelay.jobs.answer import Passage
 
-CHUNKS_A_PASSAGE = 4  # to be looked at: some are shown by the passages of others
+CHUNKS_A_PASSAGE = 4  # candidates per passage: some are contained in the passages of others
 
 
 def distinct(found: Iterable[Passage], top_k: int) -> list[Passage]:
-    """The first `top_k`, without those whose excerpt an earlier passage shows: the passages of neighbours overlap."""
+    """The first `top_k`, without those whose excerpt an earlier passage contains: neighbouring passages overlap."""
     chosen: list[Passage] = []
     for passage in found:
         if len(chosen) >= top_k:

@@ -1,4 +1,4 @@
-"""The port by which crews search, over whichever collection and embedder."""
+"""Implements the Retriever port of crews over a collection and an embedder."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,7 +12,7 @@ TIMEOUT = timedelta(seconds=10)
 
 
 class CollectionRetriever:
-    """Searches the collection that `opened` gives for the embedder's vectors. Safe to use from many threads at once."""
+    """Searches the collection that `opened` returns for the embedder. Thread-safe."""
 
     def __init__(
         self, opened: Callable[[Embedding], Collection], embedder: Embedder, timeout: timedelta = TIMEOUT
@@ -22,10 +22,10 @@ class CollectionRetriever:
         self._timeout = timeout
 
     def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
-        """The `top_k` passages that fit best, best first, their scores from 0 to 1; none for a blank query.
+        """The `top_k` best passages, best first, with scores from 0 to 1; none for a blank query.
 
-        The collection has `timeout`, or this retriever's if that is shorter. Raises RetrievalError, and what the
-        embedder raises.
+        The search is limited to `timeout`, or this retriever's if shorter. Raises RetrievalError, and what the embedder
+        raises.
         """
         if not query.strip() or top_k < 1:
             return []
@@ -36,4 +36,6 @@ class CollectionRetriever:
         )
         if self._embedder.name == EMBEDDER:
             return passages
-        return [passage.model_copy(update={"similarity": None}) for passage in passages]  # on a scale of its own
+        return [
+            passage.model_copy(update={"similarity": None}) for passage in passages
+        ]  # the scale of another embedder is unknown

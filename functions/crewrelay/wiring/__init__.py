@@ -1,4 +1,4 @@
-"""The composition root: the ports' adapters, as the settings choose them. No adapter imports it.
+"""The composition root: chooses the adapters of the ports by settings. No adapter imports it.
 
-`jobs` and `tokens` are light. CrewAI, Haystack and Weaviate are behind `crews` and `retrieval`.
+`jobs` and `tokens` import quickly; `crews` and `retrieval` import CrewAI, Haystack and, if configured, Weaviate.
 """

@@ -1,4 +1,4 @@
-"""The crew runner with its models, retriever and prices, by the settings."""
+"""Builds what runs crews: models, retrieval and prices."""
 
 from functools import cache
 from random import random
@@ -24,15 +24,15 @@ def models(settings: ModelSettings) -> Models:
 
 @cache
 def crew_runner() -> CrewRunner:
-    """This process's crew runner. Raises Misconfigured, InvalidCrew, Unavailable."""
-    wanted, vectors, model = retrieval_settings(), embedder_settings(), model_settings()
-    for key in filter(None, (wanted.weaviate_api_key, vectors.api_key)):
+    """The process's crew runner. Raises Misconfigured, InvalidCrew, Unavailable."""
+    passages, vectors, model = retrieval_settings(), embedder_settings(), model_settings()
+    for key in filter(None, (passages.weaviate_api_key, vectors.api_key)):
         redaction().hide(key.get_secret_value())
     prices = Prices.read(model.prices)
     new_model = models(model)
-    new_model()  # raises now if CREWRELAY_MODEL can't be used
+    new_model()  # fail at start if it can't be used
     refuse_broken(catalogue(), new_model)
-    retriever = retrieval.retriever(retrieval.collections(wanted), wanted, retrieval.embedder(vectors))
+    retriever = retrieval.retriever(retrieval.collections(passages), passages, retrieval.embedder(vectors))
     return CrewRunner(new_model, retriever, redaction().text, prices)
 
 

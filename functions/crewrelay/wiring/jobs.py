@@ -1,4 +1,4 @@
-"""Where jobs are kept and rung for: on AWS, or on an emulator of it. Another engine has its place here."""
+"""Builds the job store, doorbell and queues on AWS or an emulator. Other engines will be chosen here."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The log of this process, without the keys that it uses."""
+"""Configures the process's log, with API keys redacted."""
 
 from functools import cache
 
@@ -9,7 +9,7 @@ from crewrelay.settings import LogSettings
 
 @cache
 def redaction() -> Redaction:
-    """One for the process: whatever is told a key, the log leaves it out."""
+    """The process's redaction: every API key that is read from settings is registered here."""
     return Redaction()
 
 

@@ -1,4 +1,4 @@
-"""What the crews search: store, embedder and collection."""
+"""Builds what crews search: passage store, embedder and retriever."""
 
 from importlib.util import find_spec
 
@@ -14,7 +14,7 @@ from crewrelay.settings import EmbedderSettings, RetrievalSettings
 
 
 def collections(settings: RetrievalSettings) -> Collections:
-    """The store. Weaviate is imported only where it is configured: it costs 1.5 s of CPU."""
+    """The passage store. Weaviate is imported only if configured, because that takes 1.5 s of CPU."""
     if settings.weaviate_url:
         from crewrelay.retrieval.weaviate.client import WeaviateServer
         from crewrelay.retrieval.weaviate.collections import WeaviateCollections
@@ -40,7 +40,7 @@ def embedder(settings: EmbedderSettings) -> Embedder:
 
         if not (settings.api_key or settings.base_url):
             raise Misconfigured(f"CREWRELAY_EMBEDDER={name!r} needs a key: set CREWRELAY_EMBEDDER_API_KEY")
-        key = settings.api_key.get_secret_value() if settings.api_key else "none"  # the client won't start without one
+        key = settings.api_key.get_secret_value() if settings.api_key else "none"  # the client requires one
         url = str(settings.base_url) if settings.base_url else None
         return RemoteEmbedder(name, OpenAIEmbeddings(model, url, key, settings.timeout))
     if provider == "bedrock" and model:
@@ -52,7 +52,7 @@ def embedder(settings: EmbedderSettings) -> Embedder:
 
 
 def target(stores: Collections, name: str, vectors: Embedder, dry_run: bool) -> Collection | None:
-    """The collection to fill: made if there is none; a dry run makes none and asks no embedder."""
+    """The collection to fill, created if absent. A dry run creates none, returns None then, and calls no embedder."""
     if not dry_run:
         return stores.create(name, Embedding(vectors.name, vectors.dimension))
     if name not in stores.names():

@@ -1,4 +1,4 @@
-"""The settings of models, embedders and stores, with the keys that are kept in Secrets Manager."""
+"""Settings of models, embedders and passage stores, with keys from Secrets Manager filled in."""
 
 from typing import TypeVar
 
@@ -10,22 +10,23 @@ _S = TypeVar("_S", ModelSettings, EmbedderSettings, RetrievalSettings)
 
 
 def model_settings() -> ModelSettings:
-    """From the environment, with secrets resolved; so the next two. Raises Misconfigured, Unavailable."""
+    """From the environment, secrets resolved. Raises Misconfigured, Unavailable."""
     return _with_keys(ModelSettings.read())
 
 
 def embedder_settings() -> EmbedderSettings:
+    """From the environment, secrets resolved. Raises Misconfigured, Unavailable."""
     return _with_keys(EmbedderSettings.read())
 
 
 def retrieval_settings(collection: str = "") -> RetrievalSettings:
-    """`collection` goes before the environment's."""
+    """From the environment, secrets resolved; `collection` overrides its. Raises Misconfigured, Unavailable."""
     settings = _with_keys(RetrievalSettings.read())
     return settings.model_copy(update={"collection": collection}) if collection else settings
 
 
 def _with_keys(settings: _S) -> _S:
-    """The value of a secret that an `…_secret` names goes before a key in the environment."""
+    """Fill in the key of each secret that an `…_secret` names; it overrides a key in the environment."""
     arns = {name.removesuffix("_secret"): arn for name, arn in settings if name.endswith("_secret") and arn}
     if not arns:
         return settings

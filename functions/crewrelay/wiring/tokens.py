@@ -1,4 +1,4 @@
-"""Where callers' tokens are kept: in the table of the jobs."""
+"""Builds the token store, in the table of the jobs."""
 
 from crewrelay.aws.clients import dynamodb
 from crewrelay.aws.tokens import DynamoTokens

@@ -1,0 +1,1 @@
+"""The embedded passage store: collections in a SQLite file, searched in memory, plus the shipped corpus."""

@@ -1,4 +1,4 @@
-"""`python -m crewrelay.retrieval.embedded.build [CORPUS]`: rebuild a corpus's index."""
+"""`python -m crewrelay.retrieval.embedded.build [CORPUS]`: rebuilds the index of a corpus."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One embedded collection. What is searched is loaded once, and again whenever it has changed, whoever changed it."""
+"""A collection in SQLite. Search loads it into memory, and again after each change, also by other processes."""
 
 import sqlite3
 import threading
@@ -22,7 +22,7 @@ _FLOAT = np.dtype("<f4")
 
 
 class State(NamedTuple):
-    """Which collection has this name, and how often it has changed."""
+    """A collection's id, its version (which counts changes) and its embedding."""
 
     id: int
     version: int
@@ -75,7 +75,7 @@ class EmbeddedCollection:
             id = state(connection, self._name, self._embedding).id
             rows = connection.execute(
                 "SELECT source, digest FROM documents WHERE collection = ? ORDER BY source", (id,)
-            ).fetchall()  # whoever goes through them may change the collection meanwhile
+            ).fetchall()  # fetch all: the caller may change the collection while iterating
         return (Document(*row) for row in rows)
 
     def count(self) -> int:
@@ -109,23 +109,23 @@ class EmbeddedCollection:
 
 
 def state(connection: sqlite3.Connection, name: str, expected: Embedding | None = None) -> State:
-    """Raises CollectionMissing and EmbedderMismatch."""
+    """The collection's current state. Raises CollectionMissing and EmbedderMismatch."""
     row = connection.execute(
         "SELECT id, version, embedder, dimension FROM collections WHERE name = ?", (name,)
     ).fetchone()
     if row is None:
         raise CollectionMissing(f"There is no collection {name!r}.")
     found = State(row[0], row[1], Embedding(row[2], row[3]))
-    check(name, found.embedding, expected or found.embedding)
+    require_embedding(name, found.embedding, expected or found.embedding)
     return found
 
 
-def check(name: str, found: Embedding, expected: Embedding) -> None:
-    """Raises EmbedderMismatch."""
+def require_embedding(name: str, found: Embedding, expected: Embedding) -> None:
+    """Raises EmbedderMismatch unless both are equal."""
     if found != expected:
         raise EmbedderMismatch(
-            f"The collection {name!r} holds {found.dimension} numbers a passage made by {found.embedder}, "
-            f"not {expected.dimension} by {expected.embedder}."
+            f"The collection {name!r} holds vectors of {found.embedder} ({found.dimension} dimensions), "
+            f"not of {expected.embedder} ({expected.dimension} dimensions)."
         )
 
 

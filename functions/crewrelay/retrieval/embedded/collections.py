@@ -1,14 +1,14 @@
-"""The embedded default: collections in a file on this disk, searched in this process."""
+"""The embedded collections: in a SQLite file on this disk, searched in this process."""
 
 import threading
 from datetime import timedelta
 from pathlib import Path
 
 from crewrelay.retrieval.collection import DOCUMENTS, Collection, Embedding, checked_name
-from crewrelay.retrieval.embedded.collection import EmbeddedCollection, check, state
+from crewrelay.retrieval.embedded.collection import EmbeddedCollection, require_embedding, state
 from crewrelay.retrieval.embedded.database import Database
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
-from crewrelay.retrieval.embedded.shipped import SHIPPED, SHIPPED_EMBEDDING, ShippedCollection, refuse
+from crewrelay.retrieval.embedded.shipped import SHIPPED, SHIPPED_EMBEDDING, ShippedCollection, refuse_change
 from crewrelay.retrieval.embedders.e5 import E5Embedder
 from crewrelay.retrieval.retriever import TIMEOUT, CollectionRetriever
 
@@ -16,7 +16,7 @@ FILE = "collections.sqlite"
 
 
 class EmbeddedRetriever(CollectionRetriever):
-    """Searches the corpus that ships, or another with a prebuilt index."""
+    """Searches the shipped corpus, or another one with a prebuilt index."""
 
     def __init__(self, corpus: Path = SHIPPED_CORPUS) -> None:
         collection = ShippedCollection(corpus)
@@ -24,9 +24,9 @@ class EmbeddedRetriever(CollectionRetriever):
 
 
 class EmbeddedCollections:
-    """Those in a folder, and `shipped` if one is given. Safe to use from many threads at once.
+    """The collections of a folder, plus `shipped` if given. Thread-safe.
 
-    `timeout` is how long anything but a search waits for another process that writes.
+    `timeout` is how long operations other than search wait for another process that writes.
     """
 
     def __init__(self, folder: Path, shipped: ShippedCollection | None = None, timeout: timedelta = TIMEOUT) -> None:
@@ -38,12 +38,12 @@ class EmbeddedCollections:
         self._opened: dict[tuple[str, Embedding], EmbeddedCollection] = {}
 
     def default(self) -> str:
-        """The shipped corpus, until there are documents."""
+        """`documents` if it exists, else the shipped corpus."""
         return DOCUMENTS if DOCUMENTS in self.names() or not self._shipped else SHIPPED
 
     def open(self, name: str, embedding: Embedding) -> Collection:
         if shipped := self._read_only(name):
-            check(name, SHIPPED_EMBEDDING, embedding)
+            require_embedding(name, SHIPPED_EMBEDDING, embedding)
             return shipped
         with self._database.reading(self._timeout) as connection:
             state(connection, name, embedding)
@@ -51,7 +51,7 @@ class EmbeddedCollections:
 
     def create(self, name: str, embedding: Embedding) -> Collection:
         if self._read_only(name):
-            refuse()
+            refuse_change()
         with self._database.writing(self._timeout) as connection:
             connection.execute(
                 "INSERT INTO collections (name, embedder, dimension) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -73,19 +73,19 @@ class EmbeddedCollections:
 
     def delete(self, name: str) -> None:
         if self._read_only(name):
-            refuse()
-        self.embedding(name)  # or looking for one that is not there would make the file
+            refuse_change()
+        self.embedding(name)  # raises before `writing` would create the file
         with self._database.writing(self._timeout) as connection:
             connection.execute("DELETE FROM collections WHERE id = ?", (state(connection, name).id,))
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Nothing to do: connections are not kept open."""
 
     def _read_only(self, name: str) -> ShippedCollection | None:
         return self._shipped if checked_name(name) == SHIPPED else None
 
     def _collection(self, name: str, embedding: Embedding) -> EmbeddedCollection:
-        """The same one each time: it holds what it has loaded."""
+        """The same instance each time, because it caches what it has loaded."""
         collection = EmbeddedCollection(self._database, name, embedding, self._timeout)
         with self._lock:
             return self._opened.setdefault((name, embedding), collection)

@@ -1,8 +1,8 @@
 """The SQLite file that holds the embedded collections: one writer at a time, any number of readers.
 
-A change is one transaction, so that whatever dies leaves all of it or nothing. A connection is opened for each
-(0.1 ms) and never kept: it is then of the file as it is now, and of no other thread. No write-ahead log: it would have
-readers write, and they may be on a disk that can't be written.
+A change is one transaction, so that a crash leaves all of it or nothing. Each operation opens its own connection
+(0.1 ms), which therefore belongs to one thread and to the current file, even if that was replaced. No write-ahead log:
+readers would have to write, but their disk may be read-only.
 """
 
 import os
@@ -17,9 +17,9 @@ from crewrelay.jobs.errors import RetrievalMisconfigured, RetrievalUnavailable
 _VERSION = 2
 _SCHEMA = f"""
 CREATE TABLE collections (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- one that is made again under its name is another one
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused: a recreated collection gets a new id
     name TEXT NOT NULL UNIQUE, embedder TEXT NOT NULL, dimension INTEGER NOT NULL,
-    version INTEGER NOT NULL DEFAULT 0  -- counts changes: readers keep what they loaded until it moves
+    version INTEGER NOT NULL DEFAULT 0  -- counts changes: readers reload when it grows
 );
 CREATE TABLE documents (
     id INTEGER PRIMARY KEY,
@@ -40,24 +40,23 @@ PRAGMA user_version = {_VERSION};
 
 
 class Database:
-    """Raises RetrievalUnavailable if another process keeps the file to itself, RetrievalMisconfigured if it can't be
-    used at all."""
+    """Raises RetrievalUnavailable while another process locks the file, RetrievalMisconfigured if it can't be used."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     @contextmanager
     def reading(self, timeout: timedelta) -> Iterator[sqlite3.Connection]:
-        """One state of the file; nothing in it if there is none."""
+        """A consistent snapshot of the file; empty if it does not exist."""
         with self._explained(), closing(self._snapshot(timeout)) as connection:
             yield connection
 
     @contextmanager
     def writing(self, timeout: timedelta) -> Iterator[sqlite3.Connection]:
-        """A transaction, which is committed unless an error is raised. Makes the file if there is none."""
+        """A transaction, committed unless an error is raised. Creates the file if absent."""
         with self._explained():
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's files beside it are as private
+            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its journal files the same mode
             with closing(self._connected("rwc", timeout)) as connection:
                 connection.execute("PRAGMA foreign_keys = ON")
                 connection.execute("BEGIN IMMEDIATE")
@@ -69,7 +68,7 @@ class Database:
 
     def _snapshot(self, timeout: timedelta) -> sqlite3.Connection:
         if self._file.exists():
-            connection = self._connected("rw", timeout)  # which may read only, where it can't write
+            connection = self._connected("rw", timeout)  # falls back to read-only where the disk is
             try:
                 connection.execute("BEGIN")
                 if self._version(connection):
@@ -78,9 +77,9 @@ class Database:
                 connection.close()
                 raise
             connection.close()
-        nothing = sqlite3.connect(":memory:")
-        nothing.executescript(_SCHEMA)
-        return nothing
+        empty = sqlite3.connect(":memory:")
+        empty.executescript(_SCHEMA)
+        return empty
 
     def _connected(self, mode: str, timeout: timedelta) -> sqlite3.Connection:
         address = f"{self._file.absolute().as_uri()}?mode={mode}"
@@ -90,7 +89,7 @@ class Database:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, _VERSION):
             raise RetrievalMisconfigured(
-                f"{self._file} is of another version of crewrelay: use that one, or set CREWRELAY_COLLECTIONS."
+                f"{self._file} is from another version of crewrelay: use that one, or set CREWRELAY_COLLECTIONS."
             )
         return version
 
@@ -105,6 +104,6 @@ class Database:
                 ) from error
             raise RetrievalMisconfigured(f"{self._file} can't be used: {error}.") from error
         except sqlite3.DatabaseError as error:
-            raise RetrievalMisconfigured(f"{self._file} is damaged or no collections file: {error}.") from error
+            raise RetrievalMisconfigured(f"{self._file} is damaged or not a collections file: {error}.") from error
         except OSError as error:
             raise RetrievalMisconfigured(f"{self._file} can't be used: {error.strerror or error}.") from error

@@ -1,4 +1,4 @@
-"""The prebuilt index that lies beside a corpus: one embedding per passage, and what it was made from."""
+"""The prebuilt index in a corpus folder: one embedding per chunk, and a manifest of what it was built from."""
 
 import hashlib
 import json
@@ -18,19 +18,19 @@ _MANIFEST = "index.json"
 
 
 class StaleIndexError(RuntimeError):
-    """A corpus has no index, or one that was made from other passages or by another embedder."""
+    """A corpus has no index, or one built from other chunks or by another embedder."""
 
 
 @dataclass(frozen=True)
 class Index:
-    """`embeddings` is (len(chunks), 384) float32, row i that of chunks[i], each of length 1."""
+    """`embeddings` has shape (len(chunks), 384), float32; row i belongs to chunks[i] and has length 1."""
 
     chunks: list[Chunk]
     embeddings: npt.NDArray[np.float32]
 
 
 def build_index(corpus: Path) -> int:
-    """Embeds every passage of a corpus (about 0.3 s of CPU each), writes the index and returns their number."""
+    """Embed all chunks of a corpus (about 0.3 s of CPU each) and write the index. Returns their number."""
     chunks = corpus_chunks(corpus)
     embeddings = E5Embedder().passages([chunk.indexed_text for chunk in chunks])
     np.save(corpus / _EMBEDDINGS, embeddings.astype(np.float16), allow_pickle=False)
@@ -39,7 +39,7 @@ def build_index(corpus: Path) -> int:
 
 
 def load_index(corpus: Path) -> Index:
-    """Raises StaleIndexError unless the index fits the corpus, and CorpusError if the corpus can't be read."""
+    """Raises StaleIndexError if the index does not match the corpus, CorpusError if the corpus can't be read."""
     chunks = corpus_chunks(corpus)
     try:
         manifest = json.loads((corpus / _MANIFEST).read_text("utf-8"))

@@ -1,7 +1,7 @@
-"""The Haystack pipeline of the embedded default: keyword and dense search, their scores fused.
+"""The Haystack pipeline of the embedded store: keyword and dense search, and the fusion of their scores.
 
-Haystack's own in-memory retrievers go through every document in Python for every query; these two hold a matrix and
-posting lists, and rank the same documents in a few hundred microseconds.
+Haystack's in-memory retrievers loop over all documents in Python for each query. These two use a matrix and posting
+lists, and return the same ranking in a few hundred microseconds.
 """
 
 import math
@@ -17,12 +17,10 @@ from haystack import Document, Pipeline, component
 
 from crewrelay.jobs.answer import Passage
 from crewrelay.retrieval.chunks import Chunk
+from crewrelay.retrieval.collection import ALPHA
 from crewrelay.retrieval.passages import CHUNKS_A_PASSAGE, distinct
 
-# The weight of the dense scores; the keyword scores have the rest. Reciprocal ranks instead halve recall across
-# languages, where keywords match only noise.
-ALPHA = 0.85
-# How many of each search are fused, as many as Weaviate's hybrid search of a few results takes.
+# Number of results of each search to fuse, the same as in Weaviate's hybrid search for a few results.
 CANDIDATES = 20
 
 Floats = npt.NDArray[np.float32]
@@ -32,7 +30,7 @@ _TOKEN = re.compile(r"\w+")
 
 @component
 class DenseRetriever:
-    """The documents nearest to a vector. Their scores are cosines."""
+    """Finds the documents nearest to a vector, scored by cosine similarity."""
 
     def __init__(self, documents: list[Document], embeddings: Floats) -> None:
         self._documents = documents
@@ -40,14 +38,14 @@ class DenseRetriever:
 
     @component.output_types(documents=list[Document])
     def run(self, embedding: Floats, top_k: int) -> dict[str, list[Document]]:
-        # Not `@`: OpenBLAS would wake its threads for half a millisecond's work.
+        # Not `@`: OpenBLAS would wake its threads for half a millisecond of work.
         cosines = np.einsum("ij,j->i", self._embeddings, embedding)
         return {"documents": _best(self._documents, cosines, top_k)}
 
 
 @component
 class KeywordRetriever:
-    """The documents with the highest BM25 scores (k1 1.2, b 0.75), none that shares no word with the query."""
+    """Finds the documents with the highest BM25 scores (k1 1.2, b 0.75) that share a word with the query."""
 
     def __init__(self, documents: list[Document], texts: list[str]) -> None:
         self._documents = documents
@@ -65,8 +63,8 @@ class KeywordRetriever:
 
 @component
 class RelativeScoreFusion:
-    """Both lists' scores, each scaled to 0…1 over its list, added with weights alpha and 1 − alpha. A document that a
-    list lacks has 0 there. Equal sums are ordered by id."""
+    """Scales the scores of each list to 0…1 and adds them with weights alpha and 1 − alpha. A document missing from a
+    list scores 0 there. Equal sums are ordered by id."""
 
     def __init__(self, alpha: float = ALPHA) -> None:
         self._alpha = alpha
@@ -83,7 +81,7 @@ class RelativeScoreFusion:
 
 
 class PassageSearch:
-    """The pipeline over passages and their vectors, row i that of chunks[i]. Safe to use from many threads at once."""
+    """The pipeline over chunks and their vectors; row i belongs to chunks[i]. Thread-safe."""
 
     def __init__(self, chunks: Sequence[Chunk], vectors: Floats) -> None:
         self._chunks, self._vectors = chunks, vectors
@@ -99,7 +97,7 @@ class PassageSearch:
         candidates = max(CANDIDATES, CHUNKS_A_PASSAGE * top_k)
         outputs = self._pipeline.run(
             {
-                # An array: the pipeline copies a list number by number, for 4 ms a query.
+                # An array, because the pipeline would copy a list number by number, 4 ms per query.
                 "dense": {"embedding": vector, "top_k": candidates},
                 "keyword": {"query": query, "top_k": candidates},
                 "fusion": {"top_k": candidates},
@@ -122,7 +120,7 @@ class PassageSearch:
 
 
 def _best(documents: list[Document], scores: Floats, top_k: int) -> list[Document]:
-    # A stable sort: equal scores stay in the order of the corpus.
+    # Stable sort: equal scores keep the order of the corpus.
     rows = np.argsort(-scores, kind="stable")[:top_k]
     return [replace(documents[row], score=float(scores[row])) for row in rows]
 
@@ -140,7 +138,7 @@ def _tokens(text: str) -> list[str]:
 def _postings(
     texts: list[list[str]], k1: float = 1.2, b: float = 0.75
 ) -> dict[str, tuple[npt.NDArray[np.intp], Floats]]:
-    """For each token the rows it occurs in and what it adds to their scores."""
+    """For each token the rows it occurs in, and the BM25 weight that it adds to each."""
     average = sum(map(len, texts)) / max(len(texts), 1)
     occurrences: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for row, tokens in enumerate(texts):

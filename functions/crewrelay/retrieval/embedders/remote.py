@@ -1,4 +1,4 @@
-"""Embedders that are asked over the network."""
+"""Embedders behind an API."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -14,12 +14,12 @@ T = TypeVar("T")
 Purpose = Literal["query", "passage"]
 Embed = Callable[[Sequence[str], Purpose], Sequence[Sequence[float]]]
 
-BATCH = 64  # texts a request
-LONGEST_QUERY = 8_000  # characters: the models take 8,000 tokens at most
+BATCH = 64  # texts per request
+LONGEST_QUERY = 8_000  # characters; models accept at most about 8,000 tokens
 
 
 class PersistentEmbedder:
-    """Asks again, after a pause that doubles, when the embedder did not answer: no queue does it for an ingestion."""
+    """Retries with exponential backoff, for ingestion, which no queue retries."""
 
     def __init__(self, embedder: Embedder, pause: Callable[[float], None], attempts: int = 6) -> None:
         self._embedder = embedder
@@ -50,7 +50,7 @@ class PersistentEmbedder:
 
 
 class RemoteEmbedder:
-    """`embed` makes one request and raises what an Embedder may raise."""
+    """An Embedder over `embed`, which makes one request and raises what an Embedder may raise."""
 
     def __init__(self, name: str, embed: Embed) -> None:
         self.name = name
@@ -58,7 +58,7 @@ class RemoteEmbedder:
 
     @cached_property
     def dimension(self) -> int:
-        """What the server's vectors have: no list of models would ever be complete."""
+        """Found by embedding a word, because no list of models would be complete."""
         return len(self.query("dimension"))
 
     def query(self, text: str) -> Vectors:
@@ -73,7 +73,7 @@ class RemoteEmbedder:
     def _asked(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
         answer = self._embed([well_formed(text) for text in texts], purpose)
         if len(answer) != len(texts) or len({len(vector) for vector in answer}) != 1 or not answer[0]:
-            raise RetrievalUnavailable(f"The embedder {self.name} answered {len(texts)} texts with no such vectors.")
+            raise RetrievalUnavailable(f"The embedder {self.name} returned invalid vectors for {len(texts)} texts.")
         vectors = np.array(answer, dtype=np.float32)
         lengths: Vectors = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors /= np.maximum(lengths, np.finfo(np.float32).tiny)

@@ -1,0 +1,1 @@
+"""Reading documents: files of several formats as pages."""

@@ -1,4 +1,4 @@
-"""A file's bytes through one of Haystack's converters, and its text cleaned."""
+"""Converts a file's bytes with a Haystack converter, and cleans its text."""
 
 import logging
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from crewrelay.retrieval.reading.files import Unreadable
 _CONTROL = "[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\ufeff]"
 _LOGGERS = ("haystack.components.converters", "pypdf", "trafilatura", "htmldate")
 
-# Not the cleaner's own ways with white space: they take the ends of paragraphs out as well. Nor its way with what
-# repeats: three words that two pages have in common would go wherever they stand.
+# The cleaner's own white space options would remove paragraph ends too, and its option for repeated text would remove
+# any three words that two pages share.
 _CLEANER = DocumentCleaner(
     unicode_normalization="NFC",
     remove_empty_lines=False,
@@ -30,7 +30,7 @@ class Converter(Protocol):
 
 
 def converted(converter: Converter, data: bytes) -> Document:
-    """Raises Unreadable."""
+    """The converter's first document. Raises Unreadable."""
     with _complaints() as complaints:
         documents: list[Document] = converter.run([ByteStream(data)])["documents"]
     if not documents or documents[0].content is None:
@@ -39,35 +39,35 @@ def converted(converter: Converter, data: bytes) -> Document:
 
 
 def cleaned(text: str) -> str:
-    """White space and control characters tidied."""
+    """The text with white space normalised and control characters removed."""
     content = _CLEANER.run([Document(content=well_formed(text))])["documents"][0].content or ""
     return content.replace("\f", "\n\n")
 
 
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
-    """Why a converter gives no document: it only logs that."""
-    heard = _Heard()
+    """Collects from the log why a converter returns no document; converters do not raise."""
+    handler = _ReasonHandler()
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.propagate for logger in loggers]
     for logger in loggers:
-        logger.addHandler(heard)
+        logger.addHandler(handler)
         logger.propagate = False
     try:
-        yield heard.reasons
+        yield handler.reasons
     finally:
         for logger, propagate in zip(loggers, before, strict=True):
-            logger.removeHandler(heard)
+            logger.removeHandler(handler)
             logger.propagate = propagate
 
 
-class _Heard(logging.Handler):
+class _ReasonHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.reasons: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if reason := getattr(record, "error", None):  # the converters' keyword for the exception
+        if reason := getattr(record, "error", None):  # the field in which converters log the exception
             if isinstance(reason, MemoryError):
                 raise reason
             not_utf8 = isinstance(reason, UnicodeDecodeError)

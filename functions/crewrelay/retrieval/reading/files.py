@@ -1,4 +1,4 @@
-"""Which files are meant by the paths that somebody gives, how they are opened, and how a collection calls them."""
+"""Finds the files under given paths, opens them safely, and names them as sources of documents."""
 
 import os
 import stat
@@ -15,16 +15,16 @@ class Unreadable(Exception):
 
 
 class File(NamedTuple):
-    """A file, or what can't be looked into, and the folder that a link to it may not leave."""
+    """A path to read, and the folder that its symbolic links must not leave."""
 
     path: Path
     folder: Path
 
 
 def files_under(paths: Sequence[Path]) -> Iterator[File]:
-    """Files that are named, whatever they are, and below folders those of a known format, in order.
+    """Given files of any format, and files of a known format below given folders, in order.
 
-    What is hidden is left out, and so is what lies behind a link to a folder.
+    Hidden files and folders, and links to folders, are skipped.
     """
     for path in paths:
         if not os.path.isdir(path) or (os.path.islink(path) and not _lies_in(path, path.parent)):
@@ -34,14 +34,14 @@ def files_under(paths: Sequence[Path]) -> Iterator[File]:
 
 
 def _below(top: Path) -> Iterator[File]:
-    """Without recursion: a tree may be deeper than Python's stack."""
+    """Iterative, because a tree may be deeper than Python's stack."""
     waiting = [top]
     while waiting:
         folder = waiting.pop()
         try:
             names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
         except OSError:
-            yield File(folder, top)  # opening it says why
+            yield File(folder, top)  # opening it will report why
             continue
         found = [folder / name for name in names]
         folders = [path for path in found if os.path.isdir(path)]
@@ -51,7 +51,7 @@ def _below(top: Path) -> Iterator[File]:
 
 @contextmanager
 def opened(file: File) -> Iterator[int]:
-    """A descriptor of a regular file in its folder. Raises Unreadable."""
+    """A descriptor of a regular file inside its folder. Raises Unreadable."""
     try:
         descriptor = _opened(os.path.realpath(file.path, strict=True), os.path.realpath(file.folder, strict=True))
     except OSError as error:
@@ -63,11 +63,11 @@ def opened(file: File) -> Iterator[int]:
 
 
 def _opened(target: str, folder: str) -> int:
-    """No link is followed here, so that nothing outside is opened, whatever is put in the place of what."""
+    """Opens each path component with O_NOFOLLOW, so that no concurrent change can lead outside the folder."""
     if not Path(target).is_relative_to(folder):
         raise Unreadable("it is a link that leads out of its folder; name what it leads to instead")
     if not stat.S_ISDIR((status := os.stat(target, follow_symlinks=False)).st_mode):
-        _refuse_unless_regular(status)  # before it is opened: a device may do something then
+        _refuse_unless_regular(status)  # before opening: opening a device may have effects
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     for part in Path(target).relative_to(folder).parts:
         above = descriptor
@@ -85,7 +85,7 @@ def _opened(target: str, folder: str) -> int:
 
 def _refuse_unless_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise Unreadable("it is no regular file")
+        raise Unreadable("it is not a regular file")
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
@@ -93,8 +93,8 @@ def _lies_in(path: Path, folder: Path) -> bool:
 
 
 def source_of(path: Path) -> str:
-    """The path as seen from the working directory, absolute if it is not below it."""
-    absolute = Path(os.path.abspath(path))  # which leaves links as they are, as `resolve` does not
+    """The path relative to the working directory, absolute if it is not below it."""
+    absolute = Path(os.path.abspath(path))  # unlike `resolve`, this does not follow links
     name = absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
     return name.as_posix()
 
@@ -104,7 +104,7 @@ def lies_under(source: str, paths: Sequence[Path]) -> bool:
 
 
 def is_gone(source: str) -> bool:
-    """Not if it is merely out of reach."""
+    """Whether the file does not exist; False if it merely can't be accessed."""
     try:
         os.stat(source)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,11 +1,11 @@
-"""How much one document may be, so that none takes the machine or the others with it."""
+"""Limits of one document, so that none can exhaust the machine or stop the ingestion."""
 
 MB = 1 << 20
 
-FILE = 64 * MB  # as it lies on the disk
-UNPACKED = 256 * MB  # what is in a DOCX, and what is made of any file
-PASSAGES = 50_000  # of a document, and paragraphs of a DOCX
-MEMORY = 1024 * MB  # that reading it takes
-SECONDS = 120  # of CPU that reading it takes, and twice that by the clock
+FILE = 64 * MB  # size on disk
+UNPACKED = 256 * MB  # unpacked content of a DOCX, and output of any file
+PASSAGES = 50_000  # of a document; also paragraphs of a DOCX
+MEMORY = 1024 * MB  # used while reading it
+SECONDS = 120  # CPU time for reading it; twice that in wall time
 
-OUT_OF_MEMORY = 12  # exit code of a process that reads, as ENOMEM
+OUT_OF_MEMORY = 12  # exit code of the reading process, ENOMEM

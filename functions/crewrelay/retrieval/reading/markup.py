@@ -1,7 +1,7 @@
-"""Markdown, HTML and DOCX read as pages whose sections have headings.
+"""Reads Markdown, HTML and DOCX as pages whose sections have headings.
 
-Haystack's converters drop what a heading is. That of HTML can give XML instead; the headings of a DOCX are marked
-before it is converted; Markdown is rendered section by section, by what Haystack's converter renders it with.
+Haystack's converters lose headings. So HTML is converted to XML, which keeps them; headings of a DOCX are marked before
+conversion; Markdown is rendered section by section, with the renderer of Haystack's converter.
 """
 
 import io
@@ -26,22 +26,22 @@ from crewrelay.retrieval.reading.limits import MB, PASSAGES, UNPACKED
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?P<yaml>.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _XML = {"output_format": "xml", "with_metadata": True, "favor_recall": True, "include_comments": False}
-_SHORTEST = "25"  # characters: of a page with less than its 250 trafilatura takes all words, without their structure
+_SHORTEST = "25"  # characters; below its default of 250 trafilatura returns the words without structure
 _NULL = "tag:yaml.org,2002:null"
-_MARK = "\ue000"  # for private use: no document has it
+_MARK = "\ue000"  # private use character, which no document contains
 
 
 def markdown(data: bytes, source: str) -> Page:
     text = (converted(TextFileToDocument(), data).content or "").replace("\r\n", "\n")
     meta: dict[str, str] = {}
-    if (front := _FRONT_MATTER.match(text)) and (said := _front_matter(front["yaml"])) is not None:
-        meta, text = said, text[front.end() :]
+    if (front := _FRONT_MATTER.match(text)) and (found := _front_matter(front["yaml"])) is not None:
+        meta, text = found, text[front.end() :]
     sections = list(_markdown_sections(text))
     return Page(meta.get("title") or _first(sections), meta.get("url") or source, sections)
 
 
 def _front_matter(text: str) -> dict[str, str] | None:
-    """What it says in one word or line each; None if it is text between two rules. Nothing is made of its YAML."""
+    """Scalar entries of the front matter; None if it is just text between rules. No YAML objects are constructed."""
     try:
         refused = next(refusals(text), None)
         if refused:
@@ -62,7 +62,7 @@ def html(data: bytes, source: str) -> Page:
     config = use_config()
     config.set("DEFAULT", "MIN_EXTRACTED_SIZE", _SHORTEST)
     content = converted(HTMLToDocument(extraction_kwargs={**_XML, "config": config}), data).content or ""
-    root = ElementTree.fromstring(content)  # made by the converter
+    root = ElementTree.fromstring(content)  # XML from the converter, not from the file
     sections = list(_xml_sections(root.find("main") or ()))
     return Page(root.get("title") or _first(sections), source, sections)
 
@@ -80,13 +80,13 @@ def docx(data: bytes, source: str) -> Page:
             raise Unreadable(f"it has more than {PASSAGES:,} paragraphs; split it")
         headings = {style.style_id for style in document.styles if (style.name or "").startswith(("Heading", "Title"))}
         for paragraph in document.paragraphs:
-            if paragraph._p.style in headings:  # `paragraph.style` looks through all styles, which takes 3 ms
+            if paragraph._p.style in headings:  # `paragraph.style` searches all styles, 3 ms each
                 paragraph.text = f"{_MARK}{in_one_line(paragraph.text)}"
         marked = io.BytesIO()
         document.save(marked)
     except (Unreadable, MemoryError):
         raise
-    except Exception as error:  # zipfile's, lxml's and python-docx's own have no common base
+    except Exception as error:  # those of zipfile, lxml and python-docx have no common base
         if isinstance(error, XMLSyntaxError) and error.code == ErrorTypes.ERR_NO_MEMORY:
             raise MemoryError from error
         raise Unreadable(in_one_line(str(error)) or type(error).__name__) from error
@@ -95,8 +95,8 @@ def docx(data: bytes, source: str) -> Page:
     return Page(document.core_properties.title or _first(sections), source, sections)
 
 
-class _Plain(RendererPlain):  # type: ignore[misc]  # it has no types
-    """A line break within a paragraph is none, and each row of a table is a line."""
+class _Plain(RendererPlain):  # type: ignore[misc]  # untyped package
+    """Line breaks within a paragraph become spaces; each table row is a line."""
 
     def __init__(self, parser: object = None) -> None:
         super().__init__(parser)
@@ -126,7 +126,7 @@ def _xml_sections(blocks: Iterable[ElementTree.Element]) -> Iterator[Section]:
             yield Section(heading, "\n\n".join(texts))
             heading, texts = in_one_line("".join(block.itertext())), []
             continue
-        # The items of a list and the rows of a table stay together, each on a line.
+        # List items and table rows stay in one block, one per line.
         lines = [in_one_line(" ".join(part.itertext())) for part in block if part.tag in ("item", "row")]
         texts.append("\n".join(lines) or in_one_line("".join(block.itertext())))
     yield Section(heading, "\n\n".join(texts))

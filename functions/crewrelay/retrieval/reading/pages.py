@@ -1,4 +1,4 @@
-"""Files read as pages."""
+"""Reads files of all supported formats as pages."""
 
 import io
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from crewrelay.retrieval.chunks import Page, Section, titled_page
 from crewrelay.retrieval.reading import markup
 from crewrelay.retrieval.reading.conversion import cleaned, converted
 from crewrelay.retrieval.reading.files import Unreadable
-from crewrelay.retrieval.reading.names import address, name
+from crewrelay.retrieval.reading.names import address, title
 from crewrelay.retrieval.reading.printed import running_text
 
 
 def read_page(file: str, data: bytes, source: str) -> Page:
-    """What a file of this name says. Raises Unreadable."""
+    """The page of a file; the format follows from its name. Raises Unreadable."""
     path = PurePath(file)
     read = _READERS.get(path.suffix.lower())
     if read is None:
@@ -29,14 +29,14 @@ def read_page(file: str, data: bytes, source: str) -> Page:
         raise
     except RecursionError as error:
         raise Unreadable("it is nested too deep") from error
-    except Exception as error:  # whatever a library makes of a broken file: the others are to be read all the same
+    except Exception as error:  # any error of a parser on a broken file: the other files must still be read
         raise Unreadable(in_one_line(f"{type(error).__name__}: {error}")) from error
     sections = [
-        Section(name(section.heading), text) for section in page.sections if (text := cleaned(section.text)).strip()
+        Section(title(section.heading), text) for section in page.sections if (text := cleaned(section.text)).strip()
     ]
     if not sections:
         raise Unreadable("it holds no text")
-    return Page(name(page.title) or path.stem, address(page.url, source), sections)
+    return Page(title(page.title) or path.stem, address(page.url, source), sections)
 
 
 def _text(data: bytes, source: str) -> Page:
@@ -60,7 +60,7 @@ def _pdf_title(data: bytes) -> str:
     try:
         about = PdfReader(io.BytesIO(data)).metadata
         return str(about.title or "") if about else ""
-    except (PyPdfError, LookupError, TypeError, ValueError):  # damaged, while its pages can be read
+    except (PyPdfError, LookupError, TypeError, ValueError):  # damaged metadata, readable pages
         return ""
 
 

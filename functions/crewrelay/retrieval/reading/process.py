@@ -1,6 +1,6 @@
-"""The process in which documents are read: what is in a file is looked at here, and nowhere else.
+"""The process that parses documents; no other process looks at a file's content.
 
-`reader.py` starts it, hands it one open file after another, and replaces it when one is too much.
+`reader.py` starts it, passes it open files one by one, and replaces it when a file exceeds its limits.
 """
 
 import json
@@ -19,12 +19,12 @@ from crewrelay.retrieval.reading.pages import read_page
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the ingestion
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     ours, memory, seconds = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
     if used := _address_space():
         _limit(resource.RLIMIT_AS, used + memory)
     _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_FSIZE, 0)  # it has nothing to write
+    _limit(resource.RLIMIT_FSIZE, 0)  # it writes no files
     try:
         ours.sendall(b"\n")  # it is ready
         while request := _request(ours):
@@ -41,16 +41,16 @@ def _limit(what: int, most: int) -> None:
 
 
 def _address_space() -> int:
-    """What this process takes already; 0 where the system doesn't tell: it keeps no such limit either."""
+    """This process's current address space; 0 on systems without /proc, which do not enforce the limit either."""
     try:
-        with open("/proc/self/statm") as told:
-            return int(told.read().split()[0]) * resource.getpagesize()
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[0]) * resource.getpagesize()
     except FileNotFoundError:
         return 0
 
 
 def _request(ours: socket.socket) -> tuple[str, str, int] | None:
-    """A name, a source and an open file; None when the ingestion is over."""
+    """File name, source and descriptor of the next request; None at the end of the ingestion."""
     received, descriptors = b"", list[int]()
     while not received.endswith(b"\n"):
         part, with_it, _, _ = socket.recv_fds(ours, 1 << 16, 1)
@@ -72,7 +72,7 @@ def _answer(name: str, source: str, descriptor: int) -> dict[str, object]:
 
 def _content(descriptor: int) -> bytes:
     with open(descriptor, "rb") as file:
-        file.seek(0)  # another process may have begun
+        file.seek(0)  # an earlier process may have read part of it
         before = os.fstat(descriptor)
         if before.st_size > FILE:
             raise Unreadable(f"it is larger than {FILE // MB} MB")

@@ -1,6 +1,6 @@
-"""Reads documents in a process of its own, which has limits of memory and time, so that none takes the ingestion along.
+"""Reads documents in a separate process with limits on memory and time, so that no document can stop the ingestion.
 
-That bounds what a document costs. It is no jail: the process may do what its user may.
+This limits resources. It is no sandbox: the process has its user's permissions.
 """
 
 import json
@@ -15,16 +15,16 @@ from typing import Self
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.reading.files import File, Unreadable, opened
 from crewrelay.retrieval.reading.limits import MB, MEMORY, OUT_OF_MEMORY, SECONDS, UNPACKED
-from crewrelay.retrieval.reading.names import name
+from crewrelay.retrieval.reading.names import title
 
-# No key is needed to read a document.
+# Environment variables that the process inherits: no API keys.
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_", "LD_", "DYLD_", "PYTHON", "OPENBLAS_")
 
-_START = 120.0  # seconds; what it imports takes it one or two
+_START = 120.0  # seconds; its imports take one or two
 
 
 class Reader:
-    """A context manager. Not for several threads at once."""
+    """A context manager. Not thread-safe."""
 
     def __init__(self, memory: int = MEMORY, seconds: int = SECONDS) -> None:
         self._memory = memory
@@ -32,7 +32,7 @@ class Reader:
         self._process: _Process | None = None
 
     def __enter__(self) -> Self:
-        self._process = self._started()  # while it starts, there is other work to do
+        self._process = self._started()  # starts in the background
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -42,17 +42,17 @@ class Reader:
 
     @property
     def pid(self) -> int | None:
-        """That of the process, if there is one."""
+        """The pid of the reading process, None if there is none."""
         return self._process.pid if self._process else None
 
     def read(self, file: File, source: str) -> list[Chunk]:
-        """Raises Unreadable."""
+        """The chunks of a file. Raises Unreadable."""
         with opened(file) as descriptor:
             if self._process:
                 try:
                     return self._chunks(self._process, file, source, descriptor)
                 except _Died:
-                    pass  # perhaps of what it had read before: this one gets a process that has read nothing
+                    pass  # an earlier document may be the cause: retry in a fresh process
             try:
                 return self._chunks(self._started(), file, source, descriptor)
             except _Died as died:
@@ -69,7 +69,7 @@ class Reader:
             raise Unreadable(f"reading it takes more than {self._seconds} s") from None
         self._process = process
         if "unreadable" in answer:
-            raise Unreadable(name(answer["unreadable"]))
+            raise Unreadable(title(answer["unreadable"]))
         return [Chunk(*map(str, parts)) for parts in answer["chunks"]]
 
     def _why(self, code: int) -> str:
@@ -88,7 +88,7 @@ class _Process:
         self._ready = False
         self._line, theirs = socket.socketpair()
         with theirs:
-            # -P: the working directory may hold anybody's modules.
+            # -P: import no modules from the working directory.
             command = [sys.executable, "-P", "-W", "ignore", "-m", "crewrelay.retrieval.reading.process"]
             self._child = subprocess.Popen(
                 [*command, str(theirs.fileno()), str(memory), str(seconds)],
@@ -103,7 +103,7 @@ class _Process:
         return self._child.pid
 
     def answer(self, request: list[str], descriptor: int, timeout: float) -> bytearray:
-        """One line. Raises _Died, TimeoutError and Unreadable, and has then ended."""
+        """The response line. Raises _Died, TimeoutError or Unreadable, after which the process has ended."""
         try:
             if not self._ready:
                 self._received(time.monotonic() + _START)
@@ -114,7 +114,7 @@ class _Process:
         except ConnectionError:
             code = self._code()
             raise (TimeoutError if code == -signal.SIGXCPU else _Died(code)) from None
-        except BaseException:  # what it would still answer is not to be taken for the next one's
+        except BaseException:  # else a late answer could be taken for the next file's
             self.end()
             raise
 
@@ -131,7 +131,7 @@ class _Process:
         return received
 
     def _code(self) -> int:
-        """Of a process that has closed its end."""
+        """The exit code, after the process has closed its socket."""
         try:
             return self._child.wait(5)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,1 @@
+"""The passage store on Weaviate."""

@@ -1,4 +1,4 @@
-"""One connection to Weaviate for all threads: on one loop, within the caller's timeout, replaced when it is lost."""
+"""One Weaviate connection shared by all threads, with timeouts, hedged requests and reconnection."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -19,26 +19,26 @@ from crewrelay.retrieval.weaviate.event_loop import run
 T = TypeVar("T")
 Work = Callable[[WeaviateAsyncClient], Coroutine[Any, Any, T]]
 
-# What is not back by then is sent a second time, on a fresh connection: a peer that has silently gone answers nothing.
-READ_HEDGE, WRITE_DOUBT = timedelta(seconds=1), timedelta(seconds=10)
+# After this time a request is sent again on a new connection (hedging), in case the peer has silently gone away.
+READ_HEDGE, WRITE_HEDGE = timedelta(seconds=1), timedelta(seconds=10)
 CONNECT = timedelta(seconds=5)
-# Of the client, in seconds. Longer than any timeout: it is ours that ends a call, with the client's retries in it.
+# The client's own timeout in seconds, longer than ours, so that ours ends a call including the client's retries.
 TIMEOUT = 600
 
 
 @dataclass(frozen=True)
 class WeaviateServer:
-    """Where Weaviate is. With an https URL, gRPC is encrypted too."""
+    """Address and key of a Weaviate server. With an https URL, gRPC uses TLS too."""
 
     url: str
     grpc_port: int = 50051
-    grpc_host: str = ""  # the URL's, unless it is said
+    grpc_host: str = ""  # default: the URL's host
     api_key: str = field(default="", repr=False)
-    timeout: timedelta = timedelta(seconds=30)  # of all that is not a search
+    timeout: timedelta = timedelta(seconds=30)  # of all calls but searches
 
 
 class Connection:
-    """Connects at the first call. Safe to use from many threads at once."""
+    """Connects at the first call. Thread-safe."""
 
     def __init__(self, server: WeaviateServer) -> None:
         self._server = server
@@ -47,33 +47,33 @@ class Connection:
         self._connecting = asyncio.Lock()
 
     def read(self, work: Work[T], timeout: timedelta | None = None) -> T:
-        """Answers, or raises a RetrievalError, within `timeout`. The work may be done twice, and twice at once."""
+        """Returns, or raises a RetrievalError, within `timeout`. The work may run twice, also concurrently."""
         return run(self._within(timeout or self._server.timeout, work, READ_HEDGE))
 
     def write(self, work: Work[T]) -> T:
-        """The same, but doubted later: a batch takes longer."""
-        return run(self._within(self._server.timeout, work, WRITE_DOUBT))
+        """Like `read`, with a later hedge, because a batch takes longer. The work must be idempotent."""
+        return run(self._within(self._server.timeout, work, WRITE_HEDGE))
 
     def close(self) -> None:
-        """The next call connects again."""
+        """Close the connection; the next call reconnects."""
         run(self._close())
 
-    async def _within(self, timeout: timedelta, work: Work[T], doubt: timedelta) -> T:
+    async def _within(self, timeout: timedelta, work: Work[T], hedge: timedelta) -> T:
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                return await self._answer(work, min(doubt, timeout / 2))
+                return await self._answer(work, min(hedge, timeout / 2))
         except RetrievalError:
             raise
         except TimeoutError:
-            raise RetrievalUnavailable(self._silence()) from None
+            raise RetrievalUnavailable(self._no_answer()) from None
         except Exception as error:
             raise translate_error(error) from error
 
-    async def _answer(self, work: Work[T], doubt: timedelta) -> T:
+    async def _answer(self, work: Work[T], hedge: timedelta) -> T:
         link = await self._connected()
         attempts = [asyncio.create_task(link.use(work))]
         try:
-            await asyncio.wait(attempts, timeout=doubt.total_seconds())
+            await asyncio.wait(attempts, timeout=hedge.total_seconds())
             if not attempts[0].done() or _lost(attempts[0]):
                 attempts.append(asyncio.create_task(self._again(work, link)))
             return await _first_answer(set(attempts))
@@ -81,12 +81,14 @@ class Connection:
             for attempt in attempts:
                 attempt.cancel()
 
-    def _silence(self) -> str:
+    def _no_answer(self) -> str:
         said = f"Weaviate at {self._server.url} did not answer in time"
         if self._link is None:
             return said
         grpc = f"{self._params.grpc.host}:{self._params.grpc.port}"
-        return f"{said}; it did when it was connected to, over HTTP: see that its gRPC at {grpc} can be reached too"
+        return (
+            f"{said}, although it accepted a connection over HTTP: check that its gRPC port {grpc} can be reached too"
+        )
 
     async def _again(self, work: Work[T], lost: "_Link") -> T:
         link = await self._connected(instead_of=lost)
@@ -105,10 +107,10 @@ class Connection:
             auth_client_secret=AuthApiKey(self._server.api_key) if self._server.api_key else None,
             additional_config=AdditionalConfig(
                 timeout=Timeout(query=TIMEOUT, insert=TIMEOUT),
-                # Or a new channel shares the lost connection of the one before, for as long as that is not closed.
+                # Else a new channel would reuse the lost connection of an old channel that is still open.
                 grpc_config=GrpcConfig(channel_options=[("grpc.use_local_subchannel_pool", 1)]),
             ),
-            # One request fewer to Weaviate, and none to a package index.
+            # Saves a request to Weaviate and one to a package index.
             skip_init_checks=True,
         )
         try:
@@ -126,7 +128,7 @@ class Connection:
 
 
 class _Link:
-    """A connected client. Closed only when nobody waits for it any more: closing cancels what is under way."""
+    """A connected client with a user count. Closed when unused, because closing cancels running calls."""
 
     def __init__(self, client: WeaviateAsyncClient) -> None:
         self._client = client
@@ -151,7 +153,7 @@ class _Link:
 
 
 async def _first_answer(attempts: set["asyncio.Task[T]"]) -> T:
-    """The result of the attempt that is done first, unless its connection was lost and another is under way."""
+    """The first attempt's result, except if its connection was lost and another attempt is still running."""
     while True:
         done, attempts = await asyncio.wait(attempts, return_when=asyncio.FIRST_COMPLETED)
         best = min(done, key=_lost)

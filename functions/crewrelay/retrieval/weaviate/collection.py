@@ -1,5 +1,5 @@
-"""One collection in Weaviate, through the Weaviate client: weaviate-haystack's document store asks for the schema
-before each search and for the vectors with it, and its write waits for a second in case there is more.
+"""A collection in Weaviate. Uses the Weaviate client directly: weaviate-haystack's document store reads the schema and
+all vectors with each search, and each of its writes waits a second for more.
 """
 
 import hashlib
@@ -19,17 +19,16 @@ from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import RetrievalError
 from crewrelay.jobs.text import well_formed
 from crewrelay.retrieval.chunks import Chunk
-from crewrelay.retrieval.collection import Document, Vector
+from crewrelay.retrieval.collection import ALPHA, Document, Vector
 from crewrelay.retrieval.passages import CHUNKS_A_PASSAGE, distinct
 from crewrelay.retrieval.weaviate.client import Connection
 from crewrelay.retrieval.weaviate.schema import documents_class, passages_class
 
-ALPHA = 0.85
-BATCH = 64  # objects in one request: with passages of 100 KB a tenth of what Weaviate takes
+BATCH = 64  # objects per request: with passages of 100 KB a tenth of what Weaviate accepts
 PAGE = 200
-# Weaviate deletes no more than this at once (QUERY_MAXIMUM_RESULTS).
+# Weaviate deletes at most this many per request (QUERY_MAXIMUM_RESULTS).
 DELETED_AT_ONCE = 10_000
-UNFINISHED = ""  # the digest of a document that is being put or removed
+UNFINISHED = ""  # digest of a document while it is put or removed
 
 
 class WeaviateCollection:
@@ -42,7 +41,7 @@ class WeaviateCollection:
             return []
 
         async def find(client: WeaviateAsyncClient) -> list[Passage]:
-            # Its checks of what we give it would take 0.2 ms.
+            # The client's argument checks would take 0.2 ms.
             passages = client.collections.use(self._passages, skip_argument_validation=True)
             found = await passages.query.hybrid(
                 query=well_formed(query),
@@ -74,8 +73,8 @@ class WeaviateCollection:
         for start in range(0, len(chunks), BATCH):
             batch = zip(chunks[start : start + BATCH], vectors[start : start + BATCH], strict=True)
             self._insert(self._passages, [_object(chunk, vector, owner, revision) for chunk, vector in batch])
-        of_another = Filter.by_property("revision").not_equal(revision)
-        self._delete(self._passages, Filter.by_property("document").equal(str(owner)) & of_another)
+        stale = Filter.by_property("revision").not_equal(revision)
+        self._delete(self._passages, Filter.by_property("document").equal(str(owner)) & stale)
         self._insert(self._documents, [_record(*document)])
 
     def remove(self, source: str) -> None:
@@ -86,7 +85,7 @@ class WeaviateCollection:
         self._delete(self._documents, Filter.by_id().equal(owner))
 
     def documents(self) -> Iterator[Document]:
-        """Those whose `put` or `remove` was interrupted are there too, with an empty digest."""
+        """Includes documents whose `put` or `remove` was interrupted, with an empty digest."""
         after: UUID | None = None
         while page := self._page(after):
             yield from (Document(source, digest) for _, source, digest in page)
@@ -108,7 +107,7 @@ class WeaviateCollection:
         return self._connection.read(fetch)
 
     def _insert(self, class_name: str, objects: list[DataObject[Any, None]]) -> None:
-        """Overwrites what has the same ids."""
+        """Insert objects, overwriting those with the same ids."""
 
         async def insert(client: WeaviateAsyncClient) -> None:
             outcome = await client.collections.use(class_name).data.insert_many(objects)
@@ -165,5 +164,5 @@ def _uuid(name: str) -> UUID:
 
 
 def _revision(document: Document, chunks: Sequence[Chunk]) -> str:
-    """Of a document: what is not of it is of an earlier one."""
+    """Identifies one version of a document: chunks of another revision are stale."""
     return hashlib.sha256("\0".join([document.digest, *(chunk.id for chunk in chunks)]).encode()).hexdigest()

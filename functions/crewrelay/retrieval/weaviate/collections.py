@@ -1,4 +1,4 @@
-"""Collections in Weaviate. Import this only where it is configured: the client's own import takes 2 s of CPU."""
+"""The collections of a Weaviate server. Import only if configured: the client's import takes 2 s of CPU."""
 
 from weaviate import WeaviateAsyncClient
 from weaviate.exceptions import UnexpectedStatusCodeError
@@ -19,7 +19,7 @@ from crewrelay.retrieval.weaviate.schema import (
 
 
 class WeaviateCollections:
-    """Connects at the first call. Safe to use from many threads at once."""
+    """Connects at the first call. Thread-safe."""
 
     def __init__(self, server: WeaviateServer) -> None:
         self.place = f"Weaviate at {server.url}"
@@ -30,7 +30,7 @@ class WeaviateCollections:
         return DOCUMENTS
 
     def open(self, name: str, embedding: Embedding) -> WeaviateCollection:
-        """The server is asked about a collection once, and again if it has been deleted here."""
+        """Reads a collection's embedding from the server once, and again after a `delete` here."""
         if opened := self._opened.get((name, embedding)):
             return opened
         held = self.embedding(name)
@@ -43,7 +43,7 @@ class WeaviateCollections:
 
     def create(self, name: str, embedding: Embedding) -> WeaviateCollection:
         async def make(client: WeaviateAsyncClient) -> None:
-            # The passages last: what can be opened is whole.
+            # The passages class last, so that a collection that can be opened is complete.
             for schema in (documents_schema(name), passages_schema(name, embedding)):
                 try:
                     await client.collections.create_from_dict(schema)
@@ -77,7 +77,7 @@ class WeaviateCollections:
         self.embedding(name)
 
         async def drop(client: WeaviateAsyncClient) -> None:
-            # The documents first: interrupted, this leaves passages that the next `put` of their document replaces.
+            # Documents first: if interrupted, the passages left over are replaced by the next `put`.
             await client.collections.delete(documents_class(name))
             await client.collections.delete(passages_class(name))
 
@@ -85,5 +85,5 @@ class WeaviateCollections:
         self._opened.clear()
 
     def close(self) -> None:
-        """Closes the connection; the next call connects again."""
+        """Close the connection; the next call reconnects."""
         self._connection.close()

@@ -1,4 +1,4 @@
-"""What the Weaviate client raises, as errors of ours that say whether to try again and what to do."""
+"""Translates errors of the Weaviate client to RetrievalErrors."""
 
 import re
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ _NO_CLASS = re.compile(
 
 
 def translate_error(error: BaseException) -> RetrievalError:
-    """The error of ours for one of the client's."""
+    """The RetrievalError for an error of the client."""
     if isinstance(error, RetrievalError):
         return error
     chain = list(_chain(error))
@@ -62,7 +62,7 @@ def is_status(error: BaseException, status: int) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was raised for. The client hides a gRPC status behind an error with its text only."""
+    """The error and its causes: the client raises errors with text only, from those with the gRPC status."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -88,7 +88,7 @@ def _kind_of_status(status: int) -> type[RetrievalError] | None:
     if status in (401, 403):
         return RetrievalUnauthorised
     if status == 404:
-        return RetrievalMisconfigured  # of what is asked for by name, the caller knows better
+        return RetrievalMisconfigured  # callers that look something up by name handle 404 themselves
     return RetrievalUnavailable if status == 429 or status >= 500 else None
 
 

@@ -1,6 +1,4 @@
-"""One event loop for this process, on a thread of its own: an asynchronous client works only on the loop that it was
-connected on.
-"""
+"""One event loop on its own thread: an asynchronous client works only on the loop that it was connected on."""
 
 import asyncio
 import threading
@@ -14,7 +12,7 @@ _loop: asyncio.AbstractEventLoop | None = None
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """What the work comes to. Whoever stops waiting for it cancels it."""
+    """Run on the loop and return the result. An interrupted wait cancels the work."""
     future = asyncio.run_coroutine_threadsafe(work, _running_loop())
     try:
         return future.result()

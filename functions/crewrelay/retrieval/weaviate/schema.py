@@ -1,7 +1,7 @@
-"""How a collection lies in Weaviate: the names of its two classes, what is in them, whose vectors they are.
+"""The Weaviate schema of a collection: its two classes, their properties, and the embedder of its vectors.
 
-The passages are laid out as weaviate-haystack lays out its documents (`_original_id`, `content`, the rest is meta), so
-that its document store and its retrievers read them as they are.
+Passages have the layout of weaviate-haystack's documents (`_original_id`, `content`, the rest is meta), so that its
+document store and retrievers can read them.
 """
 
 import json
@@ -11,10 +11,10 @@ from typing import Any
 from crewrelay.jobs.errors import RetrievalMisconfigured
 from crewrelay.retrieval.collection import Embedding, checked_name
 
-LAYOUT = 2  # of what lies in the classes
+LAYOUT = 2  # version of the schema
 PASSAGES, DOCUMENTS = "Crewrelay_", "CrewrelayDocuments_"
 
-# A class is named by letters, digits and underscores, and no two names may differ only in case.
+# Class names have letters, digits and underscores; two names must not differ only in case.
 _ESCAPES = {"_": "__", "-": "_h"}
 _UNESCAPES = {escape: character for character, escape in _ESCAPES.items()}
 
@@ -28,7 +28,7 @@ def documents_class(name: str) -> str:
 
 
 def collection_name(class_name: str) -> str | None:
-    """The collection whose passages a class holds, None if it holds none of ours."""
+    """The collection of a passages class; None for any other class."""
     if not class_name.startswith(PASSAGES):
         return None
     return re.sub("_.", lambda escape: _UNESCAPES.get(escape[0], escape[0]), class_name.removeprefix(PASSAGES))
@@ -41,7 +41,7 @@ def passages_schema(name: str, embedding: Embedding) -> dict[str, Any]:
         "vectorizer": "none",
         "vectorIndexType": "hnsw",
         "vectorIndexConfig": {"distance": "cosine"},
-        # A stop word of one language is a word of another.
+        # No stop words: one language's are another's content words.
         "invertedIndexConfig": {"bm25": {"k1": 1.2, "b": 0.75}, "stopwords": {"preset": "none"}},
         "properties": [
             _text("_original_id"),
@@ -67,17 +67,17 @@ def documents_schema(name: str) -> dict[str, Any]:
 
 
 def embedding_of(name: str, description: str | None) -> Embedding:
-    """What `passages_schema` wrote down."""
+    """Parse the description that `passages_schema` wrote. Raises RetrievalMisconfigured."""
     try:
         known = json.loads(description or "")
         layout, embedding = known.pop("layout", 1), Embedding(**known)
     except (AttributeError, TypeError, ValueError) as error:
         raise RetrievalMisconfigured(
-            f"The class {passages_class(name)} does not say whose vectors it holds: it was not made by crewrelay"
+            f"The class {passages_class(name)} does not name its embedder: it was not created by crewrelay"
         ) from error
     if layout != LAYOUT:
         raise RetrievalMisconfigured(
-            f"The collection {name!r} is of another version of crewrelay: delete it, and ingest its documents again"
+            f"The collection {name!r} is from another version of crewrelay: delete it, and ingest its documents again"
         )
     return embedding
 
