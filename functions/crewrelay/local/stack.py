@@ -1,4 +1,4 @@
-"""The stack: emulator, resources, API app, and crew processes that are started again whenever they die."""
+"""The stack: emulator, resources, API app, and crew processes that are restarted whenever they end."""
 
 import asyncio
 import contextlib
@@ -46,18 +46,18 @@ class StackFailed(Exception):
     """The stack can't go on; the message is for the person who started it."""
 
 
-Guard = Callable[[ASGIApp], ASGIApp]
+Guard = Callable[[ASGIApp], ASGIApp]  # puts CORS and the authorizer before an app
 
 
 class Stack:
-    """Its crew processes are execution environments, of which Lambda has as many as there is work. With `auth`, callers
-    need a token.
-    """
+    """Each crew process is what an execution environment is on Lambda. With `auth`, callers need a token."""
 
     def __init__(self, crew_processes: int, auth: bool) -> None:
         self._crew_processes = crew_processes
         self.api: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
-        self.guard: asyncio.Future[Guard] = asyncio.get_running_loop().create_future()  # what stands before the apps
+        self.guard: asyncio.Future[Guard] = (
+            asyncio.get_running_loop().create_future()
+        )  # puts CORS and the authorizer before it
         self._auth = auth
         self.secret = secrets.token_urlsafe()  # by which crew processes know the gateway
         self.credentials_file: Path | None = None  # of the stack's own AWS
@@ -104,7 +104,7 @@ class Stack:
         await self._crew_is_up.wait()
 
     async def _load_api(self) -> None:
-        self.guard.set_result(await asyncio.to_thread(_authorization) if self._auth else lambda app: app)
+        self.guard.set_result(await asyncio.to_thread(_guard, self._auth))
         module = await asyncio.to_thread(importlib.import_module, "api.handler")
         self.api.set_result(module.app)
 
@@ -152,12 +152,15 @@ class Stack:
         crew.kill()
 
 
-def _authorization() -> Guard:
-    from authorizer.handler import handler
-    from crewrelay.local.authorization import Authorization
+def _guard(auth: bool) -> Guard:
+    from crewrelay.local.authorization import guard
     from crewrelay.local.resources import load_template
+    from crewrelay.settings import CallerSettings
 
-    return partial(Authorization, handler=handler, template=load_template(TEMPLATE))
+    authorizer = importlib.import_module("authorizer.handler").handler if auth else None
+    return partial(
+        guard, origin=CallerSettings.read().cors_origin, authorizer=authorizer, template=load_template(TEMPLATE)
+    )
 
 
 def _prepare_environment(auth: bool) -> None:
