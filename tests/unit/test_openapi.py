@@ -89,7 +89,10 @@ def test_an_operation_says_whether_it_needs_a_token(documented: dict[str, Operat
     without = dict(operations(api(LOCAL)))
     assert without.keys() == documented.keys()
     for name, operation in documented.items():
-        assert (bool(operation["security"]), "401" in operation["responses"]) == (name not in OPEN,) * 2
+        assert operation["security"] == ([] if name in OPEN else [{"token": []}])
+        scopes = re.findall("The token needs the scope `(run|read|admin)`", operation["description"])
+        assert (len(scopes), "401" in operation["responses"]) == (name not in OPEN,) * 2
+        assert any(status.startswith("4") for status in without[name]["responses"])
         assert without[name]["security"] == []
         assert not {"401", "403"} & without[name]["responses"].keys()
 

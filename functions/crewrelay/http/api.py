@@ -11,7 +11,7 @@ from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.request import RunRequest
 from crewrelay.http.app import IdempotencyKey, new_app
 from crewrelay.http.callers import Admin, Reader, Starter
-from crewrelay.http.document import LOCATION, RETRY_AFTER, Responses, problems
+from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Responses, problems
 from crewrelay.http.links import base_url, status_path, status_url
 from crewrelay.http.problems import RETRY_SECONDS
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
@@ -39,14 +39,14 @@ def create_api(
         also_documented=_run_routes,
     )
 
-    @app.get("/", tags=["service"])
+    @app.get("/", responses=OF_OPEN_ROUTES, tags=["service"])
     async def root(request: Request) -> Service:
         """What this is, and where its documentation is."""
         url = base_url(request)
         links = Links(docs=f"{url}/docs", openapi=f"{url}/openapi.json", health=f"{url}/health")
         return Service(name=app.title, version=__version__, links=links)
 
-    @app.get("/health", tags=["service"])
+    @app.get("/health", responses=OF_OPEN_ROUTES, tags=["service"])
     async def health() -> Health:
         """Whether the service runs. Asks nothing of the table or the queue."""
         return Health(status="ok", version=__version__)
@@ -54,7 +54,7 @@ def create_api(
     @app.post(
         "/crewai/run/async",
         status_code=202,
-        responses={202: {"headers": LOCATION | RETRY_AFTER}, **problems(400, 413, 415, 422, 429, 503)},
+        responses={202: {"headers": LOCATION | RETRY_AFTER}, **problems(400, 413, 415, 422, 503)},
         tags=["jobs"],
     )
     def submit(
@@ -95,7 +95,7 @@ def create_api(
         """End the job: at once if it is pending, before its next call if it is running."""
         return _status(intervention.cancel(caller.tenant, job_id), response)
 
-    @app.post("/crewai/jobs/{job_id}/retry", responses=_job(404, 409, 422, 429, 503), tags=["jobs"])
+    @app.post("/crewai/jobs/{job_id}/retry", responses=_job(404, 409, 422, 503), tags=["jobs"])
     def retry(caller: Admin, job_id: str, response: Response) -> JobStatus:
         """Try a failed job again: it goes on from where its journal ends, and pays for no call twice."""
         return _status(intervention.retry(caller.tenant, job_id), response)

@@ -38,7 +38,7 @@ _PROBLEMS = {
     413: "The body is larger than 256 KB",
     415: "The body is compressed, or not in UTF-8",
     422: "A field breaks a rule, or the idempotency key was used with another body",
-    429: "The tenant has as many unfinished jobs as it may have: try again after Retry-After seconds",
+    429: "More requests, or more unfinished jobs, than are allowed: try again after Retry-After seconds",
     502: "The crew failed; the job's status holds the reason",
     503: "Try again after Retry-After seconds",
 }
@@ -46,11 +46,18 @@ _HEADERS = {401: _CHALLENGE, 403: _CHALLENGE, 429: RETRY_AFTER, 502: LOCATION, 5
 
 
 def problems(*statuses: int) -> Responses:
-    """The documentation of a route's refusals; every route may refuse the caller."""
+    """The documentation of a route's refusals. The gateway throttles every route, and asks most of them for a token."""
+    return _described(401, 403, 429, *statuses)
+
+
+def _described(*statuses: int) -> Responses:
     return {
         status: {"model": Problem, "description": _PROBLEMS[status], "headers": _HEADERS.get(status, {})}
-        for status in (401, 403, *statuses)
+        for status in statuses
     }
+
+
+OF_OPEN_ROUTES = _described(429)
 
 
 def operation_id(route: APIRoute) -> str:
@@ -70,7 +77,7 @@ def describe(app: FastAPI, routes: Iterable[BaseRoute], with_tokens: bool) -> Do
     for operation in _operations(document):
         _mark_problems(operation)
         _drop_null_parameters(operation)
-        operation.setdefault("security", [])  # an empty list says that it needs no token
+        _tell_scope(operation)
     return document if with_tokens else _without_tokens(document)
 
 
@@ -93,6 +100,14 @@ def _drop_null_parameters(operation: dict[str, Any]) -> None:
         for schema in alternatives:
             if schema["type"] != "null":
                 parameter["schema"] |= schema
+
+
+def _tell_scope(operation: dict[str, Any]) -> None:
+    """In words: not every tool takes scopes of a bearer token. No requirement at all says that it needs no token."""
+    for requirement in operation.setdefault("security", []):
+        for name, scopes in requirement.items():
+            operation["description"] += f"\n\nThe token needs the scope {', '.join(f'`{scope}`' for scope in scopes)}."
+            requirement[name] = []
 
 
 def _without_tokens(document: Document) -> Document:

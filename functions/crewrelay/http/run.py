@@ -51,7 +51,7 @@ def create_run(inline: InlineRuns, anonymous: Caller | None) -> FastAPI:
     responses={
         200: {"headers": LOCATION | PREFERENCE},
         202: {"model": Accepted, "headers": LOCATION | RETRY_AFTER | PREFERENCE},
-        **problems(400, 413, 415, 422, 429, 503),
+        **problems(400, 413, 415, 422, 503),
         502: problems(502)[502] | {"model": RunProblem},
     },
     tags=["jobs"],

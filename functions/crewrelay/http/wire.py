@@ -1,4 +1,4 @@
-"""The answers' schemas."""
+"""Schemas of the answers."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.local.child import GATEWAY_VARIABLE, MISCONFIGURED, RECYCLED
 from crewrelay.local.credentials import Credentials
-from crewrelay.local.own_aws import lead_to, start_emulator
+from crewrelay.local.own_aws import SomeEndpoints, endpoints, lead_to, start_emulator
 from crewrelay.local.process import ChildDied, ChildProcess
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
@@ -55,9 +55,7 @@ class Stack:
     def __init__(self, crew_processes: int, auth: bool) -> None:
         self._crew_processes = crew_processes
         self.api: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
-        self.guard: asyncio.Future[Guard] = (
-            asyncio.get_running_loop().create_future()
-        )  # puts CORS and the authorizer before it
+        self.guard: asyncio.Future[Guard] = asyncio.get_running_loop().create_future()
         self._auth = auth
         self.secret = secrets.token_urlsafe()  # by which crew processes know the gateway
         self.credentials_file: Path | None = None  # of the stack's own AWS
@@ -71,7 +69,7 @@ class Stack:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     own = CREW_ENVIRONMENT | {"CREWAI_STORAGE_DIR": f"{folder}/crewai", GATEWAY_VARIABLE: self.secret}
-                    if "AWS_ENDPOINT_URL" not in os.environ:
+                    if not endpoints():
                         credentials = Credentials.new()
                         emulator = await start_emulator(credentials, folder)
                         cleanup.push_async_callback(emulator.stop)
@@ -88,7 +86,7 @@ class Stack:
                     await self._crew_is_up.wait()
                     for _ in range(1, self._crew_processes):
                         tasks.create_task(self._keep_crew_running(environment, folder))
-            except* (StackFailed, Misconfigured, ChildDied) as failures:
+            except* (StackFailed, Misconfigured, SomeEndpoints, ChildDied) as failures:
                 said = str(failures.exceptions[0])
             raise StackFailed(said)  # not there: before 3.11.4 Python would make another group of it
 
@@ -163,13 +161,27 @@ def _guard(auth: bool) -> Guard:
     )
 
 
-def _prepare_environment(auth: bool) -> None:
-    """Make the resources, and set the variables that the template gives the functions."""
+def _storage(template: dict[str, Any]) -> dict[str, str]:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-    from crewrelay.local.resources import create_storage, environment, load_template
+    from crewrelay.local.resources import create_at_endpoints
+
+    settings: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
+    client: Any = partial(boto3.client, "cloudformation", config=Config(**settings))
+    try:
+        return create_at_endpoints(lambda endpoint: client(endpoint_url=endpoint), template)
+    except (BotoCoreError, ClientError, WaiterError, ValueError) as error:
+        what = f"can't make the table, the queues and the bucket: {error}"
+        if len(set(endpoints().values())) > 1:
+            what += " (each AWS_ENDPOINT_URL_… must lead to an emulator with CloudFormation, such as LocalStack)"
+        raise StackFailed(what) from error
+
+
+def _prepare_environment(auth: bool) -> None:
+    """Make the resources, and set the variables that the template gives the functions."""
+    from crewrelay.local.resources import environment, load_template
     from crewrelay.settings import (
         CrewsSettings,
         EmbedderSettings,
@@ -184,11 +196,7 @@ def _prepare_environment(auth: bool) -> None:
     if not TEMPLATE.is_file():
         raise StackFailed("the local stack is made from template.yaml: run it from a checkout")
     template = load_template(TEMPLATE)
-    client_config: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
-    try:
-        storage = create_storage(boto3.client("cloudformation", config=Config(**client_config)), template)
-    except (BotoCoreError, ClientError, WaiterError) as error:
-        raise StackFailed(f"can't make the table, the queues and the bucket: {error}") from error
+    storage = _storage(template)
     for function in ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction", "SweeperFunction"):
         os.environ.update(environment(template, function, storage))
     os.environ["CREWRELAY_AUTH"] = str(auth)
