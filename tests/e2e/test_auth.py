@@ -18,11 +18,12 @@ from tests.support.stack import COMMAND, RunningStack, environment, running_stac
 TOKENS = (ROOT / "docs/tokens.md").read_text()
 EXAMPLE = {"topic": "neural networks", "language": "en"}
 PATHS = ("/crewai/run", "/crewai/run/async")
+ORIGIN = "https://app.example.org"
 
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[RunningStack]:
-    with running_stack(1, "--auth") as stack:
+    with running_stack(1, "--auth", CREWRELAY_CORS_ORIGIN=ORIGIN) as stack:
         yield stack
 
 
@@ -84,11 +85,13 @@ def test_the_token_that_is_printed_at_start_may_do_everything(guarded: RunningSt
 @pytest.mark.parametrize("path", PATHS)
 def test_without_a_valid_token_nothing_is_run(guarded: RunningStack, path: str, token: str) -> None:
     before = guarded.jobs().keys()
-    assert_problem(ask(guarded, "POST", path, token), 401, "unauthenticated")
+    refused = ask(guarded, "POST", path, token, Origin=ORIGIN)
+    assert_problem(refused, 401, "unauthenticated")
+    assert refused.headers["access-control-allow-origin"] == ORIGIN
     assert guarded.jobs().keys() == before
 
 
-@pytest.mark.parametrize("path", ["/health", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/health", "/docs", "/openapi.json"])
 def test_what_says_nothing_of_any_job_needs_no_token(guarded: RunningStack, path: str) -> None:
     assert ask(guarded, "GET", path).status_code == 200
 

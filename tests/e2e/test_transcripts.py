@@ -33,7 +33,8 @@ def test_sync_run_answers_with_cited_sources(stack: RunningStack) -> None:
     response = stack.client.post("/crewai/run", json=EXAMPLE)
     assert response.status_code == 200
     body = response.json()
-    assert set(body) == {"job_id", "status", "answer", "sources", "answerable", "unknown_citations", "usage"}
+    assert set(body) == {"job_id", "status", "answer", "result", "sources", "answerable", "unknown_citations", "usage"}
+    assert body["result"] == body["answer"]
     assert body["status"] == "completed"
     assert [source["number"] for source in body["sources"]] == list(range(1, len(body["sources"]) + 1))
     assert len(body["sources"]) >= 2
@@ -46,8 +47,11 @@ def test_async_run_is_accepted_then_completed_by_the_worker(stack: RunningStack)
     response = stack.client.post("/crewai/run/async", json=EXAMPLE)
     assert response.status_code == 202
     job_id = response.json()["job_id"]
-    assert response.json() == {"job_id": job_id, "status": "pending"}
+    url = f"{stack.url}/crewai/status/{job_id}"
+    assert response.json() == {"job_id": job_id, "status": "pending", "status_url": url}
     assert response.headers["Location"] == f"/crewai/status/{job_id}"
+    inline = stack.client.post("/crewai/run", json=EXAMPLE, headers={"Prefer": "respond-async"}).json()
+    assert httpx.get(inline["status_url"]).json()["job_id"] == inline["job_id"]  # by way of a crew process
     job = finished(stack.client, job_id)
     assert job["status"] == "completed"
     assert "neural network" in job["result"]

@@ -1,7 +1,10 @@
 """tests/events, for `sam local invoke`: each means to its function what it says, with the variables it would have."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -68,7 +71,7 @@ def test_the_page_has_every_event_with_its_function() -> None:
 
 
 def test_an_emulator_that_runs_is_made_ready_and_named_as_containers_see_it(emulator: str, tmp_path: Path) -> None:
-    path = tmp_path / ".aws-sam/local.json"
+    path = tmp_path / ".aws-sam/variables.json"
     header = prepare(emulator, "http://localstack:4566", TESTS, path)
     written = json.loads(path.read_text())["Parameters"]
     assert header.startswith("Authorization: Bearer crt_")
@@ -89,3 +92,20 @@ def test_an_emulator_that_is_not_there_is_said_in_a_line_and_nothing_is_written(
     with pytest.raises(SystemExit, match="can't make the table, the queues and the bucket: .*" + re.escape(address)):
         main()
     assert (VARIABLES.read_bytes() if VARIABLES.exists() else None) == before
+
+
+def test_without_its_variables_sam_local_names_the_command_that_makes_them(tmp_path: Path) -> None:
+    for name in ("template.yaml", "samconfig.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    sam, event_path = str(ROOT / ".venv-sam/bin/sam"), str(EVENTS / "submit.json")
+    command = [sam, "local", "invoke", "ApiFunction", "--event", event_path]
+    environment = os.environ | {"SAM_CLI_TELEMETRY": "0", "AWS_EC2_METADATA_DISABLED": "true"}
+    failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    named = re.search(r"Path '(.*)' does not exist", failed.stderr)
+    assert named, failed.stderr
+    assert ROOT / named[1] == VARIABLES
+    (target,) = re.findall(r"made-by-make-([a-z-]+)\.json", named[1])
+    recipe = re.search(rf"^{target}: .*\n\t(.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe
+    assert recipe[1].endswith("python -m crewrelay.local.sam")
+    assert f"$ make {target}" in (ROOT / "docs/deploy.md").read_text()

@@ -1,6 +1,7 @@
 """The local gateway, with a crew process behind it: whom they answer, what they pass on, what a connection may hold."""
 
 import asyncio
+import email
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -13,13 +14,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from crewrelay.http.edge import LARGEST_BODY
+from crewrelay.http.body import LARGEST_BODY
 from crewrelay.local import connections
+from crewrelay.local.authorization import guard
 from crewrelay.local.child import CALLER, GATEWAY, RECEIVED_AT
 from crewrelay.local.crew import GatewayContext
 from crewrelay.local.gateway import Gateway
 from crewrelay.local.process import ChildProcess
-from crewrelay.local.stack import Stack
+from crewrelay.local.resources import Template
+from crewrelay.local.stack import Guard, Stack
 from tests.support.stack import free_port
 
 SECRET = "this start's"
@@ -43,12 +46,12 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 class OneCrew:
     """A stack, as far as a gateway needs it."""
 
-    def __init__(self, crew: int) -> None:
+    def __init__(self, crew: int, guard: Guard) -> None:
         self._crew = crew
         self.secret = SECRET
-        self.api, self.guard = asyncio.Future[ASGIApp](), asyncio.Future[Any]()
+        self.api, self.guard = asyncio.Future[ASGIApp](), asyncio.Future[Guard]()
         self.api.set_result(echo)
-        self.guard.set_result(lambda app: app)
+        self.guard.set_result(guard)
 
     async def crew_url(self) -> str:
         return f"http://127.0.0.1:{self._crew}"
@@ -63,6 +66,11 @@ class Answer(NamedTuple):
     def status(self) -> int:
         """0 if nothing came."""
         return int(self.raw.split(b" ", 2)[1]) if self.raw else 0
+
+    def header(self, name: str) -> str:
+        head, _, _ = self.raw.partition(b"\r\n\r\n")
+        found: str = email.message_from_bytes(head.partition(b"\r\n")[2]).get(name, "")
+        return found
 
     @property
     def json(self) -> Any:
@@ -88,11 +96,13 @@ async def serving(app: ASGIApp) -> AsyncIterator[int]:
         await running
 
 
-def with_gateway(body: Callable[[Ports], Awaitable[None]], host: str | None = "127.0.0.1") -> None:
+def with_gateway(
+    body: Callable[[Ports], Awaitable[None]], host: str | None = "127.0.0.1", guard: Guard = lambda app: app
+) -> None:
     async def run() -> None:
         async with AsyncExitStack() as served:
             crew = await served.enter_async_context(serving(GatewayContext(echo, SECRET)))
-            gateway = Gateway(cast(Stack, OneCrew(crew)), 29, host)
+            gateway = Gateway(cast(Stack, OneCrew(crew, guard)), 29, host)
             served.push_async_callback(gateway._client.aclose)
             await body(Ports(await served.enter_async_context(serving(gateway)), crew))
 
@@ -185,6 +195,44 @@ def test_headers_are_passed_on_as_bytes(start: str) -> None:
         assert b"\r\nx-echo: \xe9\r\nx-echo: \xc3\xa9\r\n" in answer.raw
 
     with_gateway(body)
+
+
+@pytest.mark.parametrize("start", PATHS)
+def test_the_host_is_passed_on_for_links_name_it(start: str) -> None:
+    async def body(ports: Ports) -> None:
+        for host in ("localhost:8000", "127.0.0.1", "[::1]:80"):
+            came = (await ask(ports.gateway, request(start, host=host))).json["headers"]
+            assert [value for name, value in came if name == "host"] == [host]
+
+    with_gateway(body)
+
+
+# ---- what a page of another origin may read
+
+
+ORIGIN = "https://app.example.org"
+
+
+def test_the_origins_pages_may_read_refusals_of_the_gateway(deployed: Template) -> None:
+    """As on AWS, where each GatewayResponse has the header: without it a page sees a network error."""
+    origin = f"Origin: {ORIGIN}".encode()
+
+    def nobody(event: Any, context: Any) -> Any:
+        raise Exception("Unauthorized")
+
+    async def refused(ports: Ports) -> None:
+        for start in (*PATHS, "GET /crewai/crews"):
+            answer = await ask(ports.gateway, request(start, origin, b"Authorization: Bearer x"))
+            assert answer.status == 401
+            assert answer.header("access-control-allow-origin") == ORIGIN
+            assert answer.json["type"] == "urn:crewrelay:problem:unauthenticated"
+
+    async def too_large(ports: Ports) -> None:
+        answer = await ask(ports.gateway, request(PATHS[0], origin, body=b"x" * (LARGEST_BODY + 1)))
+        assert (answer.status, answer.header("access-control-allow-origin")) == (413, ORIGIN)
+
+    with_gateway(refused, guard=lambda app: guard(app, ORIGIN, nobody, deployed))
+    with_gateway(too_large, guard=lambda app: guard(app, ORIGIN, None, deployed))
 
 
 def test_a_crew_process_answers_its_gateway_alone() -> None:

@@ -59,6 +59,12 @@ def client_of(storage: Storage, crew: ScriptedCrew, **options: Any) -> TestClien
     return TestClient(run_app(storage, crew, **options), raise_server_exceptions=False)
 
 
+def accepted(response: Any, status: str) -> dict[str, str]:
+    """The body of a 202 for the job of the response."""
+    job_id = response.json()["job_id"]
+    return {"job_id": job_id, "status": status, "status_url": f"http://testserver/crewai/status/{job_id}"}
+
+
 def test_a_crew_that_ends_in_time_answers_200_with_these_keys(storage: Storage) -> None:
     crew = ScriptedCrew()
     response = client_of(storage, crew).post("/crewai/run", json=REQUEST)
@@ -68,6 +74,7 @@ def test_a_crew_that_ends_in_time_answers_200_with_these_keys(storage: Storage) 
         "job_id": job_id,
         "status": "completed",
         "answer": ANSWER.text,
+        "result": ANSWER.text,
         "sources": [source.model_dump() for source in ANSWER.sources],
         "answerable": True,
         "unknown_citations": [],
@@ -105,7 +112,7 @@ def test_at_the_deadline_the_answer_is_202_and_the_job_goes_back_to_the_queue(
     assert 0.5 <= time.monotonic() - started < 0.5 + SLACK
     job_id = response.json()["job_id"]
     assert response.status_code == 202
-    assert response.json() == {"job_id": job_id, "status": "pending"}
+    assert response.json() == accepted(response, "pending")
     assert response.headers["location"] == f"/crewai/status/{job_id}"
     assert int(response.headers["retry-after"]) > 0
     assert response.headers["content-type"] == "application/json"
@@ -226,7 +233,7 @@ def test_a_table_that_hangs_after_the_commit_does_not_hold_up_the_answer(
         finally:
             gate.set()
     assert response.status_code == 202
-    assert response.json() == {"job_id": response.json()["job_id"], "status": "pending"}
+    assert response.json() == accepted(response, "pending")
 
 
 # ---- preferences
@@ -251,7 +258,7 @@ def test_a_caller_who_does_not_wait_gets_202_at_once_and_no_crew_starts_here(
     response = client_of(storage, crew).post("/crewai/run", json=REQUEST, headers={"Prefer": prefer})
     job_id = response.json()["job_id"]
     assert response.status_code == 202
-    assert response.json() == {"job_id": job_id, "status": "pending"}
+    assert response.json() == accepted(response, "pending")
     assert (response.headers["preference-applied"], response.headers["location"]) == (
         applied,
         f"/crewai/status/{job_id}",
@@ -330,7 +337,7 @@ def test_a_repeat_while_the_first_runs_says_where_to_look(storage: Storage, gate
         finally:
             gate.set()
         assert second.status_code == 202
-        assert second.json() == {"job_id": first.result().json()["job_id"], "status": "running"}
+        assert second.json() == accepted(first.result(), "running")
     assert first.result().status_code == 200
     assert len(crew.given) == 1
 
@@ -352,5 +359,5 @@ def test_a_key_means_the_same_job_inline_and_in_the_queue(storage: Storage) -> N
     inline = client_of(storage, crew).post("/crewai/run", json=REQUEST, headers=headers)
     queued = TestClient(api_app(storage)).post("/crewai/run/async", json=REQUEST, headers=headers)
     assert queued.status_code == 202
-    assert queued.json() == {"job_id": inline.json()["job_id"], "status": "completed"}
+    assert queued.json() == accepted(inline, "completed")
     assert storage.messages(storage.queue_url) == []

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import copy
 import json
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from crewrelay.aws.bodies import LARGEST_ANSWER
 from crewrelay.http.edge import Handler, lambda_handler
 from crewrelay.jobs.access import Scope
 from crewrelay.jobs.answer import Answer
@@ -27,6 +30,7 @@ from tests.support.http_apps import (
     run_app,
     unreachable,
 )
+from tests.support.processes import ROOT
 
 Event = dict[str, Any]
 
@@ -125,8 +129,9 @@ def test_behind_a_stage_location_starts_with_the_stage(handler: Handler) -> None
     answer = handler(submission(), None)
     accepted = json.loads(text_of(answer))
     assert answer["statusCode"] == 202
-    assert accepted.keys() == {"job_id", "status"}
-    assert answer["headers"]["location"] == f"/prod/crewai/status/{accepted['job_id']}"
+    path = f"/prod/crewai/status/{accepted['job_id']}"
+    assert accepted.keys() == {"job_id", "status", "status_url"}
+    assert (answer["headers"]["location"], accepted["status_url"]) == (path, f"https://{HOST}{path}")
     assert answer["headers"]["content-type"] == "application/json"
 
 
@@ -142,7 +147,7 @@ def test_the_docs_behind_a_stage_find_their_openapi_document(handler: Handler) -
     assert docs["statusCode"] == 200
     assert "'/prod/openapi.json'" in text_of(docs)
     document = handler(rest_event("GET", "/openapi.json"), None)
-    assert json.loads(text_of(document))["servers"] == [{"url": "/prod"}]
+    assert json.loads(text_of(document))["servers"] == [{"url": f"https://{HOST}/prod"}]
 
 
 # What API Gateway sends for a custom domain with a base path mapping: `path` keeps the base path.
@@ -168,6 +173,7 @@ def test_behind_a_custom_domain_the_links_keep_its_base_path(
     assert answer["statusCode"] == 202, answer["body"]
     job_id = json.loads(text_of(answer))["job_id"]
     assert answer["headers"]["location"] == f"{prefix}/crewai/status/{job_id}"
+    assert json.loads(text_of(answer))["status_url"] == f"https://{HOST}{prefix}/crewai/status/{job_id}"
     path = f"/crewai/status/{job_id}"
     event = rest_event("GET", path, received_path=received.format(path), sent_path=sent.format(path))
     if resource != "/{proxy+}":
@@ -179,6 +185,76 @@ def test_one_function_serves_two_prefixes(handler: Handler) -> None:
     for prefix in ("/prod", "/v1", "", "/prod"):
         docs = handler(rest_event("GET", "/docs", sent_path=f"{prefix}/docs"), None)
         assert f"'{prefix}/openapi.json'" in text_of(docs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "base"),
+    [
+        pytest.param(
+            {"requestContext": {"domainName": "crews.example.org"}}, "https://crews.example.org", id="a domain"
+        ),
+        pytest.param(
+            {"headers": {"X-Forwarded-Proto": "http"}, "requestContext": {"domainName": "127.0.0.1:3000"}},
+            "http://127.0.0.1:3000",
+            id="sam local start-api",
+        ),
+        pytest.param({"headers": {"X-Forwarded-Proto": "javascript"}}, f"https://{HOST}", id="another scheme"),
+        pytest.param({"headers": {"Host": "elsewhere.example.org"}}, f"https://{HOST}", id="another host"),
+    ],
+)
+def test_the_status_url_names_the_host_that_the_gateway_names(
+    storage: Storage, main_loop: None, changes: dict[str, Any], base: str
+) -> None:
+    event = rest_event("POST", "/crewai/run", json.dumps(REQUEST), resource="/crewai/run", age=600)
+    for part, values in changes.items():
+        event[part].update(values)
+        event["multiValueHeaders"].update({name: [value] for name, value in values.items() if part == "headers"})
+    answer = json.loads(text_of(lambda_handler(run_app(storage, ScriptedCrew()))(event, None)))
+    assert answer["status_url"] == f"{base}/prod/crewai/status/{answer['job_id']}"
+
+
+@pytest.mark.parametrize("sent", ["/prod", "/prod/"])
+def test_the_root_is_found_with_and_without_a_slash_behind_its_stage(handler: Handler, sent: str) -> None:
+    answer = json.loads(text_of(handler(rest_event("GET", "/", resource="/", sent_path=sent), None)))
+    assert answer["links"]["docs"] == f"https://{HOST}/prod/docs"
+
+
+def test_head_answers_as_get_without_a_body(handler: Handler) -> None:
+    location = handler(submission(), None)["headers"]["location"].removeprefix("/prod")
+    answer = handler(rest_event("HEAD", location), None)
+    assert (answer["statusCode"], answer["body"]) == (200, "")
+    assert answer["headers"]["content-type"] == "application/json"
+
+
+# ---- events of other shapes
+
+
+def generated(kind: str) -> Event:
+    """A sample event of SAM's own."""
+    command = [str(ROOT / ".venv-sam/bin/sam"), "local", "generate-event", "apigateway", kind]
+    environment = os.environ | {"SAM_CLI_TELEMETRY": "0", "AWS_EC2_METADATA_DISABLED": "true"}
+    made = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    event: Event = json.loads(made.stdout)
+    return event
+
+
+def test_sams_sample_of_a_rest_event_finds_its_path(handler: Handler) -> None:
+    event = generated("aws-proxy")
+    assert event["pathParameters"] == {"proxy": "/path/to/resource"}  # API Gateway sends no slash at its beginning
+    answer = handler(copy.deepcopy(event), None)
+    assert json.loads(text_of(answer))["detail"] == "There is no POST /prod/path/to/resource."
+    event |= {"path": "/health", "httpMethod": "GET", "pathParameters": {"proxy": "/health"}}
+    event["requestContext"]["path"] = "/prod/health"
+    assert handler(event, None)["statusCode"] == 200
+
+
+def test_an_http_apis_event_is_refused_as_a_problem_that_says_what_to_do(handler: Handler) -> None:
+    for event in (generated("http-api-proxy"), {}):
+        answer = handler(event, None)
+        problem = json.loads(answer["body"])
+        assert (answer["statusCode"], answer["headers"]["content-type"]) == (501, "application/problem+json")
+        assert problem["type"] == "urn:crewrelay:problem:unsupported_event"
+        assert "payload format version 1.0" in problem["remedy"]
 
 
 # ---- the body
@@ -194,6 +270,21 @@ def test_text_goes_out_as_text_whatever_its_language(storage: Storage, main_loop
     reply = run(rest_event("POST", "/crewai/run", json.dumps(REQUEST), resource="/crewai/run"), None)
     assert reply["statusCode"] == 200
     assert json.loads(text_of(reply))["answer"] == answer.text
+
+
+def test_the_largest_answer_fits_what_lambda_passes_on(storage: Storage, main_loop: None) -> None:
+    """Its text is there twice, and the runtime writes ASCII: six bytes for two of UTF-8."""
+    letter = "я"
+    bare = Answer(text="", usage=ANSWER.usage)
+    text = letter * ((LARGEST_ANSWER - len(bare.model_dump_json())) // len(letter.encode()))
+    run = lambda_handler(run_app(storage, ScriptedCrew(lambda _: bare.model_copy(update={"text": text}))))
+    ran = run(rest_event("POST", "/crewai/run", json.dumps(REQUEST), resource="/crewai/run"), None)
+    job_id = json.loads(ran["body"])["job_id"]
+    status = lambda_handler(api_app(storage))(rest_event("GET", f"/crewai/status/{job_id}"), None)
+    for answer in (ran, status):
+        body = json.loads(text_of(answer))
+        assert body["answer"] == body["result"] == text
+        assert len(json.dumps(answer)) < 6 * 1024 * 1024
 
 
 @pytest.mark.parametrize(

@@ -683,6 +683,7 @@ def test_whatever_the_gateway_refuses_itself_is_a_problem(api: dict[str, Any]) -
         headers = response["ResponseParameters"]["Headers"]
         assert headers["Content-Type"] == f"'{MEDIA_TYPE}'"
         assert headers["Access-Control-Allow-Origin"] == api["Cors"]["AllowOrigin"]
+        assert ("Retry-After" in headers) == ("'Retry-After'" in headers.get("Access-Control-Expose-Headers", "")), kind
         assert body.status == response["StatusCode"], kind
         assert body.status // 100 == usual // 100, kind
         assert (body.title, body.type.rpartition(":")[0]) == (

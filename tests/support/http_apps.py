@@ -14,16 +14,17 @@ from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.crews.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.run import InlineRuns, create_run
+from crewrelay.jobs import job as transitions
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Failure, JobInput
+from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Clock, Crew
 from crewrelay.jobs.submission import Submission
 from crewrelay.system import new_id, utcnow
-from tests.conftest import Storage
+from tests.conftest import HandSetClock, Storage
 
 ANSWER = Answer(
     text="A network learns [1].",
@@ -32,6 +33,7 @@ ANSWER = Answer(
     usage=Usage(model="scripted/one", calls=2, prompt_tokens=20, completion_tokens=5),
 )
 REQUEST = {"topic": "neural networks", "language": "en"}
+INPUT = JobInput(crew="research", inputs=REQUEST)
 
 Script = Callable[[JobInput], Answer]
 
@@ -77,6 +79,27 @@ def api_app(
     store, doorbell = storage.store(clock), SqsDoorbell(storage.sqs, storage.queue_url)
     intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished)
     return create_api(submission_of(storage, clock, most_unfinished), intervention, store, anonymous)
+
+
+def job_that_is(status: str, storage: Storage, clock: HandSetClock, tenant: str = "local") -> Job:
+    """A job as a worker, or whoever cancelled it, left it."""
+    store, job = storage.store(clock), submission_of(storage, clock).accept(tenant, INPUT)
+    if status in ("pending", "cancelled"):
+        ended = transitions.cancel(job, clock.now) if status == "cancelled" else job
+        store.save(job, ended)
+        return ended
+    running = transitions.claim(job, "me", "crew-1", clock.now, Policy())
+    store.save(job, running)
+    if status == "completed":
+        store.put_answer(running, ANSWER)
+    failure = Failure(type="no_model", message="The model is gone.")
+    ended = {
+        "running": running,
+        "completed": transitions.complete(running, clock.now),
+        "failed": transitions.fail(running, failure, clock.now),
+    }[status]
+    store.save(running, ended)
+    return ended
 
 
 def execution_of(storage: Storage, crew: Crew, clock: Clock = utcnow) -> Execution:

@@ -1,4 +1,4 @@
-"""What a caller asks for, checked: the one schema of the HTTP API and of the intake queue."""
+"""The schema of a request for a run: the same for the HTTP API and the intake queue."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Self
@@ -90,7 +90,7 @@ def _job_input(crew: str, inputs: dict[str, Any]) -> JobInput:
 
 
 def _of_its_form(body: Any, either: Callable[[Any], Any]) -> TopicRequest | CrewRequest:
-    """Checked as the one form that it means to be, so that no complaint is about the other."""
+    """Validate against one of the two forms, so that all errors are about the form that was meant."""
     if not isinstance(body, dict):
         return TopicRequest.model_validate(body)
     short = [name for name in ("topic", "language") if name in body]
@@ -100,7 +100,7 @@ def _of_its_form(body: Any, either: Callable[[Any], Any]) -> TopicRequest | Crew
 
 
 def _refusal(field: str, message: str) -> ValidationError:
-    """A complaint about one field, wherever it is found out."""
+    """The ValidationError of one field."""
     details = InitErrorDetails(
         type=PydanticCustomError("refused", "{message}", {"message": message}), loc=(field,), input=None
     )

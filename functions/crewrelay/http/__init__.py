@@ -1,1 +1,1 @@
-"""The HTTP face: FastAPI apps, wire schemas, problem+json. The only importer of fastapi."""
+"""The HTTP API: FastAPI apps, schemas, problem+json. Nothing else imports fastapi."""

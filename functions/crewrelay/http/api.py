@@ -1,4 +1,4 @@
-"""The app of the functions that answer quickly: submit, status, calls, cancel, retry."""
+"""The app of the API function, which answers quickly: submit, status, calls, cancel, retry."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -9,20 +9,23 @@ from starlette.routing import BaseRoute
 from crewrelay import __version__
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.request import RunRequest
-from crewrelay.http.app import IdempotencyKey, new_app, problems, status_url
+from crewrelay.http.app import IdempotencyKey, new_app
 from crewrelay.http.callers import Admin, Reader, Starter
-from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus
+from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Responses, problems
+from crewrelay.http.links import base_url, status_path, status_url
+from crewrelay.http.problems import RETRY_SECONDS
+from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.errors import UnknownJob
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.ports import JobStore, record_of_tenant
+from crewrelay.jobs.ports import JobRecord, JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission, keyed_id, message_key
 
 _MOST_CALLS = 1000
 
 
 def _run_routes() -> Iterable[BaseRoute]:
-    from crewrelay.http.run import router  # here, for it costs the start of a function that never serves it
+    from crewrelay.http.run import router  # here: a function that never serves it starts faster without
 
     return router.routes
 
@@ -36,31 +39,43 @@ def create_api(
         also_documented=_run_routes,
     )
 
-    @app.head("/health", include_in_schema=False)
-    @app.get("/health", tags=["service"])
+    @app.get("/", responses=OF_OPEN_ROUTES, tags=["service"])
+    async def root(request: Request) -> Service:
+        """What this is, and where its documentation is."""
+        url = base_url(request)
+        links = Links(docs=f"{url}/docs", openapi=f"{url}/openapi.json", health=f"{url}/health")
+        return Service(name=app.title, version=__version__, links=links)
+
+    @app.get("/health", responses=OF_OPEN_ROUTES, tags=["service"])
     async def health() -> Health:
-        """Says that the service runs; asks nothing of the table or the queue."""
+        """Whether the service runs. Asks nothing of the table or the queue."""
         return Health(status="ok", version=__version__)
 
-    @app.post("/crewai/run/async", status_code=202, responses=problems(400, 413, 422, 429, 503), tags=["jobs"])
+    @app.post(
+        "/crewai/run/async",
+        status_code=202,
+        responses={202: {"headers": LOCATION | RETRY_AFTER}, **problems(400, 413, 415, 422, 503)},
+        tags=["jobs"],
+    )
     def submit(
         caller: Starter, body: RunRequest, request: Request, response: Response, key: IdempotencyKey = None
     ) -> Accepted:
-        """Accept a job: committed before this answers, run by the worker, to be found at `Location`."""
+        """Accept a job: it is committed before this answers, and run by the worker."""
         job = submission.submit(caller.tenant, body.job_input(), key)
-        response.headers["Location"] = status_url(request, job.id)
-        return Accepted.of(job)
+        response.headers["Location"] = status_path(request, job.id)
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+        return Accepted.of(job, status_url(request, job.id))
 
-    @app.get("/crewai/status/{job_id}", responses=problems(404, 422, 503), tags=["jobs"])
-    def status(caller: Reader, job_id: str) -> JobStatus:
-        """The job as it stands now, with its result once it has one."""
-        return JobStatus.of(record_of_tenant(store, caller.tenant, job_id))
+    @app.get("/crewai/status/{job_id}", responses=_job(404, 422, 503), tags=["jobs"])
+    def status(caller: Reader, job_id: str, response: Response) -> JobStatus:
+        """The job as it is now, with its result once it has one."""
+        return _status(record_of_tenant(store, caller.tenant, job_id), response)
 
-    @app.get("/crewai/messages/{message_id}", responses=problems(404, 422, 503), tags=["jobs"])
-    def message(caller: Reader, message_id: str) -> JobStatus:
-        """The job of a message of the intake queue, by the MessageId that SQS answered to its sender."""
+    @app.get("/crewai/messages/{message_id}", responses=_job(404, 422, 503), tags=["jobs"])
+    def message(caller: Reader, message_id: str, response: Response) -> JobStatus:
+        """The job of a message of the intake queue, by the MessageId that SQS gave the sender."""
         try:
-            return status(caller, keyed_id(caller.tenant, message_key(message_id)))
+            return status(caller, keyed_id(caller.tenant, message_key(message_id)), response)
         except UnknownJob:
             raise UnknownJob(f"There is no job of message {message_id}, or not yet.") from None
 
@@ -68,27 +83,38 @@ def create_api(
     def calls(
         caller: Reader,
         job_id: str,
-        after: Annotated[int, Query(ge=0, description="the number of the last call that is known already")] = 0,
+        after: Annotated[int, Query(ge=0, description="The number of the last call that is already known.")] = 0,
         limit: Annotated[int, Query(ge=1, le=_MOST_CALLS)] = 100,
     ) -> JobCalls:
-        """What the job has paid for, call by call: what each used and cost, never what was asked or said."""
+        """What the job has paid for, call by call: usage and cost, never prompts or answers."""
         job = record_of_tenant(store, caller.tenant, job_id).job
         return JobCalls.of(job, store.entries(job), after, limit)
 
-    @app.post("/crewai/jobs/{job_id}/cancel", responses=problems(404, 409, 422, 503), tags=["jobs"])
-    def cancel(caller: Admin, job_id: str) -> JobStatus:
+    @app.post("/crewai/jobs/{job_id}/cancel", responses=_job(404, 409, 422, 503), tags=["jobs"])
+    def cancel(caller: Admin, job_id: str, response: Response) -> JobStatus:
         """End the job: at once if it is pending, before its next call if it is running."""
-        return JobStatus.of(intervention.cancel(caller.tenant, job_id))
+        return _status(intervention.cancel(caller.tenant, job_id), response)
 
-    @app.post("/crewai/jobs/{job_id}/retry", responses=problems(404, 409, 422, 429, 503), tags=["jobs"])
-    def retry(caller: Admin, job_id: str) -> JobStatus:
+    @app.post("/crewai/jobs/{job_id}/retry", responses=_job(404, 409, 422, 503), tags=["jobs"])
+    def retry(caller: Admin, job_id: str, response: Response) -> JobStatus:
         """Try a failed job again: it goes on from where its journal ends, and pays for no call twice."""
-        return JobStatus.of(intervention.retry(caller.tenant, job_id))
+        return _status(intervention.retry(caller.tenant, job_id), response)
 
     @app.get("/crewai/crews", responses=problems(), tags=["crews"])
     def crews(_: Reader) -> Crews:
-        """The crews of this deployment and what each is given: `{"crew": name, "inputs": {…}}`."""
+        """The crews of this deployment and their inputs, to be sent as `{"crew": name, "inputs": {…}}`."""
         known = catalogue()
         return Crews(crews=[CrewCard.of(known.card(name)) for name in known.names()])
 
     return app
+
+
+def _job(*statuses: int) -> Responses:
+    """The documentation of a route that answers with a job: one that is under way comes with Retry-After."""
+    return {200: {"headers": RETRY_AFTER}, **problems(*statuses)}
+
+
+def _status(record: JobRecord, response: Response) -> JobStatus:
+    if not record.job.status.finished:
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return JobStatus.of(record)

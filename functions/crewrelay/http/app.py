@@ -1,87 +1,81 @@
-"""What both apps have in common: the body limit, problems for every error, and their documentation."""
+"""What both apps have in common: limits on the body, problems for every error, HEAD, and the API's documentation."""
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Request
-from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crewrelay import __version__
+from crewrelay.http.body import BodyLimit
 from crewrelay.http.callers import set_anonymous
 from crewrelay.http.correlation import Correlation
-from crewrelay.http.edge import BodyLimit
-from crewrelay.http.problems import MEDIA_TYPE, Problem, answer_with_problems
+from crewrelay.http.document import describe, operation_id
+from crewrelay.http.links import base_url
+from crewrelay.http.problems import answer_with_problems
 from crewrelay.jobs.access import Caller
 
-IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
-
-_PROBLEMS = {
-    400: "The body is not a JSON object",
-    401: "No valid token came with the request",
-    403: "The token lacks the scope that this needs",
-    404: "There is no such job",
-    409: "The job has ended, and not in a way that this could change",
-    413: "The body is larger than 256 KB",
-    422: "A field breaks a rule, or the idempotency key was used with another body",
-    429: "As many jobs are unfinished as may be at a time: try again after Retry-After seconds",
-    502: "The crew failed; the job's status holds the reason",
-    503: "Try again after Retry-After seconds",
-}
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The documentation of a route's refusals; every one may refuse the caller."""
-    return {status: {"model": Problem, "description": _PROBLEMS[status]} for status in (401, 403, *statuses)}
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="The same key and body again are the same job; another body under it is refused.",
+    ),
+]
 
 
 class _App(FastAPI):
+    def setup(self) -> None:
+        """FastAPI's own routes, but with a document whose server is the address that was asked."""
+        self.add_route("/openapi.json", self._document, include_in_schema=False)
+        super().setup()
+
+    async def _document(self, request: Request) -> JSONResponse:
+        return JSONResponse(self.openapi() | {"servers": [{"url": base_url(request)}]})
+
     def build_middleware_stack(self) -> ASGIApp:
-        return Correlation(super().build_middleware_stack())  # around what answers 500, too
+        return Head(Correlation(super().build_middleware_stack()))  # Correlation: around what answers 500, too
+
+
+class Head:
+    """Answers HEAD as GET, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            return await self._app(scope, receive, send)
+
+        async def send_without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_without_body)
 
 
 def new_app(
     description: str, anonymous: Caller | None, also_documented: Callable[[], Iterable[BaseRoute]] = tuple
 ) -> FastAPI:
     """`anonymous`: see `set_anonymous`. `also_documented`: routes of another function under the same address."""
-    app = _App(title="crewrelay", version=__version__, description=description, redirect_slashes=False)
+    app = _App(
+        title="crewrelay",
+        version=__version__,
+        description=description,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
+    )
     app.add_middleware(BodyLimit)
     answer_with_problems(app)
     set_anonymous(app, anonymous)
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            routes = [*app.routes, *also_documented()]
-            document = get_openapi(title=app.title, version=app.version, description=description, routes=routes)
-            document = _with_problems(document)
-            app.openapi_schema = document if anonymous is None else _without_tokens(document)
+            app.openapi_schema = describe(app, also_documented(), with_tokens=anonymous is None)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
-
-
-def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI documents every answer as application/json; those from 400 up are problem+json."""
-    for path in document["paths"].values():
-        for operation in path.values():
-            for status, answer in operation["responses"].items():
-                if status >= "400":
-                    answer["content"] = {MEDIA_TYPE: answer["content"].pop("application/json")}
-    return document
-
-
-def _without_tokens(document: dict[str, Any]) -> dict[str, Any]:
-    """Of an app that wants none."""
-    del document["components"]["securitySchemes"]
-    for path in document["paths"].values():
-        for operation in path.values():
-            if operation.pop("security", None):
-                for status in ("401", "403"):
-                    del operation["responses"][status]
-    return document
-
-
-def status_url(request: Request, job_id: str) -> str:
-    return f"{request.scope.get('root_path', '')}/crewai/status/{job_id}"

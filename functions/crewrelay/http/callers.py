@@ -1,4 +1,4 @@
-"""Who calls: what the gateway's authorizer found out about the request's token. A client can't say it itself."""
+"""The caller of a request, as the gateway's authorizer passes it on. A client can't set it."""
 
 from typing import Annotated, Any
 
@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.errors import Unauthenticated
 
-# Read by nobody here, for the authorizer has read it: it stands for the header in the documentation.
+# For the documentation only: the authorizer has checked the token already.
 _TOKEN = HTTPBearer(auto_error=False, scheme_name="token", description="`crewrelay token create` makes them.")
 
 
 def set_anonymous(app: FastAPI, anonymous: Caller | None) -> None:
-    """`anonymous` is who everybody is where there is no authorizer; None, where there is one: without it, nobody."""
+    """`anonymous` is everybody where no tokens are asked for. None: callers come from the authorizer."""
     app.state.anonymous = anonymous
 
 
@@ -30,7 +30,7 @@ def _authorized(request: Request) -> Caller:
     context = request.scope.get("aws.event", {}).get("requestContext", {}).get("authorizer") or {}
     try:
         return Caller(tenant=context["tenant"], scopes=frozenset(context["scopes"].split()))
-    except (KeyError, ValidationError):  # the function is reached past its gateway, or behind another authorizer
+    except (KeyError, ValidationError):  # called without our gateway, or behind another authorizer
         raise Unauthenticated("The request came without a valid token.") from None
 
 

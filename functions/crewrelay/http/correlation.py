@@ -1,4 +1,4 @@
-"""One id by which a request and all that comes of it is found in every log: the caller's own, the trace's, or ours."""
+"""The correlation id of a request, in all its log lines: the caller's own, the trace's, the gateway's, or a new one."""
 
 import re
 import uuid
@@ -14,7 +14,7 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{1
 
 
 class Correlation:
-    """Answers with the id in use. One that was sent in another form is no reason to refuse the request."""
+    """Puts the id into the logs and the answer. A malformed one of the caller's is ignored."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -23,7 +23,7 @@ class Correlation:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         found = _sent(Headers(scope=scope)) or _of_gateway(scope) or str(uuid.uuid4())
-        add_log_keys(correlation_id=found)  # for the rest of the request: each has a context of its own
+        add_log_keys(correlation_id=found)  # until the request ends: each has its own context
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

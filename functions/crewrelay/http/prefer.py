@@ -1,6 +1,6 @@
-"""How long a caller wants to wait for the answer: `Prefer: wait=N` and `respond-async`.
+"""The `Prefer` header: `wait=N` and `respond-async` say how long a caller wants to wait for the answer.
 
-What can't be understood is ignored, and of what is said twice the first counts: https://www.rfc-editor.org/rfc/rfc7240
+Unknown and malformed preferences are ignored, the first of two counts: https://www.rfc-editor.org/rfc/rfc7240
 """
 
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ _LONGEST = 10  # digits of a number
 
 
 class Preference(NamedTuple):
-    """`timeout` is how long to wait, counted from receipt; `wait` is the number of seconds to say of it, if any."""
+    """`timeout` counts from receipt. `wait` is what `Preference-Applied` says of it, in seconds, if anything."""
 
     timeout: timedelta
     respond_async: bool
     wait: int | None
 
     def applied(self, answered: bool) -> dict[str, str]:
-        """The header that says what was done."""
+        """The header `Preference-Applied`."""
         said = ["respond-async"] * (self.respond_async and not answered)
         said += [f"wait={self.wait}"] * (self.wait is not None)
         return {"Preference-Applied": ", ".join(said)} if said else {}
 
 
 def preference(headers: Sequence[str], longest: timedelta) -> Preference:
-    """What the Prefer headers of a request ask for, within the `longest` wait that the gateway allows."""
+    """The preferences in a request's headers. `longest` is the wait that the gateway allows."""
     asked: dict[str, str] = {}
     for part in ",".join(headers).split(","):
         name, _, value = part.split(";")[0].partition("=")

@@ -16,14 +16,15 @@ from crewrelay.jobs.errors import CrewrelayError, InvalidRequest, MissingScope, 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-_MOST_COMPLAINTS = 20  # a refusal should not outgrow what it refuses
+_MOST_COMPLAINTS = 20  # a short answer even to thousands of wrong fields
 _LONGEST_NAME = 100
-RETRY_AFTER = 5  # seconds, with every retryable error
+RETRY_SECONDS = 5  # of Retry-After: with every retryable error and every job under way
 
 _REMEDIES = {
     404: ("no_such_path", "See /docs for the paths of this API."),
     405: ("method_not_allowed", "Use a method of the Allow header."),
     413: ("body_too_large", "Send at most 256 KB."),
+    415: ("unsupported_encoding", "Send JSON in UTF-8, without compression."),
     400: ("not_json", "Send a JSON object with Content-Type: application/json."),
 }
 
@@ -63,14 +64,14 @@ def problem_of(error: CrewrelayError, /, **more: Any) -> JSONResponse:
 
 
 def _headers(error: CrewrelayError) -> dict[str, str]:
-    """The challenges are RFC 6750's."""
+    """WWW-Authenticate as RFC 6750 has it, or Retry-After."""
     match error:
         case Unauthenticated():
             return {"WWW-Authenticate": "Bearer"}
         case MissingScope():
             return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.scope}"'}
         case _:
-            return {"Retry-After": str(RETRY_AFTER)} if error.retryable else {}
+            return {"Retry-After": str(RETRY_SECONDS)} if error.retryable else {}
 
 
 def plain_problem(status: int, detail: str | None = None, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -79,7 +80,7 @@ def plain_problem(status: int, detail: str | None = None, headers: Mapping[str, 
 
 
 def answer_with_problems(app: FastAPI) -> None:
-    """Register the handlers, so that no error of the app leaves it in another form."""
+    """Register the handlers that turn every error of the app into a problem."""
 
     async def own(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, CrewrelayError)
@@ -94,7 +95,10 @@ def answer_with_problems(app: FastAPI) -> None:
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         detail = f"There is no {request.method} {request.url.path}." if error.status_code in (404, 405) else None
-        return plain_problem(error.status_code, detail or error.detail, error.headers)
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"
+        return plain_problem(error.status_code, detail or error.detail, headers)
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         logger.error("%s %s failed", request.method, _route(request), exc_info=error)
@@ -107,7 +111,7 @@ def answer_with_problems(app: FastAPI) -> None:
 
 
 def _route(request: Request) -> str:
-    """Without what the caller has put into the path."""
+    """The route's path, without the caller's values."""
     return getattr(request.scope.get("route"), "path", "(no route)")
 
 

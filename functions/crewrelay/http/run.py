@@ -1,4 +1,4 @@
-"""The app of the inline function: run the crew within the request, or say where to look."""
+"""The app of the run function: runs the crew within the request, or answers where to find the job."""
 
 import logging
 from datetime import datetime, timedelta
@@ -7,12 +7,14 @@ from typing import Annotated, NamedTuple
 from fastapi import APIRouter, FastAPI, Header, Request, Response
 
 from crewrelay.catalogue.request import RunRequest
-from crewrelay.http.app import IdempotencyKey, new_app, problems, status_url
+from crewrelay.http.app import IdempotencyKey, new_app
 from crewrelay.http.callers import Starter
+from crewrelay.http.document import LOCATION, PREFERENCE, RETRY_AFTER, operation_id, problems
 from crewrelay.http.edge import received_at
+from crewrelay.http.links import status_path, status_url
 from crewrelay.http.prefer import Preference, preference
-from crewrelay.http.problems import RETRY_AFTER, problem_of
-from crewrelay.http.wire import Accepted, RunAnswer
+from crewrelay.http.problems import RETRY_SECONDS, problem_of
+from crewrelay.http.wire import Accepted, RunAnswer, RunProblem
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.errors import RunFailed
 from crewrelay.jobs.execution import Execution, on_own_thread
@@ -22,11 +24,11 @@ from crewrelay.jobs.submission import Submission
 
 logger = logging.getLogger(__name__)
 
-router = APIRouter()
+router = APIRouter(generate_unique_id_function=operation_id)
 
 
 class InlineRuns(NamedTuple):
-    """A crew may run until `timeout` after the gateway got the request; `grace` later there is an answer."""
+    """A crew may run until `timeout` after the gateway got the request; the answer comes `grace` later at most."""
 
     submission: Submission
     execution: Execution
@@ -46,7 +48,12 @@ def create_run(inline: InlineRuns, anonymous: Caller | None) -> FastAPI:
 @router.post(
     "/crewai/run",
     response_model=RunAnswer,
-    responses={202: {"model": Accepted}, **problems(400, 413, 422, 429, 502, 503)},
+    responses={
+        200: {"headers": LOCATION | PREFERENCE},
+        202: {"model": Accepted, "headers": LOCATION | RETRY_AFTER | PREFERENCE},
+        **problems(400, 413, 415, 422, 503),
+        502: problems(502)[502] | {"model": RunProblem},
+    },
     tags=["jobs"],
 )
 def run(
@@ -55,16 +62,16 @@ def run(
     request: Request,
     response: Response,
     key: IdempotencyKey = None,
-    prefer: Annotated[list[str] | None, Header(description="RFC 7240: `wait=N` seconds, `respond-async`")] = None,
+    _: Annotated[str, Header(alias="Prefer", description="RFC 7240: `wait=N` seconds, `respond-async`")] = "",
 ) -> Response | RunAnswer:
-    """Run the crew and answer; at the deadline, 202: the job goes on in the worker."""
+    """Run the crew and answer. At the deadline the answer is 202, and the job goes on in the worker."""
     inline: InlineRuns = request.app.state.inline
-    wanted = preference(prefer or [], inline.timeout)
+    wanted = preference(request.headers.getlist("prefer"), inline.timeout)
     deadline = received_at(request, inline.clock) + wanted.timeout
-    if inline.clock() >= deadline:  # an image that took its time to start may have used it all
+    if inline.clock() >= deadline:  # a slow start of the image may have used it up
         return _accepted(inline.submission.submit(caller.tenant, body.job_input(), key), request, wanted)
     job = inline.submission.accept(caller.tenant, body.job_input(), key)
-    # Once it is committed, the answer waits for nothing: what follows takes longer if the table or the queue stalls.
+    # The job is committed: from here on the answer waits no longer than the deadline, even if table or queue stall.
     finishing = on_own_thread(lambda: _run(inline, job, deadline), name=f"inline-{job.id}")
     last_moment = deadline + inline.grace - inline.clock()
     try:
@@ -74,7 +81,7 @@ def run(
         return _accepted(job, request, wanted)
     job = record.job
     if job.status is Status.COMPLETED:
-        response.headers.update({"Location": status_url(request, job.id), **wanted.applied(answered=True)})
+        response.headers.update({"Location": status_path(request, job.id), **wanted.applied(answered=True)})
         return RunAnswer.of(record)
     return _failed(job, request) if job.status.finished else _accepted(job, request, wanted)
 
@@ -85,13 +92,14 @@ def _run(inline: InlineRuns, job: Job, deadline: datetime) -> JobRecord:
 
 
 def _accepted(job: Job, request: Request, wanted: Preference) -> Response:
-    headers = {"Location": status_url(request, job.id), "Retry-After": str(RETRY_AFTER)}
+    headers = {"Location": status_path(request, job.id), "Retry-After": str(RETRY_SECONDS)}
     headers |= wanted.applied(answered=False)
-    return Response(Accepted.of(job).model_dump_json(), 202, headers, "application/json")
+    accepted = Accepted.of(job, status_url(request, job.id))
+    return Response(accepted.model_dump_json(), 202, headers, "application/json")
 
 
 def _failed(job: Job, request: Request) -> Response:
     reason = job.error.message if job.error else f"The job was {job.status}."
     answer = problem_of(RunFailed(reason), job_id=job.id, error=job.error and job.error.model_dump())
-    answer.headers["Location"] = status_url(request, job.id)
+    answer.headers["Location"] = status_path(request, job.id)
     return answer

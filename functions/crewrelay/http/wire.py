@@ -1,12 +1,13 @@
-"""The answers' schemas."""
+"""Schemas of the answers."""
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from crewrelay.catalogue.definition import Card
+from crewrelay.http.problems import Problem
 from crewrelay.jobs.answer import Source, Usage
 from crewrelay.jobs.job import Failure, Job, Status
 from crewrelay.jobs.journal import Call, Kind, in_order
@@ -14,20 +15,51 @@ from crewrelay.jobs.money import Usd
 from crewrelay.jobs.ports import JobRecord
 
 
+class Links(BaseModel):
+    docs: str
+    openapi: str
+    health: str
+
+
+class Service(BaseModel):
+    """What this is, and where to read on."""
+
+    name: str
+    version: str
+    links: Links
+
+
+class Health(BaseModel):
+    status: str
+    version: str
+
+
 class Accepted(BaseModel):
-    """202: the job is committed; look at `Location`."""
+    """202: the job is committed. `status_url` is where its status is, as `Location`, but in absolute form."""
 
     job_id: str
     status: Status
+    status_url: str
 
     @classmethod
-    def of(cls, job: Job) -> "Accepted":
-        return cls(job_id=job.id, status=job.status)
+    def of(cls, job: Job, status_url: str) -> "Accepted":
+        return cls(job_id=job.id, status=job.status, status_url=status_url)
+
+
+class RunProblem(Problem):
+    """502: the crew failed. `error` is what the job's status has."""
+
+    job_id: str
+    error: Failure | None
+
+
+UrlOfLarge = Annotated[str | None, Field(exclude_if=lambda url: url is None)]  # left out for answers of usual size
 
 
 class RunAnswer(BaseModel):
-    """200: the crew answered within the request. An answer over 2 MB is to be fetched at `answer_url` instead.
+    """200: the crew answered within the request. An answer over 1 MB is to be fetched at `answer_url` instead.
 
+    `result` and `result_url` are the same under the names that a job's status has for them.
     `answerable` is false when the crew declined, or cites no passage that was retrieved.
     `unknown_citations` are numbers that the crew cited and no passage has: they were taken out of the answer.
     """
@@ -35,11 +67,13 @@ class RunAnswer(BaseModel):
     job_id: str
     status: Status
     answer: str | None
+    result: str | None
     sources: list[Source]
     answerable: bool | None
     unknown_citations: list[int]
     usage: Usage | None
-    answer_url: str | None = Field(default=None, exclude_if=lambda url: url is None)
+    answer_url: UrlOfLarge = None
+    result_url: UrlOfLarge = None
 
     @classmethod
     def of(cls, record: JobRecord) -> "RunAnswer":
@@ -48,18 +82,20 @@ class RunAnswer(BaseModel):
             job_id=job.id,
             status=job.status,
             answer=answer.text if answer else None,
+            result=answer.text if answer else None,
             sources=list(answer.sources) if answer else [],
             answerable=answer.answerable if answer else None,
             unknown_citations=list(answer.unknown_citations) if answer else [],
             usage=answer.usage if answer else None,
             answer_url=answer_url,
+            result_url=answer_url,
         )
 
 
 class JobReceipt(BaseModel):
-    """What the job has cost so far, however it ended. `calls_replayed` were answered by its journal instead of being
-    paid again; `cost_usd`, of all calls that were paid, is null as soon as one call's cost is unknown; `attempts` are
-    starts that were not relays; `restarts` were from the beginning, because the crew had changed.
+    """What the job has cost so far. `calls_replayed` were answered from its journal instead of being paid again;
+    `cost_usd` is the sum of all paid calls, or null if the cost of one is unknown; `attempts` are starts that were not
+    relays; `restarts` are starts from the beginning, because the crew had changed.
     """
 
     calls_paid: int
@@ -86,8 +122,8 @@ class Timestamps(BaseModel):
 class JobStatus(BaseModel):
     """A job as its owner sees it; `result` is the crew's output once `status` is completed.
 
-    A result over 2 MB is to be fetched at `result_url` instead, as JSON with `text`, `sources`, `answerable`,
-    `unknown_citations` and `usage`.
+    A result over 1 MB is to be fetched at `result_url` instead, as JSON with `text`, `sources`, `answerable`,
+    `unknown_citations` and `usage`. `answer` and `answer_url` are the same under the names of an inline run.
     """
 
     job_id: str
@@ -95,7 +131,9 @@ class JobStatus(BaseModel):
     crew: str
     inputs: dict[str, str | int | bool]
     result: str | None
+    answer: str | None
     result_url: str | None
+    answer_url: UrlOfLarge = None
     sources: list[Source]
     answerable: bool | None
     unknown_citations: list[int]
@@ -114,7 +152,9 @@ class JobStatus(BaseModel):
             crew=job.crew,
             inputs=dict(job_input.inputs),
             result=answer.text if answer else None,
+            answer=answer.text if answer else None,
             result_url=answer_url,
+            answer_url=answer_url,
             sources=list(answer.sources) if answer else [],
             answerable=answer.answerable if answer else None,
             unknown_citations=list(answer.unknown_citations) if answer else [],
@@ -127,7 +167,7 @@ class JobStatus(BaseModel):
 
 
 class CrewCard(BaseModel):
-    """A crew that can be asked for by its name; `inputs` is the JSON schema of the field of that name."""
+    """A crew; `inputs` is the JSON schema of what a request sends as `inputs`."""
 
     name: str
     description: str
@@ -139,14 +179,14 @@ class CrewCard(BaseModel):
 
 
 class Crews(BaseModel):
-    """By name."""
+    """The crews of this deployment, sorted by name."""
 
     crews: list[CrewCard]
 
 
 class JobCall(BaseModel):
-    """A call that was paid for. `model`, tokens and `cost_usd` are a model's; `cost_usd` is null if it is unknown.
-    `fence` counts the starts of the job's runs, of which this call was made in one; `at` is when its reply came.
+    """A call that was paid for. `model`, tokens and `cost_usd` belong to calls of models; an unknown cost is null.
+    `fence` is the number of the run that made the call; `at` is when its reply came.
     """
 
     number: int
@@ -161,7 +201,7 @@ class JobCall(BaseModel):
 
 
 class JobCalls(BaseModel):
-    """The calls from number `after` + 1 on, of `total` so far; each is here once, however often it was replayed."""
+    """The calls from number `after` + 1 on, of `total` so far. Each is listed once, however often it was replayed."""
 
     job_id: str
     total: int
@@ -185,8 +225,3 @@ class JobCalls(BaseModel):
             for number, call in numbered[after : after + limit]
         ]
         return cls(job_id=job.id, total=len(numbered), calls=calls)
-
-
-class Health(BaseModel):
-    status: str
-    version: str

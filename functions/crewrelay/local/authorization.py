@@ -1,4 +1,4 @@
-"""The local version of API Gateway's Lambda authorizer, configured by template.yaml."""
+"""API Gateway's authorizer on one machine: asks the authorizer function who is calling, as template.yaml sets it up."""
 
 import asyncio
 import json
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from crewrelay.http.edge import with_cors
 from crewrelay.local.event_sources import Context, EventHandler
 from crewrelay.local.resources import Template
 
@@ -21,8 +22,8 @@ _STAGE = "arn:aws:execute-api:us-east-1:123456789012:local/prod"
 
 
 class Authorization:
-    """ASGI middleware: calls the authorizer function, caches its policy as API Gateway does, and passes the caller to
-    the app in the request context.
+    """Passes on the requests that the authorizer allows, with the caller in `aws.event` as Lambda would have it. What
+    was allowed is cached for as long as API Gateway caches it.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Authorization:
         self._seconds: int = authorizer["Identity"]["ReauthorizeEvery"]
         self._timeout: float = resources["AuthorizerFunction"]["Properties"]["Timeout"]
         self._open = _open_paths(template)
-        self._answers: dict[str, tuple[float, dict[str, Any]]] = {}  # by header, with when they are forgotten
+        self._answers: dict[str, tuple[float, dict[str, Any]]] = {}  # by header, with the time until which they count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Browsers send no token with a preflight, and the gateway asks for none.
@@ -53,10 +54,10 @@ class Authorization:
         await self._app(scope, receive, send)
 
     async def _answer(self, request: Request) -> dict[str, Any] | str:
-        """The authorizer's response, or the type of gateway response to refuse with."""
+        """The authorizer's answer, or the type of the gateway's own response."""
         identity = ",".join(request.headers.getlist("authorization"))
         if not identity:
-            return "UNAUTHORIZED"  # without the identity source the authorizer is not even asked
+            return "UNAUTHORIZED"  # without the identity source API Gateway doesn't ask the authorizer
         now = self._clock()
         if identity in self._answers and now < self._answers[identity][0]:
             return self._answers[identity][1]
@@ -76,8 +77,14 @@ class Authorization:
     def _refusal(self, kind: str) -> Response:
         response = self._responses[kind]
         said = response["ResponseParameters"]["Headers"].items()
-        headers = {name: value.strip("'") for name, value in said if isinstance(value, str)}  # no parameter's
+        # Those with a parameter in them are CORS's, which stands around this.
+        headers = {name: value.strip("'") for name, value in said if isinstance(value, str)}
         return Response(response["ResponseTemplates"]["application/json"], int(response["StatusCode"]), headers)
+
+
+def guard(app: ASGIApp, origin: str, authorizer: EventHandler | None, template: Template) -> ASGIApp:
+    """The app as API Gateway guards it: with CORS, which the gateway's refusals have too, behind the authorizer."""
+    return with_cors(origin, Authorization(app, authorizer, template) if authorizer else app)
 
 
 def _open_paths(template: Template) -> set[str]:
@@ -95,7 +102,7 @@ def _method_arn(request: Request) -> str:
 
 
 def _event(request: Request) -> dict[str, Any]:
-    """A REQUEST event, with the fields that an authorizer may use.
+    """A REQUEST event, as far as an authorizer reads it.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html
     """

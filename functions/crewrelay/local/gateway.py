@@ -1,5 +1,6 @@
-"""The local API Gateway in front of the API function's app: calls the authorizer, forwards /crewai/run to a crew
-process, and enforces the integration timeout. On loopback the Host must be a loopback name (DNS rebinding).
+"""API Gateway's part on one machine: asks the authorizer who is calling, sends /crewai/run to a crew process and the
+rest to the API function's own app, and answers itself when a crew process doesn't in time. On loopback it answers only
+to this machine's own names, so that no foreign page reaches it by DNS rebinding.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from crewrelay.local.child import CALLER, GATEWAY, RECEIVED_AT
 from crewrelay.local.loopback import leads_here
 from crewrelay.local.stack import Stack
 
-# A connection's own, or ours to say.
+# Headers of one connection, and those that the gateway sets itself.
 _NOT_PASSED_ON = {
     b"connection",
     b"keep-alive",
@@ -35,8 +36,8 @@ _NOT_PASSED_ON = {
 
 
 class Gateway:
-    """`limit` is the integration timeout in seconds, after which the gateway responds 504. `host` is accepted as Host
-    header in addition to loopback names; None accepts any.
+    """`limit` is the integration timeout: the seconds after which API Gateway answers 504 itself. `host` is the one
+    name besides loopback's by which it may be called; None allows any.
     """
 
     def __init__(self, stack: Stack, limit: float, host: str | None) -> None:
@@ -50,14 +51,14 @@ class Gateway:
         if self._host is not None and not leads_here(Headers(scope=scope).get("host", ""), self._host):
             await _misdirected()(scope, receive, send)
         elif scope["path"] == "/health" and not self._stack.api.done():
-            # Alive from the first moment: the API itself takes a second to import.
+            # Healthy from the first moment: the API takes a second to import.
             await JSONResponse({"status": "ok", "version": __version__})(scope, receive, send)
         else:
             guarded = await self._guarded()
             await guarded(scope, receive, send)
 
     async def _guarded(self) -> ASGIApp:
-        """The router behind the authorizer, if there is one; built once, because the authorizer caches."""
+        """The routes behind CORS and the authorizer. Made once: the authorizer caches its answers."""
         guard = await asyncio.shield(self._stack.guard)
         if self._app is None:
             self._app = guard(self._route)
@@ -65,7 +66,7 @@ class Gateway:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/crewai/run":
-            from crewrelay.http.edge import BodyLimit  # not before /health answers
+            from crewrelay.http.body import BodyLimit  # not before /health answers
 
             await BodyLimit(self._forward)(scope, receive, send)
         else:
@@ -77,7 +78,7 @@ class Gateway:
         await answer(scope, receive, send)
 
     async def _ask_crew(self, request: Request) -> Response:
-        own = {RECEIVED_AT: str(int(time.time() * 1000)), GATEWAY: self._stack.secret}
+        own = {"host": request.url.netloc, RECEIVED_AT: str(int(time.time() * 1000)), GATEWAY: self._stack.secret}
         if event := request.scope.get("aws.event"):
             own[CALLER] = json.dumps(event["requestContext"]["authorizer"])
         headers = [*_passed_on(request.headers.raw), *((name.encode(), own[name].encode()) for name in own)]
@@ -86,7 +87,7 @@ class Gateway:
                 body = await request.body()
                 try:
                     forwarded = await self._to_a_crew(request.method, body, headers)
-                except httpx.ConnectError:  # it is about to end: nothing was sent, and another one may be there
+                except httpx.ConnectError:  # that process is ending: nothing was sent, and another may be there
                     forwarded = await self._to_a_crew(request.method, body, headers)
         except TimeoutError:
             return _unavailable(504, "The crew process did not answer in time.")
@@ -102,21 +103,21 @@ class Gateway:
 
 
 def _passed_on(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Headers to forward, as bytes, because values need not be text."""
+    """As bytes, which need not be ASCII."""
     return [(name, value) for name, value in headers if name.lower() not in _NOT_PASSED_ON]
 
 
 def _misdirected() -> Response:
     from crewrelay.http.problems import problem
 
-    detail = "Only this machine's own names lead here, such as localhost and 127.0.0.1."
-    remedy = "Call it by one of them. To have it answer to others, start it with their address and with tokens: "
+    detail = "Only this machine's own names are answered here, such as localhost and 127.0.0.1."
+    remedy = "Use one of them. To serve other machines, listen on an address of theirs and ask for tokens: "
     return problem(421, "misdirected", detail, remedy + "`make serve HOST=0.0.0.0 AUTH=1`.")
 
 
 def _unavailable(status: int, detail: str) -> Response:
-    from crewrelay.http.problems import RETRY_AFTER, problem
+    from crewrelay.http.problems import RETRY_SECONDS, problem
     from crewrelay.jobs.errors import Unavailable
 
     remedy = "The job may be under way. Send an Idempotency-Key with each run, and repeat the same request to find it."
-    return problem(status, Unavailable.code, detail, remedy, headers={"Retry-After": str(RETRY_AFTER)})
+    return problem(status, Unavailable.code, detail, remedy, headers={"Retry-After": str(RETRY_SECONDS)})

@@ -1,16 +1,19 @@
-"""Creates the table, queues and bucket from template.yaml, by the endpoint's CloudFormation."""
+"""Makes the table, the queues and the bucket from template.yaml, by the CloudFormation of the emulator they are in."""
 
 import contextlib
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from crewrelay.local.own_aws import endpoints
+
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
-_STORAGE = ("AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::S3::Bucket")
+_SERVICES = {"DYNAMODB": "AWS::DynamoDB::Table", "SQS": "AWS::SQS::Queue", "S3": "AWS::S3::Bucket"}
 
 Template = dict[str, Any]
 
@@ -21,9 +24,23 @@ def load_template(path: Path) -> Template:
     return template
 
 
-def create_storage(client: "CloudFormationClient", template: Template, stack_name: str = "crewrelay") -> dict[str, str]:
-    """Create the template's tables, queues and buckets if absent. Returns their names and URLs by logical id."""
-    storage = {name: r for name, r in template["Resources"].items() if r["Type"] in _STORAGE}
+def create_at_endpoints(client: "Callable[[str], CloudFormationClient]", template: Template) -> dict[str, str]:
+    """As `create_storage`, each service's part at its own endpoint. `client` makes the client of an endpoint."""
+    named, made = endpoints(), dict[str, str]()
+    for endpoint in dict.fromkeys(named.values()):
+        types = {_SERVICES[service] for service in named if named[service] == endpoint}
+        made |= create_storage(client(endpoint), template, types=types)
+    return made
+
+
+def create_storage(
+    client: "CloudFormationClient",
+    template: Template,
+    stack_name: str = "crewrelay",
+    types: Iterable[str] = tuple(_SERVICES.values()),
+) -> dict[str, str]:
+    """Create the template's tables, queues and buckets, unless they are there; their names and URLs by logical id."""
+    storage = {name: r for name, r in template["Resources"].items() if r["Type"] in types}
     body = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Parameters": template.get("Parameters", {}),  # each has a default
@@ -33,11 +50,14 @@ def create_storage(client: "CloudFormationClient", template: Template, stack_nam
         client.create_stack(StackName=stack_name, TemplateBody=json.dumps(body))
     client.get_waiter("stack_create_complete").wait(StackName=stack_name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     resources = client.describe_stack_resources(StackName=stack_name)["StackResources"]
-    return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
+    found = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
+    if missing := storage.keys() - found.keys():
+        raise ValueError(f"the stack {stack_name} there has no {', '.join(sorted(missing))}: delete it")
+    return {name: found[name] for name in storage}
 
 
 def environment(template: Template, function: str, physical_ids: dict[str, str]) -> dict[str, str]:
-    """The environment variables of a function in the template that refer to storage."""
+    """The variables of a function in the template whose values are names and URLs of storage."""
     variables: dict[str, Any] = {}
     for part in (template["Globals"]["Function"], template["Resources"][function]["Properties"]):
         variables |= part.get("Environment", {}).get("Variables", {})

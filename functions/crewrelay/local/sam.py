@@ -1,7 +1,7 @@
-"""Prepares what `sam local` needs besides the built functions: storage, the variables that point to it, a token.
+"""What `sam local` needs besides the built functions: storage, the variables that lead to it, a token.
 
-python -m crewrelay.local.sam                       runs an emulator that containers can reach, until Ctrl-C
-python -m crewrelay.local.sam FROM_HERE FROM_THERE  uses a running one: its URL from here, and from containers
+python -m crewrelay.local.sam                       starts an emulator that containers reach, until Ctrl-C
+python -m crewrelay.local.sam FROM_HERE FROM_THERE  uses a running one: its URL on this machine, and in containers
 """
 
 import asyncio
@@ -26,16 +26,17 @@ from crewrelay.local.process import ChildDied
 from crewrelay.local.resources import Template, create_storage, environment, load_template
 from crewrelay.local.stack import TEMPLATE
 
-VARIABLES = TEMPLATE.parent / ".aws-sam/local.json"  # samconfig.toml names it
+# samconfig.toml names it. Without it SAM says only that this path is missing, so the path says what makes it.
+VARIABLES = TEMPLATE.parent / ".aws-sam/made-by-make-sam-emulator.json"
 CREDENTIALS = VARIABLES.with_name("aws.env")  # for the shell: `sam local` hands its own to the functions
 
-# Not this machine's: whatever the address, it is no account of anybody's.
+# For an emulator that runs already. They are nobody's account, whatever the address.
 _OF_ANY_EMULATOR = Credentials("local", "local")
 _TIMEOUT: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
 
 
 def prepare(from_here: str, from_there: str, credentials: Credentials, path: Path = VARIABLES) -> str:
-    """Create the storage if absent and write the files of variables. Returns the header of a first token."""
+    """Make the storage, unless it is there, and write the files of variables. Returns the header of a first token."""
     keys: Any = {name.lower(): value for name, value in credentials.variables.items()}
     client: Any = partial(boto3.client, endpoint_url=from_here, region_name=REGION, config=Config(**_TIMEOUT), **keys)
     template = load_template(TEMPLATE)
@@ -47,7 +48,7 @@ def prepare(from_here: str, from_there: str, credentials: Credentials, path: Pat
 
 
 def variables(template: Template, storage: dict[str, str], endpoint: str) -> dict[str, str]:
-    """The variables of all functions; `sam local` passes each function those that the template declares."""
+    """The variables of all functions. `sam local` gives each function those that the template declares for it."""
     functions = [name for name, item in template["Resources"].items() if item["Type"] == "AWS::Serverless::Function"]
     found = {"AWS_ENDPOINT_URL": endpoint}
     for function in functions:
@@ -56,7 +57,7 @@ def variables(template: Template, storage: dict[str, str], endpoint: str) -> dic
 
 
 def bridge() -> str | None:
-    """The address at which containers reach this machine, on Linux; None without Docker."""
+    """The address by which containers reach this machine on Linux. None without a Docker engine."""
     if shutil.which("docker") is None:
         return None
     command = ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"]

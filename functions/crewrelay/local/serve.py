@@ -12,6 +12,7 @@ import uvicorn
 from crewrelay.local.connections import bounded
 from crewrelay.local.gateway import Gateway
 from crewrelay.local.loopback import is_loopback
+from crewrelay.local.own_aws import endpoints
 from crewrelay.local.stack import Stack
 
 
@@ -20,11 +21,11 @@ class OpenToOthers(Exception):
 
 
 def listen(host: str, port: int, only_from_here: bool = True) -> socket.socket:
-    """Bind the port before anything is started. Raises OSError if it is in use; OpenToOthers, before it listens, if
-    `only_from_here` and the address is not loopback.
+    """Take the port before anything is started. Raises OSError if it is in use, and OpenToOthers if other machines
+    could connect but must not.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named, or asyncio takes it for something else and leaves Nagle's algorithm on: 40 ms an answer.
+    # IPPROTO_TCP is named, or asyncio leaves Nagle's algorithm on: 40 ms per answer.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -39,7 +40,7 @@ def listen(host: str, port: int, only_from_here: bool = True) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Handles signals itself: uvicorn would re-raise them and end this process before its children."""
+    """Handles signals itself: uvicorn would raise them again, and the process would end before its children."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,15 +50,15 @@ class _Server(uvicorn.Server):
         yield
 
     def _stop(self) -> None:
-        """Shut down gracefully; a second signal exits at once, and the children follow."""
+        """Stop in order. A second signal ends the process at once, and its children with it."""
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, os._exit, 128 + number)
         self.should_exit = True
 
 
 async def serve(listener: socket.socket, host: str, gateway_limit: float, crews: int, auth: bool) -> None:
-    """Serve until SIGINT or SIGTERM with `crews` crew processes; `auth` requires tokens. On loopback the Host header
-    must be `host` or a loopback name.
+    """Serve until SIGINT or SIGTERM with that many crew processes. With `auth`, callers need a token. On loopback, only
+    requests to its names or to `host` are answered.
 
     Raises StackFailed.
     """
@@ -81,7 +82,7 @@ async def _announce(stack: Stack, listener: socket.socket, auth: bool) -> None:
     await stack.ready()
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    aws = f"AWS on {os.environ['AWS_ENDPOINT_URL']}"
+    aws = f"AWS on {' and '.join(dict.fromkeys(endpoints().values()))}"
     if stack.credentials_file:
         aws = f"its {aws}, whose credentials are in {stack.credentials_file}"
     print(f"crewrelay is ready on {url} with {aws} (Ctrl-C stops it)", flush=True)

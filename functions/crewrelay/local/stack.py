@@ -1,4 +1,4 @@
-"""The local stack: emulator, resources, API app, and crew processes, which are restarted when they die."""
+"""The stack: emulator, resources, API app, and crew processes that are restarted whenever they end."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.local.child import GATEWAY_VARIABLE, MISCONFIGURED, RECYCLED
 from crewrelay.local.credentials import Credentials
-from crewrelay.local.own_aws import lead_to, start_emulator
+from crewrelay.local.own_aws import SomeEndpoints, endpoints, lead_to, start_emulator
 from crewrelay.local.process import ChildDied, ChildProcess
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
@@ -46,16 +46,16 @@ class StackFailed(Exception):
     """The stack can't go on; the message is for the person who started it."""
 
 
-Guard = Callable[[ASGIApp], ASGIApp]
+Guard = Callable[[ASGIApp], ASGIApp]  # puts CORS and the authorizer before an app
 
 
 class Stack:
-    """`crew_processes` correspond to Lambda's execution environments. With `auth`, callers need a token."""
+    """Each crew process is what an execution environment is on Lambda. With `auth`, callers need a token."""
 
     def __init__(self, crew_processes: int, auth: bool) -> None:
         self._crew_processes = crew_processes
         self.api: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
-        self.guard: asyncio.Future[Guard] = asyncio.get_running_loop().create_future()  # what stands before the apps
+        self.guard: asyncio.Future[Guard] = asyncio.get_running_loop().create_future()
         self._auth = auth
         self.secret = secrets.token_urlsafe()  # by which crew processes know the gateway
         self.credentials_file: Path | None = None  # of the stack's own AWS
@@ -69,7 +69,7 @@ class Stack:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     own = CREW_ENVIRONMENT | {"CREWAI_STORAGE_DIR": f"{folder}/crewai", GATEWAY_VARIABLE: self.secret}
-                    if "AWS_ENDPOINT_URL" not in os.environ:
+                    if not endpoints():
                         credentials = Credentials.new()
                         emulator = await start_emulator(credentials, folder)
                         cleanup.push_async_callback(emulator.stop)
@@ -86,7 +86,7 @@ class Stack:
                     await self._crew_is_up.wait()
                     for _ in range(1, self._crew_processes):
                         tasks.create_task(self._keep_crew_running(environment, folder))
-            except* (StackFailed, Misconfigured, ChildDied) as failures:
+            except* (StackFailed, Misconfigured, SomeEndpoints, ChildDied) as failures:
                 said = str(failures.exceptions[0])
             raise StackFailed(said)  # not there: before 3.11.4 Python would make another group of it
 
@@ -102,7 +102,7 @@ class Stack:
         await self._crew_is_up.wait()
 
     async def _load_api(self) -> None:
-        self.guard.set_result(await asyncio.to_thread(_authorization) if self._auth else lambda app: app)
+        self.guard.set_result(await asyncio.to_thread(_guard, self._auth))
         module = await asyncio.to_thread(importlib.import_module, "api.handler")
         self.api.set_result(module.app)
 
@@ -150,21 +150,38 @@ class Stack:
         crew.kill()
 
 
-def _authorization() -> Guard:
-    from authorizer.handler import handler
-    from crewrelay.local.authorization import Authorization
+def _guard(auth: bool) -> Guard:
+    from crewrelay.local.authorization import guard
     from crewrelay.local.resources import load_template
+    from crewrelay.settings import CallerSettings
 
-    return partial(Authorization, handler=handler, template=load_template(TEMPLATE))
+    authorizer = importlib.import_module("authorizer.handler").handler if auth else None
+    return partial(
+        guard, origin=CallerSettings.read().cors_origin, authorizer=authorizer, template=load_template(TEMPLATE)
+    )
 
 
-def _prepare_environment(auth: bool) -> None:
-    """Create the resources, and set the environment variables that the template gives the functions."""
+def _storage(template: dict[str, Any]) -> dict[str, str]:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-    from crewrelay.local.resources import create_storage, environment, load_template
+    from crewrelay.local.resources import create_at_endpoints
+
+    settings: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
+    client: Any = partial(boto3.client, "cloudformation", config=Config(**settings))
+    try:
+        return create_at_endpoints(lambda endpoint: client(endpoint_url=endpoint), template)
+    except (BotoCoreError, ClientError, WaiterError, ValueError) as error:
+        what = f"can't make the table, the queues and the bucket: {error}"
+        if len(set(endpoints().values())) > 1:
+            what += " (each AWS_ENDPOINT_URL_… must lead to an emulator with CloudFormation, such as LocalStack)"
+        raise StackFailed(what) from error
+
+
+def _prepare_environment(auth: bool) -> None:
+    """Make the resources, and set the variables that the template gives the functions."""
+    from crewrelay.local.resources import environment, load_template
     from crewrelay.settings import (
         CrewsSettings,
         EmbedderSettings,
@@ -179,11 +196,7 @@ def _prepare_environment(auth: bool) -> None:
     if not TEMPLATE.is_file():
         raise StackFailed("the local stack is made from template.yaml: run it from a checkout")
     template = load_template(TEMPLATE)
-    client_config: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
-    try:
-        storage = create_storage(boto3.client("cloudformation", config=Config(**client_config)), template)
-    except (BotoCoreError, ClientError, WaiterError) as error:
-        raise StackFailed(f"can't make the table, the queues and the bucket: {error}") from error
+    storage = _storage(template)
     for function in ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction", "SweeperFunction"):
         os.environ.update(environment(template, function, storage))
     os.environ["CREWRELAY_AUTH"] = str(auth)

@@ -1,0 +1,27 @@
+"""Links to this API as its caller reaches it: with the host, and with the stage or base path."""
+
+from starlette.requests import Request
+
+
+def base_url(request: Request) -> str:
+    """The API's address, without a slash at its end. Behind API Gateway the host is the one that the gateway names."""
+    context = request.scope.get("aws.event", {}).get("requestContext", {})
+    host = context.get("domainName") or request.url.netloc
+    forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    scheme = next(one for one in (forwarded, request.url.scheme, "https") if one in ("http", "https"))
+    return f"{scheme}://{host}{_root(request)}"
+
+
+def status_path(request: Request, job_id: str) -> str:
+    """For `Location`."""
+    return f"{_root(request)}/crewai/status/{job_id}"
+
+
+def status_url(request: Request, job_id: str) -> str:
+    """For clients that can't resolve a relative `Location`."""
+    return f"{base_url(request)}/crewai/status/{job_id}"
+
+
+def _root(request: Request) -> str:
+    root: str = request.scope.get("root_path", "")
+    return root

@@ -1,0 +1,219 @@
+"""The OpenAPI document, by the rules that generated clients and the linters Redocly and Spectral ask for."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from fastapi import FastAPI
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+from starlette.testclient import TestClient
+
+from crewrelay.http.api import create_api
+from crewrelay.http.problems import MEDIA_TYPE
+from crewrelay.http.run import create_run
+from crewrelay.jobs.access import Caller
+from tests.support.http_apps import LOCAL
+
+Operation = dict[str, Any]
+
+NOTHING = cast(Any, None)  # describing an app asks nothing of its ports
+OPEN = {"GET /", "GET /health"}
+OPERATIONS = {
+    "GET /": "root",
+    "GET /health": "health",
+    "GET /crewai/crews": "crews",
+    "POST /crewai/run": "run",
+    "POST /crewai/run/async": "submit",
+    "GET /crewai/status/{job_id}": "status",
+    "GET /crewai/messages/{message_id}": "message",
+    "GET /crewai/jobs/{job_id}/calls": "calls",
+    "POST /crewai/jobs/{job_id}/cancel": "cancel",
+    "POST /crewai/jobs/{job_id}/retry": "retry",
+}
+
+
+def api(anonymous: Caller | None) -> FastAPI:
+    return create_api(NOTHING, NOTHING, NOTHING, anonymous)
+
+
+@pytest.fixture(scope="module")
+def apps() -> list[FastAPI]:
+    return [api(None), create_run(NOTHING, None)]
+
+
+def operations(app: FastAPI) -> Iterator[tuple[str, Operation]]:
+    for path, item in app.openapi()["paths"].items():
+        for method, operation in item.items():
+            yield f"{method.upper()} {path}", operation
+
+
+@pytest.fixture(scope="module")
+def documented(apps: list[FastAPI]) -> dict[str, Operation]:
+    return dict(operations(apps[0]))
+
+
+def test_the_documents_are_valid_and_served_with_the_address_that_was_asked(apps: list[FastAPI]) -> None:
+    for app in (*apps, api(LOCAL)):
+        client = TestClient(app, base_url="http://crews.test:8000")
+        document = client.get("/openapi.json").json()
+        validate(document)
+        assert document["servers"] == [{"url": "http://crews.test:8000"}]
+        docs = client.get("/docs")
+        assert docs.status_code == 200
+        assert "/openapi.json" in docs.text
+
+
+def test_every_operation_has_a_short_name_of_its_own(documented: dict[str, Operation]) -> None:
+    assert {name: operation["operationId"] for name, operation in documented.items()} == OPERATIONS
+
+
+def test_an_operation_says_what_it_does_and_under_which_heading(
+    apps: list[FastAPI], documented: dict[str, Operation]
+) -> None:
+    document = apps[0].openapi()
+    assert document["info"]["contact"]
+    assert document["info"]["description"]
+    headings = {tag["name"]: tag["description"] for tag in document["tags"]}
+    assert all(headings.values())
+    for name, operation in documented.items():
+        assert operation["summary"], name
+        assert operation["description"], name
+        (tag,) = operation["tags"]
+        assert tag in headings, name
+    assert {operation["tags"][0] for operation in documented.values()} == headings.keys()
+
+
+def test_an_operation_says_whether_it_needs_a_token(documented: dict[str, Operation]) -> None:
+    without = dict(operations(api(LOCAL)))
+    assert without.keys() == documented.keys()
+    for name, operation in documented.items():
+        assert operation["security"] == ([] if name in OPEN else [{"token": []}])
+        scopes = re.findall("The token needs the scope `(run|read|admin)`", operation["description"])
+        assert (len(scopes), "401" in operation["responses"]) == (name not in OPEN,) * 2
+        assert any(status.startswith("4") for status in without[name]["responses"])
+        assert without[name]["security"] == []
+        assert not {"401", "403"} & without[name]["responses"].keys()
+
+
+def test_no_parameter_is_a_list_or_null(apps: list[FastAPI]) -> None:
+    """openapi-python-client leaves out an operation with a header that may be a list."""
+    found = {
+        (name, parameter["name"]): parameter["schema"].get("type")
+        for app in apps
+        for name, operation in operations(app)
+        for parameter in operation.get("parameters", [])
+    }
+    assert found[("POST /crewai/run", "Prefer")] == "string"
+    assert found[("POST /crewai/run", "Idempotency-Key")] == "string"
+    assert set(found.values()) == {"string", "integer"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "headers"),
+    [
+        ("POST /crewai/run", "200", {"Location", "Preference-Applied"}),
+        ("POST /crewai/run", "202", {"Location", "Preference-Applied", "Retry-After"}),
+        ("POST /crewai/run", "502", {"Location"}),
+        ("POST /crewai/run", "503", {"Retry-After"}),
+        ("POST /crewai/run/async", "202", {"Location", "Retry-After"}),
+        ("POST /crewai/run/async", "429", {"Retry-After"}),
+        ("GET /crewai/status/{job_id}", "200", {"Retry-After"}),
+        ("GET /crewai/status/{job_id}", "401", {"WWW-Authenticate"}),
+    ],
+)
+def test_headers_are_documented(
+    documented: dict[str, Operation], operation: str, status: str, headers: set[str]
+) -> None:
+    described = documented[operation]["responses"][status].get("headers", {})
+    assert described.keys() == headers
+    assert all(header["description"] and header["schema"]["type"] for header in described.values())
+
+
+def test_the_problem_of_a_failed_run_has_its_job_and_its_error(apps: list[FastAPI]) -> None:
+    for app in apps:
+        schemas = app.openapi()["components"]["schemas"]
+        answer = dict(operations(app))["POST /crewai/run"]["responses"]["502"]
+        schema = schemas[answer["content"][MEDIA_TYPE]["schema"]["$ref"].rpartition("/")[2]]
+        assert schema["properties"].keys() == schemas["Problem"]["properties"].keys() | {"job_id", "error"}
+
+
+def test_every_documented_answer_has_a_schema(apps: list[FastAPI]) -> None:
+    found = {
+        (name, status): [content["schema"] for content in answer.get("content", {}).values()]
+        for app in apps
+        for name, operation in operations(app)
+        for status, answer in operation["responses"].items()
+    }
+    assert {("POST /crewai/run/async", "202"), ("GET /crewai/status/{job_id}", "200")} <= found.keys()
+    assert {("POST /crewai/run", "200"), ("POST /crewai/run", "202"), ("POST /crewai/run", "502")} <= found.keys()
+    assert [key for key, schemas in found.items() if not any("$ref" in schema for schema in schemas)] == []
+
+
+def test_every_schema_is_used_and_its_examples_keep_to_it(apps: list[FastAPI]) -> None:
+    for app in apps:
+        document = app.openapi()
+        schemas = document["components"]["schemas"]
+        used = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
+        assert used == schemas.keys()
+        examples = [(name, example) for name, schema in schemas.items() for example in schema.get("examples", [])]
+        assert examples
+        for name, example in examples:
+            Draft202012Validator({"$ref": f"#/components/schemas/{name}", **document}).validate(example)
+
+
+def free_forms(schema: Any, name: str = "") -> Iterator[str]:
+    """The names of what may be any object, or anything at all."""
+    if not isinstance(schema, dict):
+        return
+    if (
+        schema.get("type") == "object"
+        and schema.get("additionalProperties") is not False
+        and "properties" not in schema
+    ):
+        yield name
+    for key in ("properties", "$defs"):
+        for inner, value in schema.get(key, {}).items():
+            yield from free_forms(value, inner)
+            if not set(value) - {"title", "description", "default"}:
+                yield inner
+    for value in (schema.get("items"), *schema.get("anyOf", [])):
+        yield from free_forms(value, name)
+
+
+def test_no_schema_takes_or_gives_any_object_but_inputs(apps: list[FastAPI]) -> None:
+    for app in apps:
+        schemas = app.openapi()["components"]["schemas"]
+        assert {name for schema in schemas.values() for name in free_forms(schema)} == {"inputs"}
+
+
+def test_every_documented_error_is_a_problem_and_of_its_media_type(apps: list[FastAPI]) -> None:
+    errors = {
+        (name, status): {media: content["schema"]["$ref"] for media, content in answer["content"].items()}
+        for app in apps
+        for name, operation in operations(app)
+        for status, answer in operation["responses"].items()
+        if int(status) >= 400
+    }
+    assert errors
+    for (name, status), contents in errors.items():
+        schema = "RunProblem" if status == "502" else "Problem"
+        assert contents == {MEDIA_TYPE: f"#/components/schemas/{schema}"}, name
+
+
+@pytest.mark.parametrize(
+    ("operation", "statuses"),
+    [
+        ("POST /crewai/run", {"200", "202", "400", "413", "415", "422", "429", "502", "503"}),
+        ("POST /crewai/run/async", {"202", "400", "413", "415", "422", "429", "503"}),
+        ("GET /crewai/status/{job_id}", {"200", "404", "503"}),
+        ("GET /crewai/jobs/{job_id}/calls", {"200", "404", "422", "503"}),
+        ("POST /crewai/jobs/{job_id}/cancel", {"200", "404", "409", "503"}),
+        ("POST /crewai/jobs/{job_id}/retry", {"200", "404", "409", "503"}),
+    ],
+)
+def test_what_may_be_answered_is_documented(
+    documented: dict[str, Operation], operation: str, statuses: set[str]
+) -> None:
+    assert statuses <= documented[operation]["responses"].keys()
