@@ -19,7 +19,7 @@ from tests.support.aws import emulator_of_tests
 from tests.support.processes import ROOT
 
 JOBS = sorted((FUNCTIONS / "crewrelay/jobs").glob("[!_]*.py"))
-STORE = [FUNCTIONS / "crewrelay/aws" / name for name in ("store.py", "rows.py")]
+STORE = [FUNCTIONS / "crewrelay/aws" / name for name in ("store.py", "rows.py", "batch_get.py")]
 TESTS = """
     access answer cap cap_counts error_kinds errors execution execution_ends execution_journal execution_relay
     intervention intervention_retries job job_fields journal lease log_keys logs money observed observed_refusals

@@ -14,7 +14,7 @@ from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.log_keys import log_keys
 from crewrelay.jobs.ports import Calls, RelayDue
 from tests.conftest import HandSetClock
-from tests.unit.executions import ANSWER, Desk, PausedCrew, ScriptedCrew, asks
+from tests.support.executions import ANSWER, Desk, PausedCrew, ScriptedCrew, asks
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from crewrelay.jobs.errors import DamagedJob, Unavailable
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.ports import RelayDue
 from tests.conftest import HandSetClock
-from tests.unit.executions import Desk, ScriptedCrew, asks
+from tests.support.executions import Desk, ScriptedCrew, asks
 
 
 def resumed_after(clock: HandSetClock, *questions: str) -> Desk:

@@ -13,7 +13,7 @@ from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.process import Process
 from crewrelay.jobs.stray import Stray
 from tests.conftest import HandSetClock
-from tests.unit.executions import ANSWER, PATIENCE, Desk, PausedCrew, ScriptedCrew, asks
+from tests.support.executions import ANSWER, PATIENCE, Desk, PausedCrew, ScriptedCrew, asks
 
 NOTICE = 120  # seconds: twice a lease
 

@@ -15,8 +15,8 @@ from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Measure
 from tests.conftest import HandSetClock
-from tests.doubles.meter import MemoryMeter
-from tests.doubles.ports import MemoryJobStore
+from tests.support.doubles.meter import MemoryMeter
+from crewrelay.testing import MemoryJobStore
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

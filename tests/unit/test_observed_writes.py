@@ -13,8 +13,8 @@ from crewrelay.jobs.observed import ObservedStore, measures_of, what_became
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Measure
 from tests.conftest import HandSetClock
-from tests.doubles.meter import MemoryMeter
-from tests.doubles.ports import MemoryJobStore
+from tests.support.doubles.meter import MemoryMeter
+from crewrelay.testing import MemoryJobStore
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

@@ -7,7 +7,7 @@ from crewrelay.jobs import job as transitions
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, Measure
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 METRICS = """
     JobsAccepted JobsCompleted JobsFailed JobsCancelled JobsOverdue TimeInQueue RunTime Relays Retries CrewsStuck

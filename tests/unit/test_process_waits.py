@@ -9,7 +9,7 @@ import pytest
 
 from crewrelay.jobs.process import Process, Visit
 from crewrelay.jobs.stray import Stray
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 LONG = 60  # seconds, which nobody waits for
 PATIENCE = 5  # seconds until a test that hangs gives up

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import pytest
 
 from crewrelay.jobs.stray import Stray
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 PATIENCE = 5  # seconds until a test that hangs gives up
 NAME = "crew-an-id"

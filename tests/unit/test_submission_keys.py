@@ -8,7 +8,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord
 from crewrelay.jobs.submission import Submission, keyed_id, message_key
 from tests.conftest import HandSetClock
-from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
+from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
 

@@ -13,7 +13,7 @@ from crewrelay.jobs.log_keys import log_keys
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from tests.conftest import HandSetClock
-from tests.doubles.ports import MemoryDoorbell, MemoryJobStore
+from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 
 POLICY = Policy(enough_bells=10)
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
