@@ -16,8 +16,8 @@ from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.process import Process
-from tests.conftest import HandSetClock
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
+from tests.conftest import HandSetClock
 
 POLICY = Policy(lease=timedelta(seconds=60))  # renewed every 20 s
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

@@ -9,8 +9,8 @@ from crewrelay.jobs.errors import JobFinished, StaleWrite, TooManyJobs, Unavaila
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
-from tests.conftest import HandSetClock
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
+from tests.conftest import HandSetClock
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

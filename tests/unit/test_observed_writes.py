@@ -12,9 +12,9 @@ from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.observed import ObservedStore, measures_of, what_became
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Measure
+from crewrelay.testing import MemoryJobStore
 from tests.conftest import HandSetClock
 from tests.support.doubles.meter import MemoryMeter
-from crewrelay.testing import MemoryJobStore
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

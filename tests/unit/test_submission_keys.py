@@ -7,8 +7,8 @@ from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord
 from crewrelay.jobs.submission import Submission, keyed_id, message_key
-from tests.conftest import HandSetClock
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
+from tests.conftest import HandSetClock
 
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
 

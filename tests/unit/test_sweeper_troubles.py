@@ -12,8 +12,8 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.log_keys import log_keys
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.sweeper import Sweeper, Swept
-from tests.conftest import HandSetClock
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
+from tests.conftest import HandSetClock
 
 POLICY = Policy(enough_bells=10)
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
