@@ -134,7 +134,7 @@ def test_near_its_timeout_it_relays_and_the_next_goes_on(bench: Bench, monkeypat
         assert lives <= 20  # on a busy machine some end before the first call
         assert functions.deliver(job, seconds=30 + 1.5) == []  # 30 s of an invocation are kept for giving back
     done = bench.job(job.id)
-    assert (done.status, done.relays, done.attempts) == (Status.COMPLETED, lives - 1, 1)
+    assert (done.status, done.relays) == (Status.COMPLETED, lives - 1)
     assert done.relays >= 1
     assert len(bench.model.log()) == CALLS
     assert_lawful(bench, job)

@@ -15,7 +15,7 @@ PACKAGE = "functions/crewrelay"
 
 
 def linted(house: Path) -> "subprocess.CompletedProcess[str]":
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     environment = {**os.environ, "PYTHONPATH": str(house / "functions")}
     return subprocess.run(command, cwd=house, env=environment, capture_output=True, text=True, check=False)
 
