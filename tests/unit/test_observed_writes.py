@@ -9,7 +9,7 @@ import pytest
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import DamagedJob
 from crewrelay.jobs.job import Failure, Job, JobInput
-from crewrelay.jobs.observed import ObservedStore, measures_of, what_became
+from crewrelay.jobs.observed import ObservedStore, measures_of, transition_event
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Measure
 from crewrelay.testing import MemoryJobStore
@@ -77,7 +77,7 @@ WRITES: dict[str, tuple[Job, Job, str | None, dict[Measure, float]]] = {
 @pytest.mark.parametrize("write", WRITES)
 def test_a_write_is_told_and_measured_as_what_it_is(write: str) -> None:
     before, after, event, measures = WRITES[write]
-    assert (what_became(before, after), measures_of(before, after)) == (event, measures)
+    assert (transition_event(before, after), measures_of(before, after)) == (event, measures)
 
 
 def test_clocks_that_differ_make_no_time_negative() -> None:
