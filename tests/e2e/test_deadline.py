@@ -60,7 +60,7 @@ def test_a_model_that_trickles_its_answer_does_not_hold_the_request(hasty: Scrip
     response = stack.client.post("/crewai/run", json=EXAMPLE)
     assert time.monotonic() - started < LIMIT
     assert response.status_code == 202
-    assert set(response.json()) == {"job_id", "status"}
+    assert set(response.json()) == {"job_id", "status", "status_url"}
     assert int(response.headers["Retry-After"]) > 0
     job = stack.client.get(response.headers["Location"]).json()
     assert job["status"] in ("pending", "running")
