@@ -45,7 +45,7 @@ _NOT_BY_FUNCTIONS = {
     *(("health", name) for name in ("DescribeTable", "GetQueueAttributes", "HeadBucket")),
     ("dead_letters", "ReceiveMessage"),
     ("dead_letters", "DeleteMessage"),
-    *(("tokens", name) for name in ("BatchGetItem", "PutItem", "Query", "UpdateItem")),
+    *(("tokens", name) for name in ("PutItem", "Query", "UpdateItem")),
     ("embeddings", "InvokeModel"),
 }
 
