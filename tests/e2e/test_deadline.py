@@ -78,7 +78,7 @@ def killed_inline(stack: RunningStack) -> tuple[int, str]:
     before, crews = stack.jobs().keys(), stack.crews()
     with ThreadPoolExecutor(1) as pool:
         inline = pool.submit(stack.client.post, "/crewai/run", json=EXAMPLE)
-        (job_id,) = wait_until(lambda: stack.jobs().keys() - before, within=5, every=0.02)
+        (job_id,) = wait_until(lambda: stack.jobs().keys() - before, within=20, every=0.02)
         kill(crews)
         answered = inline.result().status_code
     wait_until(lambda: stack.crews() - crews, within=20)

@@ -58,7 +58,7 @@ def test_the_page_is_true_from_new_to_an_answer_over_http(tmp_path: Path) -> Non
         assert len(titles) > 1
         status = stack.client.get(f"/crewai/status/{compared['job_id']}").json()
         assert (status["crew"], status["inputs"]) == ("compare", {**given, "language": "en"})
-    assert "compare: nothing is wrong" in shell(COMPARE, ROOT)
+    assert "compare: no faults in its 2 agents and 3 tasks" in shell(COMPARE, ROOT)
 
 
 def test_the_shown_crew_yaml_and_tool_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

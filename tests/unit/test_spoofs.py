@@ -144,6 +144,7 @@ CITATIONS = {
     "a link with code in it": (f"So [a `]` [2] b]({EVIL}).", f"So [a `]` [1] b] ({EVIL})."),
     "a link with an address in it": (f"So [a <http://x/[> [2] b]({EVIL}).", f"So [a <http://x/[> [1] b] ({EVIL})."),
     "a link in bold": (f"So **[2]**({EVIL}).", f"So **[1]**({EVIL})."),
+    "two targets": (f"So [[2]](a)({EVIL} b\n).", f"So [[1]] ({EVIL} b\n)."),
     "an image": (f"So ![2]({EVIL}).", "So ![1]."),
     "an image in a link": (f"So [![2](a.png)]({EVIL}).", f"So [![1]] ({EVIL})."),
     "a definition": (f"So [2].\n\n[2]: {EVIL}", "So [1].\n\n"),
@@ -163,6 +164,13 @@ CITATIONS = {
     "HTML's link": (f'So <a href="{EVIL}">[2]</a>.', "So [1]."),
     "HTML's link in capitals": (f"So <A\nHREF={EVIL}>[2]</A >.", "So [1]."),
     "HTML's link that is not well formed": (f'So <a title="<" href={EVIL}>[2]', f'So < a title="<" href={EVIL}>[1]'),
+    "HTML's link around a citation that appears without it": (f"So <a href={EVIL}>[</a>2].", "So (2)."),
+    "HTML's link that appears when one is gone": (f"So <<a>a href={EVIL}>[2]", f"So < a href={EVIL}>[1]"),
+    "HTML's link that appears when a citation is gone": (f"So <[9]a href={EVIL}>[2]", "So [1]"),
+    "a target that appears when HTML is gone": (f"So [[2]]<a>({EVIL})", f"So [[1]] ({EVIL})"),
+    "a target that appears when a citation is gone": ("So [a [2]][[9]2].", "So [a [1]] (2)."),
+    "a definition that appears when HTML is gone": (f"<a>[1]: {EVIL}\n\nSo [2].", "\n\nSo [1]."),
+    "HTML's link in the name of a reference": (f"[<a href={EVIL}>]: [2]", "[] : [1]"),
     "Slack's link": (f"So <{EVIL}|[2]>.", f"So < {EVIL}|[1]>."),
     "brackets that are escaped": (r"So \[2\], \[9\].", "So [1],."),
     "brackets of HTML": ("So &#91;2&#93;, &lsqb;9&rsqb;, &#x5b;&#50;&#x5d;.", "So [1],, [1]."),
@@ -174,6 +182,16 @@ CITATIONS = {
     "marks of our own": ("So \x022\x03 \x02\x03.", "So 2 ."),
     "a link in code": (f"So [2]: `[9]({EVIL})`.", f"So [1]: `[9] ({EVIL})`."),
     "a call in code": ("So [2]: `f[0](x)`.", "So [1]: `f[0](x)`."),
+    "HTML's link between backticks of addresses": (
+        f"<http://e/`><a href={EVIL}><http://e/`>[2]",
+        f"<http://e/`>< a href={EVIL}><http://e/`>[1]",
+    ),
+    "Slack's link between them": (f"<http://e/`><{EVIL}|[2]><http://e/`>", f"<http://e/`>< {EVIL}|[2]><http://e/`>"),
+    "a definition between them": (
+        f"<http://e/```>\n\n[1]: {EVIL}\n\n<http://e/```> [2]",
+        f"<http://e/```>\n\n[1] : {EVIL}\n\n<http://e/```> [1]",
+    ),
+    "HTML in code": ("So [2]: `<b>[9]</b> <abbr> x<y|z`.", "So [1]: `<b>[9]</b> <abbr> x<y|z`."),
     "a link of its own": (f"See [this]({EVIL}).\n\nSo [2].", f"See [this]({EVIL}).\n\nSo [1]."),
     "a link beside a citation": (f"See [this]({EVIL}), so [2].", f"See [this] ({EVIL}), so [1]."),
     "a link without any citation": (f"See [this]({EVIL}) and\n[that][x].\n\n[x]: {EVIL}",) * 2,
@@ -238,7 +256,7 @@ def test_the_reader_of_markdown_can_tell() -> None:
 PIECES = [
     "[", "]", "(", ")", "[2]", "[7]", "2", f"]({EVIL})", EVIL, "x", " ", "\n", "\n\n", "`", "``", "```", "\\", ":",
     "<", ">", f"<a href={EVIL}>", "</a>", '"', "'", "!", "^", "|", "- ", "> ", f"[r]: {EVIL}", f"[1]: {EVIL}", "[r]",
-    "    ", "~~~", "|-|-|\n", "*", "【2】", "&#91;", "&lsqb;", "&#50;", "# ", "1. ", "<http://e/`>", "[2][7]",
+    "    ", "~~~", "|-|-|\n", "*", "【2】", "&#91;", "&lsqb;", "&#50;", "# ", "1. ", "<http://e/`>", "[2][7]", "<b title='`'>",
 ]
 # fmt: on
 

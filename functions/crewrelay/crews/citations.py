@@ -99,7 +99,10 @@ def _bracket_or_digit(match: re.Match[str]) -> str:
 def _no_citation(match: re.Match[str]) -> str:
     """Removing a citation may join its neighbours to a new one, which is not checked: (1), not [1]."""
     numbers = match["numbers"] or match["others"]
-    return match[0] if numbers is None else f"({numbers})"
+    if numbers is None:
+        return match[0]
+    apart = " " if match.string[: match.start()].endswith(("]", END)) else ""  # lest it be a link's target
+    return f"{apart}({numbers})"
 
 
 def _each(numbers: str) -> Iterator[int]:
