@@ -49,7 +49,7 @@ def test_an_endpoint_of_one_service_alone_is_refused_and_the_others_named() -> N
     failed = serve_and_fail("--port", "0", AWS_ENDPOINT_URL_SQS="http://127.0.0.1:9")
     assert failed.returncode == 1
     assert failed.stderr == (
-        "crewrelay: AWS_ENDPOINT_URL_SQS alone won't do: set AWS_ENDPOINT_URL as well, "
+        "crewrelay: AWS_ENDPOINT_URL_SQS alone is not enough: set AWS_ENDPOINT_URL as well, "
         "or AWS_ENDPOINT_URL_DYNAMODB and AWS_ENDPOINT_URL_S3\n"
     )
 
@@ -71,7 +71,7 @@ def test_a_proxy_of_the_environment_is_not_asked_for_loopback() -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"CREWRELAY_MODEL": "nobody/knows"}, "CREWRELAY_MODEL='nobody/knows' names no provider that is known"),
+        ({"CREWRELAY_MODEL": "nobody/knows"}, "CREWRELAY_MODEL='nobody/knows' has an unknown provider"),
         ({"CREWRELAY_MODEL_BASE_URL": "nowhere"}, "CREWRELAY_MODEL_BASE_URL"),
         ({"CREWRELAY_LEASE_SECONDS": "soon"}, "CREWRELAY_LEASE_SECONDS"),
         ({"CREWRELAY_GATEWAY_LIMIT": "1"}, "CREWRELAY_GATEWAY_MARGIN must be less"),

@@ -99,7 +99,7 @@ def test_who_follows_a_job_bears_with_an_answer_that_was_lost(api: Api, deployme
 
 
 def test_who_follows_a_job_hears_why_it_is_tried_again(api: Api, deployment: Client) -> None:
-    error = {"type": "RateLimitError", "message": "The model's rate limit was met."}
+    error = {"type": "RateLimitError", "message": "The model's rate limit was reached."}
     jobs = [{"status": "pending", "error": None}, *[{"status": "pending", "error": error}] * 2, {"status": "completed"}]
     api.script = [(200, job) for job in jobs]
     told = [(job["status"], job.get("error")) for job in deployment.follow("an-id")]

@@ -243,7 +243,7 @@ def test_a_job_that_changes_hands_without_end_is_unavailable_after_a_few_tries(o
             office.move(lambda job: transitions.relay(job, office.clock(), POLICY))
 
     office.table.rival = rival
-    with pytest.raises(Unavailable, match="changes hands"):
+    with pytest.raises(Unavailable, match="is being changed by others"):
         office.desk.cancel("acme", "an-id")
     assert 2 <= office.table.looks <= 10
 

@@ -72,6 +72,6 @@ def test_the_cap_holds_for_the_jobs_that_count_towards_it(table: Table, clock: H
 def test_a_change_is_tried_five_times(table: Table, clock: HandSetClock) -> None:
     failed(table, clock)
     table.refuses = True
-    with pytest.raises(Unavailable, match="changes hands too fast"):
+    with pytest.raises(Unavailable, match="is being changed by others"):
         desk(table, clock).retry("acme", "an-id")
     assert table.writes == 5

@@ -110,7 +110,7 @@ def test_a_model_of_bedrock_is_not_asked_of_an_emulator_unless_told_so(read: Cal
         (
             "nobody/knows",
             {},
-            "names no provider that is known: use one of .*or openai/knows with CREWRELAY_MODEL_BASE_URL",
+            "has an unknown provider: use one of .*or openai/knows with CREWRELAY_MODEL_BASE_URL",
         ),
         ("openai/gpt-4o", {}, "needs a key: set CREWRELAY_MODEL_API_KEY or OPENAI_API_KEY"),
         ("deepseek/x", {"OPENAI_API_KEY": "k"}, "set CREWRELAY_MODEL_API_KEY or DEEPSEEK_API_KEY"),

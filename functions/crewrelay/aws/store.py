@@ -244,7 +244,7 @@ def _damaged_if_unreadable(job_id: str) -> Iterator[None]:
     except CrewrelayError:
         raise
     except Exception as error:  # the row is not as we write it
-        raise DamagedJob(f"What the table holds of job {job_id} can't be read: {type(error).__name__}.") from error
+        raise DamagedJob(f"The rows of job {job_id} can't be read: {type(error).__name__}.") from error
 
 
 def _require_same_input(job: Job, existing: rows.Item | None) -> None:

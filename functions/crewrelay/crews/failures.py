@@ -32,7 +32,7 @@ _ADVICE = {
     402: "The account of the key has no credit left.",
     403: "The key may not use this model: check CREWRELAY_MODEL and CREWRELAY_MODEL_API_KEY.",
     404: "There is no such model: check CREWRELAY_MODEL and CREWRELAY_MODEL_BASE_URL.",
-    429: "The model's rate limit was met.",
+    429: "The model's rate limit was reached.",
 }
 
 

@@ -59,7 +59,7 @@ def split_model_name(name: str) -> tuple[str, str]:
     if provider not in PROVIDERS:
         known = ", ".join(sorted(PROVIDERS))
         raise Misconfigured(
-            f"{name!r} names no provider that is known: use one of {known}, "
+            f"{name!r} has an unknown provider: use one of {known}, "
             f"or openai/{model} with CREWRELAY_MODEL_BASE_URL for any OpenAI-compatible server"
         )
     return provider, model

@@ -41,14 +41,14 @@ def create_api(
 
     @app.get("/", responses=OF_OPEN_ROUTES, tags=["service"])
     async def root(request: Request) -> Service:
-        """What this is, and where its documentation is."""
+        """The name, the version, and links to the documentation."""
         url = base_url(request)
         links = Links(docs=f"{url}/docs", openapi=f"{url}/openapi.json", health=f"{url}/health")
         return Service(name=app.title, version=__version__, links=links)
 
     @app.get("/health", responses=OF_OPEN_ROUTES, tags=["service"])
     async def health() -> Health:
-        """Whether the service runs. Asks nothing of the table or the queue."""
+        """Whether the service runs. Does not check the table or the queue."""
         return Health(status="ok", version=__version__)
 
     @app.post(
@@ -60,7 +60,7 @@ def create_api(
     def submit(
         caller: Starter, body: RunRequest, request: Request, response: Response, key: IdempotencyKey = None
     ) -> Accepted:
-        """Accept a job: it is committed before this answers, and run by the worker."""
+        """Submit a job. It is committed before the answer is sent, and the worker runs it."""
         job = submission.submit(caller.tenant, body.job_input(), key)
         response.headers["Location"] = status_path(request, job.id)
         response.headers["Retry-After"] = str(RETRY_SECONDS)
@@ -73,7 +73,7 @@ def create_api(
 
     @app.get("/crewai/messages/{message_id}", responses=_job(404, 422, 503), tags=["jobs"])
     def message(caller: Reader, message_id: str, response: Response) -> JobStatus:
-        """The job of a message of the intake queue, by the MessageId that SQS gave the sender."""
+        """The job of a message of the intake queue, by the MessageId that SQS returned to the sender."""
         try:
             return status(caller, keyed_id(caller.tenant, message_key(message_id)), response)
         except UnknownJob:
@@ -83,7 +83,7 @@ def create_api(
     def calls(
         caller: Reader,
         job_id: str,
-        after: Annotated[int, Query(ge=0, description="The number of the last call that is already known.")] = 0,
+        after: Annotated[int, Query(ge=0, description="Return the calls after this number.")] = 0,
         limit: Annotated[int, Query(ge=1, le=_MOST_CALLS)] = 100,
     ) -> JobCalls:
         """What the job has paid for, call by call: usage and cost, never prompts or answers."""
@@ -97,7 +97,7 @@ def create_api(
 
     @app.post("/crewai/jobs/{job_id}/retry", responses=_job(404, 409, 422, 503), tags=["jobs"])
     def retry(caller: Admin, job_id: str, response: Response) -> JobStatus:
-        """Try a failed job again: it goes on from where its journal ends, and pays for no call twice."""
+        """Retry a failed job: it continues where its journal ends, and pays for no call twice."""
         return _status(intervention.retry(caller.tenant, job_id), response)
 
     @app.get("/crewai/crews", responses=problems(), tags=["crews"])

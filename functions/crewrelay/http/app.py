@@ -23,7 +23,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        description="The same key and body again are the same job; another body under it is refused.",
+        description="The same key and body return the same job; the same key with another body is refused.",
     ),
 ]
 

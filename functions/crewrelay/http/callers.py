@@ -10,7 +10,7 @@ from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.errors import Unauthenticated
 
 # For the documentation only: the authorizer has checked the token already.
-_TOKEN = HTTPBearer(auto_error=False, scheme_name="token", description="`crewrelay token create` makes them.")
+_TOKEN = HTTPBearer(auto_error=False, scheme_name="token", description="Created with `crewrelay token create`.")
 
 
 def set_anonymous(app: FastAPI, anonymous: Caller | None) -> None:

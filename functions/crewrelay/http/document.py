@@ -25,21 +25,23 @@ RETRY_AFTER = {
     "Retry-After": {"description": "Seconds to wait before the next request.", "schema": {"type": "integer"}}
 }
 PREFERENCE = {
-    "Preference-Applied": {"description": "What of `Prefer` was done, as RFC 7240.", "schema": {"type": "string"}}
+    "Preference-Applied": {"description": "The preferences that were applied (RFC 7240).", "schema": {"type": "string"}}
 }
-_CHALLENGE = {"WWW-Authenticate": {"description": "As RFC 6750.", "schema": {"type": "string"}}}
+_CHALLENGE = {
+    "WWW-Authenticate": {"description": "The authentication scheme (RFC 6750).", "schema": {"type": "string"}}
+}
 
 _PROBLEMS = {
     400: "The body is not a JSON object",
-    401: "No valid token came with the request",
-    403: "The token lacks the scope that this needs",
+    401: "The request has no valid token",
+    403: "The token lacks the required scope",
     404: "There is no such job",
-    409: "The job has ended, and not in a way that this could change",
+    409: "The job has ended in a state that does not allow this",
     413: "The body is larger than 256 KB",
     415: "The body is compressed, or not in UTF-8",
     422: "A field breaks a rule, or the idempotency key was used with another body",
     429: "More requests, or more unfinished jobs, than are allowed: try again after Retry-After seconds",
-    502: "The crew failed; the job's status holds the reason",
+    502: "The crew failed; the job's status has the reason",
     503: "Try again after Retry-After seconds",
 }
 _HEADERS = {401: _CHALLENGE, 403: _CHALLENGE, 429: RETRY_AFTER, 502: LOCATION, 503: RETRY_AFTER}

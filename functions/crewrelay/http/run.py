@@ -64,7 +64,7 @@ def run(
     key: IdempotencyKey = None,
     _: Annotated[str, Header(alias="Prefer", description="RFC 7240: `wait=N` seconds, `respond-async`")] = "",
 ) -> Response | RunAnswer:
-    """Run the crew and answer. At the deadline the answer is 202, and the job goes on in the worker."""
+    """Run the crew and answer. At the deadline the answer is 202, and the job continues in the worker."""
     inline: InlineRuns = request.app.state.inline
     wanted = preference(request.headers.getlist("prefer"), inline.timeout)
     deadline = received_at(request, inline.clock) + wanted.timeout

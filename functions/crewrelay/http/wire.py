@@ -22,7 +22,7 @@ class Links(BaseModel):
 
 
 class Service(BaseModel):
-    """What this is, and where to read on."""
+    """The service, and links to its documentation."""
 
     name: str
     version: str
@@ -35,7 +35,7 @@ class Health(BaseModel):
 
 
 class Accepted(BaseModel):
-    """202: the job is committed. `status_url` is where its status is, as `Location`, but in absolute form."""
+    """202: the job is committed. `status_url` is the address of its status: `Location` as an absolute URL."""
 
     job_id: str
     status: Status
@@ -47,7 +47,7 @@ class Accepted(BaseModel):
 
 
 class RunProblem(Problem):
-    """502: the crew failed. `error` is what the job's status has."""
+    """502: the crew failed. `error` is the same as in the job's status."""
 
     job_id: str
     error: Failure | None
@@ -57,11 +57,11 @@ UrlOfLarge = Annotated[str | None, Field(exclude_if=lambda url: url is None)]  #
 
 
 class RunAnswer(BaseModel):
-    """200: the crew answered within the request. An answer over 1 MB is to be fetched at `answer_url` instead.
+    """200: the crew answered within the request. Fetch an answer over 1 MB at `answer_url` instead.
 
-    `result` and `result_url` are the same under the names that a job's status has for them.
+    `result` and `result_url` are the same fields, under their names in a job's status.
     `answerable` is false when the crew declined, or cites no passage that was retrieved.
-    `unknown_citations` are numbers that the crew cited and no passage has: they were taken out of the answer.
+    `unknown_citations` are numbers that the crew cited and no passage has: they are removed from the answer.
     """
 
     job_id: str
@@ -93,7 +93,7 @@ class RunAnswer(BaseModel):
 
 
 class JobReceipt(BaseModel):
-    """What the job has cost so far. `calls_replayed` were answered from its journal instead of being paid again;
+    """What the job has cost so far. `calls_replayed` were replayed from its journal instead of being paid again;
     `cost_usd` is the sum of all paid calls, or null if the cost of one is unknown; `attempts` are starts that were not
     relays; `restarts` are starts from the beginning, because the crew had changed.
     """
@@ -122,8 +122,8 @@ class Timestamps(BaseModel):
 class JobStatus(BaseModel):
     """A job as its owner sees it; `result` is the crew's output once `status` is completed.
 
-    A result over 1 MB is to be fetched at `result_url` instead, as JSON with `text`, `sources`, `answerable`,
-    `unknown_citations` and `usage`. `answer` and `answer_url` are the same under the names of an inline run.
+    Fetch a result over 1 MB at `result_url` instead, as JSON with `text`, `sources`, `answerable`,
+    `unknown_citations` and `usage`. `answer` and `answer_url` are the same fields, under their names in an inline run.
     """
 
     job_id: str

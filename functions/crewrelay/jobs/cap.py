@@ -64,7 +64,7 @@ class Cap:
     def _make_room(self, tenant: str, most: int) -> None:
         free = most - self._store.unfinished(tenant, most)
         if free <= 0:
-            raise TooManyJobs(f"{most:,} jobs are pending or running, the most that are allowed at a time.")
+            raise TooManyJobs(f"{most:,} jobs are pending or running, which is the limit.")
         now = self._clock()
         with self._turn:
             self._rooms = {name: room for name, room in self._rooms.items() if now < room.until}

@@ -39,7 +39,7 @@ class CrewrelayError(Exception):
     http: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
     outage: ClassVar[bool] = False  # a dependency failed: not the job's fault
-    remedy: ClassVar[str] = "This is a fault of the service; quote the job id to its operator."
+    remedy: ClassVar[str] = "This is an error of the service: report the job id to its operator."
 
 
 class InvalidRequest(CrewrelayError):
@@ -63,7 +63,7 @@ class MissingScope(CrewrelayError):
 
     code = "missing_scope"
     http = 403
-    remedy = "Use a token that has it; the operator makes one with `crewrelay token create`."
+    remedy = "Use a token with this scope; the operator creates one with `crewrelay token create`."
 
     def __init__(self, scope: str) -> None:
         super().__init__(f"This needs a token with the scope {scope}.")
@@ -76,7 +76,9 @@ class TooManyJobs(CrewrelayError):
     code = "too_many_jobs"
     http = 429
     retryable = True
-    remedy = "Wait for some to end, or cancel them; then send the same request again, after the seconds in Retry-After."
+    remedy = (
+        "Wait until some have ended, or cancel some; then send the same request again after the seconds in Retry-After."
+    )
 
 
 class UnknownToken(CrewrelayError):
@@ -92,7 +94,7 @@ class UnknownJob(CrewrelayError):
 
     code = "unknown_job"
     http = 404
-    remedy = "Check the job id, as the answer to the submission gave it; results are kept for 30 days."
+    remedy = "Check the job id that the submission returned; results are kept for 30 days."
 
 
 class IdempotencyConflict(CrewrelayError):
@@ -108,7 +110,7 @@ class RunFailed(CrewrelayError):
 
     code = "run_failed"
     http = 502
-    remedy = "The job's status holds the reason."
+    remedy = "The job's status has the reason."
 
 
 class JobFinished(CrewrelayError):
@@ -131,28 +133,28 @@ class BudgetExceeded(CrewrelayError):
     """The job has used up a limit on calls or tokens; the message says which."""
 
     code = "budget_exceeded"
-    remedy = "Ask for less, or raise the named limit and retry the job: it goes on where it stopped."
+    remedy = "Ask for less, or raise the named limit and retry the job: it continues where it stopped."
 
 
 class AttemptsExhausted(CrewrelayError):
     """Too many attempts in a row journaled nothing new."""
 
     code = "attempts_exhausted"
-    remedy = "Once the cause is mended, retry the job: it goes on where it stopped."
+    remedy = "Fix the cause and retry the job: it continues where it stopped."
 
 
 class CrewStuck(CrewrelayError):
     """The crew did not stop when told to, several times in a row; the message says where it was."""
 
     code = "crew_stuck"
-    remedy = "Give what the message names a limit of its own; then retry the job: it goes on where it stopped."
+    remedy = "Add a limit to the code that the message names, then retry the job: it continues where it stopped."
 
 
 class Overdue(CrewrelayError):
     """The job did not end within its maximum age or running time."""
 
     code = "overdue"
-    remedy = "See that the worker runs and keeps up, then retry the job: it goes on where it stopped."
+    remedy = "Check that the worker runs and keeps up, then retry the job: it continues where it stopped."
 
 
 class InvalidCrew(CrewrelayError):
@@ -185,14 +187,14 @@ class ServiceRefused(Unavailable):
     """
 
     code = "service_refused"
-    remedy = "See that the service's settings and role allow what the message names; the request may be repeated."
+    remedy = "Check that the service's settings and role allow what the message names; the request can be repeated."
 
 
 class DamagedJob(CrewrelayError):
     """The job's row or its input can't be read. The sweeper ends such a job once it has reached its maximum age."""
 
     code = "damaged_job"
-    remedy = "Submit the work again; the operator finds the row in the table under the job's id."
+    remedy = "Submit the work again. The operator finds the row in the table by the job's id."
 
 
 class RetrievalError(CrewrelayError):
@@ -208,7 +210,7 @@ class RetrievalUnavailable(RetrievalError):
     http = 503
     retryable = True
     outage = True
-    remedy = "It is tried again; if it stays so, see that what the message names can be reached."
+    remedy = "It is retried automatically. If it persists, check that the service in the message can be reached."
 
 
 class RetrievalUnauthorised(RetrievalError):

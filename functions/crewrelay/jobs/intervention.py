@@ -73,4 +73,4 @@ class Intervention:
             except StaleWrite:
                 continue
             return record._replace(job=changed)
-        raise Unavailable(f"Job {job_id} changes hands too fast.")
+        raise Unavailable(f"Job {job_id} is being changed by others; try again.")

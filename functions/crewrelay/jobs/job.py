@@ -256,7 +256,7 @@ def reason_to_give_up(job: Job, now: datetime, policy: Policy) -> CrewrelayError
     if (failed := failures(job, now)) >= policy.max_attempts:
         return AttemptsExhausted(
             f"{failed} attempts in a row made no progress. "
-            "One call may take longer than a run is given, or the job may crash its process."
+            "One call may take longer than a run may last, or the job may crash its process."
         )
     return None
 

@@ -20,7 +20,7 @@ def endpoints() -> dict[str, str]:
     missing = [_OF_SERVICES[name] for name in found if not found[name]]
     if 0 < len(missing) < len(found):
         given = ", ".join(_OF_SERVICES[name] for name in found if found[name])
-        raise SomeEndpoints(f"{given} alone won't do: set {_EVERYTHING} as well, or {' and '.join(missing)}")
+        raise SomeEndpoints(f"{given} alone is not enough: set {_EVERYTHING} as well, or {' and '.join(missing)}")
     return {} if missing else found
 
 

@@ -121,7 +121,7 @@ class Stack:
             if code == MISCONFIGURED:
                 raise StackFailed("")  # the crew process has said why
             if failed_starts == _MOST_FAILED_STARTS:
-                raise StackFailed("the crew process can't start; what it said stands above")
+                raise StackFailed("the crew process can't start; its output is above")
             what = f"a crew process ended with code {code}"
             if code == RECYCLED:
                 what = "a crew in a crew process does not stop, so that process has ended"
