@@ -92,7 +92,7 @@ class Gateway:
         except TimeoutError:
             return _unavailable(504, "The crew process did not answer in time.")
         except httpx.TransportError:
-            return _unavailable(503, "The crew process went away and is being started again.")
+            return _unavailable(503, "The crew process ended and is being restarted.")
         response = Response(forwarded.content, forwarded.status_code)
         response.raw_headers += _passed_on(forwarded.headers.raw)
         return response
@@ -110,8 +110,8 @@ def _passed_on(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
 def _misdirected() -> Response:
     from crewrelay.http.problems import problem
 
-    detail = "Only this machine's own names are answered here, such as localhost and 127.0.0.1."
-    remedy = "Use one of them. To serve other machines, listen on an address of theirs and ask for tokens: "
+    detail = "Only requests to this machine's own names are answered, such as localhost and 127.0.0.1."
+    remedy = "Use one of them. To serve other machines, listen on all addresses and require tokens: "
     return problem(421, "misdirected", detail, remedy + "`make serve HOST=0.0.0.0 AUTH=1`.")
 
 
@@ -119,5 +119,7 @@ def _unavailable(status: int, detail: str) -> Response:
     from crewrelay.http.problems import RETRY_SECONDS, problem
     from crewrelay.jobs.errors import Unavailable
 
-    remedy = "The job may be under way. Send an Idempotency-Key with each run, and repeat the same request to find it."
+    remedy = (
+        "The job may be in progress. Send an Idempotency-Key with each run, and repeat the same request to find it."
+    )
     return problem(status, Unavailable.code, detail, remedy, headers={"Retry-After": str(RETRY_SECONDS)})
