@@ -21,7 +21,8 @@ from tests.support.processes import ROOT
 JOBS = sorted((FUNCTIONS / "crewrelay/jobs").glob("[!_]*.py"))
 STORE = [FUNCTIONS / "crewrelay/aws" / name for name in ("store.py", "rows.py", "batch_get.py")]
 TESTS = """
-    access answer cap cap_counts error_kinds errors execution execution_ends execution_journal execution_relay
+    access answer bells cap cap_counts error_kinds errors execution_deadline execution_ends execution_errors
+    execution_journal execution_lease execution_relay execution_store
     intervention intervention_retries job job_fields journal lease log_keys logs money observed observed_refusals
     observed_writes policy ports process process_waits redrive run run_ends spending spoofs store_requests stray
     strays submission submission_keys sweeper sweeper_troubles text turns values
