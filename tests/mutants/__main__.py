@@ -27,7 +27,7 @@ TESTS = """
     observed_writes policy ports process process_waits redrive run run_ends spending spoofs store_requests stray
     strays submission submission_keys sweeper sweeper_troubles text turns values
 """.split()
-CONTRACT = "tests/integration/test_store_contract.py"
+CONTRACT = [str(path) for path in sorted((ROOT / "tests/integration").glob("test_store_*.py"))]
 KILLED = (Outcome.KILLED, Outcome.TIMED_OUT)
 
 
@@ -45,7 +45,7 @@ def main() -> int:
     with ExitStack() as stack:
         if not {*files}.isdisjoint(STORE):
             shared.append(SharedEmulator(stack.enter_context(emulator_of_tests())))
-            tests.append(CONTRACT)
+            tests += CONTRACT
         return collected(tests, shared, lambda session: report(Trials(session, files, shared).every(), given.least))
 
 
