@@ -3,8 +3,11 @@
 import pytest
 
 from crewrelay.jobs.ports import JobStore
+from crewrelay.local.resources import Template, load_template
+from crewrelay.local.stack import TEMPLATE
 from crewrelay.testing import MemoryJobStore
 from tests.conftest import HandSetClock, Storage
+from tests.support.template import OPERATIONS
 
 
 @pytest.fixture(params=["memory", "dynamo"])
@@ -14,3 +17,14 @@ def store(request: pytest.FixtureRequest, clock: HandSetClock) -> JobStore:
         return MemoryJobStore(clock)
     storage: Storage = request.getfixturevalue("storage")
     return storage.store(clock)
+
+
+@pytest.fixture
+def template() -> Template:
+    """template.yaml, which a test may change."""
+    return load_template(TEMPLATE)
+
+
+@pytest.fixture
+def operations() -> Template:
+    return load_template(OPERATIONS)

@@ -21,7 +21,7 @@ from crewrelay.crews.models import Models
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.job import Status
-from crewrelay.local.resources import Template, environment, load_template
+from crewrelay.local.resources import Template, environment
 from crewrelay.settings import ModelSettings
 from crewrelay.system import utcnow
 from tests.conftest import Storage
@@ -32,6 +32,7 @@ from tests.support.aws import aws_client
 from tests.support.deployed import Deployed, Operation
 from tests.support.http_apps import REQUEST
 from tests.support.processes import ROOT
+from tests.support.template import functions
 
 Permission = tuple[str, str]  # an action, and what the template calls that on which; of a table, whose rows: "T: JOB#*"
 
@@ -48,17 +49,6 @@ _NOT_BY_FUNCTIONS = {
     *(("tokens", name) for name in ("PutItem", "Query", "UpdateItem")),
     ("embeddings", "InvokeModel"),
 }
-
-
-@pytest.fixture
-def template() -> Template:
-    return load_template(ROOT / "template.yaml")
-
-
-def functions(template: Template) -> dict[str, dict[str, Any]]:
-    """Properties of each, by logical id."""
-    found = template["Resources"].items()
-    return {name: item["Properties"] for name, item in found if item["Type"] == "AWS::Serverless::Function"}
 
 
 # ---- what is granted
