@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,14 +29,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SLACK = 4.0  # seconds that the writes around a run may take on a busy machine
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """What a blocking crew waits for; opened at the end, so that no thread stays behind."""
-    event = threading.Event()
-    yield event
-    event.set()
 
 
 def blocking(gate: threading.Event) -> ScriptedCrew:

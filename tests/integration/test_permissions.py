@@ -26,9 +26,9 @@ from crewrelay.settings import ModelSettings
 from crewrelay.system import utcnow
 from tests.conftest import Storage
 from tests.integration.test_authorizer import request_event
-from tests.integration.test_lambda_http import rest_event
 from tests.integration.test_sqs import event, record
 from tests.support.aws import aws_client
+from tests.support.aws_events import rest_event
 from tests.support.deployed import Deployed, Operation
 from tests.support.http_apps import REQUEST
 from tests.support.processes import ROOT

@@ -4,9 +4,7 @@ import re
 
 from crewrelay.local.resources import Template
 from crewrelay.local.stack import TEMPLATE
-from crewrelay.settings import (
-    CallerSettings,
-)
+from crewrelay.settings import CallerSettings
 from tests.support.processes import ROOT
 from tests.support.template import CREW, OPERATIONS, SETTINGS, entry_point, functions, variables_of
 

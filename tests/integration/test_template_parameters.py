@@ -8,12 +8,7 @@ from typing import Any
 import pytest
 
 from crewrelay.local.resources import Template
-from crewrelay.settings import (
-    EmbedderSettings,
-    GatewaySettings,
-    ModelSettings,
-    RetrievalSettings,
-)
+from crewrelay.settings import EmbedderSettings, GatewaySettings, ModelSettings, RetrievalSettings
 from tests.support.processes import ROOT
 
 
