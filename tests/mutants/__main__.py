@@ -22,10 +22,10 @@ JOBS = sorted((FUNCTIONS / "crewrelay/jobs").glob("[!_]*.py"))
 STORE = [FUNCTIONS / "crewrelay/aws" / name for name in ("store.py", "rows.py", "batch_get.py")]
 TESTS = """
     access answer bells cap cap_counts error_kinds errors execution_deadline execution_ends execution_errors
-    execution_journal execution_lease execution_relay execution_store
-    intervention intervention_retries job job_fields journal lease log_keys logs money observed observed_refusals
-    observed_writes policy ports process process_waits redrive run run_ends spending spoofs store_requests stray
-    strays submission submission_keys sweeper sweeper_troubles text turns values
+    execution_journal execution_lease execution_relay execution_store intervention intervention_retries job
+    job_fields journal lease log_keys logs money observed observed_refusals observed_writes policy ports process
+    process_waits redrive run run_blame run_budget run_ends run_time spending spoofs store_requests stray strays
+    submission submission_keys sweeper sweeper_troubles text turns values
 """.split()
 CONTRACT = [str(path) for path in sorted((ROOT / "tests/integration").glob("test_store_*.py"))]
 KILLED = (Outcome.KILLED, Outcome.TIMED_OUT)
