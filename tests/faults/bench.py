@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -198,3 +198,6 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+NewBench = Callable[..., Bench]

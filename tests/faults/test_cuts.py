@@ -12,8 +12,7 @@ from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import utcnow
 from tests.conftest import Figure
-from tests.faults.bench import Bench, alive
-from tests.faults.conftest import NewBench
+from tests.faults.bench import Bench, NewBench, alive
 from tests.faults.injection import WRITES, Fate
 from tests.support.waiting import wait_until
 

@@ -25,7 +25,7 @@ from crewrelay.jobs.run import Run
 from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 from crewrelay.system import new_id, utcnow
 from tests.conftest import Figure, Storage
-from tests.faults.conftest import NewBench
+from tests.faults.bench import NewBench
 from tests.faults.functions import Functions
 
 CALLS = 200

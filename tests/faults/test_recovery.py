@@ -11,8 +11,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
 from tests.conftest import Figure
-from tests.faults.bench import Bench, kill
-from tests.faults.conftest import NewBench
+from tests.faults.bench import Bench, NewBench, kill
 from tests.support.waiting import wait_until
 
 SHIPPED = Policy()

@@ -25,10 +25,8 @@ from crewrelay.local.resources import Template, environment
 from crewrelay.settings import ModelSettings
 from crewrelay.system import utcnow
 from tests.conftest import Storage
-from tests.integration.test_authorizer import request_event
-from tests.integration.test_sqs import event, record
 from tests.support.aws import aws_client
-from tests.support.aws_events import rest_event
+from tests.support.aws_events import request_event, rest_event, sqs_event, sqs_record
 from tests.support.deployed import Deployed, Operation
 from tests.support.http_apps import REQUEST
 from tests.support.processes import ROOT
@@ -253,9 +251,9 @@ def drive(functions: House, storage: Storage) -> None:
     job_id = submit(api)
     assert call(api, "POST", f"/crewai/jobs/{submit(api, 'another')}/cancel")["status"] == "cancelled"
     # Half a second after its free first call: relayed, and replayed from S3.
-    assert worker(event(record(job_id)), seconds=30.5) == {"batchItemFailures": []}
+    assert worker(sqs_event(sqs_record(job_id)), seconds=30.5) == {"batchItemFailures": []}
     assert call(api, "GET", f"/crewai/status/{job_id}")["status"] == "pending"
-    assert worker(event(record(job_id), record("no bell"))) == {"batchItemFailures": []}
+    assert worker(sqs_event(sqs_record(job_id), sqs_record("no bell"))) == {"batchItemFailures": []}
     assert call(api, "GET", f"/crewai/status/{job_id}")["status"] == "completed"
     assert call(api, "GET", f"/crewai/jobs/{job_id}/calls")["calls"]
 
@@ -263,13 +261,15 @@ def drive(functions: House, storage: Storage) -> None:
         assert call(run, "POST", "/crewai/run", REQUEST, age=age, Idempotency_Key="r")["status"] == status
     accepted = call(run, "POST", "/crewai/run", REQUEST, Prefer="respond-async")
     assert accepted["status_code"] == 202
-    assert worker(event(record(accepted["job_id"]))) == {"batchItemFailures": []}  # its input is in S3
+    assert worker(sqs_event(sqs_record(accepted["job_id"]))) == {"batchItemFailures": []}  # its input is in S3
 
     intake, known = functions["IntakeFunction"], job_ids(storage)
-    assert intake(event(record(json.dumps(REQUEST), "m"), record("no request"))) == {"batchItemFailures": []}
+    assert intake(sqs_event(sqs_record(json.dumps(REQUEST), "m"), sqs_record("no request"))) == {
+        "batchItemFailures": []
+    }
     (orphan,) = job_ids(storage) - known
     leave_input_alone(storage, orphan)
-    assert intake(event(record(json.dumps(REQUEST | {"topic": "another"}), "m"))) == {"batchItemFailures": []}
+    assert intake(sqs_event(sqs_record(json.dumps(REQUEST | {"topic": "another"}), "m"))) == {"batchItemFailures": []}
     assert orphan in job_ids(storage)
 
     # One that is overdue, and one that has ended, as an index that lags may still have it.

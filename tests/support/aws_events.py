@@ -4,12 +4,15 @@ import base64
 import json
 import time
 from typing import Any
+from uuid import uuid4
 
+from crewrelay.aws.batch import Record
 from tests.support.http_apps import REQUEST
 
 Event = dict[str, Any]
 
 HOST = "1234567890.execute-api.us-east-1.amazonaws.com"
+STAGE = "arn:aws:execute-api:us-east-1:123456789012:abcdef123/prod"
 
 
 def rest_event(
@@ -75,3 +78,44 @@ def text_of(answer: dict[str, Any]) -> str:
     assert answer["isBase64Encoded"] is False
     text: str = answer["body"]
     return text
+
+
+def request_event(*authorization: str, header: str = "Authorization") -> dict[str, Any]:
+    """A REST API's event of type REQUEST, as the developer guide shows it."""
+    return {
+        "type": "REQUEST",
+        "methodArn": f"{STAGE}/GET/crewai/status/an-id",
+        "resource": "/crewai/status/{job_id}",
+        "path": "/crewai/status/an-id",
+        "httpMethod": "GET",
+        "headers": {"X-AMZ-Date": "20170718T062915Z", **({header: authorization[-1]} if authorization else {})},
+        "multiValueHeaders": {"X-AMZ-Date": ["20170718T062915Z"], header: list(authorization)},
+        "queryStringParameters": {},
+        "pathParameters": {"job_id": "an-id"},
+        "stageVariables": {},
+        "requestContext": {"path": "/prod/crewai/status/an-id", "accountId": "123456789012", "stage": "prod"},
+    }
+
+
+def sqs_record(body: str, message_id: str | None = None) -> Record:
+    """As AWS hands it over: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
+    return {
+        "messageId": message_id or str(uuid4()),
+        "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
+        "body": body,
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": "1545082649183",
+            "SenderId": "AIDAIENQZJOLO23YVJ4VO",
+            "ApproximateFirstReceiveTimestamp": "1545082649185",
+        },
+        "messageAttributes": {},
+        "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:jobs",
+        "awsRegion": "us-east-1",
+    }
+
+
+def sqs_event(*records: Record) -> dict[str, Any]:
+    return {"Records": list(records)}
