@@ -20,10 +20,10 @@ from crewrelay.local.resources import environment, load_template
 from crewrelay.local.stack import CREW_ENVIRONMENT, TEMPLATE
 from crewrelay.system import new_id, utcnow
 from crewrelay.testing import MemoryDoorbell
-from tests.conftest import Storage
 from tests.faults.injection import Fate
 from tests.faults.nursery import Birth
 from tests.faults.transitions import TableStream
+from tests.support.fixtures import Storage
 from tests.support.models import ScriptedModel
 from tests.support.processes import ROOT
 from tests.support.stack import environment as own_environment

@@ -4,8 +4,8 @@ from contextlib import ExitStack, closing
 import pytest
 
 from crewrelay.jobs.policy import Policy
-from tests.conftest import Storage
 from tests.faults.bench import Bench, NewBench, Nursery, nursery
+from tests.support.fixtures import Storage
 from tests.support.models import ScriptedModel
 from tests.support.processes import listening
 

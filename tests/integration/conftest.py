@@ -11,7 +11,7 @@ from crewrelay.jobs.ports import JobStore
 from crewrelay.local.resources import Template, load_template
 from crewrelay.local.stack import TEMPLATE
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import api_app
 from tests.support.template import OPERATIONS
 

@@ -21,8 +21,8 @@ from crewrelay.local.authorization import Authorization
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
 from crewrelay.testing import MemoryTokens
-from tests.conftest import HandSetClock
 from tests.support.aws_events import STAGE, request_event
+from tests.support.fixtures import HandSetClock
 from tests.support.http_apps import assert_problem, unreachable
 
 

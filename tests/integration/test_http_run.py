@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import BudgetExceeded
 from crewrelay.jobs.job import JobInput
-from tests.conftest import Storage
+from tests.support.fixtures import Storage
 from tests.support.http_apps import (
     ANSWER,
     GRACE,

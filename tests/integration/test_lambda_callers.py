@@ -8,8 +8,8 @@ import pytest
 from crewrelay.http.edge import lambda_handler
 from crewrelay.jobs.access import Scope
 from crewrelay.settings import CallerSettings
-from tests.conftest import Storage
 from tests.support.aws_events import Event, rest_event, submission, text_of
+from tests.support.fixtures import Storage
 from tests.support.http_apps import REQUEST, ScriptedCrew, api_app, assert_untouched, run_app
 
 

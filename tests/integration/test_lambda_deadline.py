@@ -9,8 +9,8 @@ import pytest
 from crewrelay.http.edge import lambda_handler
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.job import JobInput
-from tests.conftest import Storage
 from tests.support.aws_events import rest_event, text_of
+from tests.support.fixtures import Storage
 from tests.support.http_apps import ANSWER, REQUEST, ScriptedCrew, run_app
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from crewrelay.http.edge import Handler, lambda_handler
-from tests.conftest import Storage
 from tests.support.aws_events import HOST, rest_event, submission, text_of
+from tests.support.fixtures import Storage
 from tests.support.http_apps import REQUEST, ScriptedCrew, run_app
 
 

@@ -24,10 +24,10 @@ from crewrelay.jobs.job import Status
 from crewrelay.local.resources import Template, environment
 from crewrelay.settings import ModelSettings
 from crewrelay.system import utcnow
-from tests.conftest import Storage
 from tests.support.aws import aws_client
 from tests.support.aws_events import request_event, rest_event, sqs_event, sqs_record
 from tests.support.deployed import Deployed, Operation
+from tests.support.fixtures import Storage
 from tests.support.http_apps import REQUEST
 from tests.support.processes import ROOT
 from tests.support.template import functions

@@ -21,8 +21,8 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.submission import Submission
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import HandSetClock, Storage
 from tests.support.aws_events import sqs_event, sqs_record
+from tests.support.fixtures import HandSetClock, Storage
 
 GOOD = json.dumps({"topic": "neural networks", "language": "en"})
 

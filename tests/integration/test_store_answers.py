@@ -8,7 +8,7 @@ import pytest
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.ports import JobRecord, JobStore
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import ANSWER, FAILURE, INPUT, claimed, loaded, submitted, text_of_compressed_size
 
 

@@ -15,7 +15,7 @@ from crewrelay.jobs.errors import DamagedJob, ServiceRefused, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.ports import JobStore
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import FAILURE, bodies, claimed, loaded, submitted, text_of_compressed_size
 
 

@@ -8,7 +8,7 @@ from crewrelay.aws import rows
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.ports import JobStore
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import FAILURE, INPUT, POLICY, claimed, completed, due_job_ids, loaded, submitted
 
 

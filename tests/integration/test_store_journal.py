@@ -6,7 +6,7 @@ from crewrelay.aws import rows
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.journal import Call, Receipt
 from crewrelay.jobs.ports import JobStore
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import POLICY, bodies, call_of, claimed, loaded, submitted, text_of_compressed_size
 
 

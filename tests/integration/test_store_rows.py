@@ -7,7 +7,7 @@ from crewrelay.aws import rows
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.journal import Call, Kind, Reply
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import ANSWER, POLICY, claimed, submitted
 
 

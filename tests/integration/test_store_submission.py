@@ -14,7 +14,7 @@ from crewrelay.jobs.errors import IdempotencyConflict
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Receipt
 from crewrelay.jobs.ports import JobRecord, JobStore
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import (
     ANSWER,
     FAILURE,

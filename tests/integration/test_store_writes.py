@@ -13,7 +13,7 @@ from crewrelay.jobs.job import Job
 from crewrelay.jobs.journal import Receipt
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.ports import JobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.stored_jobs import ANSWER, FAILURE, INPUT, POLICY, claimed, completed, loaded, submitted
 
 

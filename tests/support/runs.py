@@ -18,7 +18,7 @@ from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.run import Run, RunStopped
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 POLICY = Policy(lease=timedelta(seconds=60), call_floor=timedelta(seconds=2))
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

@@ -15,7 +15,7 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, JobStore
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "Grüße, 世界 🌍", "language": "de"})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.runs import Attempts
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.process import Process
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.live_executions import ANSWER, INPUT, TIMEOUT, BlockedCrew, Crew, Desk
 
 

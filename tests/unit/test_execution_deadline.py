@@ -11,7 +11,7 @@ from crewrelay.jobs.job import JobInput, Status
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import Calls
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.live_executions import ANSWER, TIMEOUT, BlockedCrew, Crew, Desk, ScriptedCalls
 
 

@@ -9,7 +9,7 @@ from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import InvalidRequest, Unavailable
 from crewrelay.jobs.job import JobInput, Status
 from crewrelay.jobs.policy import Policy
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.live_executions import ANSWER, POLICY, Crew, Desk
 
 

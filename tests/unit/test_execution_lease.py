@@ -14,7 +14,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, JobRecord
 from crewrelay.system import utcnow
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.live_executions import ANSWER, HASTY, INPUT, POLICY, BlockedCrew, Crew, Desk, WatchedStore
 
 

@@ -13,7 +13,7 @@ from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.ports import Calls
 from crewrelay.system import utcnow
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.live_executions import ANSWER, Crew, Desk, ScriptedCalls, WatchedStore
 
 

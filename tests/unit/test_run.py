@@ -15,7 +15,7 @@ from crewrelay.jobs.errors import StaleWrite, Unavailable
 from crewrelay.jobs.journal import Kind, Receipt, Reply, in_order
 from crewrelay.jobs.policy import Budget
 from crewrelay.jobs.run import RunStopped
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.runs import POLICY, TIMEOUT, Attempts, Meanwhile, ask, reason, replay, reply
 
 QUESTIONS = ("one", "two", "two", "three")

@@ -11,7 +11,7 @@ from crewrelay.jobs.execution import on_own_thread
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import RelayDue
 from crewrelay.jobs.run import RunStopped
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.runs import POLICY, TIMEOUT, Attempts, CallInFlight, Meanwhile, ask, reason, refuse, replay
 
 ANSWER = Answer(text="an answer", usage=Usage(model="scripted/one"))

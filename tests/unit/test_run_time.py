@@ -7,7 +7,7 @@ import pytest
 from crewrelay.jobs.errors import Overdue, StaleWrite
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import RelayDue
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.runs import POLICY, Attempts, ask, reason, refuse, replay, reply
 
 

@@ -12,7 +12,7 @@ from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.process import Process, Visit
 from crewrelay.jobs.sweeper import Sweeper, Swept
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.live_executions import (
     ANSWER,
     HASTY,
