@@ -4,34 +4,24 @@ import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crewrelay.aws.bodies import Bodies
-from crewrelay.aws.store import DynamoJobStore
 from crewrelay.catalogue.catalogue import catalogue
-from crewrelay.jobs.ports import Clock
 from crewrelay.local.stack import CREW_ENVIRONMENT
 from tests.support.crews import OwnCrews
+from tests.support.fixtures import Figure, HandSetClock, Storage
 from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_sqs import SQSClient
-
     from crewrelay.retrieval.reading.reader import Reader
     from tests.support.weaviate import WeaviateDouble
 
 
 # As on the stack: before CrewAI is imported, or it asks the network.
 os.environ.update(CREW_ENVIRONMENT, CREWAI_STORAGE_DIR=tempfile.mkdtemp(prefix="crewrelay-test-"))
-
-
-Figure = Callable[[str], None]
 
 
 @pytest.fixture
@@ -47,55 +37,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("figures")
         for text in figures:
             terminalreporter.line(text)
-
-
-class HandSetClock:
-    """Stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_(self, **duration: float) -> None:
-        self.now += timedelta(**duration)
-
-
-class Storage(NamedTuple):
-    """A fresh table, bucket and queues, made from template.yaml, and clients for them."""
-
-    dynamodb: "DynamoDBClient"
-    sqs: "SQSClient"
-    s3: "S3Client"
-    table: str
-    bucket: str
-    queue_url: str
-    dlq_url: str
-    intake_queue_url: str
-    intake_dlq_url: str
-
-    def store(self, clock: Clock) -> DynamoJobStore:
-        return DynamoJobStore(self.dynamodb, self.table, clock, Bodies(lambda: self.s3, self.bucket))
-
-    def rows(self) -> list[dict[str, Any]]:
-        pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.table)
-        return [dict(item) for page in pages for item in page["Items"]]
-
-    def messages(self, queue_url: str) -> list[Any]:
-        return list(
-            self.sqs.receive_message(
-                QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
-            ).get("Messages", [])
-        )
-
-    def is_as_new(self) -> bool:
-        if "StreamSpecification" in self.dynamodb.describe_table(TableName=self.table)["Table"]:
-            return False
-        queues = (self.queue_url, self.dlq_url, self.intake_queue_url, self.intake_dlq_url)
-        told = [self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in queues]
-        waiting = {value for said in told for name, value in said.items() if "NumberOfMessages" in name}
-        return waiting == {"0"} and not self.rows() and not self.s3.list_objects_v2(Bucket=self.bucket)["KeyCount"]
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 """In-memory versions of the domain's ports, for tests of crews. MemoryJobStore and the DynamoDB store pass the same
-contract tests (tests/integration/test_store_contract.py).
+contract tests (tests/integration/test_store_*.py).
 """
 
 import threading

@@ -3,20 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from typing import NamedTuple
 
 import pytest
 
+from tests.e2e.stacks import LIMIT, ScriptedStack
 from tests.support.models import ScriptedModel
 from tests.support.processes import ROOT, listening
 from tests.support.stack import RunningStack, model_variables, running_stack
-
-
-class ScriptedStack(NamedTuple):
-    """A stack, and its model, for which each test writes the script."""
-
-    stack: RunningStack
-    model: ScriptedModel
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +34,6 @@ def scripted(models: int) -> Iterator[ScriptedStack]:
         del variables["CREWRELAY_MODEL_API_KEY"]
         with running_stack(**variables) as stack:
             yield ScriptedStack(stack, model)
-
-
-LIMIT = 4  # seconds that the hasty one's gateway waits
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from crewrelay.cli.commands import app
-from tests.e2e.conftest import ScriptedStack
+from tests.e2e.stacks import ScriptedStack
 from tests.support.stack import free_port
 
 

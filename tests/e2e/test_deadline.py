@@ -5,7 +5,7 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.e2e.conftest import LIMIT, ScriptedStack
+from tests.e2e.stacks import LIMIT, ScriptedStack
 from tests.support.stack import RunningStack, children_running
 from tests.support.waiting import wait_until
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from crewrelay.aws import rows
-from tests.e2e.conftest import ScriptedStack
+from tests.e2e.stacks import ScriptedStack
 from tests.support.models import ScriptedModel
 from tests.support.processes import listening
 from tests.support.stack import model_variables, running_stack

@@ -4,7 +4,7 @@ import subprocess
 
 import httpx
 
-from tests.e2e.conftest import ScriptedStack
+from tests.e2e.stacks import ScriptedStack
 from tests.support.processes import listening
 from tests.support.stack import COMMAND, RunningStack, children_running, environment, model_variables, running_stack
 from tests.support.waiting import wait_until

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import ScriptedStack
+from tests.e2e.stacks import ScriptedStack
 from tests.support.processes import ROOT
 from tests.support.stack import RunningStack, environment
 from tests.support.waiting import wait_until

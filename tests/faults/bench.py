@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -20,10 +20,10 @@ from crewrelay.local.resources import environment, load_template
 from crewrelay.local.stack import CREW_ENVIRONMENT, TEMPLATE
 from crewrelay.system import new_id, utcnow
 from crewrelay.testing import MemoryDoorbell
-from tests.conftest import Storage
 from tests.faults.injection import Fate
 from tests.faults.nursery import Birth
 from tests.faults.transitions import TableStream
+from tests.support.fixtures import Storage
 from tests.support.models import ScriptedModel
 from tests.support.processes import ROOT
 from tests.support.stack import environment as own_environment
@@ -198,3 +198,6 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+NewBench = Callable[..., Bench]

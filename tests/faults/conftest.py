@@ -1,16 +1,15 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 import pytest
 
 from crewrelay.jobs.policy import Policy
-from tests.conftest import Storage
-from tests.faults.bench import Bench, Nursery, nursery
+from tests.faults.bench import Bench, NewBench, Nursery, nursery
+from tests.support.fixtures import Storage
 from tests.support.models import ScriptedModel
 from tests.support.processes import listening
 
 SHIPPED = Policy()
-NewBench = Callable[..., Bench]
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,9 @@ from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import utcnow
-from tests.conftest import Figure
-from tests.faults.bench import Bench, alive
-from tests.faults.conftest import NewBench
+from tests.faults.bench import Bench, NewBench, alive
 from tests.faults.injection import WRITES, Fate
+from tests.support.fixtures import Figure
 from tests.support.waiting import wait_until
 
 CALLS = 6 if os.environ.get("FAULTS") == "long" else 3

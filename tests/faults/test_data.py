@@ -11,8 +11,7 @@ from crewrelay.aws import clients
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import utcnow
-from tests.faults.bench import Bench
-from tests.faults.conftest import NewBench
+from tests.faults.bench import Bench, NewBench
 from tests.faults.functions import REQUEST, Functions
 from tests.faults.injection import Fate
 from tests.support.waiting import wait_until

@@ -9,8 +9,7 @@ from crewrelay.aws.dead_letters import redrive
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import new_id
-from tests.faults.bench import Bench
-from tests.faults.conftest import NewBench
+from tests.faults.bench import Bench, NewBench
 from tests.faults.functions import Functions
 
 CALLS = 3

@@ -12,8 +12,8 @@ from crewrelay.jobs.job import Job, JobInput
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import new_id
-from tests.conftest import Figure, HandSetClock, Storage
 from tests.support.bill import size
+from tests.support.fixtures import Figure, HandSetClock, Storage
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})

@@ -12,9 +12,8 @@ import pytest
 
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
-from tests.conftest import Figure
-from tests.faults.bench import Bench, kill
-from tests.faults.conftest import NewBench
+from tests.faults.bench import Bench, NewBench, kill
+from tests.support.fixtures import Figure
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
 JOBS = 200 if LONG_FORM else 30  # a round; each has a fresh table, so that the product is measured and not the emulator

@@ -24,9 +24,9 @@ from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.run import Run
 from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 from crewrelay.system import new_id, utcnow
-from tests.conftest import Figure, Storage
-from tests.faults.conftest import NewBench
+from tests.faults.bench import NewBench
 from tests.faults.functions import Functions
+from tests.support.fixtures import Figure, Storage
 
 CALLS = 200
 POLICY = Policy(budget=Budget(calls=2 * CALLS))

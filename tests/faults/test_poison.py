@@ -7,9 +7,8 @@ from datetime import timedelta
 
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
-from tests.conftest import Figure
-from tests.faults.bench import Bench, alive
-from tests.faults.conftest import NewBench
+from tests.faults.bench import Bench, NewBench, alive
+from tests.support.fixtures import Figure
 from tests.support.waiting import wait_until
 
 HEALTHY = 9

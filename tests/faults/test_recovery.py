@@ -10,9 +10,8 @@ from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
-from tests.conftest import Figure
-from tests.faults.bench import Bench, kill
-from tests.faults.conftest import NewBench
+from tests.faults.bench import Bench, NewBench, kill
+from tests.support.fixtures import Figure
 from tests.support.waiting import wait_until
 
 SHIPPED = Policy()

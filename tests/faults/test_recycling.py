@@ -14,9 +14,8 @@ from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.local.child import GATEWAY, GATEWAY_VARIABLE, RECEIVED_AT, RECYCLED
 from crewrelay.local.stack import CREW_ENVIRONMENT
-from tests.conftest import Figure
-from tests.faults.bench import Bench
-from tests.faults.conftest import NewBench
+from tests.faults.bench import Bench, NewBench
+from tests.support.fixtures import Figure
 from tests.support.processes import ROOT
 from tests.support.stack import environment
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import httpx
 
-from tests.conftest import Figure
+from tests.support.fixtures import Figure
 from tests.support.processes import listening
 from tests.support.stack import model_variables, running_stack
 from tests.support.waiting import wait_until

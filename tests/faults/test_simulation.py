@@ -24,7 +24,6 @@ from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.sweeper import Sweeper
-from tests.conftest import Figure
 from tests.faults.simulation.strands import Condition, Fate, Lock, Process
 from tests.faults.simulation.world import (
     Bell,
@@ -36,6 +35,7 @@ from tests.faults.simulation.world import (
     answer_by_journal,
     model_calls,
 )
+from tests.support.fixtures import Figure
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
 POLICY = Policy(max_attempts=3, budget=Budget(calls=6))

@@ -8,8 +8,7 @@ import pytest
 
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
-from tests.faults.bench import Bench, alive
-from tests.faults.conftest import NewBench
+from tests.faults.bench import Bench, NewBench, alive
 from tests.faults.functions import REQUEST, Functions
 from tests.faults.injection import Fate
 from tests.support.waiting import wait_until

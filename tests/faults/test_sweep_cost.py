@@ -14,7 +14,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.system import new_id
 from crewrelay.testing import MemoryDoorbell
-from tests.conftest import Figure, HandSetClock, Storage
+from tests.support.fixtures import Figure, HandSetClock, Storage
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})

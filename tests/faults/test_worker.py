@@ -15,8 +15,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock
 from crewrelay.system import new_id, utcnow
 from crewrelay.testing import MemoryDoorbell
-from tests.faults.bench import Bench, alive, kill
-from tests.faults.conftest import NewBench
+from tests.faults.bench import Bench, NewBench, alive, kill
 from tests.faults.functions import Functions
 from tests.faults.injection import Fate
 from tests.support.waiting import wait_until

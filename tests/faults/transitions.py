@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from crewrelay.aws import rows
 from crewrelay.jobs.job import Job, Status
-from tests.conftest import Storage
 from tests.support.aws import aws_client
+from tests.support.fixtures import Storage
 
 
 class Transition(NamedTuple):

@@ -21,10 +21,9 @@ from crewrelay.local.authorization import Authorization
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
 from crewrelay.testing import MemoryTokens
-from tests.conftest import HandSetClock
+from tests.support.aws_events import STAGE, request_event
+from tests.support.fixtures import HandSetClock
 from tests.support.http_apps import assert_problem, unreachable
-
-STAGE = "arn:aws:execute-api:us-east-1:123456789012:abcdef123/prod"
 
 
 @pytest.fixture
@@ -36,23 +35,6 @@ def tokens(clock: HandSetClock) -> MemoryTokens:
 def token(tokens: MemoryTokens, clock: HandSetClock) -> str:
     scopes = frozenset({Scope.RUN, Scope.READ})
     return issue(tokens, "acme", scopes, clock(), clock() + timedelta(days=1), lambda n: b"\x01" * n)[0]
-
-
-def request_event(*authorization: str, header: str = "Authorization") -> dict[str, Any]:
-    """A REST API's event of type REQUEST, as the developer guide shows it."""
-    return {
-        "type": "REQUEST",
-        "methodArn": f"{STAGE}/GET/crewai/status/an-id",
-        "resource": "/crewai/status/{job_id}",
-        "path": "/crewai/status/an-id",
-        "httpMethod": "GET",
-        "headers": {"X-AMZ-Date": "20170718T062915Z", **({header: authorization[-1]} if authorization else {})},
-        "multiValueHeaders": {"X-AMZ-Date": ["20170718T062915Z"], header: list(authorization)},
-        "queryStringParameters": {},
-        "pathParameters": {"job_id": "an-id"},
-        "stageVariables": {},
-        "requestContext": {"path": "/prod/crewai/status/an-id", "accountId": "123456789012", "stage": "prod"},
-    }
 
 
 # ---- the function

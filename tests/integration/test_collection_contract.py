@@ -16,10 +16,10 @@ import pytest
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import CollectionMissing, EmbedderMismatch, RetrievalMisconfigured
 from crewrelay.retrieval.collection import Collection, Collections, Document, Embedding, Vector
+from crewrelay.retrieval.embedded.collections import EmbeddedCollections
 from crewrelay.retrieval.weaviate.client import WeaviateServer
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
 from tests.support.weaviate import EMBEDDING, TIMEOUT, WeaviateDouble, alike, chunks_of, vector
-from tests.unit.test_embedded_collections import embedded_collections
 
 IMPLEMENTATIONS = [
     "embedded",
@@ -32,7 +32,7 @@ NORTH, EAST, SOUTH = vector(1, 0, 0, 0), vector(0, 1, 0, 0), vector(0, 0, 1, 0)
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Collections:
-    return embedded_collections(tmp_path_factory.mktemp("collections"))
+    return EmbeddedCollections(tmp_path_factory.mktemp("collections"))
 
 
 @pytest.fixture(scope="session")

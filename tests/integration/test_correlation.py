@@ -12,8 +12,8 @@ from crewrelay.http.edge import lambda_handler
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.log_keys import log_keys
 from crewrelay.local.event_sources import Context
-from tests.conftest import Storage
-from tests.integration.test_lambda_http import rest_event
+from tests.support.aws_events import rest_event
+from tests.support.fixtures import Storage
 from tests.support.http_apps import ANSWER, REQUEST, ScriptedCrew, api_app, job_row, run_app, unreachable
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

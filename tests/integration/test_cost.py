@@ -21,8 +21,8 @@ from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.prices import Prices
 from crewrelay.settings import ModelSettings
 from crewrelay.system import utcnow
-from tests.conftest import HandSetClock, Storage
 from tests.support.doubles.model_server import served
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import REQUEST, anybody, api_app, assert_problem, execution_of, run_app, submission_of
 
 OWN = "as_of: 2026-01-02\nusd_per_million_tokens: {openai/scripted: {input: 2, cached_input: 1, output: 10}}"

@@ -8,7 +8,7 @@ import pytest
 
 from crewrelay.aws.backlog import SqsBacklog
 from crewrelay.local.event_sources import EventSource
-from tests.conftest import Storage
+from tests.support.fixtures import Storage
 from tests.support.waiting import wait_until
 
 TIMEOUT = 20

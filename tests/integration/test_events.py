@@ -16,12 +16,12 @@ from crewrelay.jobs.access import Scope, issue
 from crewrelay.local.resources import Template
 from crewrelay.local.sam import VARIABLES, main, prepare, variables
 from crewrelay.system import utcnow
-from tests.conftest import Storage
-from tests.integration.test_permissions import functions
 from tests.support.aws import TESTS
 from tests.support.deployed import Deployed
+from tests.support.fixtures import Storage
 from tests.support.invocations import EVENTS, JOBS, LIFE, event, jobs
 from tests.support.processes import ROOT
+from tests.support.template import functions
 
 
 def declared(template: Template, function: str) -> set[str]:

@@ -16,9 +16,9 @@ from crewrelay.crews.runner import CrewRunner
 from crewrelay.jobs.job import JobInput
 from crewrelay.settings import CrewsSettings
 from crewrelay.system import utcnow
-from tests.conftest import Storage
 from tests.support.crews import AGENTS, CREW, TASKS, OwnCrews, Shelf
 from tests.support.doubles.crew import ScriptedModel
+from tests.support.fixtures import Storage
 from tests.support.http_apps import (
     REQUEST,
     ScriptedCrew,

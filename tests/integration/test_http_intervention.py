@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from starlette.testclient import TestClient
 
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import (
     api_app,
     assert_problem,

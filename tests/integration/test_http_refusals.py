@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from crewrelay.http.body import LARGEST_BODY
 from crewrelay.http.problems import MEDIA_TYPE
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import (
     REQUEST,
     ScriptedCrew,

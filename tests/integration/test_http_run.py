@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +11,7 @@ from starlette.testclient import TestClient
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import BudgetExceeded
 from crewrelay.jobs.job import JobInput
-from tests.conftest import Storage
+from tests.support.fixtures import Storage
 from tests.support.http_apps import (
     ANSWER,
     GRACE,
@@ -30,14 +29,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SLACK = 4.0  # seconds that the writes around a run may take on a busy machine
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """What a blocking crew waits for; opened at the end, so that no thread stays behind."""
-    event = threading.Event()
-    yield event
-    event.set()
 
 
 def blocking(gate: threading.Event) -> ScriptedCrew:

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from starlette.testclient import TestClient
 
 from crewrelay import __version__
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import (
     ANSWER,
     INPUT,

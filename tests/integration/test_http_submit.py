@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from starlette.testclient import TestClient
 
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import (
     INPUT,
     REQUEST,

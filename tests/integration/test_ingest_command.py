@@ -26,10 +26,10 @@ from crewrelay.retrieval.retriever import CollectionRetriever
 from tests.support import documents
 from tests.support.doubles.embedder import DIMENSION, WordEmbedder
 from tests.support.hostile import MEMORY, SECRET, zoo
+from tests.support.passages import contents
 from tests.support.processes import ROOT, listening
 from tests.support.stack import COMMAND, environment
 from tests.support.waiting import wait_until
-from tests.unit.test_embedded_collections import contents
 
 WORDS = Embedding("openai/words", DIMENSION)
 

@@ -1,10 +1,15 @@
-"""The layers of pyproject.toml: every module has its floor, and what a layer must not import is refused."""
+"""The layers of pyproject.toml: every module has its floor, and what a layer must not import is refused. And no test
+is imported.
+"""
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +43,21 @@ def test_every_module_has_its_floor() -> None:
     }
     handlers = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
     assert named == {f"crewrelay.{name}" for name in there - {"__init__"}} | handlers
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_no_test_and_no_conftest_is_imported() -> None:
+    """What tests share is in tests/support, or in a module beside them."""
+    refused = re.compile(r"(^|\.)(test_\w+|conftest)(\.|$)")
+    found = {path: list(filter(refused.search, imported(path))) for path in (ROOT / "tests").rglob("*.py")}
+    assert {path: names for path, names in found.items() if names} == {}
 
 
 def test_no_contract_has_an_exception() -> None:

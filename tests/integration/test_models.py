@@ -22,8 +22,8 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.submission import Submission
 from crewrelay.settings import ModelSettings
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
-from tests.conftest import HandSetClock
 from tests.support.doubles.model_server import Served, served
+from tests.support.fixtures import HandSetClock
 from tests.support.waiting import wait_until
 
 POLICY = Policy(first_backoff=timedelta(seconds=10), max_attempts=3)

@@ -23,10 +23,10 @@ from crewrelay.jobs.sweeper import Sweeper
 from crewrelay.retrieval.chunks import corpus_chunks
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
 from crewrelay.system import utcnow
-from tests.conftest import Figure, Storage
-from tests.integration.test_authorizer import request_event
 from tests.support.aws import aws_client
+from tests.support.aws_events import request_event
 from tests.support.bill import Bill
+from tests.support.fixtures import Figure, Storage
 from tests.support.http_apps import POLICY, REQUEST, ScriptedCrew, api_app, execution_of, run_app
 from tests.support.processes import ROOT
 

@@ -21,17 +21,16 @@ from crewrelay.crews.models import Models
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.job import Status
-from crewrelay.local.resources import Template, environment, load_template
+from crewrelay.local.resources import Template, environment
 from crewrelay.settings import ModelSettings
 from crewrelay.system import utcnow
-from tests.conftest import Storage
-from tests.integration.test_authorizer import request_event
-from tests.integration.test_lambda_http import rest_event
-from tests.integration.test_sqs import event, record
 from tests.support.aws import aws_client
+from tests.support.aws_events import request_event, rest_event, sqs_event, sqs_record
 from tests.support.deployed import Deployed, Operation
+from tests.support.fixtures import Storage
 from tests.support.http_apps import REQUEST
 from tests.support.processes import ROOT
+from tests.support.template import functions
 
 Permission = tuple[str, str]  # an action, and what the template calls that on which; of a table, whose rows: "T: JOB#*"
 
@@ -48,17 +47,6 @@ _NOT_BY_FUNCTIONS = {
     *(("tokens", name) for name in ("PutItem", "Query", "UpdateItem")),
     ("embeddings", "InvokeModel"),
 }
-
-
-@pytest.fixture
-def template() -> Template:
-    return load_template(ROOT / "template.yaml")
-
-
-def functions(template: Template) -> dict[str, dict[str, Any]]:
-    """Properties of each, by logical id."""
-    found = template["Resources"].items()
-    return {name: item["Properties"] for name, item in found if item["Type"] == "AWS::Serverless::Function"}
 
 
 # ---- what is granted
@@ -263,9 +251,9 @@ def drive(functions: House, storage: Storage) -> None:
     job_id = submit(api)
     assert call(api, "POST", f"/crewai/jobs/{submit(api, 'another')}/cancel")["status"] == "cancelled"
     # Half a second after its free first call: relayed, and replayed from S3.
-    assert worker(event(record(job_id)), seconds=30.5) == {"batchItemFailures": []}
+    assert worker(sqs_event(sqs_record(job_id)), seconds=30.5) == {"batchItemFailures": []}
     assert call(api, "GET", f"/crewai/status/{job_id}")["status"] == "pending"
-    assert worker(event(record(job_id), record("no bell"))) == {"batchItemFailures": []}
+    assert worker(sqs_event(sqs_record(job_id), sqs_record("no bell"))) == {"batchItemFailures": []}
     assert call(api, "GET", f"/crewai/status/{job_id}")["status"] == "completed"
     assert call(api, "GET", f"/crewai/jobs/{job_id}/calls")["calls"]
 
@@ -273,13 +261,15 @@ def drive(functions: House, storage: Storage) -> None:
         assert call(run, "POST", "/crewai/run", REQUEST, age=age, Idempotency_Key="r")["status"] == status
     accepted = call(run, "POST", "/crewai/run", REQUEST, Prefer="respond-async")
     assert accepted["status_code"] == 202
-    assert worker(event(record(accepted["job_id"]))) == {"batchItemFailures": []}  # its input is in S3
+    assert worker(sqs_event(sqs_record(accepted["job_id"]))) == {"batchItemFailures": []}  # its input is in S3
 
     intake, known = functions["IntakeFunction"], job_ids(storage)
-    assert intake(event(record(json.dumps(REQUEST), "m"), record("no request"))) == {"batchItemFailures": []}
+    assert intake(sqs_event(sqs_record(json.dumps(REQUEST), "m"), sqs_record("no request"))) == {
+        "batchItemFailures": []
+    }
     (orphan,) = job_ids(storage) - known
     leave_input_alone(storage, orphan)
-    assert intake(event(record(json.dumps(REQUEST | {"topic": "another"}), "m"))) == {"batchItemFailures": []}
+    assert intake(sqs_event(sqs_record(json.dumps(REQUEST | {"topic": "another"}), "m"))) == {"batchItemFailures": []}
     assert orphan in job_ids(storage)
 
     # One that is overdue, and one that has ended, as an index that lags may still have it.

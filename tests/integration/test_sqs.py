@@ -21,33 +21,10 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.submission import Submission
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import HandSetClock, Storage
+from tests.support.aws_events import sqs_event, sqs_record
+from tests.support.fixtures import HandSetClock, Storage
 
 GOOD = json.dumps({"topic": "neural networks", "language": "en"})
-
-
-def record(body: str, message_id: str | None = None) -> Record:
-    """As AWS hands it over: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
-    return {
-        "messageId": message_id or str(uuid4()),
-        "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
-        "body": body,
-        "attributes": {
-            "ApproximateReceiveCount": "1",
-            "SentTimestamp": "1545082649183",
-            "SenderId": "AIDAIENQZJOLO23YVJ4VO",
-            "ApproximateFirstReceiveTimestamp": "1545082649185",
-        },
-        "messageAttributes": {},
-        "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
-        "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:jobs",
-        "awsRegion": "us-east-1",
-    }
-
-
-def event(*records: Record) -> dict[str, Any]:
-    return {"Records": list(records)}
 
 
 def failed(response: BatchResponse) -> list[str]:
@@ -115,9 +92,9 @@ def test_a_body_that_is_no_job_id_is_refused(body: str) -> None:
 
 def test_a_malformed_record_fails_alone_and_its_neighbours_are_done() -> None:
     ids = [str(uuid4()) for _ in range(3)]
-    records = [record(ids[0]), record("not an id", "the bad one"), record(ids[1]), record(ids[2])]
+    records = [sqs_record(ids[0]), sqs_record("not an id", "the bad one"), sqs_record(ids[1]), sqs_record(ids[2])]
     done: list[str] = []
-    response = answer_batch(event(*records), lambda one: done.append(job_id_of(one["body"])))
+    response = answer_batch(sqs_event(*records), lambda one: done.append(job_id_of(one["body"])))
     assert failed(response) == ["the bad one"]
     assert sorted(done) == sorted(ids)
 
@@ -127,13 +104,13 @@ def test_a_handler_that_raises_fails_its_record_only() -> None:
         if one["body"] == "down":
             raise Unavailable("The table did not answer.")
 
-    response = answer_batch(event(record("down", "a"), record("up", "b"), record("down", "c")), handle)
+    response = answer_batch(sqs_event(sqs_record("down", "a"), sqs_record("up", "b"), sqs_record("down", "c")), handle)
     assert failed(response) == ["a", "c"]
 
 
 def test_all_records_run_at_once() -> None:
     together = threading.Barrier(10, timeout=10)
-    response = answer_batch(event(*(record(str(uuid4())) for _ in range(10))), lambda _: void(together.wait()))
+    response = answer_batch(sqs_event(*(sqs_record(str(uuid4())) for _ in range(10))), lambda _: void(together.wait()))
     assert failed(response) == []
 
 
@@ -180,7 +157,7 @@ def intake(storage: Storage, clock: HandSetClock, store: JobStore | None = None)
         Policy(),
     )
     taker = Intake(submission, "acme", DeadLetters(storage.sqs, storage.intake_dlq_url))
-    return lambda *records: failed(answer_batch(event(*records), taker.take))
+    return lambda *records: failed(answer_batch(sqs_event(*records), taker.take))
 
 
 def job_ids(storage: Storage) -> list[str]:
@@ -188,7 +165,7 @@ def job_ids(storage: Storage) -> list[str]:
 
 
 def test_a_good_message_becomes_a_job_and_a_bell(storage: Storage, clock: HandSetClock) -> None:
-    assert intake(storage, clock)(record(GOOD)) == []
+    assert intake(storage, clock)(sqs_record(GOOD)) == []
     (job_id,) = job_ids(storage)
     stored = storage.store(clock).load(job_id)
     assert stored is not None
@@ -200,12 +177,12 @@ def test_a_good_message_becomes_a_job_and_a_bell(storage: Storage, clock: HandSe
 
 def test_a_message_delivered_twice_is_one_job(storage: Storage, clock: HandSetClock) -> None:
     take = intake(storage, clock)
-    assert take(record(GOOD, "m-1")) == take(record(GOOD, "m-1")) == []
+    assert take(sqs_record(GOOD, "m-1")) == take(sqs_record(GOOD, "m-1")) == []
     assert len(job_ids(storage)) == 1
 
 
 def test_two_messages_with_the_same_text_are_two_jobs(storage: Storage, clock: HandSetClock) -> None:
-    assert intake(storage, clock)(record(GOOD), record(GOOD)) == []
+    assert intake(storage, clock)(sqs_record(GOOD), sqs_record(GOOD)) == []
     assert len(job_ids(storage)) == 2
 
 
@@ -225,7 +202,7 @@ def test_two_messages_with_the_same_text_are_two_jobs(storage: Storage, clock: H
 def test_a_bad_message_goes_to_the_dead_letters_with_the_reason(
     storage: Storage, clock: HandSetClock, body: str, reason: str
 ) -> None:
-    assert intake(storage, clock)(record(body, "the-bad-one")) == []
+    assert intake(storage, clock)(sqs_record(body, "the-bad-one")) == []
     (letter,) = storage.messages(storage.intake_dlq_url)
     attributes = {name: value["StringValue"] for name, value in letter["MessageAttributes"].items()}
     assert letter["Body"] == body
@@ -237,7 +214,7 @@ def test_a_bad_message_goes_to_the_dead_letters_with_the_reason(
 
 
 def test_a_bad_message_spoils_nothing_for_its_neighbours(storage: Storage, clock: HandSetClock) -> None:
-    assert intake(storage, clock)(record(GOOD), record("bad"), record(GOOD)) == []
+    assert intake(storage, clock)(sqs_record(GOOD), sqs_record("bad"), sqs_record(GOOD)) == []
     assert len(job_ids(storage)) == 2
     assert len(storage.messages(storage.intake_dlq_url)) == 1
 
@@ -249,7 +226,7 @@ class NoTable(MemoryJobStore):
 
 def test_with_the_table_down_the_message_is_delivered_again(storage: Storage, clock: HandSetClock) -> None:
     take = intake(storage, clock, NoTable(clock))
-    assert take(record(GOOD, "good"), record("bad", "bad")) == ["good"]
+    assert take(sqs_record(GOOD, "good"), sqs_record("bad", "bad")) == ["good"]
     assert storage.messages(storage.queue_url) == []
     assert len(storage.messages(storage.intake_dlq_url)) == 1
 

@@ -27,7 +27,7 @@ from crewrelay.local.authorization import Authorization
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
 from crewrelay.system import utcnow
-from tests.conftest import Storage
+from tests.support.fixtures import Storage
 from tests.support.http_apps import (
     REQUEST,
     ScriptedCrew,

@@ -9,7 +9,7 @@ from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.jobs.access import Scope, Token, Tokens, issue
 from crewrelay.jobs.errors import Unavailable, UnknownToken
 from crewrelay.testing import MemoryTokens
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import unreachable
 
 _numbers = itertools.count(1)

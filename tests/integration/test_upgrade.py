@@ -18,7 +18,7 @@ from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.sweeper import Sweeper
 from crewrelay.system import new_id
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import ANSWER, POLICY, ScriptedCrew, api_app
 from tests.support.processes import ROOT
 

@@ -21,12 +21,13 @@ from tests.support.processes import ROOT
 JOBS = sorted((FUNCTIONS / "crewrelay/jobs").glob("[!_]*.py"))
 STORE = [FUNCTIONS / "crewrelay/aws" / name for name in ("store.py", "rows.py", "batch_get.py")]
 TESTS = """
-    access answer cap cap_counts error_kinds errors execution execution_ends execution_journal execution_relay
-    intervention intervention_retries job job_fields journal lease log_keys logs money observed observed_refusals
-    observed_writes policy ports process process_waits redrive run run_ends spending spoofs store_requests stray
-    strays submission submission_keys sweeper sweeper_troubles text turns values
+    access answer bells cap cap_counts error_kinds errors execution_deadline execution_ends execution_errors
+    execution_journal execution_lease execution_relay execution_store intervention intervention_retries job
+    job_fields journal lease log_keys logs money observed observed_refusals observed_writes policy ports process
+    process_waits redrive run run_blame run_budget run_ends run_time spending spoofs store_requests stray strays
+    submission submission_keys sweeper sweeper_troubles text turns values
 """.split()
-CONTRACT = "tests/integration/test_store_contract.py"
+CONTRACT = [str(path) for path in sorted((ROOT / "tests/integration").glob("test_store_*.py"))]
 KILLED = (Outcome.KILLED, Outcome.TIMED_OUT)
 
 
@@ -44,7 +45,7 @@ def main() -> int:
     with ExitStack() as stack:
         if not {*files}.isdisjoint(STORE):
             shared.append(SharedEmulator(stack.enter_context(emulator_of_tests())))
-            tests.append(CONTRACT)
+            tests += CONTRACT
         return collected(tests, shared, lambda session: report(Trials(session, files, shared).every(), given.least))
 
 

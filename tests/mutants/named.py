@@ -14,7 +14,7 @@ class Named(NamedTuple):
 
 
 _STORE = "tests/unit/test_store_requests.py::test_"
-_EXECUTION = "tests/unit/test_execution.py::test_"
+_EXECUTION = "tests/unit/test_execution_"
 
 NAMED = (
     Named(
@@ -64,7 +64,7 @@ NAMED = (
         "jobs/job.py",
         " and until < job.end_by",
         "",
-        _EXECUTION + "a_job_does_not_back_off_beyond_its_end",
+        _EXECUTION + "errors.py::test_a_job_does_not_back_off_beyond_its_end",
     ),
     Named(
         "the oldest discarded replies are kept",
@@ -78,14 +78,14 @@ NAMED = (
         "jobs/execution.py",
         'run.stop(RunStopped("its handler has answered"))',
         "pass",
-        _EXECUTION + "a_crew_whose_lease_was_stolen_pays_for_nothing_more",
+        _EXECUTION + "lease.py::test_a_crew_whose_lease_was_stolen_pays_for_nothing_more",
     ),
     Named(
         "a crew's thread keeps its process alive",
         "jobs/execution.py",
         "name=name, daemon=True",
         "name=name",
-        _EXECUTION + "a_crew_that_never_comes_back_does_not_keep_its_process_alive",
+        _EXECUTION + "deadline.py::test_a_crew_that_never_comes_back_does_not_keep_its_process_alive",
     ),
     Named(
         "a lease's threads take no turns",

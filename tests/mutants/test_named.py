@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.conftest import Figure
+from tests.support.fixtures import Figure
 from tests.support.processes import ROOT
 
 

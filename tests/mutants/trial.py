@@ -107,7 +107,7 @@ class Trials:
         may be noticed by any.
         """
         lines, path = set(range(mutant.line, mutant.last_line + 1)), str(mutant.path)
-        own = f"tests/unit/test_{mutant.path.stem}.py"
+        own = f"tests/unit/test_{mutant.path.stem}"
         in_domain = mutant.path.parent.name == "jobs"  # whose tests are quick
         tests = [test for test in self._reached if test.startswith("tests/unit/") or not in_domain]
         reached = [(test, self._reached[test].lines.get(path, [])) for test in tests]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Figure
+from tests.support.fixtures import Figure
 from tests.support.processes import ROOT, listening
 from tests.support.stack import model_variables, running_stack
 from tests.support.waiting import wait_until

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
-from tests.conftest import Storage
+from tests.support.fixtures import Storage
 
 Item = dict[str, dict[str, Any]]
 _WRITES = {"PutItem", "UpdateItem", "DeleteItem"}

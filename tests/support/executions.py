@@ -17,7 +17,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.process import Process
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 POLICY = Policy(lease=timedelta(seconds=60))  # renewed every 20 s
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

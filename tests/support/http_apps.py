@@ -24,7 +24,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Clock, Crew
 from crewrelay.jobs.submission import Submission
 from crewrelay.system import new_id, utcnow
-from tests.conftest import HandSetClock, Storage
+from tests.support.fixtures import HandSetClock, Storage
 
 ANSWER = Answer(
     text="A network learns [1].",

@@ -4,21 +4,25 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
 from decimal import Decimal
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
+
+import pytest
 
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import Unavailable
+from crewrelay.jobs.execution import on_own_thread
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.run import Run
+from crewrelay.jobs.run import Run, RunStopped
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 POLICY = Policy(lease=timedelta(seconds=60), call_floor=timedelta(seconds=2))
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
+TIMEOUT = 10  # seconds until a test that hangs gives up
 
 
 class Table(MemoryJobStore):
@@ -149,5 +153,30 @@ class Meanwhile:
             self._rival.join(0.2)
 
     def join(self) -> None:
-        self._rival.join(10)
+        self._rival.join(TIMEOUT)
         assert not self._rival.is_alive()
+
+
+class CallInFlight:
+    """A call on a thread of its own that is being paid for until it may end."""
+
+    def __init__(self, run: Run, question: str, kind: Kind = Kind.MODEL, tokens: int = 10) -> None:
+        paying, self._may_end = Event(), Event()
+
+        def pay() -> Reply:
+            paying.set()
+            assert self._may_end.wait(TIMEOUT)
+            return reply("at last", tokens)
+
+        self._reply = on_own_thread(lambda: run.call(kind, {"asked": question}, pay), name=question)
+        assert paying.wait(TIMEOUT)
+
+    def end(self) -> str:
+        self._may_end.set()
+        return self._reply.result(TIMEOUT).body
+
+
+def refuse(run: Run, question: str = "one more", kind: Kind = Kind.MODEL) -> None:
+    """The run stops rather than to pay for this."""
+    with pytest.raises(RunStopped):
+        replay(run, question, kind)

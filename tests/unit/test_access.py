@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from crewrelay.jobs.access import Caller, Scope, Token, bearer, digest_of, issue, new_text
 from crewrelay.jobs.errors import MissingScope
 from crewrelay.testing import MemoryTokens
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 EVERY = frozenset(Scope)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from crewrelay.aws.batch import Record, answer_batch
-from tests.conftest import Figure
+from tests.support.fixtures import Figure
 from tests.support.waiting import wait_until
 
 TIMEOUT = 10

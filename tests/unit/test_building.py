@@ -19,9 +19,9 @@ from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind
 from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 from crewrelay.testing import Unjournaled
-from tests.conftest import HandSetClock
 from tests.support.crews import AGENTS, CREW, TASKS, OwnCrews, Shelf
 from tests.support.doubles.crew import ScriptedModel, weather_call
+from tests.support.fixtures import HandSetClock
 from tests.support.processes import ROOT
 from tests.support.runs import Attempts
 

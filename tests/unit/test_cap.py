@@ -14,7 +14,7 @@ from crewrelay.jobs.errors import TooManyJobs, Unavailable
 from crewrelay.jobs.job import Job, JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.runs import Meanwhile
 
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

@@ -9,7 +9,7 @@ import pytest
 from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import Unavailable
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 from tests.support.waiting import wait_until
 
 PATIENCE = 5  # seconds until a test that hangs gives up

@@ -6,7 +6,7 @@ import pytest
 
 from crewrelay.crews.citations import Bibliography
 from crewrelay.jobs.answer import Passage
-from tests.conftest import Figure
+from tests.support.fixtures import Figure
 
 
 def passage(name: str) -> Passage:

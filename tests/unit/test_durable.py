@@ -26,8 +26,8 @@ from crewrelay.jobs.log_keys import log_keys, logged_with
 from crewrelay.jobs.ports import Calls
 from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 from crewrelay.testing import Unjournaled
-from tests.conftest import HandSetClock
 from tests.support.doubles.crew import ScriptedModel, Weather, weather_call
+from tests.support.fixtures import HandSetClock
 from tests.support.runs import Attempts
 
 

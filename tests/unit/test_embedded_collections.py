@@ -15,43 +15,20 @@ from crewrelay.jobs.errors import (
     RetrievalUnavailable,
 )
 from crewrelay.retrieval.chunks import Chunk
-from crewrelay.retrieval.collection import Collection, Document, Embedding
+from crewrelay.retrieval.collection import Document, Embedding
 from crewrelay.retrieval.embedded import collection as embedded_collection
-from crewrelay.retrieval.embedded.collection import EmbeddedCollection
 from crewrelay.retrieval.embedded.collections import FILE, EmbeddedCollections
 from crewrelay.retrieval.embedded.pipeline import Floats, PassageSearch
 from crewrelay.retrieval.embedded.shipped import SHIPPED, SHIPPED_EMBEDDING, ShippedCollection
 from tests.support.doubles.embedder import DIMENSION, bag_of_words
+from tests.support.passages import found, put
 
 FAKE = Embedding("fake/words", DIMENSION)
-SOON = timedelta(seconds=5)
-
-
-def embedded_collections(folder: Path) -> EmbeddedCollections:
-    """The store, for whatever is tested of every store."""
-    return EmbeddedCollections(folder)
-
-
-def put(collection: Collection, source: str, *texts: str) -> None:
-    chunks = [Chunk(f"{source}#{n}", source, f"{source}.txt", "", text, text) for n, text in enumerate(texts, 1)]
-    collection.put(Document(source, " ".join(texts)), chunks, [bag_of_words(text) for text in texts])
-
-
-def found(collection: Collection, query: str) -> list[str]:
-    return [passage.text for passage in collection.search(query, bag_of_words(query), 3, SOON)]
-
-
-def contents(collection: Collection) -> list[Chunk]:
-    """Every passage of an embedded collection."""
-    assert isinstance(collection, EmbeddedCollection)
-    with collection._database.reading(SOON) as connection:
-        state = embedded_collection.state(connection, collection._name)
-        return embedded_collection._read(connection, state)[0]
 
 
 def test_a_search_sees_what_another_process_wrote(tmp_path: Path) -> None:
-    written = embedded_collections(tmp_path).create("c", FAKE)
-    read = embedded_collections(tmp_path).open("c", FAKE)
+    written = EmbeddedCollections(tmp_path).create("c", FAKE)
+    read = EmbeddedCollections(tmp_path).open("c", FAKE)
     assert found(read, "cats") == []
     put(written, "a", "cats purr", "dogs bark")
     assert found(read, "cats")[0] == "cats purr"
@@ -69,7 +46,7 @@ def test_it_is_loaded_again_only_when_it_has_changed(tmp_path: Path, monkeypatch
         return PassageSearch(chunks, vectors)
 
     monkeypatch.setattr(embedded_collection, "PassageSearch", counted)
-    store = embedded_collections(tmp_path)
+    store = EmbeddedCollections(tmp_path)
     put(store.create("c", FAKE), "a", "cats purr")
     put(store.create("other", FAKE), "a", "cats purr")
     for _ in range(3):
@@ -80,7 +57,7 @@ def test_it_is_loaded_again_only_when_it_has_changed(tmp_path: Path, monkeypatch
 
 
 def test_threads_that_come_first_together_load_once_and_find_the_same(tmp_path: Path) -> None:
-    collection = embedded_collections(tmp_path).create("c", FAKE)
+    collection = EmbeddedCollections(tmp_path).create("c", FAKE)
     put(collection, "a", "cats purr", "dogs bark")
     together, results = threading.Barrier(8), list[list[str]]()
 
@@ -97,7 +74,7 @@ def test_threads_that_come_first_together_load_once_and_find_the_same(tmp_path: 
 
 
 def test_searches_while_it_is_written_see_whole_documents(tmp_path: Path) -> None:
-    writer, reader = (embedded_collections(tmp_path).create("c", FAKE) for _ in range(2))
+    writer, reader = (EmbeddedCollections(tmp_path).create("c", FAKE) for _ in range(2))
     put(writer, "a", "version 0, once", "version 0, twice")
     done = threading.Event()
 
@@ -121,7 +98,7 @@ def test_searches_while_it_is_written_see_whole_documents(tmp_path: Path) -> Non
 
 
 def test_a_collection_made_again_under_its_name_is_another_one(tmp_path: Path) -> None:
-    store, reader = embedded_collections(tmp_path), embedded_collections(tmp_path).create("c", FAKE)
+    store, reader = EmbeddedCollections(tmp_path), EmbeddedCollections(tmp_path).create("c", FAKE)
     put(reader, "a", "cats purr")
     assert found(reader, "cats") == ["cats purr"]
     store.delete("c")
@@ -136,7 +113,7 @@ def test_a_collection_made_again_under_its_name_is_another_one(tmp_path: Path) -
 
 
 def test_without_a_file_there_is_no_collection_and_none_is_made_by_looking(tmp_path: Path) -> None:
-    store = embedded_collections(tmp_path / "absent")
+    store = EmbeddedCollections(tmp_path / "absent")
     assert store.names() == []
     with pytest.raises(CollectionMissing):
         store.open("c", FAKE)
@@ -161,7 +138,7 @@ def test_a_writer_that_comes_second_says_so_and_breaks_nothing(tmp_path: Path) -
 
 def test_two_writers_in_turn_lose_nothing(tmp_path: Path) -> None:
     def write(name: str) -> None:
-        collection = embedded_collections(tmp_path).create("c", FAKE)
+        collection = EmbeddedCollections(tmp_path).create("c", FAKE)
         for number in range(20):
             put(collection, f"{name}{number}", "text")
 
@@ -170,11 +147,11 @@ def test_two_writers_in_turn_lose_nothing(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert embedded_collections(tmp_path).open("c", FAKE).count() == 40
+    assert EmbeddedCollections(tmp_path).open("c", FAKE).count() == 40
 
 
 def test_a_put_that_fails_leaves_the_document_as_it_was(tmp_path: Path) -> None:
-    collection = embedded_collections(tmp_path).create("c", FAKE)
+    collection = EmbeddedCollections(tmp_path).create("c", FAKE)
     put(collection, "a", "cats purr")
     chunk = Chunk("a#1", "a", "a.txt", "", "half a pair \ud800", "")
     with pytest.raises(UnicodeEncodeError):
@@ -184,10 +161,10 @@ def test_a_put_that_fails_leaves_the_document_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_can_be_searched(tmp_path: Path) -> None:
-    put(embedded_collections(tmp_path).create("c", FAKE), "a", "cats purr")
+    put(EmbeddedCollections(tmp_path).create("c", FAKE), "a", "cats purr")
     (tmp_path / FILE).chmod(0o400)
     tmp_path.chmod(0o500)
-    assert found(embedded_collections(tmp_path).open("c", FAKE), "cats") == ["cats purr"]
+    assert found(EmbeddedCollections(tmp_path).open("c", FAKE), "cats") == ["cats purr"]
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
     tmp_path.chmod(0o700)
 
@@ -196,15 +173,15 @@ def test_a_file_that_cannot_be_written_can_be_searched(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(RetrievalMisconfigured, match=FILE):
-        embedded_collections(tmp_path).names()
+        EmbeddedCollections(tmp_path).names()
 
 
 def test_a_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
-    embedded_collections(tmp_path).create("c", FAKE)
+    EmbeddedCollections(tmp_path).create("c", FAKE)
     connection = sqlite3.connect(tmp_path / FILE)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    store = embedded_collections(tmp_path)
+    store = EmbeddedCollections(tmp_path)
     for use in (store.names, lambda: store.create("d", FAKE)):
         with pytest.raises(RetrievalMisconfigured, match="another version"):
             use()
@@ -213,7 +190,7 @@ def test_a_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RetrievalMisconfigured, match="file/store"):
-        embedded_collections(tmp_path / "file" / "store").create("c", FAKE)
+        EmbeddedCollections(tmp_path / "file" / "store").create("c", FAKE)
 
 
 def test_the_shipped_corpus_is_a_collection_that_can_only_be_read(tmp_path: Path) -> None:

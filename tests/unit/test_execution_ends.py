@@ -13,8 +13,8 @@ from crewrelay.jobs.job import Status
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.log_keys import log_keys
 from crewrelay.jobs.ports import Calls, RelayDue
-from tests.conftest import HandSetClock
 from tests.support.executions import ANSWER, Desk, PausedCrew, ScriptedCrew, asks
+from tests.support.fixtures import HandSetClock
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import DamagedJob, Unavailable
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.ports import RelayDue
-from tests.conftest import HandSetClock
 from tests.support.executions import Desk, ScriptedCrew, asks
+from tests.support.fixtures import HandSetClock
 
 
 def resumed_after(clock: HandSetClock, *questions: str) -> Desk:

@@ -12,8 +12,8 @@ from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.process import Process
 from crewrelay.jobs.stray import Stray
-from tests.conftest import HandSetClock
 from tests.support.executions import ANSWER, PATIENCE, Desk, PausedCrew, ScriptedCrew, asks
+from tests.support.fixtures import HandSetClock
 
 NOTICE = 120  # seconds: twice a lease
 

@@ -15,7 +15,7 @@ from crewrelay.retrieval.reading.files import File, files_under
 from crewrelay.retrieval.reading.reader import Reader
 from tests.support import documents
 from tests.support.doubles.embedder import WordEmbedder
-from tests.unit.test_embedded_collections import contents
+from tests.support.passages import contents
 
 
 class Desk:

@@ -14,7 +14,7 @@ from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

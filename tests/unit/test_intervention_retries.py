@@ -10,7 +10,7 @@ from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

@@ -2,22 +2,18 @@
 
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import AttemptsExhausted, Overdue, StaleWrite
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
 from crewrelay.jobs.policy import Budget, Policy
+from tests.support.jobs import FAILURE, INPUT, NOW, OUTAGE, POLICY
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=10)
-POLICY = Policy(lease=timedelta(seconds=60), keep=timedelta(days=3))
-INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})
-FAILURE = Failure(type="TimeoutError", message="The model did not answer.")
-OUTAGE = Failure(type="RateLimitError", message="Slow down.", retryable=True, outage=True)
 
 Move = Callable[[Job, datetime], Job]
 

@@ -10,7 +10,7 @@ from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import DamagedJob, Overdue, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Receipt
-from tests.unit.test_job import FAILURE, INPUT, NOW, OUTAGE, POLICY
+from tests.support.jobs import FAILURE, INPUT, NOW, OUTAGE, POLICY
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 UNHELD: dict[str, Any] = {"holder": None, "lease_until": None, "claimed_at": None}

@@ -21,7 +21,6 @@ from crewrelay.jobs.errors import BudgetExceeded
 from crewrelay.jobs.policy import Budget
 from crewrelay.jobs.ports import RelayDue
 from crewrelay.jobs.run import Run, RunStopped
-from tests.conftest import HandSetClock
 from tests.support.doubles.crew import ScriptedModel, weather_call
 from tests.support.runs import POLICY, Attempts, reason
 
@@ -35,11 +34,6 @@ class City(BaseModel):
 
 
 ULM = City(name="Ulm", people=126_000)
-
-
-@pytest.fixture
-def attempts(clock: HandSetClock) -> Attempts:
-    return Attempts(clock)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.journal import Kind, digest_of
 from crewrelay.jobs.ports import Calls, RelayDue
-from tests.conftest import HandSetClock
 from tests.support.doubles.crew import ScriptedModel, Weather
 from tests.support.runs import POLICY, Attempts, reason
 
@@ -34,11 +33,6 @@ class Shelf:
     def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
         self.asked.append((query, top_k))
         return FOUND
-
-
-@pytest.fixture
-def attempts(clock: HandSetClock) -> Attempts:
-    return Attempts(clock)
 
 
 def tool_of(weather: Weather, calls: Calls) -> JournaledTool:

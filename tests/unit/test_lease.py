@@ -13,7 +13,7 @@ from crewrelay.jobs.journal import Receipt
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

@@ -22,8 +22,8 @@ from crewrelay.jobs.ports import Calls, Measure, RelayDue
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.sweeper import Sweeper
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
-from tests.conftest import HandSetClock
 from tests.support.doubles.meter import MemoryMeter
+from tests.support.fixtures import HandSetClock
 from tests.support.runs import reply
 
 POLICY = Policy(max_attempts=2)

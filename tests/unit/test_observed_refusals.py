@@ -15,8 +15,8 @@ from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Measure
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import HandSetClock
 from tests.support.doubles.meter import MemoryMeter
+from tests.support.fixtures import HandSetClock
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

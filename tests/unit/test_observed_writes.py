@@ -13,8 +13,8 @@ from crewrelay.jobs.observed import ObservedStore, measures_of, transition_event
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Measure
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import HandSetClock
 from tests.support.doubles.meter import MemoryMeter
+from tests.support.fixtures import HandSetClock
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

@@ -21,7 +21,7 @@ from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls
 from crewrelay.testing import MemoryJobStore
-from tests.conftest import Figure, HandSetClock
+from tests.support.fixtures import Figure, HandSetClock
 
 CALLS = 3  # of a job
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

@@ -15,9 +15,9 @@ from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
-from tests.conftest import HandSetClock
 from tests.support.crews import AGENTS, OwnCrews, Shelf
 from tests.support.doubles.crew import ScriptedModel, weather_call
+from tests.support.fixtures import HandSetClock
 
 POLICY = Policy(lease=timedelta(seconds=600), call_floor=timedelta(seconds=30))
 TOOLS = 'def weather(city: str) -> str:\n    """Tells the weather of a city."""\n    return "rain"\n'

@@ -24,8 +24,8 @@ from crewrelay.crews.tuning import tune_crewai
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.job import JobInput
 from crewrelay.testing import Unjournaled
-from tests.conftest import Figure
 from tests.support.doubles.crew import ScriptedModel
+from tests.support.fixtures import Figure
 
 ITS_OWN = {name: getattr(constants, name) for name in ("ACTION_REGEX", "ACTION_INPUT_ONLY_REGEX", "ACTION_INPUT_REGEX")}
 BRACES = re.compile(r"({.*})", re.DOTALL)

@@ -15,7 +15,7 @@ from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.submission import Submission
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -15,16 +15,10 @@ from crewrelay.jobs.errors import StaleWrite, Unavailable
 from crewrelay.jobs.journal import Kind, Receipt, Reply, in_order
 from crewrelay.jobs.policy import Budget
 from crewrelay.jobs.run import RunStopped
-from tests.conftest import HandSetClock
-from tests.support.runs import POLICY, Attempts, Meanwhile, ask, reason, replay, reply
+from tests.support.fixtures import HandSetClock
+from tests.support.runs import POLICY, TIMEOUT, Attempts, Meanwhile, ask, reason, replay, reply
 
-TIMEOUT = 10  # seconds until a test that hangs gives up
 QUESTIONS = ("one", "two", "two", "three")
-
-
-@pytest.fixture
-def attempts(clock: HandSetClock) -> Attempts:
-    return Attempts(clock)
 
 
 # ---- the journal

@@ -17,7 +17,7 @@ from crewrelay.jobs.errors import Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Policy
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -17,9 +17,9 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.process import Process
 from crewrelay.jobs.stray import Stray
+from tests.support.live_executions import ANSWER, TIMEOUT, Crew, Desk
 from tests.support.runs import reply
 from tests.support.waiting import wait_until
-from tests.unit.test_execution import ANSWER, TIMEOUT, Crew, Desk
 
 GRACE = 0.05
 TWO_STRIKES = Policy(max_strikes=2, call_floor=timedelta())

@@ -11,7 +11,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, record_of_tenant
 from crewrelay.jobs.submission import Submission
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks", "language": "en"})

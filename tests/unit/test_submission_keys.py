@@ -8,7 +8,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord
 from crewrelay.jobs.submission import Submission, keyed_id, message_key
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
 

@@ -16,7 +16,7 @@ from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import JobRecord
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 POLICY = Policy(max_attempts=3, budget=Budget(runtime=timedelta(hours=2)))
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

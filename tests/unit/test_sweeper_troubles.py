@@ -13,7 +13,7 @@ from crewrelay.jobs.log_keys import log_keys
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
-from tests.conftest import HandSetClock
+from tests.support.fixtures import HandSetClock
 
 POLICY = Policy(enough_bells=10)
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})

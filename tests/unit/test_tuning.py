@@ -126,7 +126,6 @@ import sys
 
 from pydantic import BaseModel
 
-import tests.conftest
 from crewrelay.wiring.crews import crew_runner
 from crewrelay.jobs.job import JobInput
 from crewrelay.testing import Unjournaled

@@ -1,17 +1,30 @@
 """How long a job waits for its turn, and what its attempts count."""
 
+import threading
 from datetime import timedelta
 
 import pytest
 
+from crewrelay.jobs import job as transitions
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.job import Failure, JobInput, Status
 from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.ports import Calls
-from crewrelay.jobs.process import Visit
-from tests.conftest import HandSetClock
+from crewrelay.jobs.process import Process, Visit
+from crewrelay.jobs.sweeper import Sweeper, Swept
+from tests.support.fixtures import HandSetClock
+from tests.support.live_executions import (
+    ANSWER,
+    HASTY,
+    POLICY,
+    TIMEOUT,
+    BlockedCrew,
+    Crew,
+    Desk,
+    lost_by_another_process,
+)
 from tests.support.runs import reply
-from tests.unit.test_execution import ANSWER, POLICY, TIMEOUT, BlockedCrew, Crew, Desk, lost_by_another_process
+from tests.support.waiting import wait_until
 
 
 class Failing(Crew):
@@ -81,3 +94,90 @@ def test_a_run_that_did_nothing_with_its_time_is_one() -> None:
     job = desk.record(job_id).job
     assert (job.status, job.relays, job.attempts, job.stalled) == (Status.PENDING, 1, 1, 1)
     assert timedelta() < job.ran < timedelta(seconds=TIMEOUT)
+
+
+def side_by_side(desk: Desk, ordinary: str, suspect: str) -> tuple[threading.Thread, threading.Thread]:
+    """A job that runs, and one that waits for its turn beside it."""
+    assert isinstance(desk.crew, BlockedCrew)
+    running, waiting = (
+        threading.Thread(target=desk.run, args=(job_id,), daemon=True) for job_id in (ordinary, suspect)
+    )
+    running.start()
+    assert desk.crew.started.wait(TIMEOUT)
+    waiting.start()
+    return running, waiting
+
+
+def test_what_an_earlier_process_may_have_died_of_is_not_claimed_while_others_run() -> None:
+    process = Process()
+    desk = Desk(crew := BlockedCrew(), process=process)
+    ordinary, suspect = desk.submit(), lost_by_another_process(desk)
+    before = desk.record(suspect).job
+    running, waiting = side_by_side(desk, ordinary, suspect)
+    wait_until(lambda: not process.takes_jobs, within=TIMEOUT)
+    assert desk.record(suspect).job == before
+    crew.may_end.set()
+    for thread in (running, waiting):
+        thread.join(TIMEOUT)
+    job = desk.record(suspect).job
+    assert (job.status, job.alone, job.attempts, job.fence) == (Status.COMPLETED, True, 1, 2)
+    assert process.takes_jobs
+
+
+def test_a_suspect_that_is_rung_for_while_it_waits_runs_at_its_turn() -> None:
+    process = Process()
+    desk = Desk(crew := BlockedCrew(), process=process)
+    ordinary, suspect = desk.submit(), lost_by_another_process(desk)
+    running, waiting = side_by_side(desk, ordinary, suspect)
+    wait_until(lambda: not process.takes_jobs, within=TIMEOUT)
+    swept = Sweeper(desk.store, desk.doorbell, desk.clock, POLICY).sweep(desk.clock() + timedelta(minutes=1))
+    assert swept[Swept.RUNG] == 1
+    crew.may_end.set()
+    for thread in (running, waiting):
+        thread.join(TIMEOUT)
+    assert (desk.record(suspect).job.status, len(crew.inputs)) == (Status.COMPLETED, 2)
+
+
+def test_a_bell_whose_job_ended_while_it_waited_is_dropped() -> None:
+    process = Process()
+    desk = Desk(crew := BlockedCrew(), process=process)
+    ordinary, suspect = desk.submit(), lost_by_another_process(desk)
+    running, waiting = side_by_side(desk, ordinary, suspect)
+    wait_until(lambda: not process.takes_jobs, within=TIMEOUT)
+    before = desk.record(suspect).job
+    desk.store.save(before, transitions.cancel(before, desk.clock()))
+    crew.may_end.set()
+    for thread in (running, waiting):
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+    assert (len(crew.inputs), desk.doorbell.rings) == (1, [])
+    assert process.takes_jobs
+
+
+def test_a_job_that_takes_long_makes_room_for_a_suspect() -> None:
+    process = Process()
+    desk = Desk(crew := BlockedCrew(), HASTY, process=process)
+    ordinary, suspect = desk.submit(), lost_by_another_process(desk)
+    running, waiting = side_by_side(desk, ordinary, suspect)
+    running.join(TIMEOUT / 2)  # it had twice as long
+    given_back = desk.record(ordinary).job
+    assert (given_back.status, given_back.relays, given_back.strikes) == (Status.PENDING, 1, 0)
+    wait_until(lambda: len(crew.inputs) == 2, within=TIMEOUT)
+    crew.may_end.set()
+    waiting.join(TIMEOUT)
+    assert desk.record(suspect).job.status is Status.COMPLETED
+
+
+def test_a_job_whose_turn_does_not_come_before_the_deadline_is_left_and_rung_for() -> None:
+    process = Process()
+    desk = Desk(Crew(), process=process)
+    suspect, ordinary = lost_by_another_process(desk), desk.submit()
+    before = desk.record(suspect).job, desk.record(ordinary).job
+    with process.visit() as other:
+        assert other.may_share(0)
+        desk.run(suspect, seconds=0.05)
+    with process.visit() as other:
+        assert other.may_run_alone(0, 0, 0)
+        desk.run(ordinary, seconds=0.05)
+    assert (desk.record(suspect).job, desk.record(ordinary).job) == before
+    assert desk.doorbell.rings == [suspect, ordinary]

@@ -11,7 +11,7 @@ from crewrelay.retrieval.embedded.collections import EmbeddedCollections
 from crewrelay.settings import EmbedderSettings, RetrievalSettings
 from crewrelay.wiring import retrieval
 from tests.support.doubles.embedder import DIMENSION, WordEmbedder
-from tests.unit.test_embedded_collections import put
+from tests.support.passages import put
 
 FAKE = Embedding("fake/words", DIMENSION)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Figure
 from tests.e2e.runtime.artifacts import AWS, CREW, FUNCTIONS, HEAVY, LIGHT, TEMPLATE, TREES, Built, each
 from tests.e2e.runtime.slot import PYTHON
+from tests.support.fixtures import Figure
 from tests.support.processes import ROOT, listening
 
 LARGEST_LIGHT = 40  # MB unzipped

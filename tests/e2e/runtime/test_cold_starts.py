@@ -6,9 +6,9 @@ import subprocess
 import time
 from typing import NamedTuple
 
-from tests.conftest import Figure
 from tests.e2e.runtime.artifacts import AWS, HEAVY, LIGHT, Built, each
 from tests.e2e.runtime.slot import PYTHON
+from tests.support.fixtures import Figure
 
 # CPU, in compilations of decimal.py beside it: seconds differ threefold between machines, and between hours of one.
 LONGEST_LIGHT = 40

@@ -1,0 +1,58 @@
+"""Fixtures of several modules of this tier."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from crewrelay.http.edge import Handler, lambda_handler
+from crewrelay.jobs.ports import JobStore
+from crewrelay.local.resources import Template, load_template
+from crewrelay.local.stack import TEMPLATE
+from crewrelay.testing import MemoryJobStore
+from tests.support.fixtures import HandSetClock, Storage
+from tests.support.http_apps import api_app
+from tests.support.template import OPERATIONS
+
+
+@pytest.fixture(params=["memory", "dynamo"])
+def store(request: pytest.FixtureRequest, clock: HandSetClock) -> JobStore:
+    """The tests' own, and DynamoDB's on an emulator: they promise the same."""
+    if request.param == "memory":
+        return MemoryJobStore(clock)
+    storage: Storage = request.getfixturevalue("storage")
+    return storage.store(clock)
+
+
+@pytest.fixture
+def template() -> Template:
+    """template.yaml, which a test may change."""
+    return load_template(TEMPLATE)
+
+
+@pytest.fixture
+def operations() -> Template:
+    return load_template(OPERATIONS)
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What a blocking crew waits for; opened at the end, so that no thread stays behind."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def main_loop() -> Iterator[None]:
+    """An event loop on this thread, closed at the end: Mangum makes one where there is none, and leaves it open."""
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())
+        yield
+
+
+@pytest.fixture
+def handler(storage: Storage, main_loop: None) -> Handler:
+    """The API as a Lambda function."""
+    return lambda_handler(api_app(storage))
