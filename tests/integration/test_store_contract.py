@@ -28,6 +28,8 @@ from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, JobStore
+from crewrelay.sqlite.database import Database
+from crewrelay.sqlite.store import SqliteJobStore
 from crewrelay.testing import MemoryJobStore
 from tests.conftest import HandSetClock, Storage
 
@@ -45,10 +47,12 @@ ANSWER = Answer(
 FAILURE = Failure(type="TimeoutError", message="The model did not answer.", retryable=True)
 
 
-@pytest.fixture(params=["memory", "dynamo"])
+@pytest.fixture(params=["memory", "sqlite", "dynamo"])
 def store(request: pytest.FixtureRequest, clock: HandSetClock) -> JobStore:
     if request.param == "memory":
         return MemoryJobStore(clock)
+    if request.param == "sqlite":
+        return SqliteJobStore(Database(request.getfixturevalue("tmp_path") / "jobs.db"), clock)
     return dynamo_store(request.getfixturevalue("storage"), clock)
 
 
@@ -688,6 +692,14 @@ def damage(store: JobStore, storage: Storage | None, job: Job, what: str) -> Non
     if storage is None:
         assert isinstance(store, MemoryJobStore)
         store.damaged.add(job.id)
+    elif isinstance(store, SqliteJobStore):
+        with store._database.writing() as connection:
+            if what == "input":
+                connection.execute("DELETE FROM inputs WHERE job_id = ?", (job.id,))
+            else:
+                connection.execute(
+                    "UPDATE jobs SET job = json_set(job, '$.receipt', 'nonsense') WHERE id = ?", (job.id,)
+                )
     elif what == "input":
         storage.dynamodb.delete_item(TableName=storage.table, Key=rows.key(job.id, "INPUT"))
     else:
@@ -708,7 +720,7 @@ def test_a_job_that_can_not_be_read_says_so_until_it_is_ended(
     if claim_it:
         job = claimed(store, job, clock)
     assert job.due_at
-    storage = None if isinstance(store, MemoryJobStore) else request.getfixturevalue("storage")
+    storage = None if isinstance(store, (MemoryJobStore, SqliteJobStore)) else request.getfixturevalue("storage")
     damage(store, storage, job, what)
     with pytest.raises(DamagedJob, match=job.id):
         store.load(job.id)

@@ -41,7 +41,7 @@ from crewrelay.settings import (
     ModelSettings,
     RetrievalSettings,
     RunSettings,
-    TableSettings,
+    StoreSettings,
     WorkerSettings,
 )
 from tests.support.processes import ROOT
@@ -71,7 +71,7 @@ print(json.dumps(transform(json.load(sys.stdin), {}, NoManagedPolicies())))
 CREW = (ModelSettings, EmbedderSettings, RetrievalSettings)
 SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
     "api": (CallerSettings,),
-    "authorizer": (TableSettings,),
+    "authorizer": (StoreSettings,),
     "intake": (IntakeSettings,),
     "run": (RunSettings, *CREW),
     "worker": (WorkerSettings, *CREW),
