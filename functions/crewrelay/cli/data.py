@@ -33,6 +33,16 @@ def backup(
     typer.echo(f"{file}: {file.stat().st_size:,} bytes. To restore it, stop the stack and put it at {_path(data)}")
 
 
+def folder_of(stack: str, data: Path | None) -> Path | None:
+    """The folder that a command is about; None if it is about a deployment on AWS."""
+    if data and stack:
+        fail("give --data or --stack, not both")
+    if data is None and (stack or not _path(None).is_file()):
+        return None
+    database_in(data)
+    return data or DEFAULT
+
+
 def database_in(data: Path | None) -> "Database":
     """That of an existing folder."""
     from crewrelay.sqlite.database import Database

@@ -11,13 +11,11 @@ from crewrelay.local.own_aws import SomeEndpoints, endpoints
 
 def engine_of(data: Path | None, aws: bool) -> Engine:
     """AWS if it is asked for, or if the environment names its endpoints and no folder is given."""
-    if aws and data:
-        fail("give --data or --aws, not both")
     try:
         elsewhere = endpoints()
     except SomeEndpoints as error:
         fail(str(error))
-    if data or not (aws or elsewhere):
+    if not aws and (data or not elsewhere):
         return OnSqlite(data or DEFAULT)
     if not elsewhere and find_spec("moto") is None:
         fail("the AWS emulator is missing: install crewrelay[emulator], or set AWS_ENDPOINT_URL")

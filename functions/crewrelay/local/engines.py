@@ -95,7 +95,7 @@ class OnAws:
         from crewrelay.local.resources import environment
 
         storage = _storage(template)
-        variables = {"CREWRELAY_INTAKE_QUEUE_URL": storage["IntakeQueue"]}
+        variables = {"CREWRELAY_INTAKE_QUEUE_URL": storage["IntakeQueue"], "CREWRELAY_DATA": ""}
         for function in _FUNCTIONS:
             variables |= environment(template, function, storage)
         return variables

@@ -32,10 +32,10 @@ class Database:
         self._turn = threading.Lock()  # threads of this process queue here, which is fairer than SQLite's own waiting
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(0o600)  # SQLite gives its log the same mode
             with self._connection() as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 schema.migrate(connection)
-            path.chmod(0o600)
         except (OSError, sqlite3.Error) as error:
             raise Misconfigured(_reason(path, error)) from error
 
