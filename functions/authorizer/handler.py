@@ -3,15 +3,15 @@
 from typing import Any
 
 from crewrelay import cold_start
-from crewrelay.aws.authorizer import Authorizer
+from crewrelay.events.authorizer import Authorizer
 from crewrelay.logs import by_request
-from crewrelay.settings import TableSettings
+from crewrelay.settings import StoreSettings
 from crewrelay.system import utcnow
+from crewrelay.wiring import jobs
 from crewrelay.wiring.logs import configure_logs
-from crewrelay.wiring.tokens import tokens
 
 configure_logs()
-authorizer = Authorizer(tokens(TableSettings.read().table), utcnow)
+authorizer = Authorizer(jobs.tokens(StoreSettings.read()), utcnow)
 cold_start.over()
 
 

@@ -38,17 +38,28 @@ def _variable(prefix: str, part: int | str) -> str:
     return str(part) if str(part).isupper() else f"{prefix}{part}".upper()
 
 
-class TableSettings(_Settings):
-    table: str
+class StoreSettings(_Settings):
+    """Where jobs and tokens are: in the folder `data` of this machine, or in the DynamoDB table `table`."""
+
+    data: Path | None = None
+    table: str = ""
+
+    @model_validator(mode="after")
+    def _has_an_engine(self) -> Self:
+        needed = [name for name in ("table", "bucket", "queue_url", "dlq_url", "intake_dlq_url") if hasattr(self, name)]
+        missing = [f"CREWRELAY_{name.upper()}" for name in needed if not getattr(self, name)]
+        if missing and not self.data:
+            raise ValueError(f"{', '.join(missing)} missing: set it, or CREWRELAY_DATA to a folder of this machine")
+        return self
 
 
-class JobSettings(TableSettings):
+class JobSettings(StoreSettings):
     """Settings of every function that handles jobs. `tenant` owns the jobs of the intake queue, and those of callers
-    when no token is required.
+    when no token is required. `bucket` and `queue_url` are of AWS.
     """
 
-    bucket: str
-    queue_url: str
+    bucket: str = ""
+    queue_url: str = ""
     tenant: TenantName = "local"
     lease_seconds: Annotated[float, Field(ge=1)] = 60
     backoff_seconds: Seconds = 10
@@ -171,8 +182,8 @@ class RunSettings(CallerSettings, GatewaySettings):
 
 
 class WorkerSettings(JobSettings):
-    dlq_url: str
+    dlq_url: str = ""
 
 
 class IntakeSettings(JobSettings):
-    intake_dlq_url: str
+    intake_dlq_url: str = ""

@@ -95,6 +95,14 @@ class MemoryJobStore:
             jobs = [Job.model_validate_json(written) for written in self._jobs.values()]
         return min(most, sum(job.tenant == tenant and job.capped and not job.status.finished for job in jobs))
 
+    def delete_expired(self) -> int:
+        with self._lock:
+            expired = [job_id for job_id in self._jobs if self._existing(job_id) is None]
+            for job_id in expired:
+                del self._jobs[job_id], self._inputs[job_id]
+                self._calls.pop(job_id, None)
+            return len(expired)
+
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
         with self._lock:
             job = self._existing(job_id)

@@ -3,8 +3,8 @@
 from typing import Any
 
 from crewrelay import cold_start
-from crewrelay.aws.batch import BatchResponse, answer_batch
-from crewrelay.aws.intake import Intake
+from crewrelay.events.batch import BatchResponse, answer_batch
+from crewrelay.events.intake import Intake
 from crewrelay.jobs.submission import Submission
 from crewrelay.logs import by_request
 from crewrelay.settings import IntakeSettings
@@ -15,7 +15,7 @@ from crewrelay.wiring.logs import configure_logs
 configure_logs()
 settings = IntakeSettings.read()
 submission = Submission(jobs.job_store(settings), jobs.doorbell(settings), utcnow, new_id, settings.policy())
-intake = Intake(submission, settings.tenant, jobs.dead_letters(settings.intake_dlq_url))
+intake = Intake(submission, settings.tenant, jobs.dead_letters(settings, settings.intake_dlq_url))
 cold_start.over()
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from crewrelay import cold_start
-from crewrelay.aws.batch import last_moment
+from crewrelay.events.batch import last_moment
 from crewrelay.jobs.ports import Measure
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.logs import by_request

@@ -57,7 +57,7 @@ EXAMPLE = {"topic": "neural networks", "language": "en"}
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[RunningStack]:
-    with running_stack() as stack:
+    with running_stack(1, "--aws") as stack:
         stack.client.post("/crewai/run", json=EXAMPLE).raise_for_status()
         yield stack
 

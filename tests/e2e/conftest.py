@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,13 @@ def stack() -> Iterator[RunningStack]:
 
 
 @pytest.fixture(scope="session")
+def stack_on_aws() -> Iterator[RunningStack]:
+    """The same on DynamoDB, SQS and S3, in an emulator."""
+    with running_stack(2, "--aws") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
 def models() -> Iterator[int]:
     """The port of a server for the models of all tests."""
     with listening("tests.support.doubles.model_server") as port:
@@ -32,18 +40,27 @@ def scripted(models: int) -> Iterator[ScriptedStack]:
     with closing(ScriptedModel(models)) as model:
         variables = dict(model_variables(model))
         del variables["CREWRELAY_MODEL_API_KEY"]
-        with running_stack(**variables) as stack:
+        with running_stack(1, "--aws", **variables) as stack:
             yield ScriptedStack(stack, model)
 
 
 @pytest.fixture(scope="session")
 def hasty(models: int) -> Iterator[ScriptedStack]:
     """Its gateway and its leases are short."""
+    yield from hasty_stack(models, 2)
+
+
+@pytest.fixture(scope="session")
+def hasty_on_aws(models: int) -> Iterator[ScriptedStack]:
+    yield from hasty_stack(models, 1, "--aws")
+
+
+def hasty_stack(models: int, *arguments: Any) -> Iterator[ScriptedStack]:
     short = {
         "CREWRELAY_GATEWAY_LIMIT": str(LIMIT),
         "CREWRELAY_GATEWAY_MARGIN": "2",
         "CREWRELAY_LEASE_SECONDS": "2",
         "CREWRELAY_MODEL_PRICES": os.path.relpath(ROOT / "functions/crewrelay/prices.yaml"),  # as one types a path
     }
-    with closing(ScriptedModel(models)) as model, running_stack(2, **model_variables(model), **short) as stack:
+    with closing(ScriptedModel(models)) as model, running_stack(*arguments, **model_variables(model), **short) as stack:
         yield ScriptedStack(stack, model)

@@ -29,7 +29,7 @@ def guarded() -> Iterator[RunningStack]:
 
 def token_command(stack: RunningStack, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [*COMMAND, "token", *arguments]
-    env = environment(**stack.aws_variables)
+    env = environment(CREWRELAY_DATA=str(stack.data))
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=60)
 
 
@@ -148,7 +148,7 @@ def test_a_token_is_listed_without_its_text_and_refused_once_it_is_revoked_and_f
         (("create", "--tenant", "a", "--scope", "all"), "'all' is not one of"),
         (("create",), "--tenant"),
         (("revoke", "0123"), "There is no token 0123."),
-        (("list", "--stack", "nowhere"), "nowhere"),
+        (("list", "--stack", "nowhere"), "give --data or --stack, not both"),
     ],
 )
 def test_what_can_not_be_is_said_and_makes_no_token(

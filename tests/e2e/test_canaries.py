@@ -64,7 +64,7 @@ def heard(models: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hea
     with closing(ScriptedModel(models)) as model, tempfile.TemporaryFile("w+") as output:
         variables = {**model_variables(model), **EVERYTHING, "CREWRELAY_MODEL_API_KEY": KEY}
         process = subprocess.Popen(
-            [*COMMAND, "serve", "--port", "0", "--crews", "1"],
+            [*COMMAND, "serve", "--aws", "--port", "0", "--crews", "1"],
             stdout=subprocess.PIPE,
             stderr=output,
             text=True,

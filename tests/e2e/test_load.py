@@ -33,7 +33,7 @@ def busy() -> Iterator[ScriptedStack]:
     with (
         listening("tests.support.doubles.model_server") as server,
         closing(ScriptedModel(server, "--delay", "0.3")) as model,
-        running_stack(2, **model_variables(model)) as stack,
+        running_stack(2, "--aws", **model_variables(model)) as stack,
     ):
         yield ScriptedStack(stack, model)
 

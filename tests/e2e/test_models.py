@@ -35,7 +35,7 @@ def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_no_log_and_not_wit
     with listening("tests.support.doubles.model_server", "--statuses", "401", "--for-ever") as model:
         variables = {**model_variables(model), "CREWRELAY_MODEL_API_KEY": KEY, "CREWRELAY_LOG_CONTENT": "true"}
         process = subprocess.Popen(
-            [*COMMAND, "serve", "--port", "0", "--crews", "1"],
+            [*COMMAND, "serve", "--aws", "--port", "0", "--crews", "1"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -79,18 +79,20 @@ boto3.client("sqs").send_message(QueueUrl=queue, MessageBody='{"topic": "rain", 
 """
 
 
-def test_a_batch_is_sent_with_the_credentials_in_the_file_that_the_stack_names(stack: RunningStack) -> None:
+def test_a_batch_is_sent_with_the_credentials_in_the_file_that_the_stack_names(stack_on_aws: RunningStack) -> None:
     assert "`source` it" in HTTP
-    before = stack.jobs().keys()
-    command = ["bash", "-c", f"source {stack.aws_file} && exec {sys.executable} -"]
+    before = stack_on_aws.jobs().keys()
+    command = ["bash", "-c", f"source {stack_on_aws.aws_file} && exec {sys.executable} -"]
     subprocess.run(command, input=SEND, text=True, check=True, env=environment())
-    wait_until(lambda: stack.jobs().keys() - before, within=20)
+    wait_until(lambda: stack_on_aws.jobs().keys() - before, within=20)
 
 
-def test_what_the_stack_writes_is_for_its_owner_alone(stack: RunningStack) -> None:
+@pytest.mark.parametrize("engine", ["stack", "stack_on_aws"])
+def test_what_the_stack_writes_is_for_its_owner_alone(request: pytest.FixtureRequest, engine: str) -> None:
+    stack: RunningStack = request.getfixturevalue(engine)
     assert stack.client.post("/crewai/run", json={"topic": "rain", "language": "en"}).status_code == 200
-    assert stack.aws_file
-    folder = stack.aws_file.parent
+    folder = stack.data or (stack.aws_file and stack.aws_file.parent)
+    assert folder
     assert {
         path.name: oct(path.stat().st_mode) for path in [folder, *folder.rglob("*")] if path.stat().st_mode & 0o77
     } == {}

@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_everything(stop: signal.Signals) -> None:
-    with running_stack() as stack:
+    with running_stack(1, "--aws") as stack:
         started = children(stack.process.pid)
         assert len(started) == 2  # the emulator and the crew process
         stack.process.send_signal(stop)
@@ -39,7 +39,7 @@ def test_children_end_with_a_parent_that_was_killed() -> None:
 
 
 def test_a_dead_emulator_ends_the_stack_loudly() -> None:
-    command = [*COMMAND, "serve", "--port", "0", "--crews", "1"]
+    command = [*COMMAND, "serve", "--aws", "--port", "0", "--crews", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     assert process.stdout
     assert "ready" in process.stdout.readline()

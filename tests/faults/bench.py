@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from crewrelay.aws import rows
-from crewrelay.aws.doorbell import SqsDoorbell
+from crewrelay.aws.queue import SqsQueue
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.submission import Submission
@@ -122,7 +122,7 @@ class Bench:
         }
 
     def submit(self, topic: str, *, ring: bool = True) -> Job:
-        doorbell = SqsDoorbell(self.storage.sqs, self.storage.queue_url) if ring else MemoryDoorbell()
+        doorbell = SqsQueue(self.storage.sqs, self.storage.queue_url) if ring else MemoryDoorbell()
         return Submission(self.store, doorbell, utcnow, new_id, self.policy).submit("local", job_input(topic))
 
     def start(self, function: str, fate: Fate | None = None, operation: str = "", **settings: str) -> Worker:

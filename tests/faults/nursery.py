@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 # What functions import at their first use, or in their handlers.
 _MODULES = """
-boto3 crewai.skills.tool openai.resources.chat crewrelay.aws.bells crewrelay.aws.doorbell crewrelay.aws.store
+boto3 crewai.skills.tool openai.resources.chat crewrelay.events.bells crewrelay.aws.queue crewrelay.aws.store
 crewrelay.crews.building crewrelay.http.api yaml crewrelay.jobs.sweeper crewrelay.local.event_sources
 crewrelay.system
 """.split()
@@ -113,14 +113,14 @@ def _work(birth: Birth) -> None:
         record = {"messageId": "1", "eventSource": "aws:sqs", "body": birth.body}
         handler({"Records": [record]}, Context(birth.function, 900))
         os._exit(0)
+    from crewrelay.aws.queue import SqsQueue
+
     if birth.function == "sweeper":
         seconds = float(os.environ.get("SWEEP_SECONDS") or os.environ["CREWRELAY_LEASE_SECONDS"])
         Schedule(handler, name="sweeper", seconds=seconds, timeout=60).start()
     else:
-        queue = os.environ["CREWRELAY_QUEUE_URL"]
         EventSource(
-            sqs(),
-            queue,
+            SqsQueue(sqs(), os.environ["CREWRELAY_QUEUE_URL"]),
             handler,
             name="worker",
             concurrency=1,

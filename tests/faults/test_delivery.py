@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.aws.bells import job_id_of
 from crewrelay.aws.dead_letters import redrive
+from crewrelay.events.bells import job_id_of
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import new_id

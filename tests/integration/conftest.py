@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,17 +11,26 @@ from crewrelay.http.edge import Handler, lambda_handler
 from crewrelay.jobs.ports import JobStore
 from crewrelay.local.resources import Template, load_template
 from crewrelay.local.stack import TEMPLATE
+from crewrelay.sqlite.database import Database
+from crewrelay.sqlite.store import SqliteJobStore
 from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import api_app
 from tests.support.template import OPERATIONS
 
 
-@pytest.fixture(params=["memory", "dynamo"])
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "jobs.db")
+
+
+@pytest.fixture(params=["memory", "sqlite", "dynamo"])
 def store(request: pytest.FixtureRequest, clock: HandSetClock) -> JobStore:
-    """The tests' own, and DynamoDB's on an emulator: they promise the same."""
+    """The tests' own, SQLite's, and DynamoDB's on an emulator: they promise the same."""
     if request.param == "memory":
         return MemoryJobStore(clock)
+    if request.param == "sqlite":
+        return SqliteJobStore(request.getfixturevalue("database"), clock)
     storage: Storage = request.getfixturevalue("storage")
     return storage.store(clock)
 

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from crewrelay.aws.authorizer import Authorizer
 from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.events.authorizer import Authorizer
 from crewrelay.jobs.access import Scope, issue, new_text
 from crewrelay.jobs.errors import Unavailable
 from crewrelay.local.authorization import Authorization

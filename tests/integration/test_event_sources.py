@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crewrelay.aws.backlog import SqsBacklog
+from crewrelay.aws.queue import SqsQueue
 from crewrelay.local.event_sources import EventSource
 from tests.support.fixtures import Storage
 from tests.support.waiting import wait_until
@@ -41,7 +41,7 @@ def new_source(storage: Storage, handler: Handler) -> Iterator[NewSource]:
 
     def new(**options: Any) -> EventSource:
         source = EventSource(
-            storage.sqs, storage.queue_url, handler, name="worker", concurrency=1, timeout=60, **options
+            SqsQueue(storage.sqs, storage.queue_url), handler, name="worker", concurrency=1, timeout=60, **options
         )
         started.append(source)
         source.start()
@@ -85,18 +85,14 @@ def test_it_stops_once_what_it_received_is_done(storage: Storage, handler: Handl
     assert [message["Body"] for message in left] == ["another"]  # the first one is deleted
 
 
-def test_a_function_takes_what_waits_and_deletes_what_it_has_done(storage: Storage) -> None:
-    is_open = threading.Event()
-    backlog = SqsBacklog(storage.sqs, storage.queue_url, is_open.is_set)
+def test_a_queue_gives_what_waits_and_deletes_what_is_done(storage: Storage) -> None:
+    queue = SqsQueue(storage.sqs, storage.queue_url)
     storage.sqs.send_message(QueueUrl=storage.queue_url, MessageBody="a bell", MessageAttributes=ATTRIBUTES)
-    assert backlog.take() is None
-    is_open.set()
-    taken = backlog.take()
-    assert taken
-    assert (taken["body"], taken["eventSource"]) == ("a bell", "aws:sqs")
-    assert taken["messageAttributes"]["code"]["stringValue"] == "one"
-    assert taken["attributes"]["ApproximateReceiveCount"] == "1"
-    assert backlog.take() is None
-    backlog.done(taken)
+    (received,) = queue.receive(1)
+    assert (received["body"], received["eventSource"]) == ("a bell", "aws:sqs")
+    assert received["messageAttributes"]["code"]["stringValue"] == "one"
+    assert received["attributes"]["ApproximateReceiveCount"] == "1"
+    assert queue.receive(1) == []
+    queue.delete([received])
     left: Any = storage.sqs.get_queue_attributes(QueueUrl=storage.queue_url, AttributeNames=["All"])["Attributes"]
     assert left["ApproximateNumberOfMessagesNotVisible"] == "0"

@@ -9,10 +9,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
-from crewrelay.aws.dead_letters import DeadLetters
-from crewrelay.aws.intake import Intake
+from crewrelay.aws.dead_letters import SqsDeadLetters
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.crews.runner import CrewRunner
+from crewrelay.events.intake import Intake
 from crewrelay.jobs.job import JobInput
 from crewrelay.settings import CrewsSettings
 from crewrelay.system import utcnow
@@ -130,7 +130,7 @@ def test_other_inputs_under_an_idempotency_key_are_a_conflict_and_defaults_are_n
 
 
 def test_a_message_of_the_intake_queue_may_name_a_crew(client: TestClient, storage: Storage) -> None:
-    intake = Intake(submission_of(storage), "local", DeadLetters(storage.sqs, storage.intake_dlq_url))
+    intake = Intake(submission_of(storage), "local", SqsDeadLetters(storage.sqs, storage.intake_dlq_url))
     for number, body in enumerate((TALE, {**TALE, "inputs": {}})):
         message: Any = {"messageId": f"m-{number}", "body": json.dumps(body), "messageAttributes": {}}
         intake.take(message)

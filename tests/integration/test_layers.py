@@ -69,8 +69,10 @@ def test_no_contract_has_an_exception() -> None:
     [
         ("jobs/money.py", "crewrelay.prices", "Layers"),
         ("jobs/money.py", "yaml", "The domain"),
-        ("aws/doorbell.py", "crewrelay.wiring.jobs", "Layers"),
-        ("aws/doorbell.py", "crewrelay.http.problems", "Layers"),
+        ("aws/queue.py", "crewrelay.wiring.jobs", "Layers"),
+        ("aws/queue.py", "crewrelay.http.problems", "Layers"),
+        ("sqlite/store.py", "crewrelay.aws.store", "Layers"),
+        ("sqlite/store.py", "boto3", "boto3"),
         ("catalogue/inputs.py", "crewrelay.crews.building", "Layers"),
         ("retrieval/chunks.py", "crewrelay.catalogue.definition", "Layers"),
         ("retrieval/chunks.py", "crewai", "CrewAI"),

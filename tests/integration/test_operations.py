@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from crewrelay.aws.authorizer import Authorizer
-from crewrelay.aws.doorbell import SqsDoorbell
+from crewrelay.aws.queue import SqsQueue
 from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.events.authorizer import Authorizer
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.answer import Answer, Passage, Source
 from crewrelay.jobs.job import JobInput
@@ -98,7 +98,7 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
     execution = execution_of(storage, PayingCrew())
     tokens, now = DynamoTokens(storage.dynamodb, storage.table, utcnow), utcnow()
     token, _ = issue(tokens, "acme", frozenset(Scope), now, now + timedelta(hours=1), os.urandom)
-    sweeper = Sweeper(storage.store(utcnow), SqsDoorbell(storage.sqs, storage.queue_url), utcnow, POLICY)
+    sweeper = Sweeper(storage.store(utcnow), SqsQueue(storage.sqs, storage.queue_url), utcnow, POLICY)
     job_ids: list[str] = []
     soon = now + timedelta(seconds=900)
     steps: dict[str, Callable[[], Any]] = {

@@ -10,11 +10,12 @@ from uuid import uuid4
 import pytest
 
 from crewrelay.aws import clients
-from crewrelay.aws.batch import BatchResponse, Record, answer_batch
-from crewrelay.aws.bells import job_id_of
-from crewrelay.aws.dead_letters import MESSAGE_ID, DeadLetters
-from crewrelay.aws.doorbell import SqsDoorbell
-from crewrelay.aws.intake import Intake
+from crewrelay.aws.dead_letters import SqsDeadLetters
+from crewrelay.aws.queue import SqsQueue
+from crewrelay.events.batch import BatchResponse, answer_batch
+from crewrelay.events.bells import job_id_of
+from crewrelay.events.intake import Intake
+from crewrelay.events.records import MESSAGE_ID, Record
 from crewrelay.jobs.errors import InvalidRequest, ServiceRefused, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
@@ -52,7 +53,7 @@ def test_a_bell_is_sent_without_the_trace_by_which_lambda_counts_a_chain_of_invo
             "before-send", lambda request, service=service, **_: sent.update({service: request})
         )
     job_id = str(uuid4())
-    SqsDoorbell(sqs, storage.queue_url).ring(job_id)
+    SqsQueue(sqs, storage.queue_url).ring(job_id)
     dynamodb.describe_table(TableName=storage.table)
     (message,) = storage.messages(storage.queue_url)
     assert message["Body"] == job_id
@@ -62,7 +63,7 @@ def test_a_bell_is_sent_without_the_trace_by_which_lambda_counts_a_chain_of_invo
 
 def test_the_bell_says_the_job_id_and_nothing_else(storage: Storage) -> None:
     job_id = str(uuid4())
-    SqsDoorbell(storage.sqs, storage.queue_url).ring(job_id)
+    SqsQueue(storage.sqs, storage.queue_url).ring(job_id)
     (message,) = storage.messages(storage.queue_url)
     assert message["Body"] == job_id
     assert "MessageAttributes" not in message
@@ -71,11 +72,11 @@ def test_the_bell_says_the_job_id_and_nothing_else(storage: Storage) -> None:
 
 def test_a_queue_that_is_not_there_refuses(storage: Storage) -> None:
     with pytest.raises(ServiceRefused, match="queue"):
-        SqsDoorbell(storage.sqs, storage.queue_url + "-gone").ring(str(uuid4()))
+        SqsQueue(storage.sqs, storage.queue_url + "-gone").ring(str(uuid4()))
 
 
 def test_the_doorbell_knows_how_many_bells_wait(storage: Storage) -> None:
-    doorbell = SqsDoorbell(storage.sqs, storage.queue_url)
+    doorbell = SqsQueue(storage.sqs, storage.queue_url)
     for delay in (0, 0, 600):
         doorbell.ring(str(uuid4()), timedelta(seconds=delay))
     assert doorbell.waiting() == 2
@@ -151,12 +152,12 @@ def intake(storage: Storage, clock: HandSetClock, store: JobStore | None = None)
     """Feeds records to an intake, all in one event; gives the ids of those reported as failed."""
     submission = Submission(
         store or storage.store(clock),
-        SqsDoorbell(storage.sqs, storage.queue_url),
+        SqsQueue(storage.sqs, storage.queue_url),
         clock,
         lambda: str(uuid4()),
         Policy(),
     )
-    taker = Intake(submission, "acme", DeadLetters(storage.sqs, storage.intake_dlq_url))
+    taker = Intake(submission, "acme", SqsDeadLetters(storage.sqs, storage.intake_dlq_url))
     return lambda *records: failed(answer_batch(sqs_event(*records), taker.take))
 
 
@@ -242,7 +243,7 @@ def test_a_bell_never_comes_before_its_time(storage: Storage) -> None:
         delays.append(params["DelaySeconds"])
 
     storage.sqs.meta.events.register("provide-client-params.sqs.SendMessage", look)
-    bell = SqsDoorbell(storage.sqs, storage.queue_url)
+    bell = SqsQueue(storage.sqs, storage.queue_url)
     for seconds in (0, 0.001, 4.9, 5, 899.5, 5_000):
         bell.ring("a-job", timedelta(seconds=seconds))
     assert delays == [0, 1, 5, 5, 900, 900]

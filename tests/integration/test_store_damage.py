@@ -14,16 +14,27 @@ from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import DamagedJob, ServiceRefused, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.ports import JobStore
+from crewrelay.sqlite.store import SqliteJobStore
 from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import FAILURE, bodies, claimed, loaded, submitted, text_of_compressed_size
 
+SQL = {
+    "input": "DELETE FROM inputs WHERE job_id = ?",
+    "row": "UPDATE jobs SET job = json_set(job, '$.receipt', 'nonsense') WHERE id = ?",
+}
 
-def damage(store: JobStore, storage: Storage | None, job: Job, what: str) -> None:
-    if storage is None:
-        assert isinstance(store, MemoryJobStore)
+
+def damage(request: pytest.FixtureRequest, store: JobStore, job: Job, what: str) -> None:
+    if isinstance(store, MemoryJobStore):
         store.damaged.add(job.id)
-    elif what == "input":
+        return
+    if isinstance(store, SqliteJobStore):
+        with request.getfixturevalue("database").writing() as connection:
+            connection.execute(SQL[what], (job.id,))
+        return
+    storage: Storage = request.getfixturevalue("storage")
+    if what == "input":
         storage.dynamodb.delete_item(TableName=storage.table, Key=rows.key(job.id, "INPUT"))
     else:
         storage.dynamodb.update_item(
@@ -35,7 +46,7 @@ def damage(store: JobStore, storage: Storage | None, job: Job, what: str) -> Non
 
 
 @pytest.mark.parametrize("claim_it", [False, True], ids=["pending", "running"])
-@pytest.mark.parametrize("what", ["input", "row"])
+@pytest.mark.parametrize("what", SQL)
 def test_a_job_that_can_not_be_read_says_so_until_it_is_ended(
     request: pytest.FixtureRequest, store: JobStore, clock: HandSetClock, what: str, claim_it: bool
 ) -> None:
@@ -43,8 +54,7 @@ def test_a_job_that_can_not_be_read_says_so_until_it_is_ended(
     if claim_it:
         job = claimed(store, job, clock)
     assert job.due_at
-    storage = None if isinstance(store, MemoryJobStore) else request.getfixturevalue("storage")
-    damage(store, storage, job, what)
+    damage(request, store, job, what)
     with pytest.raises(DamagedJob, match=job.id):
         store.load(job.id)
     assert not store.end_damaged(job.id, FAILURE, clock(), job.due_at - timedelta(milliseconds=1))

@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Send
 from starlette.types import Scope as Connection
 
-from crewrelay.aws.authorizer import Authorizer
 from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.events.authorizer import Authorizer
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.answer import Answer, Source, Usage

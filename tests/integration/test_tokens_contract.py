@@ -8,6 +8,7 @@ import pytest
 from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.jobs.access import Scope, Token, Tokens, issue
 from crewrelay.jobs.errors import Unavailable, UnknownToken
+from crewrelay.sqlite.tokens import SqliteTokens
 from crewrelay.testing import MemoryTokens
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import unreachable
@@ -15,10 +16,12 @@ from tests.support.http_apps import unreachable
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(params=["memory", "dynamo"])
+@pytest.fixture(params=["memory", "sqlite", "dynamo"])
 def tokens(request: pytest.FixtureRequest, clock: HandSetClock) -> Tokens:
     if request.param == "memory":
         return MemoryTokens(clock)
+    if request.param == "sqlite":
+        return SqliteTokens(request.getfixturevalue("database"), clock)
     storage: Storage = request.getfixturevalue("storage")
     return DynamoTokens(storage.dynamodb, storage.table, clock)
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from crewrelay.aws.bells import job_id_of
-from crewrelay.aws.doorbell import SqsDoorbell
+from crewrelay.aws.queue import SqsQueue
+from crewrelay.events.bells import job_id_of
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.sweeper import Sweeper
@@ -42,7 +42,7 @@ class Written:
         return {name: record.job.status if record else "gone" for name, record in records.items()}
 
     def run(self, name: str) -> ScriptedCrew:
-        crew, doorbell = ScriptedCrew(), SqsDoorbell(self.storage.sqs, self.storage.queue_url)
+        crew, doorbell = ScriptedCrew(), SqsQueue(self.storage.sqs, self.storage.queue_url)
         store = self.storage.store(self.clock)
         execution = Execution(store, doorbell, crew, self.clock, new_id, lambda: 0.5, POLICY)
         execution.run(self.ids[name], self.clock() + timedelta(seconds=600), first_call_is_free=True)
@@ -97,7 +97,7 @@ def test_what_was_running_is_taken_over_once_its_lease_is_out(written: Written, 
 
 def test_a_sweep_rings_for_it(written: Written) -> None:
     written.clock.pass_(minutes=10)
-    store, doorbell = written.storage.store(written.clock), SqsDoorbell(written.storage.sqs, written.storage.queue_url)
+    store, doorbell = written.storage.store(written.clock), SqsQueue(written.storage.sqs, written.storage.queue_url)
     Sweeper(store, doorbell, written.clock, POLICY).sweep(written.clock() + timedelta(seconds=60))
     rung = {message["Body"] for message in written.storage.messages(written.storage.queue_url)}
     assert {job_id_of(body) for body in rung} == {written.ids["pending"], written.ids["running"]}

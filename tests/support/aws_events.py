@@ -6,7 +6,7 @@ import time
 from typing import Any
 from uuid import uuid4
 
-from crewrelay.aws.batch import Record
+from crewrelay.events.records import Record
 from tests.support.http_apps import REQUEST
 
 Event = dict[str, Any]

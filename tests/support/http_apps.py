@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 from fastapi import FastAPI
 
-from crewrelay.aws.doorbell import SqsDoorbell
+from crewrelay.aws.queue import SqsQueue
 from crewrelay.crews.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.run import InlineRuns, create_run
@@ -69,14 +69,14 @@ LOCAL = anybody("local")
 
 
 def submission_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int | None = 1000) -> Submission:
-    doorbell = SqsDoorbell(storage.sqs, storage.queue_url)
+    doorbell = SqsQueue(storage.sqs, storage.queue_url)
     return Submission(storage.store(clock), doorbell, clock, new_id, POLICY, most_unfinished)
 
 
 def api_app(
     storage: Storage, clock: Clock = utcnow, anonymous: Caller | None = LOCAL, most_unfinished: int | None = 1000
 ) -> FastAPI:
-    store, doorbell = storage.store(clock), SqsDoorbell(storage.sqs, storage.queue_url)
+    store, doorbell = storage.store(clock), SqsQueue(storage.sqs, storage.queue_url)
     intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished)
     return create_api(submission_of(storage, clock, most_unfinished), intervention, store, anonymous)
 
@@ -103,7 +103,7 @@ def job_that_is(status: str, storage: Storage, clock: HandSetClock, tenant: str 
 
 
 def execution_of(storage: Storage, crew: Crew, clock: Clock = utcnow) -> Execution:
-    doorbell = SqsDoorbell(storage.sqs, storage.queue_url)
+    doorbell = SqsQueue(storage.sqs, storage.queue_url)
     return Execution(storage.store(clock), doorbell, crew, clock, new_id, lambda: 0.5, POLICY)
 
 

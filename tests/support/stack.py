@@ -3,10 +3,12 @@
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,26 +24,33 @@ COMMAND = (sys.executable, "-m", "crewrelay")
 
 
 class RunningStack(NamedTuple):
-    """`client` sends the token that a stack with --auth prints; `aws_variables` lead to its AWS."""
+    """`client` sends the token that a stack with --auth prints. Its jobs are in the folder `data`, or in the AWS that
+    `aws_variables` lead to.
+    """
 
     url: str
     process: subprocess.Popen[str]
     client: httpx.Client
     aws_variables: Mapping[str, str]
     aws_file: Path | None  # that names them
+    data: Path | None
 
     @classmethod
     def that_says(cls, process: subprocess.Popen[str], client: httpx.Client) -> "RunningStack":
         """One that now prints its line."""
         assert process.stdout
         line = process.stdout.readline()
-        urls = re.findall(r"http://\S+", line)
+        urls = re.findall(r"http://[^\s;]+", line)
         assert urls, f"the stack said {line!r} and ended with {process.poll()}"
         client.base_url = urls[0]
         named = re.search(r" credentials are in (\S+)", line)
-        if named is None:
-            return cls(urls[0], process, client, {"AWS_ENDPOINT_URL": urls[1], **TESTS.variables}, None)
-        return cls(urls[0], process, client, exported(Path(named[1])), Path(named[1]))
+        if named:
+            return cls(urls[0], process, client, exported(Path(named[1])), Path(named[1]), None)
+        if urls[1:]:
+            return cls(urls[0], process, client, {"AWS_ENDPOINT_URL": urls[1], **TESTS.variables}, None, None)
+        folder = re.search(r" with jobs in ([^\s;]+)", line)
+        assert folder, line
+        return cls(urls[0], process, client, {}, None, Path(folder[1]))
 
     @property
     def aws_url(self) -> str:
@@ -53,7 +62,10 @@ class RunningStack(NamedTuple):
         return _client(service, self.aws_url, Credentials(*keys))
 
     def jobs(self) -> dict[str, str]:
-        """The jobs in its table: {id: status}."""
+        """Its jobs: {id: status}."""
+        if self.data:
+            with closing(sqlite3.connect(f"file:{self.data}/jobs.db?mode=ro", uri=True)) as database:
+                return dict(database.execute("SELECT id, status FROM jobs"))
         items = self.aws("dynamodb").scan(TableName=self.resource("JobsTable"))["Items"]
         rows = [item for item in items if item["sk"]["S"] == "JOB"]
         return {row["pk"]["S"].removeprefix("JOB#"): row["status"]["S"] for row in rows}
@@ -81,11 +93,15 @@ def environment(**variables: str) -> dict[str, str]:
 
 @contextmanager
 def running_stack(crews: int = 1, /, *arguments: str, **variables: str) -> Iterator[RunningStack]:
-    """Start `crewrelay serve` on a free port and wait for the line that says it is ready.
+    """Start `crewrelay serve` on a free port and wait for the line that says it is ready. Its jobs are in a folder
+    of its own, unless `--aws`, `--data` or the environment say otherwise.
 
     A second crew process would take seconds of CPU to start while the test is under way.
     """
+    folder = tempfile.TemporaryDirectory(prefix="crewrelay-jobs-")
     command = [*COMMAND, "serve", "--port", "0", "--crews", str(crews), *arguments]
+    if not {"--aws", "--data"} & {*arguments} and "AWS_ENDPOINT_URL" not in variables:
+        command += ["--data", folder.name]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**variables))
     assert process.stdout is not None
     try:
@@ -98,13 +114,16 @@ def running_stack(crews: int = 1, /, *arguments: str, **variables: str) -> Itera
         process.terminate()
         process.wait(15)
         process.stdout.close()
+        folder.cleanup()
 
 
 def serve_and_fail(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, "serve", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, env=environment(**variables), check=False
-    )
+    """Its folder, if it makes one, is a temporary one."""
+    with tempfile.TemporaryDirectory() as folder:
+        on_aws = any(name.startswith("AWS_ENDPOINT") for name in variables)
+        env = environment(**({} if on_aws else {"CREWRELAY_DATA": folder}) | variables)
+        command = [*COMMAND, "serve", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
 
 
 def free_port() -> int:

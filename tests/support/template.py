@@ -14,7 +14,7 @@ from crewrelay.settings import (
     ModelSettings,
     RetrievalSettings,
     RunSettings,
-    TableSettings,
+    StoreSettings,
     WorkerSettings,
 )
 from tests.support.processes import ROOT
@@ -23,7 +23,7 @@ OPERATIONS = ROOT / "infra/operations.yaml"
 CREW = (ModelSettings, EmbedderSettings, RetrievalSettings)
 SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
     "api": (CallerSettings,),
-    "authorizer": (TableSettings,),
+    "authorizer": (StoreSettings,),
     "intake": (IntakeSettings,),
     "run": (RunSettings, *CREW),
     "worker": (WorkerSettings, *CREW),

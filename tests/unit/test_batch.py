@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from crewrelay.aws.batch import Record, answer_batch
+from crewrelay.events.batch import answer_batch
+from crewrelay.events.records import Record
 from tests.support.fixtures import Figure
 from tests.support.waiting import wait_until
 
@@ -21,8 +22,8 @@ def event(*names: str) -> dict[str, Any]:
     return {"Records": [record(name) for name in names]}
 
 
-class MemoryBacklog:
-    """The Backlog of a queue with these messages; the n-th receive may fail."""
+class MemoryQueue:
+    """A queue with these messages; the n-th receive may fail."""
 
     def __init__(self, *names: str, failing: int = 0) -> None:
         self.waiting = list(names)
@@ -31,16 +32,17 @@ class MemoryBacklog:
         self._failing = failing
         self._turn = threading.Lock()
 
-    def take(self) -> Record | None:
+    def receive(self, most: int, wait: int = 0) -> list[Record]:
         with self._turn:
             self.receives += 1
             if self.receives == self._failing:
                 raise ConnectionError("the queue does not answer")
-            return record(self.waiting.pop(0)) if self.waiting else None
+            received, self.waiting = self.waiting[:most], self.waiting[most:]
+            return list(map(record, received))
 
-    def done(self, record: Record) -> None:
+    def delete(self, records: list[Record]) -> None:
         with self._turn:
-            self.deleted.append(record["messageId"])
+            self.deleted += [record["messageId"] for record in records]
 
 
 class Handler:
@@ -60,7 +62,7 @@ class Handler:
 
 
 class Answering(threading.Thread):
-    def __init__(self, event: dict[str, Any], handle: Callable[[Record], None], backlog: MemoryBacklog | None) -> None:
+    def __init__(self, event: dict[str, Any], handle: Callable[[Record], None], backlog: MemoryQueue | None) -> None:
         super().__init__(daemon=True)
         self._arguments = event, handle, backlog
         self.failed: list[str] | None = None
@@ -72,7 +74,7 @@ class Answering(threading.Thread):
 
 
 def test_while_one_takes_long_the_others_places_are_used() -> None:
-    handler, backlog = Handler(failing="bad"), MemoryBacklog("a", "bad", "b", "c")
+    handler, backlog = Handler(failing="bad"), MemoryQueue("a", "bad", "b", "c")
     answering = Answering(event("slow", "quick"), handler, backlog)
     wait_until(lambda: set(handler.done) == {"quick", "a", "b", "c"}, within=TIMEOUT)
     wait_until(lambda: backlog.receives == 5, within=TIMEOUT)  # it is empty, and not asked for ever
@@ -83,13 +85,20 @@ def test_while_one_takes_long_the_others_places_are_used() -> None:
 
 
 def test_the_last_one_takes_no_more() -> None:
-    handler, backlog = Handler(), MemoryBacklog("a")
+    handler, backlog = Handler(), MemoryQueue("a")
     assert answer_batch(event("alone"), handler, backlog) == {"batchItemFailures": []}
     assert (handler.done, backlog.receives) == (["alone"], 0)
 
 
+def test_a_function_that_is_ending_takes_no_more() -> None:
+    handler, backlog = Handler(), MemoryQueue("a")
+    handler.may_end.set()
+    answer_batch(event("slow", "quick"), handler, backlog, is_open=lambda: False)
+    assert backlog.receives == 0
+
+
 def test_a_queue_that_does_not_answer_costs_nothing_that_came_with_the_batch() -> None:
-    handler, backlog = Handler(failing="bad"), MemoryBacklog("a", failing=1)
+    handler, backlog = Handler(failing="bad"), MemoryQueue("a", failing=1)
     answering = Answering(event("slow", "bad"), handler, backlog)
     wait_until(lambda: backlog.receives == 1, within=TIMEOUT)
     handler.may_end.set()
@@ -111,7 +120,7 @@ def test_how_many_places_are_busy(figure: Figure) -> None:
 
     def busy(go_on: bool) -> float:
         """The share of the places' time that jobs took."""
-        backlog, begun = MemoryBacklog(*seconds), time.monotonic()
+        backlog, begun = MemoryQueue(*seconds), time.monotonic()
         while backlog.waiting:
             batch = [backlog.waiting.pop(0) for _ in range(BATCH)]
             answer_batch(event(*batch), handle, backlog if go_on else None)

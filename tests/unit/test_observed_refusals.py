@@ -35,7 +35,7 @@ class FailingTable:
     def _fail(self, *_: object) -> Any:
         raise self._error
 
-    create = save = load = put_answer = put_call = entries = unfinished = end_damaged = _fail
+    create = save = load = put_answer = put_call = entries = unfinished = delete_expired = end_damaged = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:
         yield CALL

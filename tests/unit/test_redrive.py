@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
-from crewrelay.aws.bells import job_id_of
-from crewrelay.aws.dead_letters import MESSAGE_ID, DeadLetters, redrive, strings
-from crewrelay.aws.intake import Intake, parse
+from crewrelay.aws.dead_letters import SqsDeadLetters, redrive, strings
+from crewrelay.events.bells import job_id_of
+from crewrelay.events.intake import Intake, parse
+from crewrelay.events.records import MESSAGE_ID
 from crewrelay.jobs.errors import Unavailable
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
@@ -70,7 +71,7 @@ def test_a_copy_is_the_job_of_the_message_that_it_was_made_from(clock: HandSetCl
     store = MemoryJobStore(clock)
     submission = Submission(store, MemoryDoorbell(), clock, lambda: "a new id", Policy())
     queues = Queues(message(GOOD, "m-1", first_id))
-    intake = Intake(submission, "acme", DeadLetters(client(queues), "dlq"))
+    intake = Intake(submission, "acme", SqsDeadLetters(client(queues), "dlq"))
     intake.take({"body": GOOD, "messageId": first_id or "m-1"})
     redrive(client(queues), "dlq", "queue", parse)
     [sent] = queues.sent

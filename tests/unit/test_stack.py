@@ -5,12 +5,13 @@ import asyncio
 import pytest
 
 from crewrelay.local.child import MISCONFIGURED, RECYCLED
+from crewrelay.local.engines import OnAws
 from crewrelay.local.stack import Stack, StackFailed
 
 
 async def kept_running(*codes: int) -> None:
     """Until the stack fails; the crew processes end with these codes."""
-    stack, ends = Stack(1, auth=False), iter(codes)
+    stack, ends = Stack(OnAws(), 1, auth=False), iter(codes)
 
     async def run_crew(*_: object) -> int:
         return next(ends)

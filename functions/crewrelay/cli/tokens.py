@@ -3,16 +3,18 @@
 import re
 import secrets
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from crewrelay.cli.data import Data, folder_of
 from crewrelay.cli.terminal import exit_on_error
 from crewrelay.jobs.access import Scope, TenantName, issue
 
 if TYPE_CHECKING:
-    from crewrelay.aws.tokens import DynamoTokens
+    from crewrelay.jobs.access import Tokens
 
 token_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke tokens for callers of the API.")
 
@@ -20,7 +22,13 @@ _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minute
 _LONGEST = timedelta(days=3650)
 _DEFAULT_SCOPES = [Scope.RUN, Scope.READ]
 
-Stack = Annotated[str, typer.Option(envvar="CREWRELAY_STACK", help="The CloudFormation stack of the deployment.")]
+Stack = Annotated[
+    str,
+    typer.Option(
+        envvar="CREWRELAY_STACK",
+        help="The CloudFormation stack of the deployment; default: the jobs of `crewrelay serve` here, else crewrelay.",
+    ),
+]
 
 
 def _duration(text: str) -> timedelta:
@@ -46,7 +54,8 @@ def create(
     ],
     scope: Annotated[list[Scope], typer.Option(help="What the token may do; repeatable.")] = _DEFAULT_SCOPES,
     expires: Annotated[str, typer.Option(help="Lifetime, like 90d, 12h or 30m.")] = "90d",
-    stack: Stack = "crewrelay",
+    stack: Stack = "",
+    data: Data = None,
 ) -> None:
     """Create a token and print it. It can't be shown again: only its SHA-256 is stored."""
     from crewrelay.system import utcnow
@@ -54,7 +63,7 @@ def create(
     now = utcnow()
     end = now + _duration(expires)
     with exit_on_error():
-        text, token = issue(_tokens(stack), tenant, frozenset(scope), now, end, secrets.token_bytes)
+        text, token = issue(_tokens(stack, data), tenant, frozenset(scope), now, end, secrets.token_bytes)
     typer.echo(text)
     scopes = ", ".join(sorted(token.scopes))
     typer.echo(f"token {token.id} of {tenant} ({scopes}) until {token.expires_at:%Y-%m-%d %H:%M} UTC", err=True)
@@ -63,11 +72,12 @@ def create(
 @token_app.command("list")
 def list_(
     tenant: Annotated[str | None, typer.Option(help="Only tokens of this tenant.", parser=_tenant)] = None,
-    stack: Stack = "crewrelay",
+    stack: Stack = "",
+    data: Data = None,
 ) -> None:
     """List unexpired tokens: id, tenant, scopes, expiry, and whether they are revoked."""
     with exit_on_error():
-        tokens = _tokens(stack).of(tenant)
+        tokens = _tokens(stack, data).of(tenant)
     for token in tokens:
         state = f"revoked {token.revoked_at:%Y-%m-%d %H:%M}" if token.revoked_at else "valid"
         scopes = ",".join(sorted(token.scopes))
@@ -77,19 +87,23 @@ def list_(
 @token_app.command()
 def revoke(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="Token id, as `create` and `list` show it.")],
-    stack: Stack = "crewrelay",
+    stack: Stack = "",
+    data: Data = None,
 ) -> None:
     """Revoke a token. API Gateway's cache may accept it for up to a minute."""
     from crewrelay.system import utcnow
 
     with exit_on_error():
-        token = _tokens(stack).revoke(token_id, utcnow())
+        token = _tokens(stack, data).revoke(token_id, utcnow())
     typer.echo(f"token {token.id} of {token.tenant} is revoked; calls with it are refused within 60 s")
 
 
-def _tokens(stack: str) -> "DynamoTokens":
-    from crewrelay.aws import clients
-    from crewrelay.aws.tokens import DynamoTokens
-    from crewrelay.system import utcnow
+def _tokens(stack: str, data: Path | None) -> "Tokens":
+    from crewrelay.settings import StoreSettings
+    from crewrelay.wiring import jobs
 
-    return DynamoTokens(clients.dynamodb(), clients.resource(stack, "JobsTable"), utcnow)
+    if folder := folder_of(stack, data):
+        return jobs.tokens(StoreSettings(data=folder))
+    from crewrelay.aws import clients
+
+    return jobs.tokens(StoreSettings(table=clients.resource(stack or "crewrelay", "JobsTable")))

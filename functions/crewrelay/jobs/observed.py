@@ -76,6 +76,10 @@ class ObservedStore:
         with self._refusals():
             yield from self._inner.due(status, moment)
 
+    def delete_expired(self) -> int:
+        with self._refusals():
+            return self._inner.delete_expired()
+
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
         with self._refusals():
             ended = self._inner.end_damaged(job_id, error, now, due_before)

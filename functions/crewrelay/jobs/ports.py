@@ -63,6 +63,9 @@ class JobStore(Protocol):
     def unfinished(self, tenant: str, most: int) -> int:
         """The tenant's number of unfinished capped jobs, up to `most`, from an eventually consistent index."""
 
+    def delete_expired(self) -> int:
+        """Delete some expired jobs, if the store doesn't do so by itself; returns how many."""
+
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
         """Fail an unfinished job that can't be loaded if it was due before `due_before`. Returns whether it did."""
 

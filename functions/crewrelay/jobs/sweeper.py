@@ -1,4 +1,5 @@
-"""The sweeper rings again for overdue jobs, and fails those that are out of time or attempts.
+"""The sweeper rings again for overdue jobs, and fails those that are out of time or attempts. It deletes
+expired jobs where the store does not.
 
 It neither claims nor runs jobs, so sweeps may start at any time, and overlap.
 """
@@ -53,6 +54,8 @@ class Sweeper:
             while self._clock() < deadline and (some := list(islice(overdue, _AT_ONCE))):
                 looks = [pool.submit(copy_context().run, self._looked_at, job_id) for job_id in some]
                 swept.update(look.result() for look in looks)
+        while self._clock() < deadline and self._store.delete_expired():
+            pass
         logger.info("swept", extra={what.value: swept[what] for what in Swept})
         return swept
 

@@ -63,7 +63,7 @@ class _Server(uvicorn.Server):
 def main() -> None:
     live_and_die_with_parent()
     try:
-        from crewrelay.aws.clients import sqs
+        from crewrelay.wiring import jobs
         from crewrelay.wiring.crews import crew_runner
         from intake.handler import handler as intake
         from run.handler import app, settings
@@ -80,34 +80,33 @@ def main() -> None:
             sys.exit(MISCONFIGURED)
     deployed = load_template(TEMPLATE)["Resources"]
     timeout = {name: deployed[name]["Properties"]["Timeout"] for name in deployed if name.endswith("Function")}
-    intake_queue = os.environ["CREWRELAY_INTAKE_QUEUE_URL"]
-    jobs = EventSource(
-        sqs(),
-        settings.queue_url,
+    bells = EventSource(
+        jobs.doorbell(settings),
         worker,
         name="worker",
         concurrency=3,
         timeout=timeout["WorkerFunction"],
         is_to_poll=lambda: this_process.takes_jobs,
     )
-    jobs.start()
-    EventSource(sqs(), intake_queue, intake, name="intake", concurrency=1, timeout=timeout["IntakeFunction"]).start()
+    bells.start()
+    intake_queue = jobs.intake_queue(settings, os.environ.get("CREWRELAY_INTAKE_QUEUE_URL", ""))
+    EventSource(intake_queue, intake, name="intake", concurrency=1, timeout=timeout["IntakeFunction"]).start()
     # Once per lease, as on AWS.
     Schedule(sweeper, name="sweeper", seconds=settings.lease_seconds, timeout=timeout["SweeperFunction"]).start()
     server = _Server(bounded(GatewayContext(app, os.environ[GATEWAY_VARIABLE]), host="127.0.0.1", port=0))
     recycle = threading.Event()
-    threading.Thread(target=_watch, args=(recycle, jobs, server), name="watch", daemon=True).start()
+    threading.Thread(target=_watch, args=(recycle, bells, server), name="watch", daemon=True).start()
     server.run()
     if recycle.is_set():
         sys.stdout.flush()
         os._exit(RECYCLED)  # a normal exit might wait for the crew's thread
 
 
-def _watch(recycle: threading.Event, jobs: EventSource, server: uvicorn.Server) -> None:
+def _watch(recycle: threading.Event, bells: EventSource, server: uvicorn.Server) -> None:
     """Once a crew does not stop, shut down: first hand back jobs from the queue, then inline runs."""
     while this_process.is_sound(_GRACE):
         time.sleep(1)
-    jobs.stop()
+    bells.stop()
     recycle.set()
     server.should_exit = True
 

@@ -9,12 +9,9 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from crewrelay.aws.backlog import record_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
+from crewrelay.events.records import Queue, Record
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +40,7 @@ class EventSource:
 
     def __init__(
         self,
-        client: "SQSClient",
-        queue_url: str,
+        queue: Queue,
         handler: EventHandler,
         *,
         name: str,
@@ -52,8 +48,7 @@ class EventSource:
         timeout: float,
         is_to_poll: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._client = client
-        self._queue_url = queue_url
+        self._queue = queue
         self._handler = handler
         self._name = name
         self._timeout = timeout  # seconds
@@ -86,23 +81,14 @@ class EventSource:
 
     def poll_once(self, wait: int = 1) -> int:
         """Receive once and invoke the handler once. Returns the number of messages."""
-        messages = self._client.receive_message(
-            QueueUrl=self._queue_url,
-            MaxNumberOfMessages=10,
-            WaitTimeSeconds=wait,
-            MessageSystemAttributeNames=["All"],
-            MessageAttributeNames=["All"],
-        ).get("Messages", [])
-        if messages:
-            records = [record_of(message) | _SOURCE for message in messages]
-            done = self._invoke(records)
-            if done:
-                self._client.delete_message_batch(QueueUrl=self._queue_url, Entries=done)  # type: ignore[arg-type]
-        return len(messages)
+        records = self._queue.receive(10, wait)
+        if records and (done := self._invoke(records)):
+            self._queue.delete(done)
+        return len(records)
 
-    def _invoke(self, records: list[dict[str, Any]]) -> list[dict[str, str]]:
-        """Entries to delete: none if the handler raises or returns an invalid response."""
-        event = json.loads(json.dumps({"Records": records}))
+    def _invoke(self, records: list[Record]) -> list[Record]:
+        """Those to delete: none if the handler raises or returns an invalid response."""
+        event = json.loads(json.dumps({"Records": [record | _SOURCE for record in records]}))
         try:
             answer = self._handler(event, Context(self._name, self._timeout))
             failed = {failure["itemIdentifier"] for failure in (answer or {}).get("batchItemFailures", [])}
@@ -111,11 +97,7 @@ class EventSource:
             return []
         if not failed <= {record["messageId"] for record in records}:
             return []
-        return [
-            {"Id": str(index), "ReceiptHandle": record["receiptHandle"]}
-            for index, record in enumerate(records)
-            if record["messageId"] not in failed
-        ]
+        return [record for record in records if record["messageId"] not in failed]
 
 
 class Schedule:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,10 +12,12 @@ class StackDidNotStart(Exception):
 
 
 @contextmanager
-def own_stack() -> Iterator[str]:
-    """Run a stack during the block, which is given its URL. Raises StackDidNotStart."""
-    command = [sys.executable, "-m", "crewrelay", "serve", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def own_stack(*, aws: bool) -> Iterator[str]:
+    """Run a stack during the block, which is given its URL. Its jobs are gone afterwards. Raises StackDidNotStart."""
+    folder = tempfile.TemporaryDirectory(prefix="crewrelay-jobs-")
+    command = [sys.executable, "-m", "crewrelay", "serve", "--port", "0", "--crews", "1"]
+    command += ["--aws"] if aws else ["--data", folder.name]
+    with folder, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             words = process.stdout.readline().split()

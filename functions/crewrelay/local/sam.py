@@ -19,12 +19,14 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.local.credentials import REGION, Credentials
 from crewrelay.local.first_token import first_token
 from crewrelay.local.own_aws import start_emulator
 from crewrelay.local.process import ChildDied
 from crewrelay.local.resources import Template, create_storage, environment, load_template
 from crewrelay.local.stack import TEMPLATE
+from crewrelay.system import utcnow
 
 # samconfig.toml names it. Without it SAM says only that this path is missing, so the path says what makes it.
 VARIABLES = TEMPLATE.parent / ".aws-sam/made-by-make-sam-emulator.json"
@@ -44,7 +46,7 @@ def prepare(from_here: str, from_there: str, credentials: Credentials, path: Pat
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"Parameters": variables(template, storage, from_there)}, indent=2) + "\n")
     credentials.write(path.with_name(CREDENTIALS.name), from_here)
-    return first_token(client("dynamodb"), storage["JobsTable"], "local")
+    return first_token(DynamoTokens(client("dynamodb"), storage["JobsTable"], utcnow), "local")
 
 
 def variables(template: Template, storage: dict[str, str], endpoint: str) -> dict[str, str]:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import uvicorn
 
 from crewrelay.local.connections import bounded
+from crewrelay.local.engines import Engine
 from crewrelay.local.gateway import Gateway
 from crewrelay.local.loopback import is_loopback
-from crewrelay.local.own_aws import endpoints
 from crewrelay.local.stack import Stack
 
 
@@ -56,18 +56,20 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(listener: socket.socket, host: str, gateway_limit: float, crews: int, auth: bool) -> None:
+async def serve(
+    listener: socket.socket, host: str, gateway_limit: float, engine: Engine, crews: int, auth: bool
+) -> None:
     """Serve until SIGINT or SIGTERM with that many crew processes. With `auth`, callers need a token. On loopback, only
     requests to its names or to `host` are answered.
 
     Raises StackFailed.
     """
-    stack = Stack(crews, auth)
+    stack = Stack(engine, crews, auth)
     gateway = Gateway(stack, gateway_limit, host if is_loopback(listener.getsockname()[0]) else None)
     server = _Server(bounded(gateway, timeout_graceful_shutdown=2))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     running = asyncio.create_task(stack.run())
-    announcing = asyncio.create_task(_announce(stack, listener, auth))
+    announcing = asyncio.create_task(_announce(stack, engine, listener, auth))
     await asyncio.wait({serving, running}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     for task in (announcing, running):
@@ -78,22 +80,19 @@ async def serve(listener: socket.socket, host: str, gateway_limit: float, crews:
         running.result()
 
 
-async def _announce(stack: Stack, listener: socket.socket, auth: bool) -> None:
+async def _announce(stack: Stack, engine: Engine, listener: socket.socket, auth: bool) -> None:
     await stack.ready()
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    aws = f"AWS on {' and '.join(dict.fromkeys(endpoints().values()))}"
-    if stack.credentials_file:
-        aws = f"its {aws}, whose credentials are in {stack.credentials_file}"
-    print(f"crewrelay is ready on {url} with {aws} (Ctrl-C stops it)", flush=True)
+    print(f"crewrelay is ready on {url} with {engine.describe()} (Ctrl-C stops it)", flush=True)
     if auth:
         print(await asyncio.to_thread(_first_token), flush=True)
 
 
 def _first_token() -> str:
-    from crewrelay.aws.clients import dynamodb
     from crewrelay.local.first_token import first_token
     from crewrelay.settings import JobSettings
+    from crewrelay.wiring import jobs
 
     settings = JobSettings.read()
-    return first_token(dynamodb(), settings.table, settings.tenant)
+    return first_token(jobs.tokens(settings), settings.tenant)

@@ -1,4 +1,4 @@
-"""The stack: emulator, resources, API app, and crew processes that are restarted whenever they end."""
+"""The stack: engine, API app, and crew processes that are restarted whenever they end."""
 
 import asyncio
 import contextlib
@@ -10,14 +10,13 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from starlette.types import ASGIApp
 
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.local.child import GATEWAY_VARIABLE, MISCONFIGURED, RECYCLED
-from crewrelay.local.credentials import Credentials
-from crewrelay.local.own_aws import SomeEndpoints, endpoints, lead_to, start_emulator
+from crewrelay.local.engines import Engine
+from crewrelay.local.own_aws import SomeEndpoints
 from crewrelay.local.process import ChildDied, ChildProcess
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
@@ -52,13 +51,13 @@ Guard = Callable[[ASGIApp], ASGIApp]  # puts CORS and the authorizer before an a
 class Stack:
     """Each crew process is what an execution environment is on Lambda. With `auth`, callers need a token."""
 
-    def __init__(self, crew_processes: int, auth: bool) -> None:
+    def __init__(self, engine: Engine, crew_processes: int, auth: bool) -> None:
+        self._engine = engine
         self._crew_processes = crew_processes
         self.api: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
         self.guard: asyncio.Future[Guard] = asyncio.get_running_loop().create_future()
         self._auth = auth
         self.secret = secrets.token_urlsafe()  # by which crew processes know the gateway
-        self.credentials_file: Path | None = None  # of the stack's own AWS
         self._crews: list[ChildProcess] = []  # those that are up; the next request goes to the first
         self._crew_is_up = asyncio.Event()
 
@@ -69,16 +68,11 @@ class Stack:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     own = CREW_ENVIRONMENT | {"CREWAI_STORAGE_DIR": f"{folder}/crewai", GATEWAY_VARIABLE: self.secret}
-                    if not endpoints():
-                        credentials = Credentials.new()
-                        emulator = await start_emulator(credentials, folder)
-                        cleanup.push_async_callback(emulator.stop)
-                        self.credentials_file = Path(folder, "aws.env")
-                        credentials.write(self.credentials_file, emulator.url)
-                        await asyncio.to_thread(lead_to, emulator.url, credentials)
-                        tasks.create_task(self._watch(emulator))
+                    if process := await self._engine.start(cleanup, folder):
+                        tasks.create_task(self._watch(process))
+                    if self._engine.private_home:
                         own["HOME"] = folder  # CrewAI writes there; nobody needs credentials from it
-                    await asyncio.to_thread(_prepare_environment, self._auth)
+                    await asyncio.to_thread(_prepare_environment, self._engine, self._auth)
                     environment = {**os.environ, **own}
                     # The first crew process takes seconds to start: it does so while the API is imported.
                     tasks.create_task(self._keep_crew_running(environment, folder))
@@ -161,27 +155,9 @@ def _guard(auth: bool) -> Guard:
     )
 
 
-def _storage(template: dict[str, Any]) -> dict[str, str]:
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError, WaiterError
-
-    from crewrelay.local.resources import create_at_endpoints
-
-    settings: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
-    client: Any = partial(boto3.client, "cloudformation", config=Config(**settings))
-    try:
-        return create_at_endpoints(lambda endpoint: client(endpoint_url=endpoint), template)
-    except (BotoCoreError, ClientError, WaiterError, ValueError) as error:
-        what = f"can't make the table, the queues and the bucket: {error}"
-        if len(set(endpoints().values())) > 1:
-            what += " (each AWS_ENDPOINT_URL_… must lead to an emulator with CloudFormation, such as LocalStack)"
-        raise StackFailed(what) from error
-
-
-def _prepare_environment(auth: bool) -> None:
-    """Make the resources, and set the variables that the template gives the functions."""
-    from crewrelay.local.resources import environment, load_template
+def _prepare_environment(engine: Engine, auth: bool) -> None:
+    """Set the variables that the template gives the functions."""
+    from crewrelay.local.resources import load_template
     from crewrelay.settings import (
         CrewsSettings,
         EmbedderSettings,
@@ -195,12 +171,8 @@ def _prepare_environment(auth: bool) -> None:
 
     if not TEMPLATE.is_file():
         raise StackFailed("the local stack is made from template.yaml: run it from a checkout")
-    template = load_template(TEMPLATE)
-    storage = _storage(template)
-    for function in ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction", "SweeperFunction"):
-        os.environ.update(environment(template, function, storage))
+    os.environ.update(engine.variables(load_template(TEMPLATE)))
     os.environ["CREWRELAY_AUTH"] = str(auth)
-    os.environ["CREWRELAY_INTAKE_QUEUE_URL"] = storage["IntakeQueue"]
     for name, value in ({"CREWRELAY_LEASE_SECONDS": _SHORT_LEASE} | _QUIET).items():
         os.environ.setdefault(name, value)
     # Crew processes run in a folder of their own.

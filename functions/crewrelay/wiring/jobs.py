@@ -1,32 +1,57 @@
-"""Builds the job store, doorbell and queues on AWS or an emulator. Other engines will be chosen here."""
+"""Builds the job store, queues and tokens on the engine that the settings name."""
 
-from collections.abc import Callable
+from typing import Protocol
 
-from crewrelay.aws.backlog import SqsBacklog
-from crewrelay.aws.bodies import Bodies
-from crewrelay.aws.clients import dynamodb, s3, sqs
-from crewrelay.aws.dead_letters import DeadLetters
-from crewrelay.aws.doorbell import SqsDoorbell
 from crewrelay.aws.meter import EmfMeter
-from crewrelay.aws.store import DynamoJobStore
+from crewrelay.events.records import DeadLetters, Queue
+from crewrelay.jobs.access import Tokens
 from crewrelay.jobs.observed import ObservedStore
-from crewrelay.settings import JobSettings
-from crewrelay.system import utcnow
+from crewrelay.jobs.ports import Doorbell, JobStore
+from crewrelay.settings import JobSettings, StoreSettings
 
 meter = EmfMeter()
 
 
+class JobQueue(Doorbell, Queue, Protocol):
+    """The doorbell, and the queue of its bells."""
+
+
+class _Engine(Protocol):
+    def job_store(self, settings: JobSettings) -> JobStore: ...
+    def doorbell(self, settings: JobSettings) -> JobQueue: ...
+    def intake_queue(self, settings: JobSettings, queue_url: str) -> Queue: ...
+    def dead_letters(self, settings: JobSettings, queue_url: str) -> DeadLetters: ...
+    def tokens(self, settings: StoreSettings) -> Tokens: ...
+
+
+def _engine(settings: StoreSettings) -> _Engine:
+    """Imports only the engine that is used."""
+    if settings.data:
+        from crewrelay.wiring import on_sqlite
+
+        return on_sqlite
+    from crewrelay.wiring import on_aws
+
+    return on_aws
+
+
 def job_store(settings: JobSettings) -> ObservedStore:
-    return ObservedStore(DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket)), meter)
+    return ObservedStore(_engine(settings).job_store(settings), meter)
 
 
-def doorbell(settings: JobSettings) -> SqsDoorbell:
-    return SqsDoorbell(sqs(), settings.queue_url)
+def doorbell(settings: JobSettings) -> JobQueue:
+    return _engine(settings).doorbell(settings)
 
 
-def backlog(settings: JobSettings, is_open: Callable[[], bool]) -> SqsBacklog:
-    return SqsBacklog(sqs(), settings.queue_url, is_open)
+def intake_queue(settings: JobSettings, queue_url: str) -> Queue:
+    """The queue at `queue_url` on AWS; on one machine, a folder of files."""
+    return _engine(settings).intake_queue(settings, queue_url)
 
 
-def dead_letters(queue_url: str) -> DeadLetters:
-    return DeadLetters(sqs(), queue_url)
+def dead_letters(settings: JobSettings, queue_url: str) -> DeadLetters:
+    """Of the queue at `queue_url` on AWS; on one machine, files in the folder."""
+    return _engine(settings).dead_letters(settings, queue_url)
+
+
+def tokens(settings: StoreSettings) -> Tokens:
+    return _engine(settings).tokens(settings)

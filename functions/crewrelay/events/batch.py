@@ -9,8 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
+from crewrelay.events.records import Queue, Record
 from crewrelay.jobs.log_keys import logged_with
 
 logger = logging.getLogger(__name__)
@@ -28,33 +29,23 @@ class BatchResponse(TypedDict):
     batchItemFailures: list[BatchItemFailure]
 
 
-Record = dict[str, Any]
-
-
-class Backlog(Protocol):
-    """Messages in the queue beyond the batch. Both methods may raise."""
-
-    def take(self) -> Record | None:
-        """The next message, or None if there is none right now."""
-
-    def done(self, record: Record) -> None:
-        """Delete the message."""
-
-
 def answer_batch(
-    event: dict[str, Any], handle: Callable[[Record], None], backlog: Backlog | None = None
+    event: dict[str, Any],
+    handle: Callable[[Record], None],
+    backlog: Queue | None = None,
+    is_open: Callable[[], bool] = lambda: True,
 ) -> BatchResponse:
     """Call `handle` for all records in parallel; those for which it raises are reported as failures.
 
-    While some records still run, threads that are done take messages from the `backlog`. Raises ValueError if the event
-    is not from SQS.
+    While some records still run and `is_open()`, threads that are done receive messages from the `backlog`. Raises
+    ValueError if the event is not from SQS.
     """
     records = event.get("Records")
     if not isinstance(records, list) or not all(map(_from_sqs, records)):
         raise ValueError("not an SQS event: only an SQS queue may invoke this function")
     if not records:
         return {"batchItemFailures": []}
-    slots = _Slots(len(records), handle, backlog)
+    slots = _Slots(len(records), handle, backlog, is_open)
     with ThreadPoolExecutor(max_workers=len(records)) as pool:
         threads = [pool.submit(copy_context().run, slots.work, record) for record in records]
         done = [thread.result() for thread in threads]
@@ -68,10 +59,13 @@ def answer_batch(
 class _Slots:
     """One slot for each record of the batch."""
 
-    def __init__(self, number: int, handle: Callable[[Record], None], backlog: Backlog | None) -> None:
+    def __init__(
+        self, number: int, handle: Callable[[Record], None], backlog: Queue | None, is_open: Callable[[], bool]
+    ) -> None:
         self._busy = number
         self._handle = handle
         self._backlog = backlog
+        self._is_open = is_open
         self._turn = threading.Lock()
 
     def work(self, record: Record) -> bool:
@@ -85,12 +79,12 @@ class _Slots:
             with self._turn:
                 self._busy -= 1
 
-    def _drain(self, backlog: Backlog) -> None:
+    def _drain(self, backlog: Queue) -> None:
         """Handle messages as long as another record of the batch keeps the invocation running."""
         try:
-            while self._busy > 1 and (record := backlog.take()):
-                if _done(record, self._handle):
-                    backlog.done(record)
+            while self._busy > 1 and self._is_open() and (received := backlog.receive(1)):
+                if _done(received[0], self._handle):
+                    backlog.delete(received)
         except Exception:  # the event source delivers them to the next invocation
             logger.warning("could not handle a further message of the queue", exc_info=True)
 

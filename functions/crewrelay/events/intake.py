@@ -2,10 +2,9 @@
 
 from pydantic import ValidationError
 
-from crewrelay.aws.batch import Record
-from crewrelay.aws.dead_letters import DeadLetters, first_id
 from crewrelay.catalogue import request
 from crewrelay.catalogue.request import CrewRequest, TopicRequest, complaints
+from crewrelay.events.records import DeadLetters, Record, first_id
 from crewrelay.jobs.errors import IdempotencyConflict, InvalidRequest
 from crewrelay.jobs.log_keys import correlation_id_of, logged_with
 from crewrelay.jobs.submission import Submission, message_key

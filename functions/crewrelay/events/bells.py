@@ -3,8 +3,7 @@
 import uuid
 from datetime import datetime, timedelta
 
-from crewrelay.aws.batch import Record
-from crewrelay.aws.dead_letters import DeadLetters
+from crewrelay.events.records import DeadLetters, Record
 from crewrelay.jobs.errors import InvalidRequest
 from crewrelay.jobs.execution import Execution
 

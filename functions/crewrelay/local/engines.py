@@ -1,0 +1,125 @@
+"""What the stack keeps its jobs in: a folder of this machine, or the services of AWS."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from crewrelay.jobs.errors import Misconfigured
+from crewrelay.local.credentials import Credentials
+from crewrelay.local.own_aws import endpoints, lead_to, start_emulator
+from crewrelay.local.process import ChildProcess
+from crewrelay.local.resources import Template
+
+_FUNCTIONS = ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction", "SweeperFunction")
+
+
+class Engine(Protocol):
+    """`private_home` is whether crew processes get a home directory of their own."""
+
+    private_home: bool
+
+    async def start(self, cleanup: AsyncExitStack, folder: str) -> ChildProcess | None:
+        """Start it. Returns the process that it lives in, if it has one. Raises Misconfigured, ChildDied."""
+
+    def variables(self, template: Template) -> dict[str, str]:
+        """Create what is missing, and return the environment variables that lead the functions to it."""
+
+    def describe(self) -> str:
+        """Where the jobs are, for the person who started the stack."""
+
+
+class OnSqlite:
+    private_home = True
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        self._found = 0
+
+    async def start(self, cleanup: AsyncExitStack, folder: str) -> ChildProcess | None:
+        await asyncio.to_thread(self._open, cleanup)
+        for variable, name in (("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")):
+            os.environ.setdefault(variable, str(Path.home() / ".aws" / name))  # for Bedrock: crews have another home
+        return None
+
+    def _open(self, cleanup: ExitStack | AsyncExitStack) -> None:
+        from crewrelay.wiring import on_sqlite
+
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(self._folder / "serve.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        cleanup.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Misconfigured(
+                f"another `crewrelay serve` keeps its jobs in {self._folder}: name another folder with --data"
+            ) from None
+        database = on_sqlite.database(self._folder)
+        if (state := database.check(quick=True)) != "ok":
+            raise Misconfigured(f"{database.path} is damaged: {state}. Move it away, and put a backup in its place")
+        self._found = on_sqlite.recover(database)
+
+    def variables(self, template: Template) -> dict[str, str]:
+        return {"CREWRELAY_DATA": str(self._folder)}
+
+    def describe(self) -> str:
+        going_on = f"; {self._found} unfinished {'job goes' if self._found == 1 else 'jobs go'} on" * bool(self._found)
+        return f"jobs in {self._folder}{going_on}"
+
+
+class OnAws:
+    """The endpoints that the environment names, else an emulator that forgets everything at its end."""
+
+    private_home = False
+
+    def __init__(self) -> None:
+        self._credentials_file: Path | None = None  # of the stack's own AWS
+
+    async def start(self, cleanup: AsyncExitStack, folder: str) -> ChildProcess | None:
+        if endpoints():
+            return None
+        credentials = Credentials.new()
+        emulator = await start_emulator(credentials, folder)
+        cleanup.push_async_callback(emulator.stop)
+        self._credentials_file = Path(folder, "aws.env")
+        credentials.write(self._credentials_file, emulator.url)
+        await asyncio.to_thread(lead_to, emulator.url, credentials)
+        self.private_home = True
+        return emulator
+
+    def variables(self, template: Template) -> dict[str, str]:
+        from crewrelay.local.resources import environment
+
+        storage = _storage(template)
+        variables = {"CREWRELAY_INTAKE_QUEUE_URL": storage["IntakeQueue"], "CREWRELAY_DATA": ""}
+        for function in _FUNCTIONS:
+            variables |= environment(template, function, storage)
+        return variables
+
+    def describe(self) -> str:
+        aws = f"AWS on {' and '.join(dict.fromkeys(endpoints().values()))}"
+        if self._credentials_file:
+            return f"its {aws}, whose credentials are in {self._credentials_file}"
+        return aws
+
+
+def _storage(template: dict[str, Any]) -> dict[str, str]:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+
+    from crewrelay.local.resources import create_at_endpoints
+
+    settings: Any = {"connect_timeout": 2, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
+    client: Callable[..., Any] = partial(boto3.client, "cloudformation", config=Config(**settings))
+    try:
+        return create_at_endpoints(lambda endpoint: client(endpoint_url=endpoint), template)
+    except (BotoCoreError, ClientError, WaiterError, ValueError) as error:
+        what = f"can't make the table, the queues and the bucket: {error}"
+        if len(set(endpoints().values())) > 1:
+            what += " (each AWS_ENDPOINT_URL_… must lead to an emulator with CloudFormation, such as LocalStack)"
+        raise Misconfigured(what) from error

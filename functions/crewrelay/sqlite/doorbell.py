@@ -1,0 +1,97 @@
+"""The doorbell: a row for each job to look at. A job that is rung for twice has one bell.
+
+Its writes are not durable: if a power failure undoes them, the sweeper rings again.
+"""
+
+from datetime import timedelta
+from uuid import uuid4
+
+from crewrelay.events.records import Record
+from crewrelay.jobs.ports import Clock
+from crewrelay.sqlite.database import Database
+from crewrelay.sqlite.times import microseconds
+
+_VISIBILITY_TIMEOUT = timedelta(minutes=15)  # as long as an invocation on Lambda may take
+_MOST_COUNTED = 10_000
+
+
+class SqliteDoorbell:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def ring(self, job_id: str, delay: timedelta = timedelta()) -> None:
+        """Whoever has received an earlier bell of the job no longer deletes it."""
+        visible_at = microseconds(self._clock() + delay)
+        with self._database.writing(durable=False) as connection:
+            connection.execute(
+                "INSERT INTO bells VALUES (?, ?, NULL) ON CONFLICT DO UPDATE SET receipt = NULL, visible_at ="
+                " iif(receipt IS NULL, min(visible_at, excluded.visible_at), excluded.visible_at)",
+                (job_id, visible_at),
+            )
+
+    def waiting(self) -> int:
+        """Up to 10,000."""
+        with self._database.reading() as connection:
+            (count,) = connection.execute(
+                "SELECT count(*) FROM (SELECT 1 FROM bells WHERE visible_at <= ? LIMIT ?)",
+                (microseconds(self._clock()), _MOST_COUNTED),
+            ).fetchone()
+        return int(count)
+
+    def receive(self, most: int, wait: int = 0) -> list[Record]:
+        """Up to so many bells, which nobody else receives until the visibility timeout. Waits seconds for the first."""
+        end = microseconds(self._clock()) + wait * 1_000_000
+        while True:
+            seen, now, first = self._database.changes.seen, microseconds(self._clock()), self._first()
+            if first is not None and first <= now and (received := self._received(most, now)):
+                return received
+            until = end if first is None or first <= now else min(first, end)
+            if now >= end:
+                return []
+            self._database.changes.wait(seen, (until - now) / 1e6)
+
+    def _first(self) -> int | None:
+        with self._database.reading() as connection:
+            (first,) = connection.execute("SELECT min(visible_at) FROM bells").fetchone()
+        return None if first is None else int(first)
+
+    def _received(self, most: int, now: int) -> list[Record]:
+        receipt = str(uuid4())
+        with self._database.writing(durable=False) as connection:
+            rows = connection.execute(
+                "SELECT job_id FROM bells WHERE visible_at <= ? ORDER BY visible_at LIMIT ?", (now, most)
+            ).fetchall()
+            until = now + _VISIBILITY_TIMEOUT // timedelta(microseconds=1)
+            connection.executemany(
+                "UPDATE bells SET visible_at = ?, receipt = ? WHERE job_id = ?",
+                [(until, receipt, row["job_id"]) for row in rows],
+            )
+        return [_record(row["job_id"], receipt) for row in rows]
+
+    def delete(self, records: list[Record]) -> None:
+        with self._database.writing(durable=False) as connection:
+            connection.executemany(
+                "DELETE FROM bells WHERE job_id = ? AND receipt = ?",
+                [(record["body"], record["receiptHandle"]) for record in records],
+            )
+
+    def recover(self) -> None:
+        """Make received bells visible, because those who received them are gone."""
+        with self._database.writing(durable=False) as connection:
+            connection.execute(
+                "UPDATE bells SET visible_at = ?, receipt = NULL WHERE receipt IS NOT NULL",
+                (microseconds(self._clock()),),
+            )
+
+
+def _record(job_id: str, receipt: str) -> Record:
+    """As in Lambda's SQS event."""
+    return {
+        "messageId": job_id,
+        "receiptHandle": receipt,
+        "body": job_id,
+        "attributes": {},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+    }

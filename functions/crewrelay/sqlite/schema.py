@@ -1,0 +1,68 @@
+"""The tables, and how a file of an earlier version becomes one of this version.
+
+jobs: the row that every decision rests on, as JSON, with the columns that are searched.
+inputs, answers, calls: bodies, which live as long as their job.
+bells: the queue of jobs to look at, one row for each. tokens: by SHA-256.
+
+Times are epoch microseconds, those of the wall clock.
+"""
+
+import sqlite3
+
+from crewrelay.jobs.errors import Misconfigured
+
+_APPLICATION = (
+    0x63726C79  # "crly": tells our files from others, https://www.sqlite.org/pragma.html#pragma_application_id
+)
+
+# Each brings the file from the version of its index to the next one. Released ones never change.
+MIGRATIONS = (
+    """
+    CREATE TABLE jobs (
+        id TEXT PRIMARY KEY, tenant TEXT NOT NULL, status TEXT NOT NULL, revision INTEGER NOT NULL,
+        fence INTEGER NOT NULL, due_at INTEGER, unfinished TEXT, expires_at INTEGER NOT NULL, job TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX jobs_due ON jobs (status, due_at, id) WHERE due_at IS NOT NULL;
+    CREATE INDEX jobs_unfinished ON jobs (unfinished) WHERE unfinished IS NOT NULL;
+    CREATE INDEX jobs_expiry ON jobs (expires_at);
+    CREATE TABLE inputs (job_id TEXT PRIMARY KEY, body TEXT NOT NULL);
+    CREATE TABLE answers (job_id TEXT, fence INTEGER, body TEXT NOT NULL, PRIMARY KEY (job_id, fence));
+    CREATE TABLE calls (
+        job_id TEXT, digest TEXT, nth INTEGER, entry TEXT NOT NULL, body TEXT NOT NULL, expires_at INTEGER NOT NULL,
+        PRIMARY KEY (job_id, digest, nth)
+    );
+    CREATE TABLE bells (
+        job_id TEXT PRIMARY KEY, visible_at INTEGER NOT NULL, receipt TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX bells_visible ON bells (visible_at);
+    CREATE TABLE tokens (
+        digest TEXT PRIMARY KEY, tenant TEXT NOT NULL, scopes TEXT NOT NULL, created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL, revoked_at INTEGER
+    ) WITHOUT ROWID;
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Create the tables, or bring them to this version. Raises Misconfigured if the file is not ours or is newer."""
+    if _version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")  # another process may be doing the same
+    version = _version(connection)
+    for migration in MIGRATIONS[version:]:
+        for statement in migration.split(";"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and application != _APPLICATION:
+        raise Misconfigured("It is the file of another program: name another folder with --data")
+    if version > len(MIGRATIONS):
+        raise Misconfigured(f"It was written by a newer crewrelay (format {version}, not {len(MIGRATIONS)}): upgrade")
+    return int(version)

@@ -1,0 +1,219 @@
+"""The job store. Each transition is one transaction."""
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from crewrelay.jobs.answer import Answer
+from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite
+from crewrelay.jobs.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.journal import Call
+from crewrelay.jobs.ports import Clock, JobRecord
+from crewrelay.sqlite.database import Database
+from crewrelay.sqlite.times import microseconds
+
+_PAGE = 100  # rows
+_CHILDREN = ("inputs", "answers", "calls")
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class SqliteJobStore:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def create(self, job: Job, job_input: JobInput) -> Job:
+        with self._database.writing() as connection:
+            existing = self._job(connection, job.id)
+            if existing is None:
+                _forget(connection, [job.id])  # an expired job of the same id
+                connection.execute(
+                    "INSERT INTO jobs VALUES (:id, :tenant, :status, :revision, :fence, :due_at, :unfinished,"
+                    " :expires_at, :job)",
+                    _columns(job),
+                )
+                connection.execute("INSERT INTO inputs VALUES (?, ?)", (job.id, job_input.model_dump_json()))
+                return job
+        if existing.input_digest != job.input_digest:
+            raise IdempotencyConflict("This idempotency key was already used with a different body.")
+        return existing
+
+    def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
+        with self._database.reading() as connection:
+            row = self._row(connection, job_id)
+            if row is None or tenant not in (None, row["tenant"]):
+                return None
+            job = _read(Job, job_id, row["job"])
+            written = connection.execute("SELECT body FROM inputs WHERE job_id = ?", (job_id,)).fetchone()
+            answered = connection.execute(
+                "SELECT body FROM answers WHERE job_id = ? AND fence = ?", (job_id, job.fence)
+            ).fetchone()
+        try:
+            job_input = _read(JobInput, job_id, written and written["body"])
+        except DamagedJob:
+            if not job.status.finished:
+                raise
+            job_input = JobInput(crew=job.crew, inputs={})  # the reason of the failure is still readable
+        completed = job.status is Status.COMPLETED
+        return JobRecord(job, job_input, _read(Answer, job_id, answered and answered["body"]) if completed else None)
+
+    def save(self, before: Job, after: Job) -> None:
+        """Compare-and-set on revision, status and fence. A claim or renewal need not be durable: if a power failure
+        undoes it, its holder is gone, too.
+        """
+        values = _columns(after)
+        old = {"old_revision": before.revision, "old_status": before.status.value, "old_fence": before.fence}
+        with self._database.writing(durable=after.status is not Status.RUNNING) as connection:
+            done = connection.execute(
+                "UPDATE jobs SET status = :status, revision = :revision, fence = :fence, due_at = :due_at,"
+                " unfinished = :unfinished, expires_at = :expires_at, job = :job"
+                " WHERE id = :id AND revision = :old_revision AND status = :old_status AND fence = :old_fence",
+                values | old,
+            )
+            if done.rowcount:
+                return
+            existing = connection.execute("SELECT job FROM jobs WHERE id = ?", (after.id,)).fetchone()
+        if existing is None or existing["job"] != values["job"]:  # else a repeated write
+            raise StaleWrite(f"job {after.id} was changed by another writer")
+
+    def put_answer(self, job: Job, answer: Answer) -> None:
+        """Becomes durable with the save that completes the job."""
+        with self._database.writing(durable=False) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (job.id, job.fence, answer.model_dump_json())
+            )
+
+    def put_call(self, job: Job, call: Call) -> Call:
+        key = (job.id, call.digest, call.nth)
+        with self._database.writing() as connection:
+            existing = connection.execute(
+                "SELECT body FROM calls WHERE job_id = ? AND digest = ? AND nth = ? AND expires_at > ?",
+                (*key, self._now()),
+            ).fetchone()
+            if existing is None:
+                entry, body = call.without_body().model_dump_json(), call.model_dump_json()
+                connection.execute(
+                    "INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?)",
+                    (*key, entry, body, microseconds(job.expires_at)),
+                )
+                return call
+        return _read(Call, job.id, existing["body"])
+
+    def journal(self, job: Job) -> Iterator[Call]:
+        return self._calls(job, "body")
+
+    def entries(self, job: Job) -> list[Call]:
+        return list(self._calls(job, "entry"))
+
+    def _calls(self, job: Job, column: str) -> Iterator[Call]:
+        """Read in pages: a reader that stays keeps the log from being checkpointed."""
+        digest, nth = "", -1
+        while True:
+            with self._database.reading() as connection:
+                rows = connection.execute(
+                    f"SELECT digest, nth, {column} AS call FROM calls WHERE job_id = ? AND (digest, nth) > (?, ?)"
+                    f" AND expires_at > ? ORDER BY digest, nth LIMIT {_PAGE}",
+                    (job.id, digest, nth, self._now()),
+                ).fetchall()
+            if not rows:
+                return
+            digest, nth = rows[-1]["digest"], rows[-1]["nth"]
+            yield from (_read(Call, job.id, row["call"]) for row in rows)
+
+    def due(self, status: Status, moment: datetime) -> Iterator[str]:
+        due_at, job_id = -1, ""
+        while True:
+            with self._database.reading() as connection:
+                rows = connection.execute(
+                    "SELECT due_at, id FROM jobs WHERE status = ? AND due_at <= ? AND (due_at, id) > (?, ?)"
+                    f" ORDER BY due_at, id LIMIT {_PAGE}",
+                    (status.value, microseconds(moment), due_at, job_id),
+                ).fetchall()
+            if not rows:
+                return
+            due_at, job_id = rows[-1]["due_at"], rows[-1]["id"]
+            yield from (row["id"] for row in rows)
+
+    def unfinished(self, tenant: str, most: int) -> int:
+        with self._database.reading() as connection:
+            (count,) = connection.execute(
+                "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE unfinished = ? LIMIT ?)", (tenant, most)
+            ).fetchone()
+        return int(count)
+
+    def count_unfinished(self) -> int:
+        """Of all tenants."""
+        with self._database.reading() as connection:
+            (count,) = connection.execute("SELECT count(*) FROM jobs WHERE due_at IS NOT NULL").fetchone()
+        return int(count)
+
+    def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
+        """Patches the JSON, which is no Job, if it is JSON at all."""
+        ended = {"status": Status.FAILED.value, "error": error.model_dump_json(), "now": _text(now)}
+        with self._database.writing() as connection:
+            done = connection.execute(
+                "UPDATE jobs SET status = :status, due_at = NULL, unfinished = NULL, job = CASE WHEN json_valid(job)"
+                " THEN json_set(job, '$.status', :status, '$.error', json(:error), '$.finished_at', :now,"
+                " '$.due_at', NULL, '$.holder', NULL, '$.lease_until', NULL, '$.not_before', NULL) ELSE job END"
+                " WHERE id = :id AND due_at <= :before",
+                {**ended, "id": job_id, "before": microseconds(due_before)},
+            )
+            return done.rowcount > 0
+
+    def delete_expired(self) -> int:
+        """A few at a time, with their bodies: other writers wait meanwhile."""
+        with self._database.writing(durable=False) as connection:
+            rows = connection.execute("SELECT id FROM jobs WHERE expires_at <= ? LIMIT ?", (self._now(), _PAGE))
+            found = [row["id"] for row in rows]
+            _forget(connection, found)
+            connection.execute("DELETE FROM tokens WHERE expires_at <= ?", (self._now(),))
+        return len(found)
+
+    def _job(self, connection: sqlite3.Connection, job_id: str) -> Job | None:
+        row = self._row(connection, job_id)
+        return None if row is None else _read(Job, job_id, row["job"])
+
+    def _row(self, connection: sqlite3.Connection, job_id: str) -> sqlite3.Row | None:
+        found: sqlite3.Row | None = connection.execute(
+            "SELECT tenant, job FROM jobs WHERE id = ? AND expires_at > ?", (job_id, self._now())
+        ).fetchone()
+        return found
+
+    def _now(self) -> int:
+        return microseconds(self._clock())
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
+
+
+def _columns(job: Job) -> dict[str, str | int | None]:
+    counts = job.capped and not job.status.finished
+    return {
+        "id": job.id,
+        "tenant": job.tenant,
+        "status": job.status.value,
+        "revision": job.revision,
+        "fence": job.fence,
+        "due_at": None if job.due_at is None else microseconds(job.due_at),
+        "unfinished": job.tenant if counts else None,
+        "expires_at": microseconds(job.expires_at),
+        "job": job.model_dump_json(),
+    }
+
+
+def _read(model: type[Model], job_id: str, written: str | None) -> Model:
+    try:
+        return model.model_validate_json(written or "")
+    except ValidationError as error:
+        raise DamagedJob(f"What the file holds of job {job_id} can't be read: {type(error).__name__}.") from error
+
+
+def _forget(connection: sqlite3.Connection, job_ids: list[str]) -> None:
+    keys = [(job_id,) for job_id in job_ids]
+    connection.executemany("DELETE FROM jobs WHERE id = ?", keys)
+    for table in _CHILDREN:
+        connection.executemany(f"DELETE FROM {table} WHERE job_id = ?", keys)

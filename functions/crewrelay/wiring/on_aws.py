@@ -1,0 +1,30 @@
+"""The engine on AWS or an emulator: DynamoDB, SQS, S3."""
+
+from crewrelay.aws.bodies import Bodies
+from crewrelay.aws.clients import dynamodb, s3, sqs
+from crewrelay.aws.dead_letters import SqsDeadLetters
+from crewrelay.aws.queue import SqsQueue
+from crewrelay.aws.store import DynamoJobStore
+from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.settings import JobSettings, StoreSettings
+from crewrelay.system import utcnow
+
+
+def job_store(settings: JobSettings) -> DynamoJobStore:
+    return DynamoJobStore(dynamodb(), settings.table, utcnow, Bodies(s3, settings.bucket))
+
+
+def doorbell(settings: JobSettings) -> SqsQueue:
+    return SqsQueue(sqs(), settings.queue_url)
+
+
+def intake_queue(settings: JobSettings, queue_url: str) -> SqsQueue:
+    return SqsQueue(sqs(), queue_url)
+
+
+def dead_letters(settings: JobSettings, queue_url: str) -> SqsDeadLetters:
+    return SqsDeadLetters(sqs(), queue_url)
+
+
+def tokens(settings: StoreSettings) -> DynamoTokens:
+    return DynamoTokens(dynamodb(), settings.table, utcnow)

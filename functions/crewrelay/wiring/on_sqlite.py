@@ -1,0 +1,50 @@
+"""The engine of one machine: the folder `data`."""
+
+from functools import cache
+from pathlib import Path
+
+from crewrelay.settings import JobSettings, StoreSettings
+from crewrelay.sqlite.database import FILE, Database
+from crewrelay.sqlite.doorbell import SqliteDoorbell
+from crewrelay.sqlite.intake import IntakeFolder
+from crewrelay.sqlite.rejected import INTAKE, RejectedLines
+from crewrelay.sqlite.store import SqliteJobStore
+from crewrelay.sqlite.tokens import SqliteTokens
+from crewrelay.system import utcnow
+
+
+@cache
+def database(folder: Path) -> Database:
+    """One for each process. Raises Misconfigured."""
+    return Database(folder / FILE)
+
+
+def recover(database: Database) -> int:
+    """Whoever was at work is gone: ring for what they held. Returns the number of unfinished jobs."""
+    SqliteDoorbell(database, utcnow).recover()
+    return SqliteJobStore(database, utcnow).count_unfinished()
+
+
+def job_store(settings: JobSettings) -> SqliteJobStore:
+    return SqliteJobStore(database(_folder(settings)), utcnow)
+
+
+def doorbell(settings: JobSettings) -> SqliteDoorbell:
+    return SqliteDoorbell(database(_folder(settings)), utcnow)
+
+
+def intake_queue(settings: JobSettings, queue_url: str) -> IntakeFolder:
+    return IntakeFolder(_folder(settings) / INTAKE)
+
+
+def dead_letters(settings: JobSettings, queue_url: str) -> RejectedLines:
+    return RejectedLines(_folder(settings) / INTAKE)
+
+
+def tokens(settings: StoreSettings) -> SqliteTokens:
+    return SqliteTokens(database(_folder(settings)), utcnow)
+
+
+def _folder(settings: StoreSettings) -> Path:
+    assert settings.data is not None
+    return settings.data

@@ -1,0 +1,123 @@
+"""The file: its format, earlier and later ones, files that are none of ours, damage, a full disk, backups."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from crewrelay.jobs.errors import Misconfigured, Unavailable
+from crewrelay.sqlite import schema
+from crewrelay.sqlite.database import Database
+from crewrelay.sqlite.store import SqliteJobStore
+from tests.support.fixtures import HandSetClock
+from tests.support.stored_jobs import INPUT, POLICY, claimed, completed, loaded, submitted
+
+NEXT = (*schema.MIGRATIONS, "CREATE TABLE later (number INTEGER); INSERT INTO later SELECT count(*) FROM jobs")
+
+
+def test_a_file_of_the_version_before_is_brought_forward_with_its_jobs(
+    database: Database, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submitted(SqliteJobStore(database, clock), clock)
+    monkeypatch.setattr(schema, "MIGRATIONS", NEXT)
+    later = Database(database.path)
+    assert loaded(SqliteJobStore(later, clock), job.id).job == job
+    with later.reading() as connection:
+        assert connection.execute("SELECT number FROM later").fetchone()["number"] == 1
+
+
+def test_a_migration_that_dies_leaves_the_file_as_it_was(
+    database: Database, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submitted(SqliteJobStore(database, clock), clock)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*NEXT[:-1], "CREATE TABLE later (number); SELECT nonsense"))
+    with pytest.raises(Misconfigured, match="nonsense"):
+        Database(database.path)
+    monkeypatch.undo()
+    assert loaded(SqliteJobStore(Database(database.path), clock), job.id).job == job
+
+
+def test_a_file_of_a_newer_version_is_refused_and_left(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    with database.writing() as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(Misconfigured, match="newer crewrelay"):
+        Database(database.path)
+
+
+def test_a_file_of_another_program_is_refused_and_left(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE jobs (name)")
+    before = path.read_bytes()
+    with pytest.raises(Misconfigured, match="another program"):
+        Database(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\x00" + b"\xff" * 5000])
+def test_a_damaged_file_is_said_and_never_overwritten(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "jobs.db"
+    path.write_bytes(content)
+    with pytest.raises(Misconfigured, match=r"damaged|another program"):
+        Database(path)
+    assert path.read_bytes() == content
+
+
+def test_a_page_that_is_damaged_is_found_by_the_check(database: Database, clock: HandSetClock) -> None:
+    store = SqliteJobStore(database, clock)
+    for _ in range(50):
+        submitted(store, clock)
+    assert database.check() == "ok"
+    with closing(sqlite3.connect(database.path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with database.path.open("r+b") as file:
+        file.seek(-4096, os.SEEK_END)
+        file.write(b"\xff" * 4096)
+    assert Database(database.path).check(quick=True) != "ok"
+
+
+def test_a_full_disk_refuses_what_is_new_keeps_what_was_accepted_and_goes_on(
+    database: Database, clock: HandSetClock
+) -> None:
+    store = SqliteJobStore(database, clock)
+    kept = submitted(store, clock)
+    with database.reading() as connection:  # the only connection: a limit of its own is what a full disk is
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def fill() -> None:
+        for _ in range(200):
+            submitted(store, clock)
+
+    with pytest.raises(Unavailable, match="disk is full"):
+        fill()
+    assert loaded(SqliteJobStore(Database(database.path), clock), kept.id).job == kept
+    assert submitted(SqliteJobStore(Database(database.path), clock), clock)
+
+
+def test_a_backup_holds_everything_and_overwrites_nothing(database: Database, clock: HandSetClock) -> None:
+    store = SqliteJobStore(database, clock)
+    running = claimed(store, submitted(store, clock), clock)
+    store.save(running, completed(store, running, clock))
+    copy = database.path.with_name("copy.db")
+    with database.writing() as connection:  # while somebody writes
+        connection.execute("UPDATE jobs SET due_at = due_at")
+        database.backup(copy)
+    assert loaded(SqliteJobStore(Database(copy), clock), running.id) == loaded(store, running.id)
+    with pytest.raises(Misconfigured, match="exists"):
+        database.backup(copy)
+
+
+def test_expired_jobs_are_deleted_with_all_that_they_had(database: Database, clock: HandSetClock) -> None:
+    store = SqliteJobStore(database, clock)
+    for _ in range(120):
+        submitted(store, clock)
+    clock.now += POLICY.keep / 2
+    kept = submitted(store, clock)
+    clock.now += POLICY.keep / 2
+    assert [store.delete_expired(), store.delete_expired(), store.delete_expired()] == [100, 20, 0]
+    with database.reading() as connection:
+        assert [row["job_id"] for row in connection.execute("SELECT job_id FROM inputs")] == [kept.id]
+    assert loaded(store, kept.id).input == INPUT

@@ -1,0 +1,144 @@
+"""The doorbell in SQLite: a bell for each job, received by one, and again by another if nobody deletes it."""
+
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from crewrelay.jobs.errors import Unavailable
+from crewrelay.sqlite.database import Database
+from crewrelay.sqlite.doorbell import SqliteDoorbell
+from crewrelay.system import utcnow
+from tests.support.fixtures import HandSetClock
+
+
+@pytest.fixture
+def doorbell(database: Database, clock: HandSetClock) -> SqliteDoorbell:
+    return SqliteDoorbell(database, clock)
+
+
+def received(doorbell: SqliteDoorbell, most: int = 10) -> list[str]:
+    return [record["body"] for record in doorbell.receive(most)]
+
+
+def test_bells_are_received_in_the_order_of_their_ringing_and_once(
+    doorbell: SqliteDoorbell, clock: HandSetClock
+) -> None:
+    for job_id in ("c", "a", "b"):
+        doorbell.ring(job_id)
+        clock.pass_(seconds=1)
+    assert doorbell.waiting() == 3
+    assert received(doorbell, 2) == ["c", "a"]
+    assert received(doorbell) == ["b"]
+    assert received(doorbell) == []
+    assert doorbell.waiting() == 0
+
+
+def test_a_job_that_is_rung_for_twice_has_one_bell(doorbell: SqliteDoorbell) -> None:
+    doorbell.ring("a")
+    doorbell.ring("a", timedelta(minutes=1))
+    assert received(doorbell) == ["a"]
+
+
+def test_a_delayed_bell_waits_and_an_earlier_one_goes_before_it(doorbell: SqliteDoorbell, clock: HandSetClock) -> None:
+    doorbell.ring("a", timedelta(seconds=10))
+    doorbell.ring("b", timedelta(seconds=10))
+    doorbell.ring("b")
+    assert (received(doorbell), doorbell.waiting()) == (["b"], 0)
+    clock.pass_(seconds=10)
+    assert received(doorbell) == ["a"]
+
+
+def test_what_is_not_deleted_comes_again(doorbell: SqliteDoorbell, clock: HandSetClock) -> None:
+    doorbell.ring("a")
+    doorbell.ring("b")
+    records = {record["body"]: record for record in doorbell.receive(10)}
+    doorbell.delete([records["a"]])
+    clock.pass_(minutes=15)
+    assert received(doorbell) == ["b"]
+    doorbell.delete([records["b"]])  # too late: it has been received by another
+    clock.pass_(minutes=15)
+    assert received(doorbell) == ["b"]
+
+
+def test_a_bell_rung_while_its_job_is_looked_at_is_not_deleted_with_the_earlier_one(doorbell: SqliteDoorbell) -> None:
+    doorbell.ring("a")
+    records = doorbell.receive(10)
+    doorbell.ring("a")
+    doorbell.delete(records)
+    assert received(doorbell) == ["a"]
+
+
+def test_after_a_crash_what_was_received_is_received_again(doorbell: SqliteDoorbell) -> None:
+    doorbell.ring("a")
+    assert received(doorbell) == ["a"]
+    doorbell.recover()
+    assert received(doorbell) == ["a"]
+
+
+def test_competing_receivers_get_each_bell_once(database: Database) -> None:
+    doorbell, taken = SqliteDoorbell(database, utcnow), list[str]()
+    for number in range(200):
+        doorbell.ring(f"job {number}")
+
+    def take() -> None:
+        while some := received(doorbell, 3):
+            taken.extend(some)
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(f"job {number}" for number in range(200))
+
+
+RING = """
+import sys
+from pathlib import Path
+from crewrelay.sqlite.database import Database
+from crewrelay.sqlite.doorbell import SqliteDoorbell
+from crewrelay.system import utcnow
+doorbell = SqliteDoorbell(Database(Path(sys.argv[1])), utcnow)
+sys.stdin.readline()
+print(utcnow().timestamp(), flush=True)
+doorbell.ring("a")
+"""
+
+
+def test_a_ring_of_another_process_wakes_who_waits_within_50_ms(database: Database) -> None:
+    """The best of some, for the machine may be busy; without a wake-up it would be seconds."""
+    doorbell, fastest = SqliteDoorbell(database, utcnow), 10.0
+    for _ in range(5):
+        command = [sys.executable, "-c", RING, str(database.path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as ringing:
+            assert ringing.stdin
+            assert ringing.stdout
+            threading.Timer(0.5, lambda end=ringing.stdin: (end.write("\n"), end.flush())).start()
+            records = doorbell.receive(1, wait=20)
+            woken = utcnow().timestamp()
+            fastest = min(fastest, woken - float(ringing.stdout.readline()))
+        doorbell.delete(records)
+    assert fastest < 0.05
+
+
+def test_who_waits_costs_next_to_nothing(database: Database) -> None:
+    doorbell = SqliteDoorbell(database, utcnow)
+    waiting = [threading.Thread(target=doorbell.receive, args=(1, 3), daemon=True) for _ in range(3)]
+    cpu = time.process_time()
+    for thread in waiting:
+        thread.start()
+    for thread in waiting:
+        thread.join()
+    assert time.process_time() - cpu < 0.01 * 3 * 3  # 1 % of a core for the 3 s, and room for a slow machine
+
+
+def test_a_file_that_is_locked_for_too_long_is_unavailable(
+    database: Database, doorbell: SqliteDoorbell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crewrelay.sqlite.database._PATIENCE", 0.05)
+    with Database(database.path).writing(), pytest.raises(Unavailable, match="was busy"):
+        doorbell.ring("a")
