@@ -10,10 +10,10 @@ same idempotency key: the file's id and the line's number.
 """
 
 import fcntl
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -41,10 +41,11 @@ class IntakeFolder:
 
     def receive(self, most: int, wait: int = 0) -> list[Record]:
         if self._file is None and not self._take():
-            threading.Event().wait(min(wait, _POLL))
+            time.sleep(min(wait, _POLL))
             return []
-        received = [record for record, _ in zip(self._lines, range(most), strict=False)]
-        if not received:
+        received = list(islice(self._lines, most))
+        if not received and self._open:
+            time.sleep(min(wait, _POLL))  # a store that has failed gets time to recover
             received = list(self._open.values())[:most]
         if not received:
             self._finish()
@@ -60,7 +61,7 @@ class IntakeFolder:
         for path in sorted((self._folder / "taken").iterdir()):
             if self._locked(path):
                 return True
-        for path in sorted(self._folder.glob("*.jsonl")):
+        for path in sorted(self._folder.glob("[!.]*.jsonl")):
             with suppress(FileNotFoundError):  # another process was faster
                 if time.time() - path.stat().st_mtime >= _SETTLED:
                     taken = path.rename(self._folder / "taken" / f"{uuid4()}.{path.name}")
@@ -96,8 +97,13 @@ class IntakeFolder:
         assert self._file is not None
         path = Path(self._file.name)
         path.rename(self._folder / "done" / path.name)
-        self._file.close()
-        self._file = None
+        self.close()
+
+    def close(self) -> None:
+        """Leave the file that was being submitted to the next process."""
+        if self._file:
+            self._file.close()
+        self._file, self._open = None, {}
 
 
 def _record(message_id: str, file: str, line: int) -> Record:
