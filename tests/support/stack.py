@@ -83,25 +83,29 @@ class RunningStack(NamedTuple):
         return physical_id
 
 
+_FOLDERS = tempfile.TemporaryDirectory(prefix="crewrelay-tests-")
+
+
 def environment(**variables: str) -> dict[str, str]:
-    """This process's, without what would lead a stack elsewhere, or to what somebody has ingested here."""
+    """This process's, without what would lead a stack elsewhere, or to what somebody has ingested here. Its jobs are in
+    a folder of its own, unless the variables lead to an AWS.
+    """
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("CREWRELAY_", "AWS_", "WEAVIATE"))
     }
-    return kept | {"CREWRELAY_COLLECTIONS": "/nonexistent"} | variables
+    kept["CREWRELAY_COLLECTIONS"] = "/nonexistent"
+    if not any(name.startswith("AWS_ENDPOINT_URL") for name in variables):
+        kept["CREWRELAY_DATA"] = tempfile.mkdtemp(dir=_FOLDERS.name)
+    return kept | variables
 
 
 @contextmanager
 def running_stack(crews: int = 1, /, *arguments: str, **variables: str) -> Iterator[RunningStack]:
-    """Start `crewrelay serve` on a free port and wait for the line that says it is ready. Its jobs are in a folder
-    of its own, unless `--aws`, `--data` or the environment say otherwise.
+    """Start `crewrelay serve` on a free port and wait for the line that says it is ready.
 
     A second crew process would take seconds of CPU to start while the test is under way.
     """
-    folder = tempfile.TemporaryDirectory(prefix="crewrelay-jobs-")
     command = [*COMMAND, "serve", "--port", "0", "--crews", str(crews), *arguments]
-    if not {"--aws", "--data"} & {*arguments} and "AWS_ENDPOINT_URL" not in variables:
-        command += ["--data", folder.name]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**variables))
     assert process.stdout is not None
     try:
@@ -114,16 +118,13 @@ def running_stack(crews: int = 1, /, *arguments: str, **variables: str) -> Itera
         process.terminate()
         process.wait(15)
         process.stdout.close()
-        folder.cleanup()
 
 
 def serve_and_fail(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Its folder, if it makes one, is a temporary one."""
-    with tempfile.TemporaryDirectory() as folder:
-        on_aws = any(name.startswith("AWS_ENDPOINT") for name in variables)
-        env = environment(**({} if on_aws else {"CREWRELAY_DATA": folder}) | variables)
-        command = [*COMMAND, "serve", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
+    command = [*COMMAND, "serve", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=environment(**variables), check=False
+    )
 
 
 def free_port() -> int:
