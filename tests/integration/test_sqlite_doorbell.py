@@ -137,8 +137,23 @@ def test_who_waits_costs_next_to_nothing(database: Database) -> None:
 
 
 def test_a_file_that_is_locked_for_too_long_is_unavailable(
-    database: Database, doorbell: SqliteDoorbell, monkeypatch: pytest.MonkeyPatch
+    database: Database, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crewrelay.sqlite.database._PATIENCE", 0.05)
-    with Database(database.path).writing(), pytest.raises(Unavailable, match="was busy"):
-        doorbell.ring("a")
+    """However many wait: each waits for its own turn, and not for the others' waiting."""
+    monkeypatch.setattr("crewrelay.sqlite.database._PATIENCE", 0.2)
+    doorbell, refused = SqliteDoorbell(Database(database.path), clock), list[str]()
+
+    def ring() -> None:
+        with pytest.raises(Unavailable, match="was busy") as refusal:
+            doorbell.ring("a")
+        refused.append(str(refusal.value))
+
+    threads = [threading.Thread(target=ring) for _ in range(20)]
+    with Database(database.path).writing():
+        begun = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - begun < 2
+    assert len(refused) == 20

@@ -74,11 +74,13 @@ class Stack:
                         own["HOME"] = folder  # CrewAI writes there; nobody needs credentials from it
                     await asyncio.to_thread(_prepare_environment, self._engine, self._auth)
                     environment = {**os.environ, **own}
-                    # The first crew process takes seconds to start: it does so while the API is imported.
-                    tasks.create_task(self._keep_crew_running(environment, folder))
+                    # A crew process takes seconds of CPU to start: the first ones do so while the API is imported.
+                    first = max(1, min(self._crew_processes, (os.cpu_count() or 1) - 1))
+                    for _ in range(first):
+                        tasks.create_task(self._keep_crew_running(environment, folder))
                     await self._load_api()
                     await self._crew_is_up.wait()
-                    for _ in range(1, self._crew_processes):
+                    for _ in range(first, self._crew_processes):
                         tasks.create_task(self._keep_crew_running(environment, folder))
             except* (StackFailed, Misconfigured, SomeEndpoints, ChildDied) as failures:
                 said = str(failures.exceptions[0])

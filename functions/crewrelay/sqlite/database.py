@@ -52,7 +52,7 @@ class Database:
         A durable one is on the disk before this returns, with all earlier ones. Another survives the end of every
         process, but a power failure may undo it.
         """
-        with unavailable_if_it_fails(self.path), self._turn, self._connection() as connection:
+        with unavailable_if_it_fails(self.path), self._its_turn(), self._connection() as connection:
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -62,6 +62,15 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def _its_turn(self) -> Iterator[None]:
+        if not self._turn.acquire(timeout=_PATIENCE):
+            raise Unavailable(_busy(self.path))
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -111,6 +120,10 @@ def unavailable_if_it_fails(path: Path) -> Iterator[None]:
         raise Unavailable(_reason(path, error)) from error
 
 
+def _busy(path: Path) -> str:
+    return f"{path} was busy for {_PATIENCE:.0f} s"
+
+
 def _reason(path: Path, error: Exception) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _DAMAGED:
@@ -118,5 +131,5 @@ def _reason(path: Path, error: Exception) -> str:
     if code in _FULL:
         return f"{path} can't be written, probably because the disk is full: {error}. Make room: then it goes on"
     if code == sqlite3.SQLITE_BUSY:
-        return f"{path} was busy for {_PATIENCE:.0f} s"
+        return _busy(path)
     return f"{path} can't be used: {error}"
