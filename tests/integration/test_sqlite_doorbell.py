@@ -140,7 +140,7 @@ def test_a_file_that_is_locked_for_too_long_is_unavailable(
     database: Database, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many wait: each waits for its own turn, and not for the others' waiting."""
-    monkeypatch.setattr("crewrelay.sqlite.database._PATIENCE", 0.2)
+    monkeypatch.setattr("crewrelay.sqlite.database._BUSY_TIMEOUT", 0.2)
     doorbell, refused = SqliteDoorbell(Database(database.path), clock), list[str]()
 
     def ring() -> None:

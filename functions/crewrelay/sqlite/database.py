@@ -4,6 +4,7 @@ Every transaction is short. A reader never waits (WAL); writers take turns.
 https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from crewrelay.jobs.errors import Misconfigured, Unavailable
 from crewrelay.sqlite import schema
 from crewrelay.sqlite.changes import Changes
 
-_PATIENCE = 5.0  # seconds that a write waits for its turn
+_BUSY_TIMEOUT = 5.0  # seconds that a write waits for its turn
 _CACHE = -4096  # KiB of pages per connection, as SQLite writes it
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
@@ -32,7 +33,9 @@ class Database:
         self._turn = threading.Lock()  # threads of this process queue here, which is fairer than SQLite's own waiting
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(0o600)  # SQLite gives its log the same mode
+            if not path.exists():
+                path.touch(0o600)  # SQLite gives its log the same mode
+                _sync(path.parent)
             with self._connection() as connection:
                 schema.migrate(connection)  # first, for it refuses files that are not ours
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -65,7 +68,7 @@ class Database:
 
     @contextmanager
     def _its_turn(self) -> Iterator[None]:
-        if not self._turn.acquire(timeout=_PATIENCE):
+        if not self._turn.acquire(timeout=_BUSY_TIMEOUT):
             raise Unavailable(_busy(self.path))
         try:
             yield
@@ -86,7 +89,7 @@ class Database:
         self._idle.append(connection)
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         connection.execute(f"PRAGMA cache_size = {_CACHE}")
         return connection
@@ -120,8 +123,17 @@ def unavailable_if_it_fails(path: Path) -> Iterator[None]:
         raise Unavailable(_reason(path, error)) from error
 
 
+def _sync(folder: Path) -> None:
+    """So that a power failure doesn't undo what was created in it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _busy(path: Path) -> str:
-    return f"{path} was busy for {_PATIENCE:.0f} s"
+    return f"{path} was busy for {_BUSY_TIMEOUT:.0f} s"
 
 
 def _reason(path: Path, error: Exception) -> str:
