@@ -33,7 +33,8 @@ serve: setup ## Run the stack until Ctrl-C (HOST, PORT; AUTH=1 to require tokens
 
 test: check scan unit integration faults e2e runtime ## Everything that CI runs
 
-quick: check unit ## What to run before each commit
+quick: check ## What to run before each commit: the checks, and the unit tests but the slow ones
+	.venv/bin/pytest tests/unit -m "not slow" -n 2 --dist worksteal
 
 check: setup .venv-sam/.sam ## Format, lint, types, architecture
 	.venv/bin/ruff format --check .
