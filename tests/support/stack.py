@@ -34,6 +34,7 @@ class RunningStack(NamedTuple):
     aws_variables: Mapping[str, str]
     aws_file: Path | None  # that names them
     data: Path | None
+    found: str = ""  # what it says of the jobs in there
 
     @classmethod
     def that_says(cls, process: subprocess.Popen[str], client: httpx.Client) -> "RunningStack":
@@ -48,9 +49,9 @@ class RunningStack(NamedTuple):
             return cls(urls[0], process, client, exported(Path(named[1])), Path(named[1]), None)
         if urls[1:]:
             return cls(urls[0], process, client, {"AWS_ENDPOINT_URL": urls[1], **TESTS.variables}, None, None)
-        folder = re.search(r" with jobs in ([^\s;]+)", line)
+        folder = re.search(r" with jobs in ([^\s;]+)(?:; (.+))? \(Ctrl-C", line)
         assert folder, line
-        return cls(urls[0], process, client, {}, None, Path(folder[1]))
+        return cls(urls[0], process, client, {}, None, Path(folder[1]), folder[2] or "")
 
     @property
     def aws_url(self) -> str:
