@@ -39,7 +39,6 @@ def folder_of(stack: str, data: Path | None) -> Path | None:
         fail("give --data or --stack, not both")
     if data is None and (stack or not _path(None).is_file()):
         return None
-    database_in(data)
     return data or DEFAULT
 
 
