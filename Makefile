@@ -48,7 +48,7 @@ scan: .venv-scan/.scan ## Check the templates against security policies (excepti
 unit: setup ## Unit tests, in seconds
 	.venv/bin/pytest tests/unit -n 2 --dist worksteal
 
-integration: setup .venv-sam/.sam ## Adapters and apps against an AWS emulator in its own process
+integration: setup .venv-sam/.sam ## Adapters and apps, on SQLite and an AWS emulator
 	.venv/bin/pytest tests/integration -n 2 --dist worksteal
 	.venv/bin/pytest tests/bench/test_retrieval_overhead.py -s
 

@@ -105,9 +105,19 @@ def test_a_backup_holds_everything_and_overwrites_nothing(database: Database, cl
     with database.writing() as connection:  # while somebody writes
         connection.execute("UPDATE jobs SET due_at = due_at")
         database.backup(copy)
+    assert copy.stat().st_mode & 0o777 == 0o600
     assert loaded(SqliteJobStore(Database(copy), clock), running.id) == loaded(store, running.id)
     with pytest.raises(Misconfigured, match="exists"):
         database.backup(copy)
+
+
+def test_a_backup_that_can_not_be_written_says_so_and_leaves_nothing(database: Database, tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"can't copy .*jobs.db to .*No such file"):
+        database.backup(tmp_path / "absent/copy.db")
+    (tmp_path / "copy.db-journal").mkdir()  # SQLite can't make its journal
+    with pytest.raises(Misconfigured, match="can't copy"):
+        database.backup(tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
 
 
 def test_expired_jobs_are_deleted_with_all_that_they_had(database: Database, clock: HandSetClock) -> None:

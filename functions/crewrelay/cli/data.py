@@ -30,7 +30,8 @@ def backup(
     """Copy the jobs of `crewrelay serve` to a file, while it runs."""
     with exit_on_error():
         database_in(data).backup(file)
-    typer.echo(f"{file}: {file.stat().st_size:,} bytes. To restore it, stop the stack and put it at {_path(data)}")
+    typer.echo(f"{file}: {file.stat().st_size:,} bytes. To restore it, stop the stack, move {_path(data)}* away, and")
+    typer.echo(f"copy it to {_path(data)}")
 
 
 def folder_of(stack: str, data: Path | None) -> Path | None:
@@ -39,7 +40,6 @@ def folder_of(stack: str, data: Path | None) -> Path | None:
         fail("give --data or --stack, not both")
     if data is None and (stack or not _path(None).is_file()):
         return None
-    database_in(data)
     return data or DEFAULT
 
 

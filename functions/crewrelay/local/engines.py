@@ -60,7 +60,9 @@ class OnSqlite:
             ) from None
         database = on_sqlite.database(self._folder)
         if (state := database.check(quick=True)) != "ok":
-            raise Misconfigured(f"{database.path} is damaged: {state}. Move it away, and put a backup in its place")
+            raise Misconfigured(
+                f"{database.path} is damaged: {state}. Move {database.path}* away, and put a backup in its place"
+            )
         self._found = on_sqlite.recover(database)
 
     def variables(self, template: Template) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from crewrelay.crews.environment import CREW_ENVIRONMENT as CREW_ENVIRONMENT
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.local.child import GATEWAY_VARIABLE, MISCONFIGURED, RECYCLED
 from crewrelay.local.engines import Engine
@@ -28,13 +29,6 @@ _MOST_FAILED_STARTS = 3  # in a row
 
 # A terminal is for people: what goes wrong, and no metrics. Each can be asked for.
 _QUIET = {"POWERTOOLS_LOG_LEVEL": "WARNING", "POWERTOOLS_METRICS_DISABLED": "true"}
-
-CREW_ENVIRONMENT = {
-    "CREWAI_TRACING_ENABLED": "false",
-    "CREWAI_DISABLE_TELEMETRY": "true",
-    "CREWAI_DISABLE_VERSION_CHECK": "true",
-    "HAYSTACK_TELEMETRY_ENABLED": "false",
-}
 
 # A crew process that is silent for so many leases is killed. After one lease its jobs are anybody's, after two the
 # sweeper has rung for them all; the rest is for what holds the interpreter's lock for long and does come back.

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from crewrelay.jobs.errors import Misconfigured, Unavailable
@@ -95,22 +95,27 @@ class Database:
         return connection
 
     def backup(self, target: Path) -> None:
-        """Copy the file while it is in use; the copy is complete and consistent. Raises Misconfigured, Unavailable."""
-        if target.exists():
-            raise Misconfigured(f"{target} exists: name a file that doesn't")
+        """Copy the file while it is in use. The copy is complete and consistent, and only its owner can read it. Raises
+        Misconfigured.
+        """
         try:
-            with self.reading() as connection, closing(sqlite3.connect(target)) as copy:
+            target.touch(0o600, exist_ok=False)
+            with self._connection() as connection, closing(sqlite3.connect(target)) as copy:
                 connection.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")
-        except sqlite3.Error as error:
-            raise Misconfigured(f"can't write {target}: {error}") from error
+        except FileExistsError:
+            raise Misconfigured(f"{target} exists: name a file that doesn't") from None
+        except (OSError, sqlite3.Error) as error:
+            with suppress(OSError):
+                target.unlink()
+            raise Misconfigured(f"can't copy {self.path} to {target}: {error}") from error
 
     def check(self, *, quick: bool = False) -> str:
-        """`ok`, or the first faults. A quick check doesn't compare indexes with their tables."""
+        """`ok`, or the first faults in one line. A quick check doesn't compare indexes with their tables."""
         try:
             with self._connection() as connection:
                 rows = connection.execute(f"PRAGMA {'quick' if quick else 'integrity'}_check(3)")
-                return "; ".join(str(row[0]) for row in rows)
+                return "; ".join(" ".join(str(row[0]).split()) for row in rows)
         except sqlite3.Error as error:
             return str(error)
 
@@ -139,7 +144,7 @@ def _busy(path: Path) -> str:
 def _reason(path: Path, error: Exception) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _DAMAGED:
-        return f"{path} is damaged: {error}. Nothing was changed. Move it away, and put a backup in its place"
+        return f"{path} is damaged: {error}. Nothing was changed. Move {path}* away, and put a backup in its place"
     if code in _FULL:
         return f"{path} can't be written, probably because the disk is full: {error}. Make room: then it goes on"
     if code == sqlite3.SQLITE_BUSY:
