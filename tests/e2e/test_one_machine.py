@@ -26,7 +26,12 @@ EXAMPLE = {"topic": "neural networks", "language": "en"}
 def shell(command: str, folder: Path) -> str:
     command = re.sub(r"^crewrelay ", f"{sys.executable} -m crewrelay ", command, flags=re.MULTILINE)
     done = subprocess.run(
-        ["bash", "-ec", command], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        ["bash", "-ec", command],
+        cwd=folder,
+        env=environment(CREWRELAY_DATA=".crewrelay"),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -50,16 +55,16 @@ def test_a_file_in_the_intake_folder_becomes_jobs_and_its_wrong_lines_are_named(
     folder = tmp_path / ".crewrelay/intake"
     with running_stack(1, "--data", str(folder.parent)) as stack:
         shell(INTAKE, tmp_path)
-        (done,) = wait_until(lambda: list((folder / "done").iterdir()), within=20)
+        (done,) = wait_until(lambda: list((folder / "done").glob("*.jsonl")), within=20)
         assert len(stack.jobs()) == 2
         (shown,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-        (rejected,) = (folder / "topics.jsonl.rejected").read_text().splitlines()
+        (rejected,) = done.with_name(f"{done.name}.rejected").read_text().splitlines()
         assert json.loads(rejected) == json.loads(shown)
         message = f"{done.name.removesuffix('.topics.jsonl')}:3"
         third = stack.client.get(f"/crewai/messages/{message}").raise_for_status().json()
         assert third["inputs"]["topic"] == "isolation levels"
         done.rename(folder / "taken" / done.name)  # as after a restore
-        wait_until(lambda: list((folder / "done").iterdir()), within=20)
+        wait_until(lambda: list((folder / "done").glob("*.jsonl")), within=20)
         assert len(stack.jobs()) == 2
 
 

@@ -51,7 +51,7 @@ def test_a_folder_has_one_stack_at_a_time(tmp_path: Path) -> None:
         refused = serve_and_fail("--port", "0", "--data", str(tmp_path))
         assert refused.returncode == 1
         assert refused.stderr == (
-            f"crewrelay: another `crewrelay serve` keeps its jobs in {tmp_path}: name another folder with --data\n"
+            f"crewrelay: another `crewrelay serve` keeps its jobs in {tmp_path}: name another with --data\n"
         )
         kill(stack)
     with running_stack(1, "--data", str(tmp_path)):

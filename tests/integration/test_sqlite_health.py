@@ -88,7 +88,7 @@ def test_a_damaged_file(database: Database, clock: HandSetClock) -> None:
         file.write(b"\xff" * 4096)
     said = told("--data", str(database.path.parent), code=1)["jobs.db"]
     assert said.startswith(f"WRONG {database.path} is damaged: ")
-    assert said.endswith("put a backup in its place")
+    assert said.endswith("put back a copy with `crewrelay restore`")
 
 
 def test_a_folder_and_a_stack_at_once_are_refused(tmp_path: Path) -> None:

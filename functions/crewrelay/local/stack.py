@@ -8,6 +8,7 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp
 from crewrelay.crews.environment import CREW_ENVIRONMENT as CREW_ENVIRONMENT
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.local.child import GATEWAY_VARIABLE, MISCONFIGURED, RECYCLED
-from crewrelay.local.engines import Engine
+from crewrelay.local.engines import Engine, Watch
 from crewrelay.local.own_aws import SomeEndpoints
 from crewrelay.local.process import ChildDied, ChildProcess
 
@@ -67,6 +68,8 @@ class Stack:
                     if self._engine.private_home:
                         own["HOME"] = folder  # CrewAI writes there; nobody needs credentials from it
                     await asyncio.to_thread(_prepare_environment, self._engine, self._auth)
+                    if watch := self._engine.watch():
+                        tasks.create_task(self._wake_crews(cleanup.enter_context(closing(watch))))
                     environment = {**os.environ, **own}
                     # A crew process takes seconds of CPU to start: the first ones do so while the API is imported.
                     first = max(1, min(self._crew_processes, (os.cpu_count() or 1) - 1))
@@ -95,6 +98,13 @@ class Stack:
         self.guard.set_result(await asyncio.to_thread(_guard, self._auth))
         module = await asyncio.to_thread(importlib.import_module, "api.handler")
         self.api.set_result(module.app)
+
+    async def _wake_crews(self, watch: Watch) -> None:
+        """One process watches for all of them."""
+        while True:
+            await asyncio.to_thread(watch.wait)
+            for crew in self._crews:
+                crew.wake()
 
     async def _watch(self, emulator: ChildProcess) -> None:
         code = await emulator.ended()

@@ -25,9 +25,7 @@ def folder_checks(folder: Path) -> Iterator[Check]:
 def _file(path: Path) -> str:
     found = _existing(path).check()
     if found != "ok":
-        raise Misconfigured(
-            f"{path} is damaged: {found}. Stop the stack, move {path}* away, and put a backup in its place"
-        )
+        raise Misconfigured(f"{path} is damaged: {found}. Stop the stack, and put back a copy with `crewrelay restore`")
     return f"{path}: {_megabytes(_size(path))}, no faults"
 
 
