@@ -39,7 +39,7 @@ def test_a_killed_workers_jobs_go_on_within_a_lease_and_a_sweep(
     seconds = ", ".join(f"{one:.1f}" for one in sorted(took))
     figure(
         f"{bench.engine.name}: recovered {seconds} s after a kill; lease and sweep {lease:g} s each; "
-        f"the queue alone: {visibility} s"
+        f"SQS alone: {visibility} s"
     )
     assert max(took) <= allowed
 

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
@@ -92,14 +92,17 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_stack(crews: int = 1, /, *arguments: str, **variables: str) -> Iterator[RunningStack]:
+def running_stack(
+    crews: int = 1, /, *arguments: str, inside: Sequence[str] = (), **variables: str
+) -> Iterator[RunningStack]:
     """Start `crewrelay serve` on a free port and wait for the line that says it is ready. Its jobs are in a folder
-    of its own, unless `--aws`, `--data` or the environment say otherwise.
+    of its own, unless `--aws`, `--data` or the environment say otherwise. `inside` are the words of a command that
+    becomes the one after it, as those of sandbox.py.
 
     A second crew process would take seconds of CPU to start while the test is under way.
     """
     folder = tempfile.TemporaryDirectory(prefix="crewrelay-jobs-")
-    command = [*COMMAND, "serve", "--port", "0", "--crews", str(crews), *arguments]
+    command = [*inside, *COMMAND, "serve", "--port", "0", "--crews", str(crews), *arguments]
     if not {"--aws", "--data"} & {*arguments} and "AWS_ENDPOINT_URL" not in variables:
         command += ["--data", folder.name]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**variables))
