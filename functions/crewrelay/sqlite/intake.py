@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -43,7 +44,11 @@ class IntakeFolder:
         if self._file is None and not self._take():
             threading.Event().wait(min(wait, _POLL))
             return []
-        received = [record for record, _ in zip(self._lines, range(most), strict=False)]
+        try:
+            received = list(islice(self._lines, most))
+        except BaseException:  # a line can be neither read nor rejected: the file is read again from its start
+            self._leave()
+            raise
         if not received:
             received = list(self._open.values())[:most]
         if not received:
@@ -96,8 +101,13 @@ class IntakeFolder:
         assert self._file is not None
         path = Path(self._file.name)
         path.rename(self._folder / "done" / path.name)
+        self._leave()
+
+    def _leave(self) -> None:
+        assert self._file is not None
         self._file.close()
         self._file = None
+        self._open.clear()
 
 
 def _record(message_id: str, file: str, line: int) -> Record:
