@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -121,3 +123,20 @@ def test_expired_jobs_are_deleted_with_all_that_they_had(database: Database, clo
     with database.reading() as connection:
         assert [row["job_id"] for row in connection.execute("SELECT job_id FROM inputs")] == [kept.id]
     assert loaded(store, kept.id).input == INPUT
+
+
+def test_whoever_waits_for_a_turn_is_told_in_time_however_many_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the last of them would wait as often as there are others before it."""
+    monkeypatch.setattr("crewrelay.sqlite.database._PATIENCE", 0.2)
+    database = Database(tmp_path / "jobs.db")
+
+    def write(_: int) -> None:
+        with pytest.raises(Unavailable, match="was busy"), database.writing():
+            raise AssertionError
+
+    begun = time.monotonic()
+    with Database(database.path).writing(), ThreadPoolExecutor(20) as pool:
+        list(pool.map(write, range(20)))
+    assert time.monotonic() - begun < 2

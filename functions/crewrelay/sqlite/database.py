@@ -29,7 +29,7 @@ class Database:
         self.path = path
         self.changes = Changes(self._open)
         self._idle: list[sqlite3.Connection] = []
-        self._turn = threading.Lock()  # threads of this process queue here, which is fairer than SQLite's own waiting
+        self._turn = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(0o600)  # SQLite gives its log the same mode
@@ -52,7 +52,7 @@ class Database:
         A durable one is on the disk before this returns, with all earlier ones. Another survives the end of every
         process, but a power failure may undo it.
         """
-        with unavailable_if_it_fails(self.path), self._turn, self._connection() as connection:
+        with unavailable_if_it_fails(self.path), self._in_turn(), self._connection() as connection:
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -62,6 +62,16 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Threads of this process queue here, which is fairer than SQLite's own waiting, but no longer than that."""
+        if not self._turn.acquire(timeout=_PATIENCE):
+            raise Unavailable(_busy(self.path))
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -118,5 +128,9 @@ def _reason(path: Path, error: Exception) -> str:
     if code in _FULL:
         return f"{path} can't be written, probably because the disk is full: {error}. Make room: then it goes on"
     if code == sqlite3.SQLITE_BUSY:
-        return f"{path} was busy for {_PATIENCE:.0f} s"
+        return _busy(path)
     return f"{path} can't be used: {error}"
+
+
+def _busy(path: Path) -> str:
+    return f"{path} was busy for {_PATIENCE:.0f} s"
