@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,28 @@ def test_the_file_of_a_dead_process_is_read_from_its_start_under_the_same_ids(
     die(queue)
     assert other.receive(10) == before
     die(other)
+
+
+def test_after_a_batch_that_failed_altogether_the_next_is_not_received_at_once(
+    queue: IntakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a store that is down would be asked as fast as it can refuse."""
+    monkeypatch.setattr("crewrelay.sqlite.intake._POLL", 0.2)
+    put(tmp_path)
+    failed = queue.receive(2, wait=1)
+    begun = time.monotonic()
+    queue.delete(queue.receive(2, wait=1))
+    paused = time.monotonic()
+    assert queue.receive(2, wait=1) != failed
+    assert paused - begun >= 0.2 > time.monotonic() - paused
+
+
+def test_what_can_not_be_read_stays_where_it_is_and_blocks_no_other(queue: IntakeFolder, tmp_path: Path) -> None:
+    (tmp_path / "a folder.jsonl").mkdir()
+    os.utime(tmp_path / "a folder.jsonl", (0, 0))
+    put(tmp_path)
+    assert bodies(queue) == LINES
+    assert (tmp_path / "a folder.jsonl").is_dir()
 
 
 def test_a_line_that_is_no_text_is_rejected_and_hurts_no_other(queue: IntakeFolder, tmp_path: Path) -> None:

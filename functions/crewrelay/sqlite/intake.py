@@ -10,6 +10,7 @@ same idempotency key: the file's id and the line's number.
 """
 
 import fcntl
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from crewrelay.jobs.errors import InvalidRequest
 from crewrelay.sqlite.rejected import RejectedLines
 
 _SETTLED = 1.0  # seconds since its last change before a file counts as complete
-_POLL = 1.0  # seconds between looks at an empty folder
+_POLL = 1.0  # seconds between looks at an empty folder, and before more is received after all of a batch has failed
 _LONGEST_LINE = 1024 * 1024  # bytes
 
 
@@ -39,10 +40,12 @@ class IntakeFolder:
         self._file: IO[bytes] | None = None
         self._lines: Iterator[Record] = iter(())
         self._open: dict[str, Record] = {}  # received and not deleted
+        self._failing = False  # nothing of what was received last has been deleted
 
     def receive(self, most: int, wait: int = 0) -> list[Record]:
-        if self._file is None and not self._take():
+        if self._failing or (self._file is None and not self._take()):
             threading.Event().wait(min(wait, _POLL))
+        if self._file is None:
             return []
         try:
             received = list(islice(self._lines, most))
@@ -54,9 +57,11 @@ class IntakeFolder:
         if not received:
             self._finish()
         self._open |= {record["messageId"]: record for record in received}
+        self._failing = bool(received)
         return received
 
     def delete(self, records: list[Record]) -> None:
+        self._failing = False
         for record in records:
             self._open.pop(record["messageId"], None)
 
@@ -67,7 +72,7 @@ class IntakeFolder:
                 return True
         for path in sorted(self._folder.glob("*.jsonl")):
             with suppress(FileNotFoundError):  # another process was faster
-                if time.time() - path.stat().st_mtime >= _SETTLED:
+                if path.is_file() and os.access(path, os.R_OK) and time.time() - path.stat().st_mtime >= _SETTLED:
                     taken = path.rename(self._folder / "taken" / f"{uuid4()}.{path.name}")
                     return self._locked(taken)
         return False
@@ -108,6 +113,7 @@ class IntakeFolder:
         self._file.close()
         self._file = None
         self._open.clear()
+        self._failing = False
 
 
 def _record(message_id: str, file: str, line: int) -> Record:
