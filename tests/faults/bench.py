@@ -107,13 +107,15 @@ class Bench:
         doorbell = self.engine.doorbell if ring else MemoryDoorbell()
         return Submission(self.store, doorbell, utcnow, new_id, self.policy).submit("local", job_input(topic))
 
-    def start(self, function: str, fate: Fate | None = None, writes: tuple[Write, ...] = (), **settings: str) -> Worker:
-        """A process that is polled for like a function of AWS's, until it is killed, or dies of one of its writes.
+    def start(
+        self, function: str, fate: Fate | None = None, writes: tuple[Write, ...] = (), nth: int = 1, **settings: str
+    ) -> Worker:
+        """A process that is polled for like a function of AWS's, until it is killed; its `nth` such write has a fate.
 
         SWEEP_SECONDS is among its settings: so often a sweeper sweeps that is to do it more than once in a lease.
         """
         caller = f"{function}-{uuid.uuid4()}"
-        birth = Birth(function, self._as(caller) | settings, fate=fate or "", writes=writes)
+        birth = Birth(function, self._as(caller) | settings, fate=fate or "", nth=nth, writes=writes)
         return Worker(self._bear(birth), caller)
 
     def invoke(

@@ -120,6 +120,9 @@ def _work(birth: Birth) -> None:
     if birth.function == "sweeper":
         seconds = float(os.environ.get("SWEEP_SECONDS") or os.environ["CREWRELAY_LEASE_SECONDS"])
         Schedule(handler, name="sweeper", seconds=seconds, timeout=60).start()
+    elif birth.function == "intake":
+        queue = jobs.intake_queue(JobSettings.read(), os.environ.get("CREWRELAY_INTAKE_QUEUE_URL", ""))
+        EventSource(queue, handler, name="intake", concurrency=1, timeout=60).start()
     else:
         EventSource(
             jobs.doorbell(JobSettings.read()),
@@ -145,6 +148,10 @@ def _handler(function: str) -> Any:
         from sweeper.handler import handler as sweeper
 
         return sweeper
+    if function == "intake":
+        from intake.handler import handler as intake
+
+        return intake
     from worker.handler import handler as worker
 
     return worker
