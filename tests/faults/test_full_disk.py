@@ -138,14 +138,27 @@ def ended(stack: RunningStack, job_id: str) -> dict[str, Any]:
     return wait_until(job, within=60)
 
 
+def run_on_full_disk(disk: Path, before: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """A command of ours, which is followed by a list of what is on the disk."""
+    script = f'{before}; head -c 9m /dev/zero >{disk}/filler 2>/dev/null; "$@"; code=$?; ls {disk}; exit $code'
+    command = [*on_small_disk(disk), "sh", "-c", script, "sh", *COMMAND, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(), check=False)
+
+
 @pytest.mark.parametrize("what", ["nothing", "jobs"])
 def test_a_start_on_a_full_disk_is_one_clear_line(disk: Path, tmp_path: Path, what: str) -> None:
     Database(tmp_path / "jobs" / FILE)
     (tmp_path / "nothing").mkdir()
-    fill = f"cp -r {tmp_path / what} {disk}/data; head -c 9m /dev/zero >{disk}/filler 2>/dev/null"
-    inside = [*on_small_disk(disk), "sh", "-c", f'{fill}; exec "$@"', "sh"]
-    command = [*inside, *COMMAND, "serve", "--port", "0", "--data", str(disk / "data")]
-    failed = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(), check=False)
+    copied = f"cp -r {tmp_path / what} {disk}/data"
+    failed = run_on_full_disk(disk, copied, "serve", "--port", "0", "--data", str(disk / "data"))
     assert failed.returncode == 1
     assert failed.stderr.count("\n") == 1, failed.stderr
     assert FULL in failed.stderr
+
+
+def test_a_backup_onto_a_full_disk_says_so_and_leaves_no_part_of_it(disk: Path, tmp_path: Path) -> None:
+    Database(tmp_path / "jobs" / FILE)
+    failed = run_on_full_disk(disk, ":", "backup", str(disk / "copy.db"), "--data", str(tmp_path / "jobs"))
+    assert failed.returncode == 1
+    assert f"to {disk}/copy.db: database or disk is full" in failed.stderr
+    assert failed.stdout.split() == ["filler"]

@@ -93,15 +93,20 @@ class Database:
         return connection
 
     def backup(self, target: Path) -> None:
-        """Copy the file while it is in use; the copy is complete and consistent. Raises Misconfigured, Unavailable."""
+        """Copy the file while it is in use. A copy that is there is complete and consistent. Raises Misconfigured."""
         if target.exists():
             raise Misconfigured(f"{target} exists: name a file that doesn't")
+        part, journal = (target.with_name(f"{target.name}.{ending}") for ending in ("part", "part-journal"))
         try:
-            with self.reading() as connection, closing(sqlite3.connect(target)) as copy:
+            part.unlink(missing_ok=True)  # of a backup that was killed
+            with self._connection() as connection, closing(sqlite3.connect(part)) as copy:
                 connection.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")
-        except sqlite3.Error as error:
-            raise Misconfigured(f"can't write {target}: {error}") from error
+            part.rename(target)
+        except (OSError, sqlite3.Error) as error:
+            part.unlink(missing_ok=True)
+            journal.unlink(missing_ok=True)
+            raise Misconfigured(f"can't copy {self.path} to {target}: {error}") from error
 
     def check(self, *, quick: bool = False) -> str:
         """`ok`, or the first faults. A quick check doesn't compare indexes with their tables."""
