@@ -82,8 +82,7 @@ class OnSqlite:
 
     def close(self) -> None:
         assert self._database.check() == "ok"  # whatever the test did to its processes
-        while self._database._idle:
-            self._database._idle.pop().close()
+        self._database.close()
 
     def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._database.reading() as connection:

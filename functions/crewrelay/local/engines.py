@@ -59,6 +59,7 @@ class OnSqlite:
                 f"another `crewrelay serve` keeps its jobs in {self._folder}: name another folder with --data"
             ) from None
         database = on_sqlite.database(self._folder)
+        cleanup.callback(database.close)
         if (state := database.check(quick=True)) != "ok":
             raise Misconfigured(f"{database.path} is damaged: {state}. Move it away, and put a backup in its place")
         self._found = on_sqlite.recover(database)

@@ -33,6 +33,7 @@ class Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(0o600)  # SQLite gives its log the same mode
+            _remove_log_of_another(path)
             with self._connection() as connection:
                 schema.migrate(connection)  # first, for it refuses files that are not ours
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -108,6 +109,11 @@ class Database:
             journal.unlink(missing_ok=True)
             raise Misconfigured(f"can't copy {self.path} to {target}: {error}") from error
 
+    def close(self) -> None:
+        """Close what is idle. Whoever closes last leaves all in the one file, without a log."""
+        while self._idle:
+            self._idle.pop().close()
+
     def check(self, *, quick: bool = False) -> str:
         """`ok`, or the first faults. A quick check doesn't compare indexes with their tables."""
         try:
@@ -124,6 +130,19 @@ def unavailable_if_it_fails(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise Unavailable(_reason(path, error)) from error
+
+
+def _remove_log_of_another(path: Path) -> None:
+    """Where a backup was put in place of a file, SQLite would mix it with that one's log. A file with a log of its own
+    says so in its header, and a backup doesn't. https://www.sqlite.org/fileformat2.html#file_format_version_numbers
+    """
+    logs = [path.with_name(f"{path.name}-{ending}") for ending in ("wal", "shm")]
+    if not logs[0].exists():  # asked first: another process may be creating the file
+        return
+    with path.open("rb") as file:
+        if file.read(20)[18:] == b"\1\1":
+            for log in logs:
+                log.unlink(missing_ok=True)
 
 
 def _reason(path: Path, error: Exception) -> str:
