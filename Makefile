@@ -81,7 +81,7 @@ image: build ## build, plus the image itself (needs Docker)
 	$(SAM) build
 
 runtime: build ## Test the built functions under AWS's Lambda runtime, without network and with a read-only disk
-	.venv/bin/python tests/e2e/runtime/sandbox.py network .venv/bin/pytest tests/e2e/runtime -n 2 --dist loadfile
+	.venv/bin/python tests/support/sandbox.py network .venv/bin/pytest tests/e2e/runtime -n 2 --dist loadfile
 
 sam-local: setup ## Test them with `sam local invoke` and `start-api` (needs Docker; tests/events)
 	@docker version >/dev/null 2>&1 || { echo 'make sam-local needs Docker, but `docker version` fails' >&2; exit 1; }

@@ -11,19 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from crewrelay.aws import rows
-from crewrelay.aws.queue import SqsQueue
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.submission import Submission
-from crewrelay.local.resources import environment, load_template
-from crewrelay.local.stack import CREW_ENVIRONMENT, TEMPLATE
+from crewrelay.local.stack import CREW_ENVIRONMENT
 from crewrelay.system import new_id, utcnow
 from crewrelay.testing import MemoryDoorbell
-from tests.faults.injection import Fate
+from tests.faults.engines import Engine
+from tests.faults.injection import Fate, Write
 from tests.faults.nursery import Birth
-from tests.faults.transitions import TableStream
-from tests.support.fixtures import Storage
 from tests.support.models import ScriptedModel
 from tests.support.processes import ROOT
 from tests.support.stack import environment as own_environment
@@ -88,31 +84,17 @@ class Worker(NamedTuple):
 
 
 class Bench:
-    """One deployment: a fresh table, and functions that are started and killed one by one."""
+    """One deployment: a fresh engine, and functions that are started and killed one by one."""
 
-    def __init__(
-        self, storage: Storage, emulator: str, model: ScriptedModel, nursery: Nursery, policy: Policy, **settings: str
-    ) -> None:
-        self.storage = storage
+    def __init__(self, engine: Engine, model: ScriptedModel, nursery: Nursery, policy: Policy, **settings: str) -> None:
+        self.engine = engine
         self.model = model
         self.policy = policy
-        self.stream = TableStream(storage, emulator)
-        self.store = storage.store(utcnow)
+        self.store = engine.store(utcnow)
         self._nursery = nursery
         self._born: list[int] = []
-        template = load_template(TEMPLATE)
-        names = {
-            "JobsTable": storage.table,
-            "BodiesBucket": storage.bucket,
-            "JobQueue": storage.queue_url,
-            "JobDeadLetterQueue": storage.dlq_url,
-        }
         self.environment = {
-            "AWS_ENDPOINT_URL": emulator,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            **environment(template, "WorkerFunction", names),
+            **engine.variables,
             **model_variables(model),
             "CREWRELAY_AUTH": "false",
             **settings,
@@ -122,30 +104,32 @@ class Bench:
         }
 
     def submit(self, topic: str, *, ring: bool = True) -> Job:
-        doorbell = SqsQueue(self.storage.sqs, self.storage.queue_url) if ring else MemoryDoorbell()
+        doorbell = self.engine.doorbell if ring else MemoryDoorbell()
         return Submission(self.store, doorbell, utcnow, new_id, self.policy).submit("local", job_input(topic))
 
-    def start(self, function: str, fate: Fate | None = None, operation: str = "", **settings: str) -> Worker:
-        """A process that is polled for like a function of AWS's, until it is killed, or one of its requests is.
+    def start(
+        self, function: str, fate: Fate | None = None, writes: tuple[Write, ...] = (), nth: int = 1, **settings: str
+    ) -> Worker:
+        """A process that is polled for like a function of AWS's, until it is killed; its `nth` such write has a fate.
 
         SWEEP_SECONDS is among its settings: so often a sweeper sweeps that is to do it more than once in a lease.
         """
         caller = f"{function}-{uuid.uuid4()}"
-        birth = Birth(function, self._as(caller) | settings, fate=fate or "", operations=(operation,))
+        birth = Birth(function, self._as(caller) | settings, fate=fate or "", nth=nth, writes=writes)
         return Worker(self._bear(birth), caller)
 
     def invoke(
-        self, job: Job, caller: str, fate: Fate | None = None, nth: int = 1, operations: tuple[str, ...] = ()
+        self, job: Job, caller: str, fate: Fate | None = None, nth: int = 1, writes: tuple[Write, ...] = ()
     ) -> int:
-        """A process that answers one bell, whose `nth` request of the operations meets its fate; its pid."""
-        return self._bear(Birth("worker", self._as(caller), job.id, fate or "", nth, operations))
+        """A process that answers one bell, whose `nth` of these writes meets its fate; its pid."""
+        return self._bear(Birth("worker", self._as(caller), job.id, fate or "", nth, writes))
 
-    def submits(self, topic: str, fate: Fate, operation: str) -> int:
-        """A process that posts a topic to the API function, and whose first such request meets its fate; its pid."""
-        return self._bear(Birth("api", self.environment, topic, fate, 1, (operation,)))
+    def submits(self, topic: str, fate: Fate, write: Write) -> int:
+        """A process that posts a topic to the API function, and whose first such write meets its fate; its pid."""
+        return self._bear(Birth("api", self.environment, topic, fate, 1, (write,)))
 
     def job_ids(self) -> list[str]:
-        return [rows.job_id(row) for row in self.storage.rows() if row["sk"]["S"] == "JOB"]
+        return self.engine.job_ids()
 
     def job(self, job_id: str) -> Job:
         record = self.store.load(job_id)
@@ -170,10 +154,9 @@ class Bench:
     def end(self) -> None:
         """Kill what is left of its processes."""
         self._nursery.kill(self._born)
-        self.stream.close()
 
     def wait_for_all(self, job_ids: Iterable[str], within: float) -> None:
-        """Until they have ended. Those that have are not asked for again: the emulator has enough to do."""
+        """Until they have ended. Those that have are not asked for again: the engine has enough to do."""
         running = list(job_ids)
 
         def none_left() -> bool:

@@ -1,11 +1,14 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
 from crewrelay.jobs.policy import Policy
 from tests.faults.bench import Bench, NewBench, Nursery, nursery
-from tests.support.fixtures import Storage
+from tests.faults.engines import Engine
+from tests.faults.on_aws import OnAws
+from tests.faults.on_sqlite import OnSqlite
 from tests.support.models import ScriptedModel
 from tests.support.processes import listening
 
@@ -25,14 +28,26 @@ def models() -> Iterator[int]:
         yield port
 
 
+@pytest.fixture(params=["sqlite", "aws"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """Each of them in turn, unless a test asks for one; see ONLY_AWS and ONLY_SQLITE in engines.py."""
+    fresh: Engine
+    if request.param == "sqlite":
+        fresh = OnSqlite(tmp_path / "data")
+    else:
+        fresh = OnAws(request.getfixturevalue("storage"), request.getfixturevalue("emulator"))
+    with closing(fresh):
+        yield fresh
+
+
 @pytest.fixture
-def new_bench(storage: Storage, emulator: str, processes: Nursery, models: int) -> Iterator[NewBench]:
+def new_bench(engine: Engine, processes: Nursery, models: int) -> Iterator[NewBench]:
     """Makes the test's bench, given the script of its model, its policy, and further settings."""
     with ExitStack() as cleanup:
 
         def make(*script: str, policy: Policy = SHIPPED, **settings: str) -> Bench:
             model = cleanup.enter_context(closing(ScriptedModel(models, *script)))
-            bench = Bench(storage, emulator, model, processes, policy, **settings)
+            bench = Bench(engine, model, processes, policy, **settings)
             cleanup.callback(bench.end)
             return bench
 

@@ -1,4 +1,4 @@
-"""The functions' own handlers in this process, each over clients whose requests may be given a fate."""
+"""The functions' own handlers in this process, whose writes may be given a fate."""
 
 import importlib
 import sys
@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from crewrelay.aws import clients
+from crewrelay.events.records import Record
 from crewrelay.jobs.job import Job
 from crewrelay.local.event_sources import Context
 from crewrelay.wiring.crews import crew_runner
 from tests.faults.bench import Bench
+from tests.faults.engines import put_into_functions
 from tests.faults.injection import Faults
 
 REQUEST = {"topic": "neural networks", "language": "en"}
@@ -23,13 +24,10 @@ class Functions:
     def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in bench.environment.items():
             monkeypatch.setenv(name, value)
-        for client in (clients.dynamodb, clients.sqs, clients.s3):
-            if client.cache_info().currsize:  # that of an earlier test
-                client().close()
-            client.cache_clear()
+        bench.engine.renew_clients()
         crew_runner.cache_clear()
-        self.table = Faults(clients.dynamodb())
-        self.queue = Faults(clients.sqs())
+        self.faults = Faults()
+        put_into_functions(self.faults)
         self._sweeper = _new("sweeper.handler").handler
         self.worker = _new("worker.handler")
         self.http = TestClient(_new("api.handler").app)
@@ -41,8 +39,8 @@ class Functions:
 
     def deliver(self, *bodies: str | Job, seconds: float = 900) -> list[str]:
         """One batch to the worker, which has so many seconds for it; the messages that failed."""
-        records = [
-            {"messageId": str(number), "eventSource": "aws:sqs", "body": body.id if isinstance(body, Job) else body}
+        records: list[Record] = [
+            {"messageId": str(number), "eventSource": "aws:sqs", "body": getattr(body, "id", body), "attributes": {}}
             for number, body in enumerate(bodies)
         ]
         answer = self.worker.handler({"Records": records}, Context("worker", seconds))

@@ -1,86 +1,70 @@
-"""Faults between a process and AWS, put in by botocore's own hooks: the product's code is as it ships."""
+"""Faults at the writes of a process. Each engine puts them in at its own place; the product's code is as it ships."""
 
-import json
 import os
 import signal
 import threading
 from collections.abc import Callable
 from enum import StrEnum
-from io import BytesIO
-from typing import Any
-
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
-from botocore.exceptions import ReadTimeoutError
-
-WRITES = ("PutItem", "UpdateItem", "TransactWriteItems", "SendMessage", "PutObject")
 
 
 class Fate(StrEnum):
-    """What becomes of one request on its way to AWS; a retry of botocore's is a request of its own."""
+    """What becomes of one write. On AWS it is that of one request; a retry of botocore's is a request of its own."""
 
-    THROTTLED = "throttled"
-    CONFLICTED = "conflicted"  # with a transaction on the same item
-    TIMED_OUT = "timed out"  # it never arrived
-    REPLY_LOST = "reply lost"  # it was executed
-    KILLED_BEFORE = "killed before"  # this process, with SIGKILL
+    REFUSED = "refused"  # throttled, or the disk is full: nothing was written
+    REPLY_LOST = "reply lost"  # it was written
+    KILLED_BEFORE = "killed before"  # this process, with SIGKILL; on SQLite in the middle of the transaction
     KILLED_AFTER = "killed after"
+    TIMED_OUT = "timed out"  # only on AWS: it never arrived
+    CONFLICTED = "conflicted"  # only on AWS: with a transaction on the same item
+
+
+class Write(StrEnum):
+    """By the method of the port that makes it."""
+
+    INPUT = "input"  # only on AWS, where it is a write of its own before CREATE
+    CREATE = "create"
+    SAVE = "save"
+    PUT_CALL = "put_call"
+    PUT_ANSWER = "put_answer"
+    RING = "ring"
+    DELETE = "delete"  # of bells
+
+
+WRITES = tuple(set(Write) - {Write.DELETE})
 
 
 class Faults:
-    """Sees every request of a client, and decides by operation and number what becomes of it."""
+    """Decides by kind and number what becomes of each write."""
 
-    def __init__(self, client: Any) -> None:
-        self.sent: list[str] = []  # operations, in order
-        self._http = client._endpoint.http_session
+    def __init__(self) -> None:
         self._turn = threading.Lock()
-        self._rules: list[Callable[[str], Fate | None]] = []
-        client.meta.events.register("before-send", self._before_send)
+        self._rules: list[Callable[[Write], Fate | None]] = []
 
-    def every(self, fate: Fate, *operations: str) -> None:
+    def every(self, fate: Fate, *writes: Write) -> None:
         """From now on, until `mend`."""
-        self._rules.append(lambda operation: fate if operation in operations else None)
+        self._rules.append(lambda write: fate if write in writes else None)
 
-    def the_next(self, fate: Fate, *operations: str, times: int = 1) -> None:
-        self.after(0, fate, *operations, times=times)
+    def the_next(self, fate: Fate, *writes: Write, times: int = 1) -> None:
+        self.after(0, fate, *writes, times=times)
 
-    def after(self, passed: int, fate: Fate, *operations: str, times: int = 1) -> None:
-        """The first `passed` of these operations go well, the next `times` meet their fate."""
+    def after(self, passed: int, fate: Fate, *writes: Write, times: int = 1) -> None:
+        """The first `passed` of these go well, the next `times` meet their fate."""
         seen = 0
 
-        def rule(operation: str) -> Fate | None:
+        def rule(write: Write) -> Fate | None:
             nonlocal seen
-            seen += operation in operations
-            return fate if operation in operations and passed < seen <= passed + times else None
+            seen += write in writes
+            return fate if write in writes and passed < seen <= passed + times else None
 
         self._rules.append(rule)
 
     def mend(self) -> None:
         self._rules.clear()
 
-    def _before_send(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> AWSResponse | None:
-        operation = event_name.rpartition(".")[2]
+    def fate_of(self, write: Write) -> Fate | None:
         with self._turn:
-            self.sent.append(operation)
-            fate = next(filter(None, [rule(operation) for rule in self._rules]), None)
-        if fate is None:
-            return None
-        if fate in _REFUSALS:
-            return _refused(request, _REFUSALS[fate])
-        if fate in (Fate.REPLY_LOST, Fate.KILLED_AFTER):
-            self._http.send(request)
-        if fate in (Fate.KILLED_BEFORE, Fate.KILLED_AFTER):
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise ReadTimeoutError(endpoint_url=request.url)
+            return next(filter(None, [rule(write) for rule in self._rules]), None)
 
 
-class _Raw(BytesIO):
-    def stream(self, **_: Any) -> list[bytes]:
-        return [self.read()]
-
-
-_REFUSALS = {Fate.THROTTLED: "ThrottlingException", Fate.CONFLICTED: "TransactionConflictException"}
-
-
-def _refused(request: AWSPreparedRequest, code: str) -> AWSResponse:
-    body = json.dumps({"__type": f"com.amazonaws#{code}", "message": "refused by a test"}).encode()
-    return AWSResponse(request.url, 400, HTTPHeaders.from_dict({"x-amzn-errortype": code}), _Raw(body))
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -13,17 +13,19 @@ import sys
 import threading
 from typing import Any, NamedTuple
 
+from tests.faults.injection import Fate, Faults, Write
+
 # What functions import at their first use, or in their handlers.
 _MODULES = """
-boto3 crewai.skills.tool openai.resources.chat crewrelay.events.bells crewrelay.aws.queue crewrelay.aws.store
-crewrelay.crews.building crewrelay.http.api yaml crewrelay.jobs.sweeper crewrelay.local.event_sources
-crewrelay.system
+boto3 crewai.skills.tool openai.resources.chat crewrelay.events.bells crewrelay.wiring.on_aws
+crewrelay.wiring.on_sqlite crewrelay.crews.building crewrelay.http.api yaml crewrelay.jobs.sweeper
+crewrelay.local.event_sources crewrelay.system
 """.split()
 
 
 class Birth(NamedTuple):
     """`function` is polled for, or, with a `body`, invoked once: the worker with that bell, the API with that topic.
-    `fate` is that of the `nth` request (from 1) among `operations`.
+    `fate` is that of the `nth` write (from 1) among `writes`.
     """
 
     function: str
@@ -31,7 +33,7 @@ class Birth(NamedTuple):
     body: str = ""
     fate: str = ""
     nth: int = 1
-    operations: tuple[str, ...] = ()
+    writes: tuple[Write, ...] = ()
 
 
 def main() -> None:
@@ -95,32 +97,35 @@ def _live(birth: Birth) -> None:
 
 
 def _work(birth: Birth) -> None:
-    from crewrelay.aws.clients import dynamodb, sqs
     from crewrelay.local.event_sources import Context, EventSource, Schedule
+    from crewrelay.settings import JobSettings
     from crewrelay.system import this_process
-    from tests.faults.injection import Fate, Faults
+    from crewrelay.wiring import jobs
+    from tests.faults.engines import put_into_functions
     from tests.faults.poison import poison
 
     if topic := os.environ.get("POISON"):
         poison(topic)
     if birth.fate:
-        for client in (dynamodb(), sqs()):
-            Faults(client).after(birth.nth - 1, Fate(birth.fate), *birth.operations)
+        faults = Faults()
+        faults.after(birth.nth - 1, Fate(birth.fate), *map(Write, birth.writes))
+        put_into_functions(faults)
     if birth.function == "api":
         return _post(birth.body)
     handler = _handler(birth.function)
     if birth.body:
-        record = {"messageId": "1", "eventSource": "aws:sqs", "body": birth.body}
+        record = {"messageId": "1", "eventSource": "aws:sqs", "body": birth.body, "attributes": {}}
         handler({"Records": [record]}, Context(birth.function, 900))
         os._exit(0)
-    from crewrelay.aws.queue import SqsQueue
-
     if birth.function == "sweeper":
         seconds = float(os.environ.get("SWEEP_SECONDS") or os.environ["CREWRELAY_LEASE_SECONDS"])
         Schedule(handler, name="sweeper", seconds=seconds, timeout=60).start()
+    elif birth.function == "intake":
+        queue = jobs.intake_queue(JobSettings.read(), os.environ.get("CREWRELAY_INTAKE_QUEUE_URL", ""))
+        EventSource(queue, handler, name="intake", concurrency=1, timeout=60).start()
     else:
         EventSource(
-            SqsQueue(sqs(), os.environ["CREWRELAY_QUEUE_URL"]),
+            jobs.doorbell(JobSettings.read()),
             handler,
             name="worker",
             concurrency=1,
@@ -143,6 +148,10 @@ def _handler(function: str) -> Any:
         from sweeper.handler import handler as sweeper
 
         return sweeper
+    if function == "intake":
+        from intake.handler import handler as intake
+
+        return intake
     from worker.handler import handler as worker
 
     return worker

@@ -12,7 +12,7 @@ from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import utcnow
 from tests.faults.bench import Bench, NewBench, alive
-from tests.faults.injection import WRITES, Fate
+from tests.faults.injection import WRITES, Fate, Write
 from tests.support.fixtures import Figure
 from tests.support.waiting import wait_until
 
@@ -31,9 +31,9 @@ def bench(new_bench: NewBench, request: pytest.FixtureRequest) -> Bench:
     return new_bench("--searches", str(SEARCHES), policy=getattr(request, "param", POLICY))
 
 
-def live(bench: Bench, job: Job, caller: str, fate: Fate | None = None, nth: int = 1, *operations: str) -> None:
+def live(bench: Bench, job: Job, caller: str, fate: Fate | None = None, nth: int = 1, *writes: Write) -> None:
     """One process's life, from bell to death."""
-    pid = bench.invoke(job, caller, fate, nth, operations)
+    pid = bench.invoke(job, caller, fate, nth, writes)
     wait_until(lambda: not alive(pid), within=60)
 
 
@@ -58,7 +58,7 @@ def test_killed_after_each_of_its_calls_it_pays_for_none_twice(bench: Bench, fig
     expected = undisturbed(bench)
     job = bench.submit(TOPIC, ring=False)
     for number in range(ENTRIES):
-        live(bench, job, "killed", Fate.KILLED_AFTER, 1, "PutItem")  # the entry of its first new call
+        live(bench, job, "killed", Fate.KILLED_AFTER, 1, Write.PUT_CALL)  # the entry of its first new call
         assert len(list(bench.store.journal(job))) == number + 1
         wait_until(lambda: nobody_holds(bench, job), within=10)
     live(bench, job, "killed")
@@ -66,7 +66,9 @@ def test_killed_after_each_of_its_calls_it_pays_for_none_twice(bench: Bench, fig
     assert bench.model.calls_by("caller")["killed"] == CALLS
     receipt = bench.job(job.id).receipt
     assert (receipt.calls_paid, bench.job(job.id).attempts) == (CALLS, ENTRIES)  # the first is not held against it
-    figure(f"killed {ENTRIES} times, after each call: {CALLS} of {CALLS} calls reached the model once")
+    figure(
+        f"{bench.engine.name}: killed {ENTRIES} times, after each call: {CALLS} of {CALLS} calls reached the model once"
+    )
 
 
 @pytest.mark.parametrize("bench", [UNRENEWED], indirect=True, ids=["unrenewed"])
@@ -88,7 +90,10 @@ def test_cut_at_any_write_only_a_call_that_was_not_yet_journaled_is_repeated(ben
     assert bench.model.calls_by("caller").total() - paid.total() == owed
     assert set(repeated.values()) == {0, 1}
     assert sum(repeated.values()) == CALLS  # each was cut once between its reply and its entry
-    figure(f"{len(cut)} cuts at {len(before)} writes: {sum(repeated.values())} calls repeated, answers identical")
+    figure(
+        f"{bench.engine.name}: {len(cut)} cuts at {len(before)} writes: {sum(repeated.values())} calls repeated, "
+        "answers identical"
+    )
 
 
 def cut_at_every_write(bench: Bench, fate: Fate) -> dict[str, Job]:

@@ -12,8 +12,9 @@ from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import utcnow
 from tests.faults.bench import Bench, NewBench
+from tests.faults.engines import ONLY_AWS, ONLY_SQLITE
 from tests.faults.functions import REQUEST, Functions
-from tests.faults.injection import Fate
+from tests.faults.injection import Fate, Write
 from tests.support.waiting import wait_until
 
 CALLS = 3
@@ -25,10 +26,6 @@ def run(bench: Bench, functions: Functions) -> Job:
     assert functions.deliver(job) == []
     assert bench.status(job.id) is Status.COMPLETED
     return job
-
-
-def largest_row(bench: Bench) -> int:
-    return max(len(str(row)) for row in bench.storage.rows())
 
 
 def test_an_answer_of_401_kb_is_in_the_status(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +41,19 @@ def test_an_answer_of_401_kb_is_in_the_status(new_bench: NewBench, monkeypatch: 
     assert inline.json()["answer"] == status["result"]
 
 
+@ONLY_SQLITE
+def test_an_answer_of_3_mb_is_in_the_status_too(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = new_bench("--size", "1000000", "--wide")
+    functions = Functions(bench, monkeypatch)
+    job = run(bench, functions)
+    status = functions.http.get(f"/crewai/status/{job.id}").json()
+    assert len(status["result"].encode()) > 2_900_000
+    assert len(bench.model.log()) == CALLS
+    inline = functions.inline.post("/crewai/run", json=REQUEST)
+    assert inline.json()["answer"] == status["result"]
+
+
+@ONLY_AWS
 def test_an_answer_of_3_mb_is_where_the_status_says(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = new_bench("--size", "1000000", "--wide")
     functions = Functions(bench, monkeypatch)
@@ -55,13 +65,14 @@ def test_an_answer_of_3_mb_is_where_the_status_says(new_bench: NewBench, monkeyp
     assert fetched["text"].startswith("About neural networks:")
     assert len(fetched["text"].encode()) > 2_900_000
     assert len(bench.model.log()) == CALLS
-    job_row = next(row for row in bench.storage.rows() if row["sk"]["S"] == "JOB")
+    job_row = next(row for row in bench.engine.rows() if row["sk"]["S"] == "JOB")
     assert len(str(job_row)) < 2048
     inline = functions.inline.post("/crewai/run", json=REQUEST).json()
     assert inline["answer"] is None
     assert httpx.get(inline["answer_url"]).json() == fetched
 
 
+@ONLY_AWS
 def test_a_stale_index_rings_for_nobody(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = new_bench(policy=SHORT)
     functions = Functions(bench, monkeypatch)
@@ -75,10 +86,10 @@ def test_a_stale_index_rings_for_nobody(new_bench: NewBench, monkeypatch: pytest
 
     functions.deliver(job)
     clients.dynamodb().meta.events.register("after-call.dynamodb.Query", behind)
-    before = bench.storage.rows()
+    before = bench.engine.rows()
     assert functions.sweep().get("rung", 0) == 0
-    assert bench.storage.rows() == before
-    assert bench.storage.messages(bench.storage.queue_url) == []
+    assert bench.engine.rows() == before
+    assert bench.engine.bells() == []
     assert len(bench.model.log()) == CALLS
 
 
@@ -90,25 +101,24 @@ def test_two_sweepers_at_once_start_nothing_twice(new_bench: NewBench, monkeypat
     with ThreadPoolExecutor(2) as pool:
         swept = [each.get("rung", 0) for each in pool.map(lambda _: functions.sweep(), range(2))]
     assert sum(swept) >= len(jobs)
-    while bells := bench.storage.sqs.receive_message(
-        QueueUrl=bench.storage.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60
-    ).get("Messages"):
-        assert functions.deliver(*[bell["Body"] for bell in bells]) == []
-    transitions = bench.stream.transitions()
+    while bells := bench.engine.doorbell.receive(10):
+        assert functions.deliver(*[bell["body"] for bell in bells]) == []
+    transitions = bench.engine.transitions()
     for job in jobs:
         assert [step.after.status for step in transitions[job.id] if step.ends] == [Status.COMPLETED]
     assert len(bench.model.log()) == CALLS * len(jobs)
 
 
-@pytest.mark.parametrize("operation", ["UpdateItem", "PutItem"])
+@ONLY_AWS
+@pytest.mark.parametrize("write", [Write.SAVE, Write.PUT_CALL])
 @pytest.mark.parametrize("passed", [0, 1, 2])
 def test_a_write_that_collides_with_a_transaction_is_repeated(
-    new_bench: NewBench, monkeypatch: pytest.MonkeyPatch, operation: str, passed: int
+    new_bench: NewBench, monkeypatch: pytest.MonkeyPatch, write: Write, passed: int
 ) -> None:
     bench = new_bench(policy=SHORT)
     functions = Functions(bench, monkeypatch)
     job = bench.submit("neural networks", ring=False)
-    functions.table.after(passed, Fate.CONFLICTED, operation, times=1)
+    functions.faults.after(passed, Fate.CONFLICTED, write, times=1)
     while not bench.status(job.id).finished:
         functions.deliver(job)
     assert bench.status(job.id) is Status.COMPLETED

@@ -10,7 +10,9 @@ from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import new_id
 from tests.faults.bench import Bench, NewBench
+from tests.faults.engines import ONLY_AWS, Dead
 from tests.faults.functions import Functions
+from tests.support.fixtures import Storage
 
 CALLS = 3
 
@@ -26,7 +28,7 @@ def functions(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Functions:
 
 
 def completed_once(bench: Bench, job_id: str) -> bool:
-    story = bench.stream.transitions()[job_id]
+    story = bench.engine.transitions()[job_id]
     return [step.after.status for step in story if step.ends] == [Status.COMPLETED]
 
 
@@ -41,16 +43,16 @@ def test_a_duplicate_during_the_run_is_dropped(bench: Bench, functions: Function
 def test_a_duplicate_after_success_is_dropped(bench: Bench, functions: Functions) -> None:
     job = bench.submit("neural networks", ring=False)
     functions.deliver(job)
-    before = bench.storage.rows()
+    before = bench.engine.rows()
     assert functions.deliver(job, job) == []
-    assert bench.storage.rows() == before
+    assert bench.engine.rows() == before
     assert len(bench.model.log()) == CALLS
 
 
 def test_a_message_for_a_job_that_is_gone_is_dropped(bench: Bench, functions: Functions) -> None:
     assert functions.deliver(new_id()) == []
-    assert bench.storage.rows() == []
-    assert bench.storage.messages(bench.storage.dlq_url) == []
+    assert bench.engine.rows() == []
+    assert bench.engine.dead_letters() == []
     assert bench.model.log() == []
 
 
@@ -59,9 +61,7 @@ def test_a_malformed_message_does_not_hurt_its_neighbours(bench: Bench, function
     assert functions.deliver(one, "{no job", two) == []
     assert completed_once(bench, one.id)
     assert completed_once(bench, two.id)
-    (dead,) = bench.storage.messages(bench.storage.dlq_url)
-    assert dead["Body"] == "{no job"
-    assert dead["MessageAttributes"]["code"]["StringValue"] == "invalid_request"
+    assert bench.engine.dead_letters() == [Dead("{no job", "invalid_request")]
     assert len(bench.model.log()) == 2 * CALLS
 
 
@@ -71,19 +71,22 @@ def test_a_bell_that_comes_after_the_cancellation_starts_nothing(bench: Bench, f
     assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
     assert functions.deliver(job_id) == []
     assert bench.status(job_id) is Status.CANCELLED
-    assert len(bench.stream.transitions()[job_id]) == 2
+    assert len(bench.engine.transitions()[job_id]) == 2
     assert bench.model.log() == []
 
 
-def test_redriving_the_message_of_a_finished_job_does_nothing(bench: Bench, functions: Functions) -> None:
+@ONLY_AWS
+def test_redriving_the_message_of_a_finished_job_does_nothing(
+    bench: Bench, functions: Functions, storage: Storage
+) -> None:
     job = bench.submit("neural networks", ring=False)
     functions.deliver(job)
-    sqs, dlq_url, queue_url = bench.storage.sqs, bench.storage.dlq_url, bench.storage.queue_url
+    sqs, dlq_url, queue_url = storage.sqs, storage.dlq_url, storage.queue_url
     sqs.send_message(QueueUrl=dlq_url, MessageBody=job.id)
     sqs.send_message(QueueUrl=dlq_url, MessageBody="{no job")
-    before = bench.storage.rows()
+    before = bench.engine.rows()
     assert redrive(sqs, dlq_url, queue_url, job_id_of) == (1, 1)
-    (brought_back,) = bench.storage.messages(queue_url)
+    (brought_back,) = storage.messages(queue_url)
     assert functions.deliver(brought_back["Body"]) == []
-    assert bench.storage.rows() == before
+    assert bench.engine.rows() == before
     assert len(bench.model.log()) == CALLS

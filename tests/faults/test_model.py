@@ -12,9 +12,11 @@ from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import utcnow
 from tests.faults.bench import Bench, NewBench
+from tests.faults.engines import ONLY_SQLITE
 from tests.faults.functions import Functions
 from tests.support.waiting import wait_until
 
+pytestmark = ONLY_SQLITE
 CALLS = 3
 HASTY = Policy(first_backoff=timedelta(seconds=0.5), max_attempts=3)
 
@@ -43,7 +45,7 @@ def test_a_storm_of_429_is_weathered(new_bench: NewBench, monkeypatch: pytest.Mo
     assert job.status is Status.COMPLETED
     assert job.receipt.calls_paid == CALLS
     assert len(bench.model.log()) == CALLS + 2
-    story = bench.stream.transitions()[job.id]
+    story = bench.engine.transitions()[job.id]
     for step in story:
         if step.before and step.before.not_before:  # it was not claimed before its time
             assert step.after.lease_until

@@ -25,6 +25,7 @@ from crewrelay.jobs.run import Run
 from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 from crewrelay.system import new_id, utcnow
 from tests.faults.bench import NewBench
+from tests.faults.engines import ONLY_AWS
 from tests.faults.functions import Functions
 from tests.support.fixtures import Figure, Storage
 
@@ -60,14 +61,15 @@ def run_of(store: JobStore, job: Job) -> Run:
     )
 
 
+@ONLY_AWS
 def test_a_call_costs_two_writes_and_little_cpu(
-    new_bench: NewBench, monkeypatch: pytest.MonkeyPatch, figure: Figure
+    new_bench: NewBench, storage: Storage, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
     bench = new_bench()
     Functions(bench, monkeypatch)  # so that the client is the product's
     client, requests = clients.dynamodb(), list[str]()
     client.meta.events.register("before-call.dynamodb", lambda model, **_: requests.append(model.name))
-    inner = DynamoJobStore(client, bench.storage.table, utcnow, Bodies(clients.s3, bench.storage.bucket))
+    inner = DynamoJobStore(client, storage.table, utcnow, Bodies(clients.s3, storage.bucket))
     store = ObservedStore(inner, EmfMeter())
     run = run_of(store, claimed(store))
     run.call(Kind.RETRIEVAL, {"query": "warm up"}, lambda: REPLY)
@@ -75,7 +77,7 @@ def test_a_call_costs_two_writes_and_little_cpu(
     journaled = cpu(lambda number: run.call(Kind.MODEL, {"number": number}, lambda: REPLY))
     writes = list(requests)
     key = rows.key("nobody", "JOB")
-    bare = cpu(lambda _: client.put_item(TableName=bench.storage.table, Item=key))
+    bare = cpu(lambda _: client.put_item(TableName=storage.table, Item=key))
     figure(
         f"journal: {len(writes) / CALLS:g} writes and {journaled[0]:.2f} ms of CPU a call (median {journaled[1]:.2f}); "
         f"a bare put takes {bare[0]:.2f} (median {bare[1]:.2f})"

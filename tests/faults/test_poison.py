@@ -8,6 +8,7 @@ from datetime import timedelta
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
 from tests.faults.bench import Bench, NewBench, alive
+from tests.faults.engines import ONLY_SQLITE
 from tests.support.fixtures import Figure
 from tests.support.waiting import wait_until
 
@@ -36,6 +37,7 @@ def kept_alive_until_all_have_ended(bench: Bench, job_ids: Iterable[str]) -> int
     return deaths
 
 
+@ONLY_SQLITE
 def test_a_job_that_kills_its_process_is_found_out_and_its_neighbours_are_not_blamed(
     new_bench: NewBench, figure: Figure
 ) -> None:
@@ -49,8 +51,9 @@ def test_a_job_that_kills_its_process_is_found_out_and_its_neighbours_are_not_bl
     ended = Counter(bench.status(job_id) for job_id in jobs.values())
     calls = sum(paid[topic] for topic in jobs)
     figure(
-        f"a job that kills its process among {HEALTHY} healthy ones of {CALLS} calls: {deaths} processes died, "
-        f"{ended[Status.COMPLETED]} of {HEALTHY} completed, {calls} calls paid of {HEALTHY * CALLS} needed"
+        f"a job that kills its process among {HEALTHY} healthy ones of {CALLS} calls: "
+        f"{deaths} processes died, {ended[Status.COMPLETED]} of {HEALTHY} completed, {calls} calls paid of "
+        f"{HEALTHY * CALLS} needed"
     )
     assert poison.status is Status.FAILED
     assert poison.error

@@ -37,7 +37,10 @@ def test_a_killed_workers_jobs_go_on_within_a_lease_and_a_sweep(
     bench.start("worker")
     took = [recovery(bench, f"topic {number}") for number in range(3 if LONG_FORM else 2)]
     seconds = ", ".join(f"{one:.1f}" for one in sorted(took))
-    figure(f"recovered {seconds} s after a kill; lease and sweep {lease:g} s each; SQS alone: {visibility} s")
+    figure(
+        f"{bench.engine.name}: recovered {seconds} s after a kill; lease and sweep {lease:g} s each; "
+        f"SQS alone: {visibility} s"
+    )
     assert max(took) <= allowed
 
 

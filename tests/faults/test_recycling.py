@@ -15,6 +15,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.local.child import GATEWAY, GATEWAY_VARIABLE, RECEIVED_AT, RECYCLED
 from crewrelay.local.stack import CREW_ENVIRONMENT
 from tests.faults.bench import Bench, NewBench
+from tests.faults.engines import ONLY_SQLITE
 from tests.support.fixtures import Figure
 from tests.support.processes import ROOT
 from tests.support.stack import environment
@@ -26,7 +27,6 @@ SECRET = "of the gateway"
 @contextmanager
 def crew_process(bench: Bench) -> Iterator[tuple["subprocess.Popen[bytes]", httpx.Client]]:
     """One as the stack starts it, and a client of its app."""
-    queues = {"CREWRELAY_INTAKE_QUEUE_URL": bench.storage.dlq_url, "CREWRELAY_INTAKE_DLQ_URL": bench.storage.dlq_url}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.spinning_crew"],
         cwd=ROOT,
@@ -35,7 +35,6 @@ def crew_process(bench: Bench) -> Iterator[tuple["subprocess.Popen[bytes]", http
         env=environment(
             **CREW_ENVIRONMENT,
             **bench.environment,
-            **queues,
             **{GATEWAY_VARIABLE: SECRET},
             POWERTOOLS_LOG_LEVEL="WARNING",
         ),
@@ -62,6 +61,7 @@ def run(client: httpx.Client, topic: str, wait: int) -> tuple[int, float]:
     return answer.status_code, time.monotonic() - begun
 
 
+@ONLY_SQLITE
 def test_a_process_ends_whose_crews_do_not_come_back_and_gives_back_first(new_bench: NewBench, figure: Figure) -> None:
     bench = new_bench("--delay", "0.1", policy=Policy(lease=timedelta(seconds=3)))
     with crew_process(bench) as (process, client), ThreadPoolExecutor(SPINNERS) as pool:

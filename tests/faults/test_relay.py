@@ -4,6 +4,7 @@ import time
 from collections import Counter
 
 import httpx
+import pytest
 
 from tests.support.fixtures import Figure
 from tests.support.processes import listening
@@ -18,10 +19,11 @@ def calls_by_request(model: int) -> Counter[str]:
     return Counter(call["digest"] for call in httpx.get(f"http://127.0.0.1:{model}/log").json())
 
 
-def test_a_cut_run_pays_what_an_uncut_one_does(figure: Figure) -> None:
+@pytest.mark.parametrize("engine", [(), ("--aws",)], ids=["sqlite", "aws"])
+def test_a_cut_run_pays_what_an_uncut_one_does(figure: Figure, engine: tuple[str, ...]) -> None:
     with (
         listening("tests.support.doubles.model_server", "--delay", "1.5", "--searches", "2") as model,
-        running_stack(**model_variables(model)) as stack,
+        running_stack(1, *engine, **model_variables(model)) as stack,
     ):
         uncut = stack.client.post("/crewai/run", json=BODY)
         assert uncut.status_code == 200

@@ -5,7 +5,6 @@ import signal
 import threading
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from crewrelay.system import new_id, utcnow
 from crewrelay.testing import MemoryDoorbell
 from tests.faults.bench import Bench, NewBench, alive, kill
 from tests.faults.functions import Functions
-from tests.faults.injection import Fate
+from tests.faults.injection import Fate, Write
 from tests.support.waiting import wait_until
 
 CALLS = 3
@@ -49,14 +48,14 @@ def finished_by_another(bench: Bench, job: Job) -> None:
 
 
 def assert_lawful(bench: Bench, job: Job) -> None:
-    story = bench.stream.transitions()[job.id]
+    story = bench.engine.transitions()[job.id]
     assert all(step.is_lawful for step in story)
     assert sum(step.ends for step in story) == 1
 
 
 def test_killed_before_its_claim(bench: Bench) -> None:
     job = bench.submit("neural networks", ring=False)
-    pid = bench.invoke(job, "killed", Fate.KILLED_BEFORE, 1, ("UpdateItem",))
+    pid = bench.invoke(job, "killed", Fate.KILLED_BEFORE, 1, (Write.SAVE,))
     wait_until(lambda: dead(pid), within=20)
     assert bench.job(job.id).fence == 0
     finished_by_another(bench, job)
@@ -74,13 +73,13 @@ def test_killed_in_mid_call(bench: Bench) -> None:
 
 def test_killed_after_its_commit_before_the_message_is_deleted(bench: Bench) -> None:
     job = bench.submit("neural networks")
-    worker = bench.start("worker", Fate.KILLED_BEFORE, "DeleteMessageBatch")
+    worker = bench.start("worker", Fate.KILLED_BEFORE, (Write.DELETE,))
     wait_until(lambda: dead(worker.pid), within=30)
     assert bench.status(job.id) is Status.COMPLETED
-    before = bench.storage.rows()
+    before = bench.engine.rows()
     pid = bench.invoke(job, "again")
     wait_until(lambda: dead(pid), within=20)
-    assert bench.storage.rows() == before
+    assert bench.engine.rows() == before
     assert len(bench.model.log()) == CALLS
     assert_lawful(bench, job)
 
@@ -102,7 +101,7 @@ def test_a_zombie_that_wakes_after_its_lease_commits_nothing(bench: Bench) -> No
 def test_one_heartbeat_that_fails_costs_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     functions = Functions(bench, monkeypatch)
     job = bench.submit("neural networks", ring=False)
-    functions.table.after(1, Fate.THROTTLED, "UpdateItem", times=3)  # the claim goes well; three are one, repeated
+    functions.faults.after(1, Fate.REFUSED, Write.SAVE, times=bench.engine.tries)  # the claim goes well
     functions.deliver(job)
     assert bench.status(job.id) is Status.COMPLETED
     assert bench.job(job.id).attempts == 1
@@ -115,9 +114,9 @@ def test_heartbeats_that_fail_past_the_lease_stop_the_run_and_lose_no_reply(
     bench = new_bench("--delay", "2", policy=SHORT)
     functions = Functions(bench, monkeypatch)
     job = bench.submit("neural networks", ring=False)
-    functions.table.after(1, Fate.THROTTLED, "UpdateItem", times=1000)
+    functions.faults.after(1, Fate.REFUSED, Write.SAVE, times=1000)
     functions.deliver(job)
-    functions.table.mend()
+    functions.faults.mend()
     assert len(bench.model.log()) == 1
     assert len(list(bench.store.journal(job))) == 1  # the lease was gone, but it was paid for
     finished_by_another(bench, job)
@@ -149,9 +148,7 @@ def test_while_one_hangs_the_places_of_the_others_go_to_what_waits_in_the_queue(
     assert functions.deliver(*delivered) == []
     ended = Counter(bench.status(job.id) for job in [*delivered, *waiting])
     assert ended == {Status.COMPLETED: 4, Status.PENDING: 1}  # the one that hung is to be tried again
-    attributes: Any = bench.storage.sqs.get_queue_attributes(QueueUrl=bench.storage.queue_url, AttributeNames=["All"])
-    left = attributes["Attributes"]
-    assert left["ApproximateNumberOfMessages"] == left["ApproximateNumberOfMessagesNotVisible"] == "0"
+    assert bench.engine.count_bells() == 0
 
 
 def test_late_in_an_invocation_nothing_more_is_taken(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +177,7 @@ def test_clocks_that_differ_by_ten_seconds_pay_for_nothing_twice(
 
     def execution(skew: int) -> Execution:
         return Execution(
-            bench.storage.store(at(skew)), MemoryDoorbell(), runner._crew, at(skew), new_id, lambda: 0.5, bench.policy
+            bench.engine.store(at(skew)), MemoryDoorbell(), runner._crew, at(skew), new_id, lambda: 0.5, bench.policy
         )
 
     deadline = utcnow() + timedelta(minutes=5)

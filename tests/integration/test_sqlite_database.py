@@ -1,6 +1,7 @@
 """The file: its format, earlier and later ones, files that are none of ours, damage, a full disk, backups."""
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -120,6 +121,30 @@ def test_a_backup_that_can_not_be_written_says_so_and_leaves_nothing(database: D
     with pytest.raises(Misconfigured, match="can't copy"):
         database.backup(tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
+
+
+def test_a_backup_in_place_of_the_file_is_not_mixed_with_the_log_beside_it(
+    database: Database, clock: HandSetClock, tmp_path: Path
+) -> None:
+    store = SqliteJobStore(database, clock)
+    kept, killed = submitted(store, clock), tmp_path / "killed"
+    database.backup(tmp_path / "copy.db")
+    for _ in range(100):
+        submitted(store, clock)
+    shutil.copytree(tmp_path, killed)  # as a process that was killed leaves it
+    assert (killed / "jobs.db-wal").stat().st_size > 0
+    (killed / "copy.db").rename(killed / "jobs.db")
+    restored = Database(killed / "jobs.db")
+    assert restored.check() == "ok"
+    with restored.reading() as connection:
+        assert [row["id"] for row in connection.execute("SELECT id FROM jobs")] == [kept.id]
+
+
+def test_who_closes_last_leaves_all_in_the_one_file(database: Database, clock: HandSetClock, tmp_path: Path) -> None:
+    kept = submitted(SqliteJobStore(database, clock), clock)
+    database.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs.db"]
+    assert loaded(SqliteJobStore(database, clock), kept.id).job == kept
 
 
 def test_expired_jobs_are_deleted_with_all_that_they_had(database: Database, clock: HandSetClock) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
@@ -101,12 +101,15 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_stack(crews: int = 1, /, *arguments: str, **variables: str) -> Iterator[RunningStack]:
-    """Start `crewrelay serve` on a free port and wait for the line that says it is ready.
+def running_stack(
+    crews: int = 1, /, *arguments: str, inside: Sequence[str] = (), **variables: str
+) -> Iterator[RunningStack]:
+    """Start `crewrelay serve` on a free port and wait for the line that says it is ready. `inside` are the words of a
+    command that becomes the one after it, as those of sandbox.py.
 
     A second crew process would take seconds of CPU to start while the test is under way.
     """
-    command = [*COMMAND, "serve", "--port", "0", "--crews", str(crews), *arguments]
+    command = [*inside, *COMMAND, "serve", "--port", "0", "--crews", str(crews), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**variables))
     assert process.stdout is not None
     try:

@@ -40,17 +40,23 @@ class Watch:
         self._connection = open_file()
         self._version = self._asked()
         self._closed = False
+        self._turn = threading.Lock()
 
     def wait(self) -> None:
         """Return soon after the next change since the last call, or once this is closed."""
-        while not self._closed:
-            before, self._version = self._version, self._asked()
+        while True:
+            with self._turn:
+                if self._closed:
+                    return
+                before, self._version = self._version, self._asked()
             if self._version != before:
                 return
             time.sleep(_POLL)
 
     def close(self) -> None:
-        self._closed = True
+        with self._turn:
+            self._closed = True
+            self._connection.close()
 
     def _asked(self) -> int:
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()

@@ -40,6 +40,7 @@ class Database:
             if not path.exists():
                 path.touch(0o600)  # SQLite gives its log the same mode
                 sync(path.parent)
+            _remove_log_of_another(path)
             with self._connection() as connection:
                 schema.migrate(connection)  # first, for it refuses files that are not ours
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -160,6 +161,19 @@ def _unavailable_if_it_fails() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise Unavailable(f"The file of jobs {_said(error)}.") from error
+
+
+def _remove_log_of_another(path: Path) -> None:
+    """Where a backup was put in place of a file, SQLite would mix it with that one's log. A file with a log of its own
+    says so in its header, and a backup doesn't. https://www.sqlite.org/fileformat2.html#file_format_version_numbers
+    """
+    logs = [path.with_name(f"{path.name}-{ending}") for ending in ("wal", "shm")]
+    if not logs[0].exists():  # asked first: another process may be creating the file
+        return
+    with path.open("rb") as file:
+        if file.read(20)[18:] == b"\1\1":
+            for log in logs:
+                log.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

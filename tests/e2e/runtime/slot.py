@@ -16,8 +16,8 @@ from pathlib import Path
 from socket import create_connection
 from typing import Any
 
-from tests.e2e.runtime import sandbox
 from tests.e2e.runtime.artifacts import AWS, CREW, Built
+from tests.support import sandbox
 from tests.support.processes import ROOT
 from tests.support.stack import free_port
 from tests.support.waiting import wait_until

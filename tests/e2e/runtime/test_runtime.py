@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.runtime import sandbox
 from tests.e2e.runtime.artifacts import FUNCTIONS
 from tests.e2e.runtime.deployment import TENANT, Deployment, answered
 from tests.e2e.runtime.events import authorization, rest, schedule, sqs
 from tests.e2e.runtime.slot import Slot, disk_can_be_closed, emulator_binary
+from tests.support import sandbox
 from tests.support.processes import listening
 from tests.support.stack import model_variables
 from tests.support.waiting import wait_until

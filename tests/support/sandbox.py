@@ -1,4 +1,4 @@
-"""Closes the network and the disk around a command, as Lambda does, with Linux's namespaces.
+"""Puts a command into surroundings of its own, with Linux's namespaces.
 
     python sandbox.py network COMMAND…
 
@@ -7,7 +7,11 @@ as root of the machine) it runs the command all the same, and the tests that ask
 
     python sandbox.py disk TASK RUNTIME EMULATOR COMMAND…
 
-runs it where these three lie in /var, /tmp is empty and takes writes, and nothing else does.
+runs it, as Lambda does, where these three lie in /var, /tmp is empty and takes writes, and nothing else does.
+
+    python sandbox.py small-disk FOLDER SIZE COMMAND…
+
+runs it where FOLDER is a disk of SIZE, such as 8m. Others see it as /proc/PID/root/FOLDER.
 """
 
 import ctypes
@@ -57,8 +61,8 @@ def network_is_closed() -> bool:
     return [line.split(":")[0].strip() for line in interfaces] == ["lo"]
 
 
-def _mount(source: Path | str, target: Path, kind: str | None, flags: int = 0) -> None:
-    _done(_libc.mount(str(source).encode(), str(target).encode(), kind and kind.encode(), flags, None))
+def _mount(source: Path | str, target: Path, kind: str | None, flags: int = 0, options: str = "") -> None:
+    _done(_libc.mount(str(source).encode(), str(target).encode(), kind and kind.encode(), flags, options.encode()))
 
 
 def _make_read_only(path: str, *, read_only: bool, recursive: bool) -> None:
@@ -81,11 +85,21 @@ def close_disk(task: Path, runtime: Path, emulator: Path) -> None:
     os.chdir(TASK)
 
 
+def small_disk(folder: Path, size: str) -> None:
+    """See above, for this process and its children. Raises OSError where that is refused."""
+    _unshare(_NEW_MOUNTS)
+    _mount("none", Path("/"), None, _RECURSIVE | _PRIVATE)
+    _mount("tmpfs", folder, "tmpfs", options=f"size={size}")
+
+
 def main(what: str, *arguments: str) -> None:
     command = list(arguments)
     if what == "disk":
         task, runtime, emulator, *command = arguments
         close_disk(Path(task), Path(runtime), Path(emulator))
+    elif what == "small-disk":
+        folder, size, *command = arguments
+        small_disk(Path(folder), size)
     else:
         try:
             close_network()
