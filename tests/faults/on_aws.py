@@ -41,6 +41,7 @@ class OnAws:
             "JobDeadLetterQueue": storage.dlq_url,
         }
         self.variables: Mapping[str, str] = {
+            "CREWRELAY_DATA": "",  # of what this process may have from its own environment
             "AWS_ENDPOINT_URL": emulator,
             "AWS_DEFAULT_REGION": REGION,
             **TESTS.variables,
