@@ -18,7 +18,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 BROWSERS := chromium chromium-browser google-chrome
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e browser build image runtime sam-local sam-emulator small-model eval lock format index
+.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser build image runtime sam-local sam-emulator small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,8 @@ serve: setup ## Run the stack until Ctrl-C (HOST, PORT; AUTH=1 to require tokens
 
 test: check scan unit integration faults e2e runtime ## Everything that CI runs
 
-quick: check unit ## What to run before each commit
+quick: check ## What to run before each commit: the checks, and the unit tests but the slow ones
+	.venv/bin/pytest tests/unit -m "not slow" -n 2 --dist worksteal
 
 check: setup .venv-sam/.sam ## Format, lint, types, architecture
 	.venv/bin/ruff format --check .
@@ -47,9 +48,9 @@ scan: .venv-scan/.scan ## Check the templates against security policies (excepti
 unit: setup ## Unit tests, in seconds
 	.venv/bin/pytest tests/unit -n 2 --dist worksteal
 
-integration: setup .venv-sam/.sam ## Adapters and apps against an AWS emulator in its own process
+integration: setup .venv-sam/.sam ## Adapters and apps, on SQLite and an AWS emulator
 	.venv/bin/pytest tests/integration -n 2 --dist worksteal
-	.venv/bin/pytest tests/bench -s
+	.venv/bin/pytest tests/bench/test_retrieval_overhead.py -s
 
 faults: setup ## Fault injection: crashes, kills, lost replies, duplicates, a simulation (tests/faults/README.md)
 	.venv/bin/pytest tests/faults tests/mutants -n 2 --dist worksteal
@@ -65,6 +66,9 @@ mutants: setup ## Mutation testing of the domain and the job store
 e2e: setup ## End-to-end tests of the real stack
 	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 2 --dist loadfile
 	.venv/bin/pytest $(MEASURED)
+
+bench: setup ## Time and CPU of 200 jobs on each engine, beside FastAPI's BackgroundTasks
+	.venv/bin/pytest tests/bench/test_drain.py tests/bench/test_backlog.py
 
 browser: setup ## A hostile page in real Chromium against the stack (as root, installs Chromium if missing)
 	@command -v $(BROWSERS) >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium; } >.venv/chromium.log 2>&1 \

@@ -36,7 +36,7 @@ for function in functions/*/handler.py; do
     if [[ $goes_into == "$kind" ]]; then cp -R "$folder" "$target"; fi
 done
 cp -R functions/crewrelay "$target"
-rm -r "$target"/crewrelay/{cli,local,sqlite,testing.py} # for one machine only: the command, the local stack and its engine, ports for tests
+rm -r "$target"/crewrelay/{cli,local,sqlite,testing} # for one machine only: the command, the local stack and its engine, tests of crews
 if [[ $kind == light ]]; then rm -r "$target/crewrelay/retrieval"; fi
 if [[ -d functions/crews ]]; then cp -R functions/crews "$target"; fi # the user's own crews, found in the working directory
 find "$target" \( -name __pycache__ -o -name .env \) -prune -exec rm -r {} +

@@ -1,12 +1,20 @@
-"""How soon the stack answers. Run by itself: what it measures is not to be shared with other tests."""
+"""How soon the stack answers, and what it costs while it has nothing to do.
 
+Run by itself: what it measures is not to be shared with other tests.
+"""
+
+import os
 import subprocess
 import time
+from datetime import datetime
+from pathlib import Path
 
 import httpx
 
-from tests.support.stack import COMMAND, environment, free_port
+from tests.support.stack import COMMAND, RunningStack, children, environment, free_port, running_stack
 from tests.support.waiting import wait_until
+
+EXAMPLE = {"topic": "neural networks", "language": "en"}
 
 
 def test_health_answers_soon_after_the_start() -> None:
@@ -33,3 +41,36 @@ def test_health_answers_soon_after_the_start() -> None:
             process.wait(15)
 
     assert min(seconds_to_health() for _ in range(3)) < 2  # on a busy machine
+
+
+def test_a_submitted_job_starts_at_once_and_an_idle_stack_costs_next_to_nothing() -> None:
+    with running_stack(2) as stack:
+        wait_until(lambda: len(stack.crews()) == 2, within=60)
+        waits = [wait_of_a_job(stack) for _ in range(8)]
+        idle = wait_until(lambda: (used := cpu_while_idle(stack)) < 0.03 and used, within=90)  # 1 % on an idle machine
+    print(f"\na job starts after {min(waits) * 1000:.0f} ms (best of {len(waits)}); idle: {idle:.1%} of a core")
+    assert min(waits) < 0.05
+
+
+def wait_of_a_job(stack: RunningStack) -> float:
+    """Seconds from the acceptance of a job to its start."""
+    job_id = stack.client.post("/crewai/run/async", json=EXAMPLE).raise_for_status().json()["job_id"]
+    ended = wait_until(
+        lambda: (job := stack.client.get(f"/crewai/status/{job_id}").json())["status"] == "completed" and job, within=30
+    )
+    times = {name: datetime.fromisoformat(at) for name, at in ended["timestamps"].items()}
+    return (times["started_at"] - times["created_at"]).total_seconds()
+
+
+def cpu_while_idle(stack: RunningStack) -> float:
+    """Of one core, by all its processes; more while a crew process is still being started."""
+    pids, seconds = [stack.process.pid, *children(stack.process.pid)], 5
+    before = sum(map(cpu_of, pids))
+    time.sleep(seconds)  # what is measured
+    return (sum(map(cpu_of, pids)) - before) / seconds
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds so far."""
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")

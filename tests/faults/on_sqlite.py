@@ -16,7 +16,7 @@ from crewrelay.settings import StoreSettings
 from crewrelay.sqlite.database import FILE, Database
 from crewrelay.sqlite.doorbell import SqliteDoorbell
 from crewrelay.sqlite.intake import IntakeFolder
-from crewrelay.sqlite.rejected import INTAKE
+from crewrelay.sqlite.rejected import DONE, INTAKE
 from crewrelay.sqlite.store import SqliteJobStore
 from crewrelay.sqlite.times import microseconds
 from crewrelay.system import utcnow
@@ -67,7 +67,9 @@ class OnSqlite:
         return len(self._read(counted, microseconds(utcnow())))
 
     def dead_letters(self) -> list[Dead]:
-        lines = [line for path in (self._folder / INTAKE).glob("*.rejected") for line in path.read_text().splitlines()]
+        lines = [
+            line for path in (self._folder / INTAKE / DONE).glob("*.rejected") for line in path.read_text().splitlines()
+        ]
         return [Dead(said["body"], said["code"]) for said in map(json.loads, lines)]
 
     def transitions(self) -> dict[str, list[Transition]]:

@@ -40,7 +40,7 @@ def test_each_line_becomes_one_job(bench: Bench, folder: Path, fate: Fate, nth: 
         wait_until(lambda: not alive(worker.pid), within=20)
         assert len(list((folder / "taken").iterdir())) == 1
         worker = bench.start("intake")
-    wait_until(lambda: list((folder / "done").iterdir()), within=20)
+    wait_until(lambda: list((folder / "done").glob("*.jsonl")), within=20)
     kill(worker.pid)
     records = [bench.store.load(job_id) for job_id in bench.job_ids()]
     assert Counter(record.input.inputs["topic"] for record in records if record) == Counter(TOPICS)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ IMPLEMENTATIONS = [
     "weaviate_on_the_double",
     *(["weaviate_on_a_server"] if "WEAVIATE_URL" in os.environ else []),
 ]
+
+ROUNDS = 100
 
 NORTH, EAST, SOUTH = vector(1, 0, 0, 0), vector(0, 1, 0, 0), vector(0, 0, 1, 0)
 
@@ -288,6 +291,29 @@ def test_many_documents_are_listed_one_by_one(collection: Collection) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda number: collection.put(Document(f"{number}.txt", "1"), [], []), range(250)))
     assert len({document.source for document in collection.documents()}) == 250
+
+
+def test_two_writers_of_one_document_lose_none_of_its_chunks(collection: Collection) -> None:
+    """As two ingestions of a changed folder do. What is left is one version whole, or is not taken for done."""
+    versions = {digest: chunks_of("a", *(f"{digest} {number}." for number in range(5))) for digest in ("one", "two")}
+    texts = {digest: {chunk.text for chunk in chunks} for digest, chunks in versions.items()}
+    lost = 0
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(ROUNDS):
+            barrier = Barrier(2)
+
+            def put(digest: str, together: Barrier = barrier) -> None:
+                together.wait()
+                collection.put(Document("a.txt", digest), versions[digest], alike(versions[digest]))
+
+            list(threads.map(put, versions))
+            there = {passage.excerpt for passage in collection.search("one two", NORTH, 20, TIMEOUT)}
+            done = collection.digest("a.txt")
+            lost += not any(whole <= there for whole in texts.values())
+            lost += done is not None and there != texts[done]
+    assert lost == 0
+    collection.put(Document("a.txt", "one"), versions["one"], alike(versions["one"]))
+    assert (collection.count(), collection.digest("a.txt")) == (5, "one")
 
 
 def test_sixteen_threads_at_once(collection: Collection) -> None:

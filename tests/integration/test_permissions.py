@@ -171,7 +171,8 @@ class House:
 
     def permission(self, operation: Operation) -> Iterator[Permission]:
         asked = operation.parameters
-        action = f"{operation.service.replace('-', '')}:{operation.name}"
+        # SQS has one permission for a message and for a batch of them.
+        action = f"{operation.service.replace('-', '')}:{operation.name.removesuffix('Batch')}"
         physical = asked.get("TableName") or asked.get("QueueUrl") or asked.get("Bucket") or asked.get("SecretId")
         for each in [physical] if physical else asked["RequestItems"]:
             yield from ((action, self._logical[each] + part) for part in parts(asked, each))

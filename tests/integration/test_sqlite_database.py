@@ -3,19 +3,19 @@
 import os
 import shutil
 import sqlite3
-import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from crewrelay.jobs import job as transitions
 from crewrelay.jobs.errors import Misconfigured, Unavailable
 from crewrelay.sqlite import schema
 from crewrelay.sqlite.database import Database
+from crewrelay.sqlite.folder import locked, restore
 from crewrelay.sqlite.store import SqliteJobStore
 from tests.support.fixtures import HandSetClock
-from tests.support.stored_jobs import INPUT, POLICY, claimed, completed, loaded, submitted
+from tests.support.stored_jobs import ANSWER, INPUT, POLICY, call_of, claimed, completed, loaded, submitted
 
 NEXT = (*schema.MIGRATIONS, "CREATE TABLE later (number INTEGER); INSERT INTO later SELECT count(*) FROM jobs")
 
@@ -108,9 +108,19 @@ def test_a_backup_holds_everything_and_overwrites_nothing(database: Database, cl
     with database.writing() as connection:  # while somebody writes
         connection.execute("UPDATE jobs SET due_at = due_at")
         database.backup(copy)
+    assert copy.stat().st_mode & 0o777 == 0o600
     assert loaded(SqliteJobStore(Database(copy), clock), running.id) == loaded(store, running.id)
     with pytest.raises(Misconfigured, match="exists"):
         database.backup(copy)
+
+
+def test_a_backup_that_can_not_be_written_says_so_and_leaves_nothing(database: Database, tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"can't write .*No such file"):
+        database.backup(tmp_path / "absent/copy.db")
+    (tmp_path / "copy.db-journal").mkdir()  # SQLite can't make its journal
+    with pytest.raises(Misconfigured, match="can't copy"):
+        database.backup(tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
 
 
 def test_a_backup_in_place_of_the_file_is_not_mixed_with_the_log_beside_it(
@@ -140,7 +150,8 @@ def test_who_closes_last_leaves_all_in_the_one_file(database: Database, clock: H
 def test_expired_jobs_are_deleted_with_all_that_they_had(database: Database, clock: HandSetClock) -> None:
     store = SqliteJobStore(database, clock)
     for _ in range(120):
-        submitted(store, clock)
+        job = submitted(store, clock)
+        store.save(job, transitions.cancel(job, clock()))
     clock.now += POLICY.keep / 2
     kept = submitted(store, clock)
     clock.now += POLICY.keep / 2
@@ -150,18 +161,61 @@ def test_expired_jobs_are_deleted_with_all_that_they_had(database: Database, clo
     assert loaded(store, kept.id).input == INPUT
 
 
-def test_whoever_waits_for_a_turn_is_told_in_time_however_many_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Or the last of them would wait as often as there are others before it."""
-    monkeypatch.setattr("crewrelay.sqlite.database._PATIENCE", 0.2)
-    database = Database(tmp_path / "jobs.db")
+def test_a_wrong_clock_neither_hides_nor_deletes_an_unfinished_job(database: Database, clock: HandSetClock) -> None:
+    """It may have been accepted before the clock was set, or be looked at while the clock is wrong."""
+    store = SqliteJobStore(database, clock)
+    job = submitted(store, clock)
+    clock.now += 10 * POLICY.keep
+    assert store.delete_expired() == 0
+    assert loaded(store, job.id).job == job
+    store.save(job, transitions.cancel(job, clock()))
+    assert store.load(job.id) is None
+    assert store.delete_expired() == 1
 
-    def write(_: int) -> None:
-        with pytest.raises(Unavailable, match="was busy"), database.writing():
-            raise AssertionError
 
-    begun = time.monotonic()
-    with Database(database.path).writing(), ThreadPoolExecutor(20) as pool:
-        list(pool.map(write, range(20)))
-    assert time.monotonic() - begun < 2
+def test_what_comes_after_its_job_is_deleted_stays_nowhere(database: Database, clock: HandSetClock) -> None:
+    store = SqliteJobStore(database, clock)
+    job = claimed(store, submitted(store, clock), clock)
+    with database.writing() as connection:
+        connection.execute("DELETE FROM jobs")
+    store.put_call(job, call_of())
+    store.put_answer(job, ANSWER)
+    with database.reading() as connection:
+        for table in ("calls", "answers"):
+            assert connection.execute(f"SELECT * FROM {table}").fetchall() == []
+
+
+def test_a_backup_is_restored_with_nothing_of_the_file_before(tmp_path: Path, clock: HandSetClock) -> None:
+    with closing(Database(tmp_path / "jobs.db")) as first:
+        old = submitted(SqliteJobStore(first, clock), clock)
+        first.backup(tmp_path / "copy.db")
+        new = submitted(SqliteJobStore(first, clock), clock)
+        log = (tmp_path / "jobs.db-wal").read_bytes()
+    (tmp_path / "jobs.db-wal").write_bytes(log)  # as a stack leaves it that was killed
+    replaced = restore(tmp_path, tmp_path / "copy.db")
+    assert replaced == tmp_path / "replaced-1"
+    assert {path.name for path in replaced.iterdir()} == {"jobs.db", "jobs.db-wal"}
+    store = SqliteJobStore(Database(tmp_path / "jobs.db"), clock)
+    assert loaded(store, old.id).job == old
+    assert store.load(new.id) is None
+    assert Database(tmp_path / "jobs.db").check() == "ok"
+
+
+@pytest.mark.parametrize("content", [b"nonsense" * 1000, None])
+def test_what_is_no_backup_replaces_nothing(tmp_path: Path, clock: HandSetClock, content: bytes | None) -> None:
+    with closing(Database(tmp_path / "jobs.db")) as database:
+        job = submitted(SqliteJobStore(database, clock), clock)
+    if content:
+        (tmp_path / "copy.db").write_bytes(content)
+    with pytest.raises(Misconfigured):
+        restore(tmp_path, tmp_path / "copy.db")
+    assert loaded(SqliteJobStore(Database(tmp_path / "jobs.db"), clock), job.id).job == job
+    assert not [*tmp_path.glob("*.part*"), *tmp_path.glob("replaced-*")]
+
+
+def test_a_folder_that_is_in_use_or_can_not_be_used_is_refused(tmp_path: Path) -> None:
+    with locked(tmp_path / "jobs"), pytest.raises(Misconfigured, match="another `crewrelay serve`"):
+        restore(tmp_path / "jobs", tmp_path / "copy.db")
+    (tmp_path / "file").touch()
+    with pytest.raises(Misconfigured, match="can't use the folder"), locked(tmp_path / "file"):
+        pass

@@ -40,6 +40,7 @@ def test_a_call_is_kept_though_the_lease_is_lost(store: JobStore, clock: HandSet
 def test_the_calls_of_an_expired_job_are_nobodys(store: JobStore, clock: HandSetClock) -> None:
     old = submitted(store, clock)
     store.put_call(old, call_of("the old one's"))
+    store.save(old, transitions.cancel(old, clock()))
     clock.now = old.expires_at
     new = submitted(store, clock, job_id=old.id)
     assert list(store.journal(new)) == []

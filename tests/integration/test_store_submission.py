@@ -99,6 +99,7 @@ def test_another_input_under_the_same_id_conflicts_and_changes_nothing(store: Jo
 
 def test_a_job_is_gone_from_the_moment_it_expires(store: JobStore, clock: HandSetClock) -> None:
     job = submitted(store, clock)
+    store.save(job, transitions.cancel(job, clock()))
     clock.now = job.expires_at - timedelta(seconds=1)
     assert store.load(job.id) is not None
     clock.now = job.expires_at

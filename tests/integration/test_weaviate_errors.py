@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from threading import Event
 from typing import NamedTuple
 
 import pytest
@@ -24,6 +25,7 @@ from crewrelay.retrieval.weaviate.collection import WeaviateCollection
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
 from crewrelay.retrieval.weaviate.schema import embedding_of
 from tests.support.doubles.line import Line, line
+from tests.support.waiting import wait_until
 from tests.support.weaviate import EMBEDDING, WeaviateDouble, alike, chunks_of, vector
 
 TIMEOUT = timedelta(seconds=1)
@@ -96,6 +98,62 @@ def test_the_server_is_down(bench: Bench) -> None:
     bench.grpc.mend()
     with healing():
         assert bench.search(AMPLE) == ["a#1"]
+
+
+STARTING = [
+    "could not find class Crewrelay_x in schema",
+    "tried to browse non-existing index for Crewrelay_x",
+    "no read replica found",
+    "could not find index for class Crewrelay_x",
+    'resolve node name "node1" to host',
+]
+
+
+@pytest.mark.parametrize("said", STARTING)
+def test_a_server_whose_schema_is_not_loaded_yet_is_unavailable(bench: Bench, said: str) -> None:
+    """Its gRPC answers some 5 s before that."""
+
+    def put() -> None:
+        bench.collection.put(Document("b.txt", "1"), chunks := chunks_of("b", "two"), alike(chunks))
+
+    def open_() -> object:
+        return opened.open(bench.name, EMBEDDING)
+
+    bench.double.set_faults(starting=said)
+    opened = WeaviateCollections(bench.server)
+    for ask in (bench.search, put, bench.collection.count, open_):
+        with raising(RetrievalUnavailable):
+            ask()
+    bench.double.set_faults()
+    assert bench.search(AMPLE) == ["a#1"]
+    put()
+    opened.close()
+
+
+def test_restarts_under_load_fail_nothing_for_good(bench: Bench) -> None:
+    failed: list[RetrievalError] = []
+    over = Event()
+
+    def search() -> None:
+        while not over.is_set():
+            try:
+                assert bench.search(AMPLE)
+            except RetrievalError as error:
+                failed.append(error)
+
+    with ThreadPoolExecutor(4) as threads:
+        searching = [threads.submit(search) for _ in range(4)]
+        for said in STARTING:
+            bench.grpc.cut()
+            bench.double.set_faults(starting=said)
+            bench.grpc.mend()
+            before = len(failed)
+            wait_until(lambda before=before: len(failed) > before + 20, within=20)  # type: ignore[misc]
+            bench.double.set_faults()
+        over.set()
+        for one in searching:
+            one.result()
+    assert {type(error) for error in failed} == {RetrievalUnavailable}
 
 
 def test_http_hangs(bench: Bench) -> None:

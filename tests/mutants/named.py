@@ -104,7 +104,7 @@ NAMED = (
     ),
     Named(
         "a copy of a message is another job",
-        "aws/dead_letters.py",
+        "events/records.py",
         'return str(attribute.get("stringValue") or record["messageId"])',
         'return str(record["messageId"])',
         "tests/unit/test_redrive.py::test_a_copy_is_the_job_of_the_message_that_it_was_made_from",

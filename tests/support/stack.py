@@ -34,6 +34,7 @@ class RunningStack(NamedTuple):
     aws_variables: Mapping[str, str]
     aws_file: Path | None  # that names them
     data: Path | None
+    found: str = ""  # what it says of the jobs in there
 
     @classmethod
     def that_says(cls, process: subprocess.Popen[str], client: httpx.Client) -> "RunningStack":
@@ -48,9 +49,9 @@ class RunningStack(NamedTuple):
             return cls(urls[0], process, client, exported(Path(named[1])), Path(named[1]), None)
         if urls[1:]:
             return cls(urls[0], process, client, {"AWS_ENDPOINT_URL": urls[1], **TESTS.variables}, None, None)
-        folder = re.search(r" with jobs in ([^\s;]+)", line)
+        folder = re.search(r" with jobs in ([^\s;]+)(?:; (.+))? \(Ctrl-C", line)
         assert folder, line
-        return cls(urls[0], process, client, {}, None, Path(folder[1]))
+        return cls(urls[0], process, client, {}, None, Path(folder[1]), folder[2] or "")
 
     @property
     def aws_url(self) -> str:
@@ -83,28 +84,32 @@ class RunningStack(NamedTuple):
         return physical_id
 
 
+_FOLDERS = tempfile.TemporaryDirectory(prefix="crewrelay-tests-")
+
+
 def environment(**variables: str) -> dict[str, str]:
-    """This process's, without what would lead a stack elsewhere, or to what somebody has ingested here."""
+    """This process's, without what would lead a stack elsewhere, or to what somebody has ingested here. Its jobs are in
+    a folder of its own, unless the variables lead to an AWS.
+    """
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("CREWRELAY_", "AWS_", "WEAVIATE"))
     }
-    return kept | {"CREWRELAY_COLLECTIONS": "/nonexistent"} | variables
+    kept["CREWRELAY_COLLECTIONS"] = "/nonexistent"
+    if not any(name.startswith("AWS_ENDPOINT_URL") for name in variables):
+        kept["CREWRELAY_DATA"] = tempfile.mkdtemp(dir=_FOLDERS.name)
+    return kept | variables
 
 
 @contextmanager
 def running_stack(
     crews: int = 1, /, *arguments: str, inside: Sequence[str] = (), **variables: str
 ) -> Iterator[RunningStack]:
-    """Start `crewrelay serve` on a free port and wait for the line that says it is ready. Its jobs are in a folder
-    of its own, unless `--aws`, `--data` or the environment say otherwise. `inside` are the words of a command that
-    becomes the one after it, as those of sandbox.py.
+    """Start `crewrelay serve` on a free port and wait for the line that says it is ready. `inside` are the words of a
+    command that becomes the one after it, as those of sandbox.py.
 
     A second crew process would take seconds of CPU to start while the test is under way.
     """
-    folder = tempfile.TemporaryDirectory(prefix="crewrelay-jobs-")
     command = [*inside, *COMMAND, "serve", "--port", "0", "--crews", str(crews), *arguments]
-    if not {"--aws", "--data"} & {*arguments} and "AWS_ENDPOINT_URL" not in variables:
-        command += ["--data", folder.name]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**variables))
     assert process.stdout is not None
     try:
@@ -117,16 +122,13 @@ def running_stack(
         process.terminate()
         process.wait(15)
         process.stdout.close()
-        folder.cleanup()
 
 
 def serve_and_fail(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Its folder, if it makes one, is a temporary one."""
-    with tempfile.TemporaryDirectory() as folder:
-        on_aws = any(name.startswith("AWS_ENDPOINT") for name in variables)
-        env = environment(**({} if on_aws else {"CREWRELAY_DATA": folder}) | variables)
-        command = [*COMMAND, "serve", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
+    command = [*COMMAND, "serve", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=environment(**variables), check=False
+    )
 
 
 def free_port() -> int:

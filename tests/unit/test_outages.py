@@ -23,6 +23,8 @@ from crewrelay.jobs.ports import Calls
 from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import Figure, HandSetClock
 
+pytestmark = pytest.mark.slow
+
 CALLS = 3  # of a job
 INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
 

@@ -12,6 +12,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 from crewrelay.crews.durable import PROMPT_VERSION
 from tests.support.processes import ROOT
 from tests.support.prompts import GOLDEN, digest, prompts, written
@@ -37,6 +39,7 @@ def test_the_golden_prompts_are_rewritten_only_with_a_version() -> None:
     assert json.loads(golden)["prompt_version"] == PROMPT_VERSION
 
 
+@pytest.mark.slow
 def test_a_crew_asks_the_same_in_another_process(tmp_path: Path) -> None:
     told = tmp_path / "prompts.json"
     subprocess.run(

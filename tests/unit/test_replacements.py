@@ -32,11 +32,13 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     return told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replacement", REPLACEMENTS, ids=lambda replacement: replacement.what)
 def test_without_a_replacement_its_test_fails(failed: dict[str, list[str]], replacement: Replacement) -> None:
     assert failed[replacement.what], f"{replacement.test} passes without {replacement.what}"
 
 
+@pytest.mark.slow
 def test_with_all_replacements_their_tests_pass(failed: dict[str, list[str]]) -> None:
     assert failed[NOTHING] == []
 

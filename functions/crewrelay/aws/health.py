@@ -1,14 +1,13 @@
 """Checks of a deployed stack for `crewrelay doctor`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import boto3
 
 from crewrelay.aws import clients
+from crewrelay.health import Check
 from crewrelay.jobs.errors import Misconfigured
-
-Check = tuple[str, Callable[[], str]]  # what is checked; returns what was found, or raises
 
 
 def stack_checks(stack: str) -> Iterator[Check]:

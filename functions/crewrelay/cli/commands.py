@@ -30,6 +30,7 @@ for command in (
     document_commands.ingest,
     document_commands.search,
     data_commands.backup,
+    data_commands.restore,
 ):
     app.command()(command)
 app.add_typer(document_commands.collections_app, name="collections")

@@ -1,4 +1,4 @@
-"""The folder that `crewrelay serve` keeps its jobs in, and the command that copies it."""
+"""The folder that `crewrelay serve` keeps its jobs in, and the commands that copy and restore it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,7 +30,19 @@ def backup(
     """Copy the jobs of `crewrelay serve` to a file, while it runs."""
     with exit_on_error():
         database_in(data).backup(file)
-    typer.echo(f"{file}: {file.stat().st_size:,} bytes. To restore it, stop the stack and put it at {_path(data)}")
+    typer.echo(f"{file}: {file.stat().st_size:,} bytes. To restore it, stop the stack: `crewrelay restore {file}`")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A copy made by `crewrelay backup`.", dir_okay=False)],
+    data: Data = None,
+) -> None:
+    """Put a backup in the place of the jobs of `crewrelay serve`, which must not be running."""
+    from crewrelay.sqlite import folder
+
+    with exit_on_error():
+        replaced = folder.restore(data or DEFAULT, file)
+    typer.echo(f"restored to {_path(data)}" + (f"; what was there is in {replaced}" if replaced else ""))
 
 
 def folder_of(stack: str, data: Path | None) -> Path | None:
@@ -39,7 +51,6 @@ def folder_of(stack: str, data: Path | None) -> Path | None:
         fail("give --data or --stack, not both")
     if data is None and (stack or not _path(None).is_file()):
         return None
-    database_in(data)
     return data or DEFAULT
 
 

@@ -2,13 +2,11 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from crewrelay.cli.client import Client, Refused
+from crewrelay.health import Check
 from crewrelay.jobs.errors import CrewrelayError, Misconfigured
-
-if TYPE_CHECKING:
-    from crewrelay.aws.health import Check
 
 
 class Finding(NamedTuple):
@@ -17,7 +15,7 @@ class Finding(NamedTuple):
     detail: str
 
 
-def diagnose(checks: "Iterable[Check]") -> Iterator[Finding]:
+def diagnose(checks: Iterable[Check]) -> Iterator[Finding]:
     """One finding per check; an error in one does not stop the others."""
     for what, check in checks:
         try:
@@ -30,12 +28,12 @@ def diagnose(checks: "Iterable[Check]") -> Iterator[Finding]:
             yield Finding(what, False, f"{type(error).__name__}: {error}")
 
 
-def api_checks(deployment: Client) -> "Iterator[Check]":
+def api_checks(deployment: Client) -> Iterator[Check]:
     yield "API", lambda: f"runs version {deployment.health()['version']}"
     yield "crews", lambda: ", ".join(crew["name"] for crew in deployment.crews())
 
 
-def crew_checks() -> "Iterator[Check]":
+def crew_checks() -> Iterator[Check]:
     """Checks of model, crews and collection, by the settings in this environment."""
     yield "model", _model
     yield "own crews", _own_crews

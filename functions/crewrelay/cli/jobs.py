@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crewrelay.cli.data import Data, folder_of
 from crewrelay.cli.terminal import exit_on_error, fail
 
 if TYPE_CHECKING:
-    from crewrelay.aws.health import Check
     from crewrelay.cli.client import Client
+    from crewrelay.health import Check
 
 HERE = "http://127.0.0.1:8000"  # where `make serve` listens
 
@@ -103,10 +104,11 @@ def retry(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") ->
         _print(deployment.retry(job_id))
 
 
-def doctor(url: Url = "", stack: Stack = "", token: Token = "") -> None:
+def doctor(url: Url = "", stack: Stack = "", token: Token = "", data: Data = None) -> None:
     """Check every part that a job needs; say what is wrong and how to fix it.
 
-    Model, crews and collection are checked by the settings in this environment, the rest in the deployment.
+    Model, crews and collection are checked by the settings in this environment, the rest in the folder or the
+    deployment.
     """
     from crewrelay.cli import doctor
     from crewrelay.local.stack import CREW_ENVIRONMENT
@@ -114,6 +116,10 @@ def doctor(url: Url = "", stack: Stack = "", token: Token = "") -> None:
     os.environ.update(CREW_ENVIRONMENT)  # before CrewAI is imported
     checks: list[Check] = []
     with ExitStack() as until_done:
+        if folder := folder_of(stack, data):
+            from crewrelay.sqlite.health import folder_checks
+
+            checks += folder_checks(folder)
         if stack:
             from crewrelay.aws import health
 

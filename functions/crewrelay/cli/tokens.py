@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from crewrelay.cli.data import Data, folder_of
+from crewrelay.cli.data import Data, database_in, folder_of
 from crewrelay.cli.terminal import exit_on_error
 from crewrelay.jobs.access import Scope, TenantName, issue
 
@@ -103,6 +103,7 @@ def _tokens(stack: str, data: Path | None) -> "Tokens":
     from crewrelay.wiring import jobs
 
     if folder := folder_of(stack, data):
+        database_in(folder)
         return jobs.tokens(StoreSettings(data=folder))
     from crewrelay.aws import clients
 

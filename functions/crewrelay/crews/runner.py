@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from crewrelay.catalogue.catalogue import catalogue
+from crewrelay.catalogue.definition import Definition
 from crewrelay.crews import durable, failures
 from crewrelay.crews.building import build
 from crewrelay.crews.citations import Bibliography
@@ -28,6 +29,7 @@ class CrewRunner:
         retriever: Retriever,
         redacted: Callable[[str], str] = str,
         prices: Prices | None = None,
+        definition_of: Callable[[str], Definition] = lambda crew: catalogue().definition(crew),
     ) -> None:
         tune_crewai()
         complete_models()
@@ -35,6 +37,7 @@ class CrewRunner:
         self._retriever = retriever
         self._redacted = redacted
         self._prices = prices
+        self._definition_of = definition_of
 
     def warm_up(self) -> None:
         """Load index and embedder before the first job. Raises StaleIndexError if the index is of another corpus."""
@@ -42,7 +45,7 @@ class CrewRunner:
 
     def fingerprint(self, job_input: JobInput) -> str:
         try:
-            definition = catalogue().definition(job_input.crew)
+            definition = self._definition_of(job_input.crew)
         except InvalidCrew:  # removed since the job was accepted: run() raises it again, and the job fails
             return durable.fingerprint(job_input.crew, "", "")
         models = [self._new_model(name) for name in definition.models]
@@ -51,7 +54,7 @@ class CrewRunner:
 
     def run(self, job_input: JobInput, calls: Calls) -> Answer:
         bibliography = Bibliography()
-        definition = catalogue().definition(job_input.crew)
+        definition = self._definition_of(job_input.crew)
         smallest = min(self._new_model(name).get_context_window_size() for name in definition.models)
         retriever = JournaledRetriever(self._retriever, calls, bibliography)
         search = SearchPassages(retriever, bibliography, longest=fair_share(smallest) // TOP_K)

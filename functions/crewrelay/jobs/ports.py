@@ -1,4 +1,4 @@
-"""The domain's ports, as Protocols. Adapters: aws/ (store, doorbell, meter), crews/ (crew)."""
+"""The domain's ports, as Protocols. Adapters: aws/ and sqlite/ (store, doorbell), aws/ (meter), crews/ (crew)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Callable
 
 RECEIVED_AT = "x-crewrelay-received-at"  # header of the gateway: when it received the request, in epoch ms
 CALLER = "x-crewrelay-caller"  # header of the gateway: the authorizer's context, as JSON
@@ -17,13 +18,15 @@ def announce(port: int) -> None:
     print(f"ready {port}", flush=True)
 
 
-def live_and_die_with_parent() -> None:
-    """Exit when standard input closes, which the parent holds open. Ignore Ctrl-C, which the parent handles."""
+def live_and_die_with_parent(wake: Callable[[], None] = lambda: None) -> None:
+    """Exit when standard input closes, which the parent holds open, and call `wake` when it writes something. Ignore
+    Ctrl-C, which the parent handles.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
+    threading.Thread(target=_exit_at_end_of_input, args=(wake,), daemon=True).start()
 
 
-def _exit_at_end_of_input() -> None:
-    while os.read(0, 1):  # not sys.stdin: a thread blocked in its buffer breaks the interpreter's exit
-        pass
+def _exit_at_end_of_input(wake: Callable[[], None]) -> None:
+    while os.read(0, 4096):  # not sys.stdin: a thread blocked in its buffer breaks the interpreter's exit
+        wake()
     os._exit(0)

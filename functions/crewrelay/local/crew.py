@@ -61,7 +61,8 @@ class _Server(uvicorn.Server):
 
 
 def main() -> None:
-    live_and_die_with_parent()
+    ready = threading.Event()
+    live_and_die_with_parent(lambda: jobs.wake(settings) if ready.is_set() else None)
     try:
         from crewrelay.wiring import jobs
         from crewrelay.wiring.crews import crew_runner
@@ -88,6 +89,7 @@ def main() -> None:
         timeout=timeout["WorkerFunction"],
         is_to_poll=lambda: this_process.takes_jobs,
     )
+    ready.set()
     bells.start()
     intake_queue = jobs.intake_queue(settings, os.environ.get("CREWRELAY_INTAKE_QUEUE_URL", ""))
     EventSource(intake_queue, intake, name="intake", concurrency=1, timeout=timeout["IntakeFunction"]).start()

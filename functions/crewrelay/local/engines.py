@@ -1,10 +1,9 @@
 """What the stack keeps its jobs in: a folder of this machine, or the services of AWS."""
 
 import asyncio
-import fcntl
 import os
 from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +17,11 @@ from crewrelay.local.resources import Template
 _FUNCTIONS = ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction", "SweeperFunction")
 
 
+class Watch(Protocol):
+    def wait(self) -> None: ...
+    def close(self) -> None: ...
+
+
 class Engine(Protocol):
     """`private_home` is whether crew processes get a home directory of their own."""
 
@@ -28,6 +32,9 @@ class Engine(Protocol):
 
     def variables(self, template: Template) -> dict[str, str]:
         """Create what is missing, and return the environment variables that lead the functions to it."""
+
+    def watch(self) -> Watch | None:
+        """What tells when crew processes are to be woken, if they don't wait by themselves. To be closed."""
 
     def describe(self) -> str:
         """Where the jobs are, for the person who started the stack."""
@@ -47,25 +54,24 @@ class OnSqlite:
         return None
 
     def _open(self, cleanup: ExitStack | AsyncExitStack) -> None:
+        from crewrelay.sqlite.folder import locked
         from crewrelay.wiring import on_sqlite
 
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(self._folder / "serve.lock", os.O_CREAT | os.O_RDWR, 0o600)
-        cleanup.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        cleanup.enter_context(locked(self._folder))
+        database = cleanup.enter_context(closing(on_sqlite.database(self._folder)))
+        if (found := database.check(quick=True)) != "ok":
             raise Misconfigured(
-                f"another `crewrelay serve` keeps its jobs in {self._folder}: name another folder with --data"
-            ) from None
-        database = on_sqlite.database(self._folder)
-        cleanup.callback(database.close)
-        if (state := database.check(quick=True)) != "ok":
-            raise Misconfigured(f"{database.path} is damaged: {state}. Move it away, and put a backup in its place")
+                f"{database.path} is damaged: {found}. Put a backup in its place with `crewrelay restore`"
+            )
         self._found = on_sqlite.recover(database)
 
     def variables(self, template: Template) -> dict[str, str]:
         return {"CREWRELAY_DATA": str(self._folder)}
+
+    def watch(self) -> Watch | None:
+        from crewrelay.wiring import on_sqlite
+
+        return on_sqlite.database(self._folder).watch()
 
     def describe(self) -> str:
         going_on = f"; {self._found} unfinished {'job goes' if self._found == 1 else 'jobs go'} on" * bool(self._found)
@@ -100,6 +106,9 @@ class OnAws:
         for function in _FUNCTIONS:
             variables |= environment(template, function, storage)
         return variables
+
+    def watch(self) -> Watch | None:
+        return None  # they wait for SQS
 
     def describe(self) -> str:
         aws = f"AWS on {' and '.join(dict.fromkeys(endpoints().values()))}"

@@ -8,7 +8,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 
 _TIMEOUT = 5.0  # seconds between SIGTERM and SIGKILL
-_POLL = 0.05  # seconds between checks whether it has ended
+_POLL = 0.25  # seconds between checks whether it has ended
 
 
 class ChildProcess:
@@ -94,6 +94,12 @@ class ChildProcess:
             await reader.read(1)
         finally:
             writer.close()
+
+    def wake(self) -> None:
+        """Write to it, unless it has stopped reading."""
+        stdin = self._process.stdin
+        if stdin and not stdin.is_closing() and stdin.transport.get_write_buffer_size() == 0:
+            stdin.write(b"\n")
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

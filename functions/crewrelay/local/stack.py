@@ -8,14 +8,16 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from crewrelay.crews.environment import CREW_ENVIRONMENT as CREW_ENVIRONMENT
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.local.child import GATEWAY_VARIABLE, MISCONFIGURED, RECYCLED
-from crewrelay.local.engines import Engine
+from crewrelay.local.engines import Engine, Watch
 from crewrelay.local.own_aws import SomeEndpoints
 from crewrelay.local.process import ChildDied, ChildProcess
 
@@ -28,13 +30,6 @@ _MOST_FAILED_STARTS = 3  # in a row
 
 # A terminal is for people: what goes wrong, and no metrics. Each can be asked for.
 _QUIET = {"POWERTOOLS_LOG_LEVEL": "WARNING", "POWERTOOLS_METRICS_DISABLED": "true"}
-
-CREW_ENVIRONMENT = {
-    "CREWAI_TRACING_ENABLED": "false",
-    "CREWAI_DISABLE_TELEMETRY": "true",
-    "CREWAI_DISABLE_VERSION_CHECK": "true",
-    "HAYSTACK_TELEMETRY_ENABLED": "false",
-}
 
 # A crew process that is silent for so many leases is killed. After one lease its jobs are anybody's, after two the
 # sweeper has rung for them all; the rest is for what holds the interpreter's lock for long and does come back.
@@ -73,12 +68,16 @@ class Stack:
                     if self._engine.private_home:
                         own["HOME"] = folder  # CrewAI writes there; nobody needs credentials from it
                     await asyncio.to_thread(_prepare_environment, self._engine, self._auth)
+                    if watch := self._engine.watch():
+                        tasks.create_task(self._wake_crews(cleanup.enter_context(closing(watch))))
                     environment = {**os.environ, **own}
-                    # The first crew process takes seconds to start: it does so while the API is imported.
-                    tasks.create_task(self._keep_crew_running(environment, folder))
+                    # A crew process takes seconds of CPU to start: the first ones do so while the API is imported.
+                    first = max(1, min(self._crew_processes, (os.cpu_count() or 1) - 1))
+                    for _ in range(first):
+                        tasks.create_task(self._keep_crew_running(environment, folder))
                     await self._load_api()
                     await self._crew_is_up.wait()
-                    for _ in range(1, self._crew_processes):
+                    for _ in range(first, self._crew_processes):
                         tasks.create_task(self._keep_crew_running(environment, folder))
             except* (StackFailed, Misconfigured, SomeEndpoints, ChildDied) as failures:
                 said = str(failures.exceptions[0])
@@ -99,6 +98,13 @@ class Stack:
         self.guard.set_result(await asyncio.to_thread(_guard, self._auth))
         module = await asyncio.to_thread(importlib.import_module, "api.handler")
         self.api.set_result(module.app)
+
+    async def _wake_crews(self, watch: Watch) -> None:
+        """One process watches for all of them."""
+        while True:
+            await asyncio.to_thread(watch.wait)
+            for crew in self._crews:
+                crew.wake()
 
     async def _watch(self, emulator: ChildProcess) -> None:
         code = await emulator.ended()

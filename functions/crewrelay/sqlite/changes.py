@@ -1,45 +1,63 @@
-"""Wakes threads when any process has changed the file."""
+"""Wakes threads when another process has changed the file. One process asks for all of a stack (local/stack.py)."""
 
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
 
-_POLL = 0.02  # seconds; asking takes microseconds: https://www.sqlite.org/pragma.html#pragma_data_version
+_POLL = 0.04  # seconds; waking up costs ten times as much as looking
 
 
 class Changes:
-    """A thread, started by the first `wait`, asks for all that wait."""
+    """Thread-safe."""
 
-    def __init__(self, open_file: Callable[[], sqlite3.Connection]) -> None:
-        self._open_file = open_file
+    def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._watching = False
-        self.seen = 0  # grows with each change that was noticed
+        self._seen = 0
+
+    def seen(self) -> int:
+        """A number that grows with each change that is notified."""
+        return self._seen
 
     def wait(self, seen: int, seconds: float) -> None:
-        """Return once `self.seen` has grown beyond `seen`, or after so many seconds."""
+        """Return once the number has grown beyond `seen`, or after so many seconds."""
         with self._changed:
-            if not self._watching:
-                self._watching = True
-                threading.Thread(target=self._watch, name="changes", daemon=True).start()
-            self._changed.wait_for(lambda: self.seen > seen, seconds)
+            self._changed.wait_for(lambda: self._seen > seen, seconds)
 
-    def _watch(self) -> None:
-        try:
-            connection = self._open_file()
-            version = _version(connection)
-            while True:
-                time.sleep(_POLL)
-                before, version = version, _version(connection)
-                if version != before:
-                    with self._changed:
-                        self.seen += 1
-                        self._changed.notify_all()
-        finally:  # the next wait starts another
-            self._watching = False
+    def notify(self) -> None:
+        with self._changed:
+            self._seen += 1
+            self._changed.notify_all()
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    (version,) = connection.execute("PRAGMA data_version").fetchone()
-    return int(version)
+class Watch:
+    """Looks whether any process has changed the file, which takes microseconds.
+
+    https://www.sqlite.org/pragma.html#pragma_data_version
+    """
+
+    def __init__(self, open_file: Callable[[], sqlite3.Connection]) -> None:
+        self._connection = open_file()
+        self._version = self._asked()
+        self._closed = False
+        self._turn = threading.Lock()
+
+    def wait(self) -> None:
+        """Return soon after the next change since the last call, or once this is closed."""
+        while True:
+            with self._turn:
+                if self._closed:
+                    return
+                before, self._version = self._version, self._asked()
+            if self._version != before:
+                return
+            time.sleep(_POLL)
+
+    def close(self) -> None:
+        with self._turn:
+            self._closed = True
+            self._connection.close()
+
+    def _asked(self) -> int:
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return int(version)

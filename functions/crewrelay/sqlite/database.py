@@ -4,20 +4,24 @@ Every transaction is short. A reader never waits (WAL); writers take turns.
 https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous
 """
 
+import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from crewrelay.jobs.errors import Misconfigured, Unavailable
 from crewrelay.sqlite import schema
-from crewrelay.sqlite.changes import Changes
+from crewrelay.sqlite.changes import Changes, Watch
 
-_PATIENCE = 5.0  # seconds that a write waits for its turn
+_BUSY_TIMEOUT = 5.0  # seconds that a write waits for its turn
+_STUCK_TIMEOUT = 0.1  # while an earlier write has just waited in vain: threads are left for those who read
 _CACHE = -4096  # KiB of pages per connection, as SQLite writes it
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 FILE = "jobs.db"
 
 
@@ -27,23 +31,31 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Opens the file, or creates it. Raises Misconfigured if it can't be used; it is then left as it is."""
         self.path = path
-        self.changes = Changes(self._open)
+        self.changes = Changes()
         self._idle: list[sqlite3.Connection] = []
-        self._turn = threading.Lock()
+        self._turn = threading.Lock()  # threads of this process queue here, which is fairer than SQLite's own waiting
+        self._stuck = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(0o600)  # SQLite gives its log the same mode
+            if not path.exists():
+                path.touch(0o600)  # SQLite gives its log the same mode
+                sync(path.parent)
             _remove_log_of_another(path)
             with self._connection() as connection:
                 schema.migrate(connection)  # first, for it refuses files that are not ours
                 connection.execute("PRAGMA journal_mode = WAL")
         except (OSError, sqlite3.Error) as error:
-            raise Misconfigured(_reason(path, error)) from error
+            raise Misconfigured(f"{path} {_said(error)}") from error
+
+    def close(self) -> None:
+        """Close the connections that nobody uses. The last one moves the log into the file and deletes it."""
+        while self._idle:
+            self._idle.pop().close()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection for reading. Raises Unavailable."""
-        with unavailable_if_it_fails(self.path), self._connection() as connection:
+        with _unavailable_if_it_fails(), self._connection() as connection:
             yield connection
 
     @contextmanager
@@ -53,9 +65,16 @@ class Database:
         A durable one is on the disk before this returns, with all earlier ones. Another survives the end of every
         process, but a power failure may undo it.
         """
-        with unavailable_if_it_fails(self.path), self._in_turn(), self._connection() as connection:
+        end = time.monotonic() + (_STUCK_TIMEOUT if self._stuck else _BUSY_TIMEOUT)
+        with _unavailable_if_it_fails(), self._its_turn(end), self._connection() as connection:
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(f"PRAGMA busy_timeout = {max(0, int((end - time.monotonic()) * 1000))}")
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                self._stuck = _code(error) in _BUSY
+                raise
+            self._stuck = False
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -65,10 +84,9 @@ class Database:
                 raise
 
     @contextmanager
-    def _in_turn(self) -> Iterator[None]:
-        """Threads of this process queue here, which is fairer than SQLite's own waiting, but no longer than that."""
-        if not self._turn.acquire(timeout=_PATIENCE):
-            raise Unavailable(_busy(self.path))
+    def _its_turn(self, end: float) -> Iterator[None]:
+        if not self._turn.acquire(timeout=max(0, end - time.monotonic())):
+            raise Unavailable("The file of jobs is busy.")
         try:
             yield
         finally:
@@ -76,7 +94,10 @@ class Database:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = self._idle.pop() if self._idle else self._open()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._open()
         try:
             yield connection
         except sqlite3.Error:
@@ -88,48 +109,58 @@ class Database:
         self._idle.append(connection)
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
+        connection.text_factory = lambda text: text.decode(errors="replace")  # a damaged row is found by its reader
         connection.execute(f"PRAGMA cache_size = {_CACHE}")
+        connection.execute("PRAGMA fullfsync = 1")  # of macOS, whose fsync leaves data in the disk's cache
         return connection
 
+    def watch(self) -> Watch:
+        """To be closed. Raises Unavailable."""
+        with _unavailable_if_it_fails():
+            return Watch(self._open)
+
     def backup(self, target: Path) -> None:
-        """Copy the file while it is in use. A copy that is there is complete and consistent. Raises Misconfigured."""
-        if target.exists():
-            raise Misconfigured(f"{target} exists: name a file that doesn't")
-        part, journal = (target.with_name(f"{target.name}.{ending}") for ending in ("part", "part-journal"))
+        """Copy the file while it is in use. The copy is complete and consistent, and only its owner can read it. Raises
+        Misconfigured.
+        """
         try:
-            part.unlink(missing_ok=True)  # of a backup that was killed
-            with self._connection() as connection, closing(sqlite3.connect(part)) as copy:
+            target.touch(0o600, exist_ok=False)
+        except FileExistsError:
+            raise Misconfigured(f"{target} exists: name a file that doesn't") from None
+        except OSError as error:
+            raise Misconfigured(f"can't write {target}: {error}") from error
+        try:
+            with self._connection() as connection, closing(sqlite3.connect(target)) as copy:
                 connection.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")
-            part.rename(target)
-        except (OSError, sqlite3.Error) as error:
-            part.unlink(missing_ok=True)
-            journal.unlink(missing_ok=True)
-            raise Misconfigured(f"can't copy {self.path} to {target}: {error}") from error
-
-    def close(self) -> None:
-        """Close what is idle. Whoever closes last leaves all in the one file, without a log."""
-        while self._idle:
-            self._idle.pop().close()
+            sync(target)
+            sync(target.parent)
+        except BaseException as error:
+            for leftover in (target, target.with_name(f"{target.name}-journal")):
+                with suppress(OSError):
+                    leftover.unlink()
+            if isinstance(error, OSError | sqlite3.Error):
+                raise Misconfigured(f"can't copy {self.path} to {target}: {error}") from error
+            raise
 
     def check(self, *, quick: bool = False) -> str:
-        """`ok`, or the first faults. A quick check doesn't compare indexes with their tables."""
+        """`ok`, or the first faults in one line. A quick check doesn't compare indexes with their tables."""
         try:
             with self._connection() as connection:
                 rows = connection.execute(f"PRAGMA {'quick' if quick else 'integrity'}_check(3)")
-                return "; ".join(str(row[0]) for row in rows)
+                return "; ".join(" ".join(str(row[0]).split()) for row in rows)
         except sqlite3.Error as error:
             return str(error)
 
 
 @contextmanager
-def unavailable_if_it_fails(path: Path) -> Iterator[None]:
+def _unavailable_if_it_fails() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise Unavailable(_reason(path, error)) from error
+        raise Unavailable(f"The file of jobs {_said(error)}.") from error
 
 
 def _remove_log_of_another(path: Path) -> None:
@@ -145,16 +176,24 @@ def _remove_log_of_another(path: Path) -> None:
                 log.unlink(missing_ok=True)
 
 
-def _reason(path: Path, error: Exception) -> str:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _DAMAGED:
-        return f"{path} is damaged: {error}. Nothing was changed. Move it away, and put a backup in its place"
-    if code in _FULL:
-        return f"{path} can't be written, probably because the disk is full: {error}. Make room: then it goes on"
-    if code == sqlite3.SQLITE_BUSY:
-        return _busy(path)
-    return f"{path} can't be used: {error}"
+def sync(path: Path) -> None:
+    """Put a file, or the names in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _busy(path: Path) -> str:
-    return f"{path} was busy for {_PATIENCE:.0f} s"
+def _code(error: Exception) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what extends it
+
+
+def _said(error: Exception) -> str:
+    if _code(error) in _DAMAGED:
+        return f"is damaged: {error}. Nothing was changed. Stop the stack, and put back a copy with `crewrelay restore`"
+    if _code(error) in _FULL:
+        return f"can't be written, probably because the disk is full: {error}. Make room: then it goes on"
+    if _code(error) in _BUSY:
+        return "is busy"
+    return f"can't be used: {error}"

@@ -3,6 +3,7 @@
 Its writes are not durable: if a power failure undoes them, the sweeper rings again.
 """
 
+import time
 from datetime import timedelta
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.times import microseconds
 
 _VISIBILITY_TIMEOUT = timedelta(minutes=15)  # as long as an invocation on Lambda may take
+_LONGEST_DELAY = timedelta(hours=1)  # more than any backoff
 _MOST_COUNTED = 10_000
 
 
@@ -29,6 +31,7 @@ class SqliteDoorbell:
                 " iif(receipt IS NULL, min(visible_at, excluded.visible_at), excluded.visible_at)",
                 (job_id, visible_at),
             )
+        self._database.changes.notify()
 
     def waiting(self) -> int:
         """Up to 10,000."""
@@ -41,15 +44,17 @@ class SqliteDoorbell:
 
     def receive(self, most: int, wait: int = 0) -> list[Record]:
         """Up to so many bells, which nobody else receives until the visibility timeout. Waits seconds for the first."""
-        end = microseconds(self._clock()) + wait * 1_000_000
+        end = time.monotonic() + wait
         while True:
-            seen, now, first = self._database.changes.seen, microseconds(self._clock()), self._first()
+            seen, now, first = self._database.changes.seen(), microseconds(self._clock()), self._first()
             if first is not None and first <= now and (received := self._received(most, now)):
                 return received
-            until = end if first is None or first <= now else min(first, end)
-            if now >= end:
+            left = end - time.monotonic()
+            if left <= 0:
                 return []
-            self._database.changes.wait(seen, (until - now) / 1e6)
+            if first is not None and first > now:
+                left = min(left, (first - now) / 1e6)
+            self._database.changes.wait(seen, left)
 
     def _first(self) -> int | None:
         with self._database.reading() as connection:
@@ -77,11 +82,14 @@ class SqliteDoorbell:
             )
 
     def recover(self) -> None:
-        """Make received bells visible, because those who received them are gone."""
+        """Make received bells visible, because those who received them are gone; and those beyond the longest delay,
+        which a clock that was wrong has rung.
+        """
+        now = self._clock()
         with self._database.writing(durable=False) as connection:
             connection.execute(
-                "UPDATE bells SET visible_at = ?, receipt = NULL WHERE receipt IS NOT NULL",
-                (microseconds(self._clock()),),
+                "UPDATE bells SET visible_at = ?, receipt = NULL WHERE receipt IS NOT NULL OR visible_at > ?",
+                (microseconds(now), microseconds(now + _LONGEST_DELAY)),
             )
 
 

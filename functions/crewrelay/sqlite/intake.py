@@ -3,125 +3,175 @@
     intake/topics.jsonl              waits; complete when it is moved there
     intake/taken/<id>.topics.jsonl   is being submitted; locked by its process, so that others leave it alone
     intake/done/<id>.topics.jsonl    every line is a job or was rejected
-    intake/topics.jsonl.rejected     its rejected lines (rejected.py)
+    intake/done/<id>.topics.jsonl.rejected   its rejected lines (rejected.py)
 
 A process that dies leaves its file in `taken`; the next one reads it from the start, and submits each line under the
 same idempotency key: the file's id and the line's number.
 """
 
 import fcntl
+import logging
 import os
-import threading
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
 from crewrelay.events.records import Record
-from crewrelay.jobs.errors import InvalidRequest
-from crewrelay.sqlite.rejected import RejectedLines
+from crewrelay.sqlite.database import sync
+from crewrelay.sqlite.rejected import DONE, rejected_of
+
+logger = logging.getLogger(__name__)
 
 _SETTLED = 1.0  # seconds since its last change before a file counts as complete
-_POLL = 1.0  # seconds between looks at an empty folder, and before more is received after all of a batch has failed
+_POLL = 1.0  # seconds between looks at an empty folder
 _LONGEST_LINE = 1024 * 1024  # bytes
+TAKEN = "taken"
 
 
 class IntakeFolder:
-    """A Queue, for one thread. A message that isn't deleted is received again after the rest of its file."""
+    """A Queue, for one thread. While a message is not deleted it is received again, and none after it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        for part in ("taken", "done"):
+        for part in (TAKEN, DONE):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        self._rejected = RejectedLines(folder)
-        self._file: IO[bytes] | None = None
-        self._lines: Iterator[Record] = iter(())
-        self._open: dict[str, Record] = {}  # received and not deleted
-        self._failing = False  # nothing of what was received last has been deleted
+        self._file: _TakenFile | None = None
+        self._passed_over: set[Path] = set()  # what can't be read, said once
 
     def receive(self, most: int, wait: int = 0) -> list[Record]:
-        if self._failing or (self._file is None and not self._take()):
-            threading.Event().wait(min(wait, _POLL))
         if self._file is None:
+            self._file = next(self._takeable(), None)
+        if self._file is None:
+            time.sleep(min(wait, _POLL))
             return []
-        try:
-            received = list(islice(self._lines, most))
-        except BaseException:  # a line can be neither read nor rejected: the file is read again from its start
-            self._leave()
-            raise
-        if not received:
-            received = list(self._open.values())[:most]
-        if not received:
-            self._finish()
-        self._open |= {record["messageId"]: record for record in received}
-        self._failing = bool(received)
-        return received
+        if self._file.open:
+            time.sleep(min(wait, _POLL))  # a store that has failed gets time to recover
+            return list(self._file.open.values())[:most]
+        if received := self._file.read(most):
+            return received
+        if self._file.is_settled():
+            self._file.path.rename(self._folder / DONE / self._file.path.name)
+            sync(self._folder / DONE)
+            self.close()
+        else:
+            time.sleep(min(wait, _POLL))  # somebody is still writing
+        return []
 
     def delete(self, records: list[Record]) -> None:
-        self._failing = False
         for record in records:
-            self._open.pop(record["messageId"], None)
+            if self._file:
+                self._file.open.pop(record["messageId"], None)
 
-    def _take(self) -> bool:
-        """Take the next file, first those of processes that have died."""
-        for path in sorted((self._folder / "taken").iterdir()):
-            if self._locked(path):
-                return True
-        for path in sorted(self._folder.glob("*.jsonl")):
-            with suppress(FileNotFoundError):  # another process was faster
-                if path.is_file() and os.access(path, os.R_OK) and time.time() - path.stat().st_mtime >= _SETTLED:
-                    taken = path.rename(self._folder / "taken" / f"{uuid4()}.{path.name}")
-                    return self._locked(taken)
-        return False
+    def close(self) -> None:
+        """Leave the file that is being submitted to the next process."""
+        if self._file:
+            self._file.close()
+        self._file = None
 
-    def _locked(self, path: Path) -> bool:
-        file = path.open("rb")
+    def _takeable(self) -> Iterator["_TakenFile"]:
+        """Files that nobody has: first those of processes that have died."""
+        for path in sorted((self._folder / TAKEN).iterdir()):
+            if taken := self._tried(path, path):
+                yield taken
+        for path in sorted(self._folder.glob("[!.]*.jsonl")):
+            if taken := self._tried(path, self._folder / TAKEN / f"{uuid4()}.{path.name}"):
+                yield taken
+
+    def _tried(self, path: Path, to: Path) -> "_TakenFile | None":
+        if path in self._passed_over:
+            return None
+        try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise OSError("it is no regular file")
+            if path != to:
+                if not _is_settled(path.stat()):
+                    return None
+                path.rename(to)
+                sync(to.parent)  # or a power failure might bring it back, under another id
+                sync(path.parent)
+            if taken := _TakenFile.locked(to):
+                rejected_of(self._folder, to.name).unlink(missing_ok=True)  # of a process that has died
+            return taken
+        except FileNotFoundError:  # another process was faster
+            return None
+        except OSError as error:
+            self._passed_over.add(path)
+            logger.error("%s can't be taken: %s", path, error)
+            return None
+
+
+class _TakenFile:
+    """`open` are the messages that were received and not deleted, by id."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self.path = path
+        self.open: dict[str, Record] = {}
+        self._file = file
+        self._id = path.name.partition(".")[0]
+        self._lines = 0
+
+    @classmethod
+    def locked(cls, path: Path) -> "_TakenFile | None":
+        """None if another process has it, or has just finished it. Raises OSError."""
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                return cls(path, file)
         except BlockingIOError:
+            pass
+        except BaseException:
             file.close()
-            return False
-        self._file, self._lines = file, self._records(file, path)
-        return True
+            raise
+        file.close()
+        return None
 
-    def _records(self, file: IO[bytes], path: Path) -> Iterator[Record]:
-        file_id, _, name = path.name.partition(".")
-        (self._folder / f"{name}.rejected").unlink(missing_ok=True)  # of a process that has died, or an earlier file
-        number = 0
-        while line := file.readline(_LONGEST_LINE):
-            number += 1
-            record = _record(f"{file_id}:{number}", name, number)
-            try:
-                record["body"] = line.decode().strip()
-            except UnicodeDecodeError:
-                self._rejected.put(record, InvalidRequest("The line is not UTF-8."))
-                continue
-            if record["body"]:
-                yield record
+    def read(self, most: int) -> list[Record]:
+        """The next lines that aren't blank, none at the end."""
+        received: list[Record] = []
+        while len(received) < most and (line := self._line()):
+            self._lines += 1
+            if not line.isspace():
+                received.append(self._record(line))
+        self.open |= {record["messageId"]: record for record in received}
+        return received
 
-    def _finish(self) -> None:
-        assert self._file is not None
-        path = Path(self._file.name)
-        path.rename(self._folder / "done" / path.name)
-        self._leave()
+    def _line(self) -> bytes:
+        """One that is too long comes without its end, so that it is rejected once. One without a line feed is read
+        again while its file is being written.
+        """
+        start = self._file.tell()
+        line = rest = self._file.readline(_LONGEST_LINE)
+        while rest and not rest.endswith(b"\n"):
+            rest = self._file.readline(_LONGEST_LINE)
+        if line and not line.endswith(b"\n") and not rest and not self.is_settled():
+            self._file.seek(start)
+            return b""
+        return line
 
-    def _leave(self) -> None:
-        assert self._file is not None
+    def is_settled(self) -> bool:
+        """Whether everything was read, and nobody writes."""
+        status = os.fstat(self._file.fileno())
+        return self._file.tell() >= status.st_size and _is_settled(status)
+
+    def _record(self, line: bytes) -> Record:
+        encoding = "utf-8-sig" if self._lines == 1 else "utf-8"
+        message_id = f"{self._id}:{self._lines}"
+        return {
+            "messageId": message_id,
+            "receiptHandle": message_id,
+            "body": line.decode(encoding, errors="surrogateescape").strip(),  # what isn't UTF-8 is no JSON
+            "attributes": {"file": self.path.name, "line": self._lines},
+            "messageAttributes": {},
+            "eventSource": "aws:sqs",
+        }
+
+    def close(self) -> None:
         self._file.close()
-        self._file = None
-        self._open.clear()
-        self._failing = False
 
 
-def _record(message_id: str, file: str, line: int) -> Record:
-    return {
-        "messageId": message_id,
-        "receiptHandle": message_id,
-        "body": "",
-        "attributes": {"file": file, "line": line},
-        "messageAttributes": {},
-        "eventSource": "aws:sqs",
-    }
+def _is_settled(status: os.stat_result) -> bool:
+    return abs(time.time() - status.st_mtime) >= _SETTLED

@@ -1,4 +1,4 @@
-"""Rejected lines of files in the intake folder, in a file beside each, with the reason."""
+"""Rejected lines of a file in the intake folder, in a file of their own, with the reason."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,11 @@ from pathlib import Path
 from crewrelay.events.records import Record
 from crewrelay.jobs.errors import CrewrelayError, Unavailable
 
-INTAKE = "intake"  # the folder's name
-_ENDING = ".rejected"
+INTAKE, DONE = "intake", "done"  # the folder's name, and that of the folder in it for files that are done
+
+
+def rejected_of(folder: Path, file: str) -> Path:
+    return folder / DONE / f"{file}.rejected"
 
 
 class RejectedLines:
@@ -15,16 +18,16 @@ class RejectedLines:
         self._folder = folder
 
     def put(self, record: Record, refusal: CrewrelayError) -> None:
-        """Append to `<file>.rejected`: the line's number and text, and why it is no job. Raises Unavailable."""
+        """Append the line's number and text, and why it is no job. Raises Unavailable."""
         said = {
             "line": record["attributes"].get("line"),
             "code": refusal.code,
             "reason": str(refusal),
             "body": record["body"],
         }
-        path = self._folder / f"{Path(record['attributes'].get('file', 'messages')).name}{_ENDING}"
+        path = rejected_of(self._folder, Path(record["attributes"].get("file", "messages")).name)
         try:
-            with path.open("a") as file:
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(json.dumps(said, ensure_ascii=False) + "\n")
         except OSError as error:
-            raise Unavailable(f"{path} can't be written: {error}") from error
+            raise Unavailable(f"A rejected line can't be written: {error.strerror}.") from error

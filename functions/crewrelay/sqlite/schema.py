@@ -39,6 +39,7 @@ MIGRATIONS = (
         digest TEXT PRIMARY KEY, tenant TEXT NOT NULL, scopes TEXT NOT NULL, created_at INTEGER NOT NULL,
         expires_at INTEGER NOT NULL, revoked_at INTEGER
     ) WITHOUT ROWID;
+    CREATE INDEX tokens_expiry ON tokens (expires_at);
     """,
 )
 

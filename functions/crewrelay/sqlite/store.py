@@ -83,7 +83,8 @@ class SqliteJobStore:
         """Becomes durable with the save that completes the job."""
         with self._database.writing(durable=False) as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (job.id, job.fence, answer.model_dump_json())
+                "INSERT OR REPLACE INTO answers SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?)",
+                (job.id, job.fence, answer.model_dump_json(), job.id),
             )
 
     def put_call(self, job: Job, call: Call) -> Call:
@@ -96,8 +97,9 @@ class SqliteJobStore:
             if existing is None:
                 entry, body = call.without_body().model_dump_json(), call.model_dump_json()
                 connection.execute(
-                    "INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?)",
-                    (*key, entry, body, microseconds(job.expires_at)),
+                    "INSERT OR REPLACE INTO calls SELECT ?, ?, ?, ?, ?, ?"
+                    " WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?)",
+                    (*key, entry, body, microseconds(job.expires_at), job.id),
                 )
                 return call
         return _read(Call, job.id, existing["body"])
@@ -164,9 +166,13 @@ class SqliteJobStore:
             return done.rowcount > 0
 
     def delete_expired(self) -> int:
-        """A few at a time, with their bodies: other writers wait meanwhile."""
+        """A few at a time, with their bodies: other writers wait meanwhile. Unfinished ones end first, for a job may
+        have been accepted, or be looked at, while the clock is wrong.
+        """
         with self._database.writing(durable=False) as connection:
-            rows = connection.execute("SELECT id FROM jobs WHERE expires_at <= ? LIMIT ?", (self._now(), _PAGE))
+            rows = connection.execute(
+                "SELECT id FROM jobs WHERE expires_at <= ? AND due_at IS NULL LIMIT ?", (self._now(), _PAGE)
+            )
             found = [row["id"] for row in rows]
             _forget(connection, found)
             connection.execute("DELETE FROM tokens WHERE expires_at <= ?", (self._now(),))
@@ -178,7 +184,8 @@ class SqliteJobStore:
 
     def _row(self, connection: sqlite3.Connection, job_id: str) -> sqlite3.Row | None:
         found: sqlite3.Row | None = connection.execute(
-            "SELECT tenant, job FROM jobs WHERE id = ? AND expires_at > ?", (job_id, self._now())
+            "SELECT tenant, job FROM jobs WHERE id = ? AND (expires_at > ? OR due_at IS NOT NULL)",
+            (job_id, self._now()),
         ).fetchone()
         return found
 

@@ -20,6 +20,7 @@ class _Engine(Protocol):
     def job_store(self, settings: JobSettings) -> JobStore: ...
     def doorbell(self, settings: JobSettings) -> JobQueue: ...
     def intake_queue(self, settings: JobSettings, queue_url: str) -> Queue: ...
+    def wake(self, settings: StoreSettings) -> None: ...
     def dead_letters(self, settings: JobSettings, queue_url: str) -> DeadLetters: ...
     def tokens(self, settings: StoreSettings) -> Tokens: ...
 
@@ -46,6 +47,11 @@ def doorbell(settings: JobSettings) -> JobQueue:
 def intake_queue(settings: JobSettings, queue_url: str) -> Queue:
     """The queue at `queue_url` on AWS; on one machine, a folder of files."""
     return _engine(settings).intake_queue(settings, queue_url)
+
+
+def wake(settings: StoreSettings) -> None:
+    """Let those look who wait for a bell."""
+    _engine(settings).wake(settings)
 
 
 def dead_letters(settings: JobSettings, queue_url: str) -> DeadLetters:

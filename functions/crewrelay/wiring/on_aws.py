@@ -22,6 +22,10 @@ def intake_queue(settings: JobSettings, queue_url: str) -> SqsQueue:
     return SqsQueue(sqs(), queue_url)
 
 
+def wake(settings: StoreSettings) -> None:
+    pass  # SQS wakes who waits
+
+
 def dead_letters(settings: JobSettings, queue_url: str) -> SqsDeadLetters:
     return SqsDeadLetters(sqs(), queue_url)
 

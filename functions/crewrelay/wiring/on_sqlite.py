@@ -37,6 +37,10 @@ def intake_queue(settings: JobSettings, queue_url: str) -> IntakeFolder:
     return IntakeFolder(_folder(settings) / INTAKE)
 
 
+def wake(settings: StoreSettings) -> None:
+    database(_folder(settings)).changes.notify()
+
+
 def dead_letters(settings: JobSettings, queue_url: str) -> RejectedLines:
     return RejectedLines(_folder(settings) / INTAKE)
 

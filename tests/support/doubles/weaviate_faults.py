@@ -15,6 +15,7 @@ class Faults:
         self.delay: float = faults.get("delay", 0)  # seconds before a search is answered
         self.unavailable: list[str] = faults.get("unavailable", [])  # gRPC methods
         self.key: str | None = faults.get("key")  # the only one that is let in
+        self.starting: str = faults.get("starting", "")  # what it says of every class until its schema is loaded
         self.version: str = faults.get("version", "1.37.0")
 
     def admit(self, authorization: str | None) -> bool:

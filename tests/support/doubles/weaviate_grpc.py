@@ -84,6 +84,10 @@ class _Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
                 context.abort(grpc.StatusCode.UNAUTHENTICATED, "unauthorized: invalid api key")
             if method in self._faults.unavailable:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "scripted")
+            if self._faults.starting:
+                if method == "BatchObjects":
+                    return _all_failed(request, self._faults.starting)
+                context.abort(grpc.StatusCode.UNKNOWN, self._faults.starting)
             if method == "Search":
                 time.sleep(self._faults.delay)
             try:
@@ -93,6 +97,11 @@ class _Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
                 context.abort(grpc.StatusCode.UNKNOWN, str(error))
 
         return grpc.unary_unary_rpc_method_handler(behave, handler.request_deserializer, handler.response_serializer)
+
+
+def _all_failed(request: Any, said: str) -> Any:
+    errors = [batch_pb2.BatchObjectsReply.BatchError(index=index, error=said) for index in range(len(request.objects))]
+    return batch_pb2.BatchObjectsReply(errors=errors)
 
 
 def start(classes: Classes, faults: Faults) -> int:

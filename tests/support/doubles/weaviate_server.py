@@ -3,7 +3,8 @@
     python -m tests.support.doubles.weaviate_server
 
 It ranks as Weaviate does, in memory. POST /faults {"delay": 0.5, "unavailable": ["Search"], "key": "K", "version":
-"1.20.0"} makes it late with its searches, refuse calls, ask for a key, seem older; what is not named is well again.
+"1.20.0", "starting": "could not find class"} makes it late with its searches, refuse calls, ask for a key, seem older,
+not ready, and say so of every class; what is not named is well again.
 GET /calls counts what reached it, by path or gRPC method; GET /grpc is the port of gRPC. Connections are cut, held up
 and dropped by tests/support/doubles/line.py. It prints `ready PORT`, and ends when its standard input does.
 """
@@ -45,9 +46,14 @@ def create_app(classes: Classes, faults: Faults, grpc_port: int) -> Starlette:
                 classes.delete(name)
             return Response()
         try:
+            if faults.starting:
+                raise Missing(faults.starting)
             return JSONResponse(classes[name].schema)
         except Missing as error:
             return _error(str(error), 404)
+
+    async def ready(request: Request) -> Response:
+        return Response(status_code=503 if faults.starting else 200)
 
     async def set_faults(request: Request) -> Response:
         faults.set(await request.json())
@@ -69,6 +75,7 @@ def create_app(classes: Classes, faults: Faults, grpc_port: int) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/meta", meta),
+            Route("/v1/.well-known/ready", ready),
             Route("/v1/schema", schemas, methods=["GET", "POST"]),
             Route("/v1/schema/{name}", schema, methods=["GET", "DELETE"]),
             Route("/faults", set_faults, methods=["POST"]),

@@ -13,7 +13,7 @@ from weaviate.config import AdditionalConfig, GrpcConfig, Timeout
 from weaviate.connect import ConnectionParams
 
 from crewrelay.jobs.errors import RetrievalError, RetrievalMisconfigured, RetrievalUnavailable
-from crewrelay.retrieval.weaviate.errors import translate_error
+from crewrelay.retrieval.weaviate.errors import may_be_starting, translate_error
 from crewrelay.retrieval.weaviate.event_loop import run
 
 T = TypeVar("T")
@@ -61,13 +61,24 @@ class Connection:
     async def _within(self, timeout: timedelta, work: Work[T], hedge: timedelta) -> T:
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                return await self._answer(work, min(hedge, timeout / 2))
+                return await self._answer_when_ready(work, min(hedge, timeout / 2))
         except RetrievalError:
             raise
         except TimeoutError:
             raise RetrievalUnavailable(self._no_answer()) from None
         except Exception as error:
             raise translate_error(error) from error
+
+    async def _answer_when_ready(self, work: Work[T], hedge: timedelta) -> T:
+        """A server that starts answers gRPC seconds before its schema is loaded, as if its classes were missing."""
+        try:
+            return await self._answer(work, hedge)
+        except Exception as error:
+            if not may_be_starting(error):
+                raise
+            if not await (await self._connected()).use(WeaviateAsyncClient.is_ready):
+                raise RetrievalUnavailable(f"Weaviate at {self._server.url} is starting") from error
+        return await self._answer(work, hedge)  # it may have become ready meanwhile
 
     async def _answer(self, work: Work[T], hedge: timedelta) -> T:
         link = await self._connected()

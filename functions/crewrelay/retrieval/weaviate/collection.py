@@ -5,7 +5,7 @@ all vectors with each search, and each of its writes waits a second for more.
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
 import numpy as np
@@ -16,7 +16,7 @@ from weaviate.collections.classes.filters import FilterReturn
 from weaviate.collections.classes.internal import Object
 
 from crewrelay.jobs.answer import Passage
-from crewrelay.jobs.errors import RetrievalError
+from crewrelay.jobs.errors import RetrievalError, RetrievalUnavailable
 from crewrelay.jobs.text import well_formed
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import ALPHA, Document, Vector
@@ -29,6 +29,7 @@ PAGE = 200
 # Weaviate deletes at most this many per request (QUERY_MAXIMUM_RESULTS).
 DELETED_AT_ONCE = 10_000
 UNFINISHED = ""  # digest of a document while it is put or removed
+_ROUNDS = 5  # so often chunks that other writers delete are inserted again
 
 
 class WeaviateCollection:
@@ -59,41 +60,64 @@ class WeaviateCollection:
         return self._connection.read(find, timeout)
 
     def digest(self, source: str) -> str | None:
-        async def look(client: WeaviateAsyncClient) -> str | None:
+        """Counts the chunks, too: writers of the same document may have deleted some of each other's."""
+
+        async def look(client: WeaviateAsyncClient) -> str:
             documents = client.collections.use(self._documents)
             known = await documents.query.fetch_object_by_id(_uuid(source), return_properties=["digest"])
-            return str(known.properties["digest"]) if known else None
+            return str(known.properties["digest"]) if known else UNFINISHED
 
-        return self._connection.read(look) or None
+        written = _Written.parse(self._connection.read(look))
+        if written.revision:
+            own = self._count(_of(source) & Filter.by_property("revision").equal(written.revision))
+            if not own == self._count(_of(source)) == written.chunks:
+                return None
+        return written.digest or None
 
     def put(self, document: Document, chunks: Sequence[Chunk], vectors: Sequence[Vector]) -> None:
-        owner = _uuid(document.source)
+        """Each revision has chunks of its own, so that writers of the same document don't overwrite each other's.
+
+        Whoever deletes last leaves its own chunks; one whose chunks were deleted meanwhile inserts them again.
+        """
         revision = _revision(document, chunks)
+        own = Filter.by_property("revision").equal(revision)
         self._insert(self._documents, [_record(document.source, UNFINISHED)])
+        self._insert_chunks(document.source, revision, chunks, vectors)
+        self._delete(self._passages, _of(document.source) & Filter.by_property("revision").not_equal(revision))
+        for _ in range(_ROUNDS):
+            if self._count(_of(document.source) & own) == len(chunks):
+                break
+            self._insert_chunks(document.source, revision, chunks, vectors)
+        else:
+            raise RetrievalUnavailable(f"{document.source} is being written by others, too")
+        written = _Written(document.digest, revision, len(chunks))
+        self._insert(self._documents, [_record(document.source, str(written))])
+
+    def _insert_chunks(self, source: str, revision: str, chunks: Sequence[Chunk], vectors: Sequence[Vector]) -> None:
         for start in range(0, len(chunks), BATCH):
             batch = zip(chunks[start : start + BATCH], vectors[start : start + BATCH], strict=True)
-            self._insert(self._passages, [_object(chunk, vector, owner, revision) for chunk, vector in batch])
-        stale = Filter.by_property("revision").not_equal(revision)
-        self._delete(self._passages, Filter.by_property("document").equal(str(owner)) & stale)
-        self._insert(self._documents, [_record(*document)])
+            self._insert(self._passages, [_object(chunk, vector, source, revision) for chunk, vector in batch])
 
     def remove(self, source: str) -> None:
-        owner = _uuid(source)
         if self.digest(source):
             self._insert(self._documents, [_record(source, UNFINISHED)])
-        self._delete(self._passages, Filter.by_property("document").equal(str(owner)))
-        self._delete(self._documents, Filter.by_id().equal(owner))
+        self._delete(self._passages, _of(source))
+        self._delete(self._documents, Filter.by_id().equal(_uuid(source)))
 
     def documents(self) -> Iterator[Document]:
         """Includes documents whose `put` or `remove` was interrupted, with an empty digest."""
         after: UUID | None = None
         while page := self._page(after):
-            yield from (Document(source, digest) for _, source, digest in page)
+            yield from (Document(source, _Written.parse(digest).digest) for _, source, digest in page)
             after = page[-1][0]
 
     def count(self) -> int:
+        return self._count(None)
+
+    def _count(self, where: FilterReturn | None) -> int:
         async def count(client: WeaviateAsyncClient) -> int:
-            return (await client.collections.use(self._passages).aggregate.over_all(total_count=True)).total_count or 0
+            passages = client.collections.use(self._passages)
+            return (await passages.aggregate.over_all(filters=where, total_count=True)).total_count or 0
 
         return self._connection.read(count)
 
@@ -128,7 +152,30 @@ class WeaviateCollection:
             pass
 
 
-def _object(chunk: Chunk, vector: Vector, owner: UUID, revision: str) -> DataObject[Any, None]:
+class _Written(NamedTuple):
+    """The property `digest` of a document: of its last `put`. Earlier versions wrote only the digest."""
+
+    digest: str
+    revision: str = ""
+    chunks: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "_Written":
+        digest, *rest = text.rsplit(" ", 2)
+        if len(rest) == 2 and rest[1].isdigit():
+            return cls(digest, rest[0], int(rest[1]))
+        return cls(text)
+
+    def __str__(self) -> str:
+        return f"{self.digest} {self.revision} {self.chunks}"
+
+
+def _of(source: str) -> FilterReturn:
+    """The chunks of a document."""
+    return Filter.by_property("document").equal(str(_uuid(source)))
+
+
+def _object(chunk: Chunk, vector: Vector, source: str, revision: str) -> DataObject[Any, None]:
     properties = {
         "_original_id": chunk.id,
         "content": chunk.text,
@@ -136,10 +183,10 @@ def _object(chunk: Chunk, vector: Vector, owner: UUID, revision: str) -> DataObj
         "title": chunk.title,
         "url": chunk.url,
         "indexed_text": chunk.indexed_text,
-        "document": str(owner),
+        "document": str(_uuid(source)),
         "revision": revision,
     }
-    return DataObject(properties, _uuid(chunk.id), vector.tolist())
+    return DataObject(properties, _uuid(f"{chunk.id} {revision}"), vector.tolist())
 
 
 def _record(source: str, digest: str) -> DataObject[Any, None]:

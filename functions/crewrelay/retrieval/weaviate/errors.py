@@ -47,6 +47,11 @@ _NO_CLASS = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
+# What only a server says that is starting, or that has lost another one of its cluster.
+_STARTING = re.compile(
+    r"non-existing index|no read replica found|could not find index for class|resolve node name", re.IGNORECASE
+)
+
 
 def translate_error(error: BaseException) -> RetrievalError:
     """The RetrievalError for an error of the client."""
@@ -54,6 +59,11 @@ def translate_error(error: BaseException) -> RetrievalError:
         return error
     chain = list(_chain(error))
     return next(filter(None, map(_kind, chain)), RetrievalError)(f"Weaviate: {_reason(chain[-1])}")
+
+
+def may_be_starting(error: BaseException) -> bool:
+    """Whether a server that has just started may say this of what it has."""
+    return type(translate_error(error)) in (CollectionMissing, RetrievalError)
 
 
 def is_status(error: BaseException, status: int) -> bool:
@@ -69,6 +79,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _kind(error: BaseException) -> type[RetrievalError] | None:
+    if _STARTING.search(_reason(error)):
+        return RetrievalUnavailable
     if _NO_CLASS.search(_reason(error)):
         return CollectionMissing
     if isinstance(error, AioRpcError):

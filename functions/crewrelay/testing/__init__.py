@@ -1,5 +1,5 @@
-"""In-memory versions of the domain's ports, for tests of crews. MemoryJobStore and the DynamoDB store pass the same
-contract tests (tests/integration/test_store_*.py).
+"""In-memory versions of the domain's ports, for tests. They pass the same contract tests as the engines
+(tests/integration/test_store_*.py).
 """
 
 import threading
