@@ -63,7 +63,7 @@ def run(client: httpx.Client, topic: str, wait: int) -> tuple[int, float]:
 
 @ONLY_SQLITE
 def test_a_process_ends_whose_crews_do_not_come_back_and_gives_back_first(new_bench: NewBench, figure: Figure) -> None:
-    bench = new_bench("--delay", "0.1", policy=Policy(lease=timedelta(seconds=3)))
+    bench = new_bench("--delay", "0.1", policy=Policy(lease=timedelta(seconds=5)))
     with crew_process(bench) as (process, client), ThreadPoolExecutor(SPINNERS) as pool:
         run(client, "the first is slower", 20)
         status, alone = run(client, "alone", 20)
