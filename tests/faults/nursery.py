@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from tests.faults.injection import Fate, Faults, Write
@@ -57,8 +58,9 @@ def main() -> None:
 
 def _kill(pids: list[int]) -> None:
     for pid in pids:
-        if _is_ours(pid):
-            os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended by itself, also between two of these lines
+            if _is_ours(pid):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _is_ours(pid: int) -> bool:
