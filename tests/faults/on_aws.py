@@ -43,6 +43,7 @@ class OnAws:
         self.variables: Mapping[str, str] = {
             "AWS_ENDPOINT_URL": emulator,
             "AWS_DEFAULT_REGION": REGION,
+            "CREWRELAY_DATA": "",  # as on the stack: or jobs would be kept there
             **TESTS.variables,
             **environment(load_template(TEMPLATE), "WorkerFunction", names),
         }
