@@ -44,6 +44,7 @@ class OnAws:
             "CREWRELAY_DATA": "",  # of what this process may have from its own environment
             "AWS_ENDPOINT_URL": emulator,
             "AWS_DEFAULT_REGION": REGION,
+            "CREWRELAY_DATA": "",  # as on the stack: or jobs would be kept there
             **TESTS.variables,
             **environment(load_template(TEMPLATE), "WorkerFunction", names),
         }
