@@ -12,7 +12,6 @@ from crewai.tools import BaseTool
 from crewrelay.catalogue.options import NOT_TO_BE_RESUMED
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledTool
-from crewrelay.crews.search import SearchPassages
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.ports import Calls
 
@@ -48,7 +47,7 @@ def _managers_model(crew: Crew) -> Any:
 
 
 def _journaled(tool: BaseTool, model: Any, calls: Calls) -> BaseTool:
-    if isinstance(tool, SearchPassages | JournaledTool):  # the search tool journals its passages itself
+    if getattr(tool, "JOURNALS_ITSELF", False):
         return tool
     return JournaledTool(tool, model, calls)
 

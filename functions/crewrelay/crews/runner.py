@@ -5,6 +5,7 @@ from collections.abc import Callable
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.definition import Definition
 from crewrelay.crews import durable, failures
+from crewrelay.crews.ambient import journaling
 from crewrelay.crews.building import build
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.journaled import JournaledLLM, fair_share
@@ -63,7 +64,8 @@ class CrewRunner:
             return JournaledLLM(self._new_model(name), calls, self._prices)
 
         crew = build(definition, job_input.inputs, model_of, search)
-        output = durable.make_durable(crew, calls).kickoff()
+        with journaling(calls, self._prices):
+            output = durable.make_durable(crew, calls).kickoff()
         text = output.raw  # type: ignore[union-attr]  # it does not stream
         return _answer(text, bibliography, str(job_input.inputs.get("language", "")), calls.usage())
 
