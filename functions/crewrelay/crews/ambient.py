@@ -1,7 +1,7 @@
 """The journal of the run that the current context belongs to. seam.py sends every call of a model or tool to it."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -28,6 +28,7 @@ class Journal:
 
     calls: Calls
     prices: Prices = field(default_factory=Prices)
+    default_model: Callable[[], Any] | None = None  # makes the model of an agent for which none is named
     ended: list[BaseException] = field(default_factory=list)
     tool: object = None  # the tool that is running
     within: dict[str, Any] | None = None  # its request
@@ -70,6 +71,12 @@ def journal_for(what: str) -> Journal | None:
     return journal if isinstance(journal, Journal) else None
 
 
+def default_model() -> Any:
+    """A model for an agent for which none is named; None if that is up to CrewAI."""
+    journal = _journal.get()
+    return journal.default_model() if isinstance(journal, Journal) and journal.default_model else None
+
+
 def current(calls: Calls, prices: Prices | None = None) -> Journal:
     """The journal of the current context if it has these calls, else a new one."""
     journal = _journal.get()
@@ -79,13 +86,15 @@ def current(calls: Calls, prices: Prices | None = None) -> Journal:
 
 
 @contextmanager
-def journaling(calls: Calls, prices: Prices | None = None) -> Iterator[None]:
+def journaling(
+    calls: Calls, prices: Prices | None = None, default_model: Callable[[], Any] | None = None
+) -> Iterator[None]:
     """Every call of a model or tool that is made in here, or on a thread with a copy of this context, is journaled."""
     global _runs
     with _turn:
         _runs += 1
     try:
-        with _put(Journal(calls, prices or Prices())):
+        with _put(Journal(calls, prices or Prices(), default_model)):
             yield
     finally:
         with _turn:

@@ -1,5 +1,6 @@
 """What takes the place of CrewAI's own parts: see tuning.py, which puts them in."""
 
+import os
 import re
 import threading
 from collections import defaultdict
@@ -10,10 +11,14 @@ from typing import Any, TypeVar
 from crewai.agents.agent_executor import AgentExecutorState
 from crewai.flow.runtime import FlowState
 from crewai.utilities.converter import Converter
+from crewai.utilities.llm_utils import _llm_via_environment_or_fallback
 from crewai.utilities.planning_handler import CrewPlanner
+
+from crewrelay.crews import ambient
 
 T = TypeVar("T")
 
+_default_model = _llm_via_environment_or_fallback
 _tasks_summary = CrewPlanner._create_tasks_summary
 
 
@@ -64,6 +69,12 @@ async def acall_once(operation: Callable[[], Awaitable[T]]) -> T:
 def format_prompt(prompt: str, inputs: dict[str, str]) -> str:
     """All placeholders at once, so that braces in a value stay as they are."""
     return re.sub(r"\{(input|tool_names|tools)}", lambda match: inputs[match[1]], prompt)
+
+
+def default_model() -> Any:
+    """CrewAI's, if its own variables name one; else that of CREWRELAY_MODEL."""
+    named = any(os.environ.get(variable) for variable in ("MODEL", "MODEL_NAME", "OPENAI_MODEL_NAME"))
+    return (None if named else ambient.default_model()) or _default_model()
 
 
 def tasks_summary(planner: CrewPlanner) -> str:

@@ -129,6 +129,20 @@ REPLACEMENTS = (
         "test_ambient.py::test_a_long_result_of_a_tool_is_cut",
     ),
     _attribute(
+        "crewai.utilities.llm_utils._llm_via_environment_or_fallback",
+        parts.default_model,
+        "An agent of a project for which no model is named gets CrewAI's default, not that of CREWRELAY_MODEL.",
+        "The default can be set.",
+        "test_projects.py::test_an_agent_without_a_model_gets_that_of_the_settings",
+    ),
+    _attribute(
+        "crewai.events.event_listener.event_listener.formatter.console.quiet",
+        True,
+        "With verbose=True of a project it prints prompts and answers, past the log.",
+        "It is logged.",
+        "test_projects.py::test_a_verbose_project_prints_nothing",
+    ),
+    _attribute(
         "crewai.utilities.planning_handler.CrewPlanner._create_tasks_summary",
         parts.tasks_summary,
         "It puts the addresses of tools' functions into the planner's prompt.",
