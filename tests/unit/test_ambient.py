@@ -127,6 +127,10 @@ async def acall(model: Any, question: str) -> Any:
         await model._async_client.close()  # it belongs to the loop
 
 
+def shaped_model(model: BaseLLM) -> Any:
+    return model.model_copy(update={"response_format": City}).call("City?")
+
+
 def lite_agent(model: BaseLLM) -> str:
     return str(agent_of(model, tools=[WeatherTool()]).kickoff("Rain?"))
 
@@ -180,6 +184,7 @@ WAYS: dict[str, Way] = {
     "a call": lambda model: model.call("Rain?"),
     "an asynchronous call": lambda model: asyncio.run(acall(model, "Rain?")),
     "a shaped call": lambda model: model.call("City?", response_model=City),
+    "a model with a shape": shaped_model,
     "a crew": kickoff,
     "native tools": lambda model: kickoff(model, agent={"tools": [WeatherTool()]}),
     "a function as tool": lambda model: kickoff(model, agent={"tools": [weather]}),
@@ -223,6 +228,7 @@ def test_a_model_is_asked_once_and_never_past_the_journal(
         assert len(server.asked) == len(paid) > 0
         assert len(looks.made) == len(attempts.journal) - len(paid)
     assert told[0] == told[1]
+    assert type(told[0]) is type(told[1])
     assert run.receipt.calls_paid == len(paid)
     assert run.receipt.calls_replayed == len(paid)
 
@@ -281,6 +287,16 @@ def test_a_long_result_of_a_tool_is_cut(attempts: Attempts, server: OpenAIServer
             kickoff(model_of(server), agent={"tools": [Long()]})
     assert len(server.asked) == 2
     assert "The rest is left out" in str(server.asked[-1])
+
+
+def test_a_long_result_that_is_the_answer_is_left_whole(attempts: Attempts, server: OpenAIServer) -> None:
+    class Long(WeatherTool):
+        def _run(self, city: str) -> str:
+            return "rain " * 200_000
+
+    with journaling(attempts.start()):
+        answer = kickoff(model_of(server), agent={"tools": [Long(result_as_answer=True)]})
+    assert answer == "rain " * 200_000
 
 
 def test_a_planners_prompt_has_no_addresses(attempts: Attempts, server: OpenAIServer) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
 
-from crewrelay.catalogue.catalogue import Catalogue
+from crewrelay.catalogue.catalogue import Catalogue, catalogue
 from crewrelay.catalogue.project import Project, name_of, read_project
 from crewrelay.catalogue.yaml_file import Faulty
 from crewrelay.crews.checks import faults_of, refuse_broken
@@ -22,6 +23,7 @@ from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.run import Run, RunStopped
 from crewrelay.testing import Unjournaled
+from crewrelay.wiring import crews as wired
 from tests.support.crews import Shelf
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
 from tests.support.fixtures import HandSetClock
@@ -158,8 +160,8 @@ def test_a_flow_is_told_that_it_can_not_run_yet(tmp_path: Path) -> None:
     known = Catalogue([tmp_path])
     with pytest.raises(InvalidCrew, match=r"floats/pyproject\.toml:\d+: a flow of CrewAI can't run here yet"):
         known.card("floats")
-    refuse_broken(known, new_model)  # the others work
-    assert folder.is_dir()
+    (fault,) = refuse_broken(known, new_model)  # and the others work
+    assert str(folder) in fault
 
 
 def test_neither_crewai_nor_its_code_is_imported_to_read_a_project(shelf: Path) -> None:
@@ -254,11 +256,25 @@ def test_a_project_that_fails_to_load_fails_its_jobs_only(
     tmp_path: Path, attempts: Attempts, server: OpenAIServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     edit(classic(tmp_path, "broken") / "src/broken/crew.py", ("@CrewBase", "raise OSError('no disk')\n@CrewBase"))
-    refuse_broken(Catalogue([tmp_path]), new_model)
+    assert len(refuse_broken(Catalogue([tmp_path]), new_model)) == 1
     assert "src/broken/crew.py" in caplog.text
     run = attempts.start()
     with pytest.raises(InvalidCrew, match="OSError: no disk"):
         runner_of(tmp_path).run(JobInput(crew="broken", inputs={}), run)
+
+
+def test_the_keys_that_projects_read_by_themselves_are_kept_out_of_the_log(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERPER_API_KEY", "a-key-of-serper")
+    monkeypatch.setenv("OTHER_API_KEY", "none")
+    for folder, expected in ((shelf, True), (shelf / ".home", False)):
+        monkeypatch.setenv("CREWRELAY_CREWS", str(folder))
+        catalogue.cache_clear()
+        known = wired._keys_of_projects()
+        assert ("SERPER_API_KEY" in known) is expected
+        assert "OTHER_API_KEY" not in known
+    catalogue.cache_clear()
 
 
 # ---- run
@@ -312,6 +328,16 @@ def test_a_project_that_is_killed_after_every_call_pays_for_each_once(
     assert not run.outcome.done()
     assert len([call for call in attempts.journal if call.kind is Kind.MODEL]) == calls
     looks_of(shelf / name).unlink()
+
+
+def test_jobs_of_several_projects_run_side_by_side(runner: CrewRunner, server: OpenAIServer) -> None:
+    names = [*GIVEN] * 4
+    runs = [Unjournaled() for _ in names]
+    with ThreadPoolExecutor(len(names)) as pool:
+        told = list(pool.map(lambda name, run: runner.run(job_of(name), run).text, names, runs))
+    assert {json.loads(text)["name"] for text in told} == {"Ulm"}
+    calls = {(name, len(run.paid)) for name, run in zip(names, runs, strict=True)}
+    assert len(calls) == len(GIVEN)  # each project's jobs made as many, and none another's
 
 
 def test_an_agent_without_a_model_gets_that_of_the_settings(runner: CrewRunner, server: OpenAIServer) -> None:

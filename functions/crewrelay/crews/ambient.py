@@ -1,4 +1,4 @@
-"""The journal of the run that the current context belongs to. seam.py sends every call of a model or tool to it."""
+"""The journal of the run that the current context belongs to. model_seam.py and tool_seam.py send every call to it."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -23,24 +23,21 @@ from crewrelay.jobs.errors import InvalidCrew, Misconfigured
 logger = logging.getLogger(__name__)
 
 
-def refuse_broken(crews: Catalogue, model_of: ModelOf) -> None:
-    """Raises InvalidCrew with the faults of all crews. Those of CrewAI's projects are logged: the others work."""
+def refuse_broken(crews: Catalogue, model_of: ModelOf) -> list[str]:
+    """Raises InvalidCrew with the faults of all crews. Those of CrewAI's projects are logged and returned instead."""
     faults: list[str] = []
+    of_projects: list[str] = []
     for name in crews.names():
+        found = of_projects if crews.is_project(name) else faults
         try:
-            definition = crews.definition(name)
-            found = map(str, faults_of(definition, model_of))
-            if not isinstance(definition, Project):
-                faults += found
-            for fault in found:
-                logger.error("the project %s can't run: %s", name, fault)
+            found += map(str, faults_of(crews.definition(name), model_of))
         except InvalidCrew as error:
-            if not crews.is_project(name):
-                faults.append(str(error))
-            else:
-                logger.error("the project %s can't run: %s", name, error)
+            found.append(str(error))
+    for fault in of_projects:
+        logger.error("a project can't run: %s", fault)
     if faults:
         raise InvalidCrew("\n".join(faults))
+    return of_projects
 
 
 def faults_of(definition: Definition | Project, model_of: ModelOf) -> list[Fault]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from crewai import Crew
+from crewai import Agent, Crew
 from crewai.project.crew_loader import load_crew
 
 from crewrelay.catalogue.project import FILE, Project
@@ -133,6 +133,10 @@ def _faults_of(project: Project, crew: Crew) -> Iterator[Fault]:
     for option, who, effect in durable.refused_options(crew, _REFUSED):
         remedy = "remove it" if option == "human_input" else f"remove it, or switch it off: {option} = false"
         yield _fault(project, option, f"{option} of {who} {effect}; {remedy}")
+    for agent in durable.agents_of(crew):
+        if not isinstance(agent, Agent):
+            what = f"{agent.role} is a {type(agent).__name__}, which asks its model past the journal; use crewai.Agent"
+            yield Fault(project.folder / FILE, 1, what)
     for path in sources(project.folder):
         if path.suffix == ".py" and path.name != _NEVER_RUN and "tests" not in path.relative_to(project.folder).parts:
             yield from _inputs_of(path)

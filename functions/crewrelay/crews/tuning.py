@@ -15,7 +15,7 @@ from crewai.tools import BaseTool
 from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
 
-from crewrelay.crews import parts, reading, seam
+from crewrelay.crews import model_seam, parts, reading, seam, tool_seam
 
 _NONE_FILED = "none filed"
 # Rebuilding all of OpenAI's models takes 2.5 s; these, which every answer is read with, take 0.05 s.
@@ -97,7 +97,7 @@ REPLACEMENTS = (
         _NONE_FILED,
         "A hook can answer in a model's place.",
         "test_ambient.py::test_a_model_is_asked_once_and_never_past_the_journal",
-        seam.wrap_models,
+        model_seam.wrap_models,
     ),
     Replacement(
         "_run and _arun of BaseTool's subclasses, by wrap_tools",
@@ -105,7 +105,7 @@ REPLACEMENTS = (
         _NONE_FILED,
         "A hook can answer in a tool's place.",
         "test_ambient.py::test_a_tool_runs_once_and_never_past_the_journal",
-        seam.wrap_tools,
+        tool_seam.wrap_tools,
     ),
     _attribute(
         "crewai.tools.base_tool.Tool.run",
@@ -116,14 +116,14 @@ REPLACEMENTS = (
     ),
     _attribute(
         "crewai.tools.structured_tool.CrewStructuredTool.ainvoke",
-        seam.ainvoke,
+        tool_seam.ainvoke,
         "It runs a tool on a thread without the context, and so without the run's journal and log keys.",
         "It uses asyncio.to_thread.",
         "test_ambient.py::test_a_tool_that_is_invoked_asynchronously_knows_its_run",
     ),
     _attribute(
         "crewai.agents.agent_executor.AgentExecutor._prepare_tool_result_for_context",
-        seam.prepare_tool_result,
+        tool_seam.prepare_tool_result,
         "It puts a long result of a tool into a file of a random name, and names it in the next prompt.",
         "The name is the same in a resumed run, and the file is there.",
         "test_ambient.py::test_a_long_result_of_a_tool_is_cut",
