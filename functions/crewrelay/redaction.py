@@ -5,7 +5,7 @@ import logging
 logger = logging.getLogger(__name__)
 
 _GONE = "[redacted]"
-_SHORTEST = 8  # characters: a shorter key is not secret, and replacing it would garble other words
+SHORTEST = 8  # characters: a shorter key is not secret, and replacing it would garble other words
 
 
 class Redaction:
@@ -14,10 +14,10 @@ class Redaction:
 
     def hide(self, secret: str) -> None:
         """Remove this secret from now on, unless it is too short. Thread-safe."""
-        if len(secret) >= _SHORTEST:
+        if len(secret) >= SHORTEST:
             self._secrets = tuple(sorted({*self._secrets, secret}, key=len, reverse=True))
         elif secret:
-            logger.warning("A key shorter than %d characters is in use: it is not removed from the log", _SHORTEST)
+            logger.warning("A key shorter than %d characters is in use: it is not removed from the log", SHORTEST)
 
     def text(self, text: str) -> str:
         for secret in self._secrets:

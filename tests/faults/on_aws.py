@@ -41,7 +41,6 @@ class OnAws:
             "JobDeadLetterQueue": storage.dlq_url,
         }
         self.variables: Mapping[str, str] = {
-            "CREWRELAY_DATA": "",  # of what this process may have from its own environment
             "AWS_ENDPOINT_URL": emulator,
             "AWS_DEFAULT_REGION": REGION,
             "CREWRELAY_DATA": "",  # as on the stack: or jobs would be kept there

@@ -21,7 +21,7 @@ Trial = Callable[[], object]
 
 def trials() -> dict[str, tuple[Trial, str]]:
     """How each replacement is left out, and its test."""
-    from crewrelay.crews import journaled, models, tuning
+    from crewrelay.crews import ambient, models, tuning
 
     def empty(function: Any, body: Any) -> None:
         function.__code__ = body.__code__  # wherever it is imported
@@ -32,7 +32,7 @@ def trials() -> dict[str, tuple[Trial, str]]:
 
     on_objects: dict[str, Trial] = {
         "incomplete pydantic models": lambda: empty(tuning.complete_models, lambda: None),
-        "_flow_listener_logged": lambda: empty(journaled.mark_as_logged, lambda error: None),
+        "_flow_listener_logged": lambda: empty(ambient.mark_as_logged, lambda error: None),
         "_token_usage": lambda: empty(models.copy_of, lambda model: model.model_copy()),
         "_client, of a model's copies": lambda: empty(models.for_one_call, lambda model, seconds: model),
         "_client, of Bedrock's": build_without_clients,

@@ -70,6 +70,9 @@ INLINE = {
     "crews.parts": "CrewAI's own prompts",
     "retrieval.weaviate.schema": "names of our own classes",
     "cli.tokens": "the operator's option",
+    "catalogue.project": "the operator's files",
+    "catalogue.project_files": "the operator's files",
+    "crews.projects": "the operator's files",
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crewrelay.catalogue.definition import Card, Definition, read_card, read_definition
+from crewrelay.catalogue.project import Project, is_project, name_of, read_project, read_project_card
 from crewrelay.catalogue.yaml_file import Faulty
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
 from crewrelay.settings import CrewsSettings
@@ -28,7 +29,7 @@ class Catalogue:
         self._folders: dict[str, Path] = {}
         self._read: dict[tuple[Any, str], Any] = {}
         for folder in (crew for given in (_SHIPPED, *folders) for crew in crews_in(given)):
-            name = folder.name
+            name = name_of(folder) if is_project(folder) else folder.name
             if not NAME.fullmatch(name):
                 raise Misconfigured(f"{folder}: {NAME_RULE}; rename the folder")
             if name in self._folders:
@@ -41,19 +42,24 @@ class Catalogue:
     def folder(self, name: str) -> Path | None:
         return self._folders.get(name)
 
+    def is_project(self, name: str) -> bool:
+        """Whether it is a project of CrewAI's own."""
+        return name in self._folders and is_project(self._folders[name])
+
     def card(self, name: str) -> Card:
         """Its name, description and inputs. Raises InvalidCrew."""
-        card: Card = self._once(read_card, name)
+        card: Card = self._once(read_card, read_project_card, name)
         return card
 
-    def definition(self, name: str) -> Definition:
+    def definition(self, name: str) -> Definition | Project:
         """All of its files, without the checks that need CrewAI: see crews/checks.py. Raises InvalidCrew."""
-        definition: Definition = self._once(read_definition, name)
+        definition: Definition | Project = self._once(read_definition, read_project, name)
         return definition
 
-    def _once(self, read: Any, name: str) -> Any:
+    def _once(self, read_crew: Any, read_project: Any, name: str) -> Any:
         if name not in self._folders:
             raise InvalidCrew(f"This deployment has no crew {name}; it has {', '.join(self.names())}.")
+        read = read_project if is_project(self._folders[name]) else read_crew
         if (read, name) not in self._read:
             try:
                 self._read[read, name] = read(name, self._folders[name])
@@ -63,10 +69,10 @@ class Catalogue:
 
 
 def crews_in(folder: Path) -> list[Path]:
-    """The folder itself if it is a crew, else its subfolders that are."""
-    if is_crew(folder):
+    """The folder itself if it is a crew or a project of CrewAI, else its subfolders that are."""
+    if is_crew(folder) or is_project(folder):
         return [folder]
-    return sorted(inner for inner in folder.iterdir() if is_crew(inner))
+    return sorted(inner for inner in folder.iterdir() if is_crew(inner) or is_project(inner))
 
 
 def is_crew(folder: Path) -> bool:

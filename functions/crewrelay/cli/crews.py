@@ -12,6 +12,7 @@ from crewrelay.cli.terminal import exit_on_error, fail
 
 if TYPE_CHECKING:
     from crewrelay.catalogue.definition import Definition
+    from crewrelay.catalogue.project import Project
 
 crews_app = typer.Typer(help="Create, check and list crews.", no_args_is_help=True)
 
@@ -72,23 +73,43 @@ def list_crews() -> None:
     from crewrelay.catalogue.catalogue import catalogue
 
     with exit_on_error():
-        cards = [catalogue().card(name) for name in catalogue().names()]
-        for card in cards:
-            inputs = ", ".join(card.crew.inputs) or "no inputs"
-            typer.echo(f"{card.name:{max(len(one.name) for one in cards)}}  {inputs}: {card.crew.description}")
+        names = catalogue().names()
+        for name in names:
+            typer.echo(f"{name:{max(map(len, names))}}  {_line_of(name)}")
+
+
+def _line_of(name: str) -> str:
+    from crewrelay.catalogue.catalogue import catalogue
+    from crewrelay.jobs.errors import InvalidCrew
+
+    try:
+        card = catalogue().card(name)
+    except InvalidCrew as error:
+        if not catalogue().is_project(name):
+            raise
+        return f"can't run: {error}"
+    return f"{', '.join(card.crew.inputs) or 'no inputs'}: {card.crew.description}"
 
 
 @crews_app.command("check")
 def check(
     crew: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", help="A crew's name, or its folder.")],
 ) -> None:
-    """Report all faults of a crew; if there are none, run it with the built-in model, which needs no key."""
+    """Report all faults of a crew; if there are none, run it with the built-in model, which needs no key.
+
+    A project of CrewAI's own is loaded, but not run.
+    """
     from crewrelay.catalogue.definition import read_definition
+    from crewrelay.catalogue.project import Project, is_project, name_of, read_project
     from crewrelay.catalogue.yaml_file import Faulty
 
     folder = _folder_of(crew)
+    definition: Definition | Project
     try:
-        definition = read_definition(folder.absolute().name, folder)
+        if is_project(folder):
+            definition = read_project(name_of(folder), folder)
+        else:
+            definition = read_definition(folder.absolute().name, folder)
     except Faulty as faulty:
         _refuse(*map(str, faulty.faults))
     from crewrelay.local.stack import CREW_ENVIRONMENT
@@ -96,17 +117,23 @@ def check(
     with tempfile.TemporaryDirectory(prefix="crewrelay-") as scratch:
         os.environ.update(CREW_ENVIRONMENT)  # before CrewAI is imported
         os.environ.setdefault("CREWAI_STORAGE_DIR", scratch)
-        _check(definition)
+        if isinstance(definition, Project):
+            _check_project(definition)
+        else:
+            _check(definition)
 
 
 def _folder_of(crew: str) -> Path:
     from crewrelay.catalogue.catalogue import NAME, NAME_RULE, catalogue, is_crew
+    from crewrelay.catalogue.project import is_project
 
     with exit_on_error():
         named = catalogue().folder(crew)
         known = ", ".join(catalogue().names())
     path = Path(crew)
     if named is None and path.is_dir():
+        if is_project(path):
+            return path
         if not is_crew(path):
             fail(f"{crew} is not a crew folder: it has no config/crew.yaml; `crewrelay crews new` writes one")
         if not NAME.fullmatch(path.absolute().name):
@@ -140,6 +167,20 @@ def _check(definition: "Definition") -> None:
         fail(f"the dry run failed: {type(error).__name__}: {error}")
     for outcome in outcomes:
         typer.echo(f"\n--- {outcome.task}, by {outcome.agent}\n{outcome.text}")
+
+
+def _check_project(project: "Project") -> None:
+    from crewrelay.crews import checks
+    from crewrelay.wiring.crews import models
+    from crewrelay.wiring.secrets import model_settings
+
+    with exit_on_error():
+        if faults := checks.faults_of(project, models(model_settings())):
+            _refuse(*map(str, faults))
+    inputs = ", ".join(
+        name if one.required else f"{name}={one.default!r}" for name, one in project.card.crew.inputs.items()
+    )
+    typer.echo(f"{project.card.name}: no faults; its inputs: {inputs or 'none'}")
 
 
 def _refuse(*faults: str) -> NoReturn:

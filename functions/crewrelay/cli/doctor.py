@@ -57,10 +57,12 @@ def _model() -> str:
 def _own_crews() -> str:
     from crewrelay.catalogue.catalogue import catalogue
     from crewrelay.crews.checks import refuse_broken
+    from crewrelay.jobs.errors import InvalidCrew
     from crewrelay.wiring.crews import models
     from crewrelay.wiring.secrets import model_settings
 
-    refuse_broken(catalogue(), models(model_settings()))
+    if faults := refuse_broken(catalogue(), models(model_settings())):
+        raise InvalidCrew("\n".join(faults))
     return f"{', '.join(catalogue().names())}: no faults"
 
 

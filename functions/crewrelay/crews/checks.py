@@ -1,5 +1,6 @@
 """Checks a crew before its first job, without a network."""
 
+import logging
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -8,28 +9,43 @@ from pydantic import ValidationError
 from crewrelay.catalogue import cross_checks
 from crewrelay.catalogue.catalogue import Catalogue
 from crewrelay.catalogue.definition import Definition
+from crewrelay.catalogue.project import Project
 from crewrelay.catalogue.yaml_file import Fault, Faulty, in_order
+from crewrelay.crews.ambient import journaling
 from crewrelay.crews.building import ModelOf
 from crewrelay.crews.dry_run import DryRunCalls, dry_run_crew
 from crewrelay.crews.own_tools import own_tools
+from crewrelay.crews.projects import faults_of_project
+from crewrelay.crews.tuning import tune_crewai
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
 
+logger = logging.getLogger(__name__)
 
-def refuse_broken(crews: Catalogue, model_of: ModelOf) -> None:
-    """Raises InvalidCrew with the faults of all crews."""
+
+def refuse_broken(crews: Catalogue, model_of: ModelOf) -> list[str]:
+    """Raises InvalidCrew with the faults of all crews. Those of CrewAI's projects are logged and returned instead."""
     faults: list[str] = []
+    of_projects: list[str] = []
     for name in crews.names():
+        found = of_projects if crews.is_project(name) else faults
         try:
-            faults += map(str, faults_of(crews.definition(name), model_of))
+            found += map(str, faults_of(crews.definition(name), model_of))
         except InvalidCrew as error:
-            faults.append(str(error))
+            found.append(str(error))
+    for fault in of_projects:
+        logger.error("a project can't run: %s", fault)
     if faults:
         raise InvalidCrew("\n".join(faults))
+    return of_projects
 
 
-def faults_of(definition: Definition, model_of: ModelOf) -> list[Fault]:
+def faults_of(definition: Definition | Project, model_of: ModelOf) -> list[Fault]:
     """Faults across its files, of its tools and models; else those that CrewAI finds in the crew that is built."""
+    if isinstance(definition, Project):
+        tune_crewai()
+        with journaling(DryRunCalls(), default_model=lambda: model_of(None)):
+            return faults_of_project(definition)
     try:
         own = own_tools(definition.card.folder)
     except Faulty as faulty:

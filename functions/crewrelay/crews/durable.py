@@ -1,7 +1,7 @@
 """Puts the journal between a crew and its tools, or says why the crew can't be resumed."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -9,10 +9,9 @@ from crewai import Crew
 from crewai.agents.agent_builder.base_agent import BaseAgent
 from crewai.tools import BaseTool
 
-from crewrelay.catalogue.options import NOT_TO_BE_RESUMED
+from crewrelay.catalogue.options import NOT_TO_BE_RESUMED, REFUSED
 from crewrelay.crews.journaled import JournaledLLM
 from crewrelay.crews.journaled_tools import JournaledTool
-from crewrelay.crews.search import SearchPassages
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.ports import Calls
 
@@ -29,7 +28,7 @@ def make_durable(crew: Crew, calls: Calls) -> Crew:
     faults = list(_faults(crew))
     if faults:
         raise InvalidCrew(f"The crew can't be resumed: {'; '.join(faults)}.")
-    for agent in _agents(crew):
+    for agent in agents_of(crew):
         agent.tools = [_journaled(tool, agent.llm, calls) for tool in agent.tools or []]
     for task in crew.tasks:
         model = task.agent.llm if task.agent else _managers_model(crew)
@@ -37,7 +36,7 @@ def make_durable(crew: Crew, calls: Calls) -> Crew:
     return crew
 
 
-def _agents(crew: Crew) -> list[BaseAgent]:
+def agents_of(crew: Crew) -> list[BaseAgent]:
     """The agents of the crew, of its tasks, and the manager; each once."""
     agents = (*crew.agents, *(task.agent for task in crew.tasks), crew.manager_agent)
     return list({id(agent): agent for agent in agents if agent is not None}.values())
@@ -48,9 +47,19 @@ def _managers_model(crew: Crew) -> Any:
 
 
 def _journaled(tool: BaseTool, model: Any, calls: Calls) -> BaseTool:
-    if isinstance(tool, SearchPassages | JournaledTool):  # the search tool journals its passages itself
+    if getattr(tool, "JOURNALS_ITSELF", False):
         return tool
     return JournaledTool(tool, model, calls)
+
+
+def refused_options(crew: Crew, refused: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """Each option that is switched on, whose it is, and its effect."""
+    members = [(crew, "the crew"), *((agent, str(agent.role).strip()) for agent in agents_of(crew))]
+    for member, name in (*members, *((task, task.name or "a task") for task in crew.tasks)):
+        options = vars(member)  # reading some of them as attributes warns of their deprecation
+        for option in refused:
+            if options.get(option):
+                yield option, name, REFUSED[option]
 
 
 def _faults(crew: Crew) -> Iterator[str]:
@@ -59,7 +68,7 @@ def _faults(crew: Crew) -> Iterator[str]:
         yield "nobody reads its stream: remove stream=True"
     if crew.manager_llm is not None and not isinstance(crew.manager_llm, JournaledLLM):
         yield "the manager's model is not journaled: build it with new_model()"
-    for agent in _agents(crew):
+    for agent in agents_of(crew):
         name = str(agent.role).strip()
         if not isinstance(agent.llm, JournaledLLM):
             yield f"the model of {name} is not journaled: build it with new_model()"

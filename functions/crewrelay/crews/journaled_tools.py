@@ -1,14 +1,16 @@
 """Tools and a retriever that journal their calls."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 from crewai.tools import BaseTool
 from crewai.tools.tool_failure import ToolFailure
 from pydantic import PrivateAttr, TypeAdapter
 from pydantic_core import to_jsonable_python
 
+from crewrelay.crews.ambient import Journal, current, under_way
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.failures import ToolUnavailable, may_pass
 from crewrelay.crews.journaled import JournaledLLM, has_no_time_left
@@ -24,8 +26,54 @@ class ToolFailed(Exception):
     """A tool's failure, in the words that the model reads and the journal keeps."""
 
 
+class Running(NamedTuple):
+    """A tool that is to run. `encode` and `decode` turn its result into JSON and back, `shorten` cuts a failure."""
+
+    tool: BaseTool
+    arguments: dict[str, Any]
+    run: Callable[[], Any]
+    encode: Callable[[Any], dict[str, Any]]
+    decode: Callable[[dict[str, Any]], Any]
+    shorten: Callable[[str], str]
+
+
+def journaled_run(running: Running, journal: Journal) -> Any:
+    """The journaled result, or else that of the tool. Raises ToolFailed with what a journaled failure said."""
+    request = {"tool": running.tool.name, "arguments": to_jsonable_python(_in_order(running.arguments), fallback=str)}
+    if journal.within:
+        request["within"] = journal.within
+    try:
+        reply = json.loads(journal.calls.call(Kind.TOOL, request, lambda: _paid(running, journal, request)).body)
+    except BaseException as error:
+        journal.end(error)
+        raise
+    if "raised" in reply:
+        raise ToolFailed(reply["raised"])
+    return ToolFailure.model_validate(reply["failure"]) if "failure" in reply else running.decode(reply)
+
+
+def _paid(running: Running, journal: Journal, request: dict[str, Any]) -> Reply:
+    try:
+        with under_way(journal, running.tool, request):
+            result = running.run()
+    except Exception as error:
+        if journal.ended:  # by a call that the tool made: it says nothing of the tool
+            raise
+        if may_pass(error) and not journal.calls.is_last_attempt:
+            raise ToolUnavailable(running.tool.name) from error  # the job is retried, and so is the tool
+        return _reply(raised=running.shorten(f"{type(error).__name__}: {error}"))
+    if journal.ended:  # and the tool has caught it
+        raise journal.ended[0]
+    if isinstance(result, ToolFailure):
+        short = result.model_copy(update={"message": running.shorten(result.message)})
+        return _reply(failure=short.model_dump(mode="json"))
+    return _reply(**running.encode(result))
+
+
 class JournaledTool(BaseTool):
     """Wraps any CrewAI tool, which runs only if the journal has no result of the same call."""
+
+    JOURNALS_ITSELF: ClassVar[bool] = True
 
     _inner: BaseTool = PrivateAttr()
     _calls: Calls = PrivateAttr()
@@ -42,27 +90,16 @@ class JournaledTool(BaseTool):
         self._model = model
 
     def _run(self, **arguments: Any) -> Any:
-        try:
-            request = {"tool": self.name, "arguments": to_jsonable_python(_in_order(arguments), fallback=str)}
-            reply = json.loads(self._calls.call(Kind.TOOL, request, lambda: self._paid(arguments)).body)
-        except BaseException as error:
-            self._calls.stop(error)
-            raise
-        if "raised" in reply:
-            raise ToolFailed(reply["raised"])
-        return ToolFailure.model_validate(reply["failure"]) if "failure" in reply else str(reply["result"])
-
-    def _paid(self, arguments: dict[str, Any]) -> Reply:
-        try:
-            result = self._inner.run(**arguments)
-        except Exception as error:
-            if may_pass(error) and not self._calls.is_last_attempt:
-                raise ToolUnavailable(self.name) from error  # the job is retried, and so is the tool
-            return _reply(raised=self._model.fitting(f"{type(error).__name__}: {error}"))
-        if isinstance(result, ToolFailure):
-            fitting = result.model_copy(update={"message": self._model.fitting(result.message)})
-            return _reply(failure=fitting.model_dump(mode="json"))
-        return _reply(result=self._model.fitting(self._inner.format_output_for_agent(result)))
+        inner, fitting = self._inner, self._model.fitting
+        running = Running(
+            inner,
+            arguments,
+            run=lambda: inner.run(**arguments),
+            encode=lambda result: {"result": fitting(inner.format_output_for_agent(result))},
+            decode=lambda reply: str(reply["result"]),
+            shorten=fitting,
+        )
+        return journaled_run(running, current(self._calls))
 
 
 class JournaledRetriever:

@@ -68,17 +68,25 @@ def copy_of(model: BaseLLM) -> BaseLLM:
 
 
 def for_one_call(model: BaseLLM, seconds: float) -> BaseLLM:
-    """A copy whose read timeout is at most so many seconds.
+    """A copy whose read timeout is at most so many seconds, and which does not retry.
 
     Gemini's and Azure's clients take no timeout for one call: theirs is that of the settings.
     """
     copy: Any = copy_of(model)
-    client: Any = getattr(copy, "_client", None)
-    seconds = max(_SHORTEST, seconds)
-    if hasattr(client, "with_options") and (not isinstance(client.timeout, float | int) or seconds < client.timeout):
-        copy._client = client.with_options(timeout=seconds)
+    for name in ("_client", "_async_client"):
+        client: Any = getattr(copy, name, None)
+        if options := _options_for_one_call(client, max(_SHORTEST, seconds)):
+            setattr(copy, name, client.with_options(**options))
     built: BaseLLM = copy
     return built
+
+
+def _options_for_one_call(client: Any, seconds: float) -> dict[str, Any]:
+    if not hasattr(client, "with_options"):
+        return {}
+    late = not isinstance(client.timeout, float | int) or seconds < client.timeout
+    options: dict[str, Any] = {"timeout": seconds} if late else {}
+    return options | ({"max_retries": 0} if getattr(client, "max_retries", 0) else {})  # they might be paid, too
 
 
 def _build(name: str, settings: ModelSettings, clients: Clients) -> BaseLLM:

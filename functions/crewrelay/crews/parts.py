@@ -1,17 +1,25 @@
 """What takes the place of CrewAI's own parts: see tuning.py, which puts them in."""
 
+import os
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 from crewai.agents.agent_executor import AgentExecutorState
 from crewai.flow.runtime import FlowState
 from crewai.utilities.converter import Converter
+from crewai.utilities.llm_utils import _llm_via_environment_or_fallback
+from crewai.utilities.planning_handler import CrewPlanner
+
+from crewrelay.crews import ambient
 
 T = TypeVar("T")
+
+_default_model = _llm_via_environment_or_fallback
+_tasks_summary = CrewPlanner._create_tasks_summary
 
 
 class ExecutorState(FlowState, AgentExecutorState):
@@ -54,9 +62,24 @@ def call_once(operation: Callable[[], T]) -> T:
     return operation()
 
 
+async def acall_once(operation: Callable[[], Awaitable[T]]) -> T:
+    return await operation()
+
+
 def format_prompt(prompt: str, inputs: dict[str, str]) -> str:
     """All placeholders at once, so that braces in a value stay as they are."""
     return re.sub(r"\{(input|tool_names|tools)}", lambda match: inputs[match[1]], prompt)
+
+
+def default_model() -> Any:
+    """CrewAI's, if its own variables name one; else that of CREWRELAY_MODEL."""
+    named = any(os.environ.get(variable) for variable in ("MODEL", "MODEL_NAME", "OPENAI_MODEL_NAME"))
+    return (None if named else ambient.default_model()) or _default_model()
+
+
+def tasks_summary(planner: CrewPlanner) -> str:
+    """CrewAI's, without the addresses of functions, which differ between processes."""
+    return re.sub(r" at 0x[0-9a-f]+", "", _tasks_summary(planner))
 
 
 def through_the_model(converter: Converter) -> "_ThroughTheModel":

@@ -4,13 +4,17 @@ from collections.abc import Callable
 
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.definition import Definition
+from crewrelay.catalogue.project import Project
+from crewrelay.catalogue.yaml_file import Faulty
 from crewrelay.crews import durable, failures
+from crewrelay.crews.ambient import journaling
 from crewrelay.crews.building import build
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.journaled import JournaledLLM, fair_share
 from crewrelay.crews.journaled_tools import JournaledRetriever
 from crewrelay.crews.models import NewModel
 from crewrelay.crews.phrases import refusal
+from crewrelay.crews.projects import new_crew
 from crewrelay.crews.search import TOP_K, SearchPassages
 from crewrelay.crews.tuning import complete_models, tune_crewai
 from crewrelay.jobs.answer import Answer, Usage
@@ -29,7 +33,7 @@ class CrewRunner:
         retriever: Retriever,
         redacted: Callable[[str], str] = str,
         prices: Prices | None = None,
-        definition_of: Callable[[str], Definition] = lambda crew: catalogue().definition(crew),
+        definition_of: Callable[[str], Definition | Project] = lambda crew: catalogue().definition(crew),
     ) -> None:
         tune_crewai()
         complete_models()
@@ -48,13 +52,27 @@ class CrewRunner:
             definition = self._definition_of(job_input.crew)
         except InvalidCrew:  # removed since the job was accepted: run() raises it again, and the job fails
             return durable.fingerprint(job_input.crew, "", "")
-        models = [self._new_model(name) for name in definition.models]
+        models = [self._new_model(name) for name in ([None] if isinstance(definition, Project) else definition.models)]
         names = "\n".join(sorted(f"{model.model} at {model.base_url}" for model in models))
         return durable.fingerprint(job_input.crew, definition.digest, names)
 
     def run(self, job_input: JobInput, calls: Calls) -> Answer:
-        bibliography = Bibliography()
         definition = self._definition_of(job_input.crew)
+        if isinstance(definition, Project):
+            return self._run_project(definition, job_input, calls)
+        return self._run_definition(definition, job_input, calls)
+
+    def _run_project(self, project: Project, job_input: JobInput, calls: Calls) -> Answer:
+        with journaling(calls, self._prices, self._new_model):
+            try:
+                crew, defaults = new_crew(project)
+            except Faulty as faulty:
+                raise InvalidCrew(str(faulty)) from faulty
+            output = crew.kickoff(inputs=defaults | dict(job_input.inputs))
+        return Answer(text=output.raw, usage=calls.usage())  # type: ignore[union-attr]  # it does not stream
+
+    def _run_definition(self, definition: Definition, job_input: JobInput, calls: Calls) -> Answer:
+        bibliography = Bibliography()
         smallest = min(self._new_model(name).get_context_window_size() for name in definition.models)
         retriever = JournaledRetriever(self._retriever, calls, bibliography)
         search = SearchPassages(retriever, bibliography, longest=fair_share(smallest) // TOP_K)
@@ -63,7 +81,8 @@ class CrewRunner:
             return JournaledLLM(self._new_model(name), calls, self._prices)
 
         crew = build(definition, job_input.inputs, model_of, search)
-        output = durable.make_durable(crew, calls).kickoff()
+        with journaling(calls, self._prices):
+            output = durable.make_durable(crew, calls).kickoff()
         text = output.raw  # type: ignore[union-attr]  # it does not stream
         return _answer(text, bibliography, str(job_input.inputs.get("language", "")), calls.usage())
 

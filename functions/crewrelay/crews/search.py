@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from html import escape
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from crewai.tools import BaseTool
 from pydantic import BaseModel, Field, PrivateAttr
@@ -35,6 +35,8 @@ class SearchArguments(BaseModel):
 
 class SearchPassages(BaseTool):
     """Searches the collection. A passage longer than `longest` characters is cut to that, around its excerpt."""
+
+    JOURNALS_ITSELF: ClassVar[bool] = True  # its passages
 
     name: str = "search_passages"
     description: str = (

@@ -6,17 +6,16 @@ other and sees that row's test fail.
 
 import logging
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import crewai.llms.base_llm as base_llm
+from crewai.tools import BaseTool
 from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
 
-from crewrelay.crews import parts, reading
-
-T = TypeVar("T")
+from crewrelay.crews import model_seam, parts, reading, seam, tool_seam
 
 _NONE_FILED = "none filed"
 # Rebuilding all of OpenAI's models takes 2.5 s; these, which every answer is read with, take 0.05 s.
@@ -83,6 +82,72 @@ REPLACEMENTS = (
         "The retries can be switched off.",
         "test_tuning.py::test_a_throttled_call_is_not_repeated",
         "https://github.com/crewAIInc/crewAI/pull/7677",
+    ),
+    _attribute(
+        "crewai.llms.base_llm.arun_with_rate_limit_retry",
+        parts.acall_once,
+        "The same, for an asynchronous call.",
+        "The retries can be switched off.",
+        "test_ambient.py::test_an_asynchronous_call_that_is_throttled_is_not_repeated",
+        "https://github.com/crewAIInc/crewAI/pull/7677",
+    ),
+    Replacement(
+        "call, acall and get_input_tokens_count of BaseLLM's subclasses, by wrap_models",
+        "A project builds its models itself. In a run, every call goes to the run's journal; tokens are estimated.",
+        _NONE_FILED,
+        "A hook can answer in a model's place.",
+        "test_ambient.py::test_a_model_is_asked_once_and_never_past_the_journal",
+        model_seam.wrap_models,
+    ),
+    Replacement(
+        "_run and _arun of BaseTool's subclasses, by wrap_tools",
+        "A project builds its tools itself. In a run, every result goes to the run's journal.",
+        _NONE_FILED,
+        "A hook can answer in a tool's place.",
+        "test_ambient.py::test_a_tool_runs_once_and_never_past_the_journal",
+        tool_seam.wrap_tools,
+    ),
+    _attribute(
+        "crewai.tools.base_tool.Tool.run",
+        BaseTool.run,
+        "It calls the function of a tool that @tool made past `_run`, where the journal is.",
+        "It calls `_run`, as that of other tools does.",
+        "test_ambient.py::test_a_tool_runs_once_and_never_past_the_journal",
+    ),
+    _attribute(
+        "crewai.tools.structured_tool.CrewStructuredTool.ainvoke",
+        tool_seam.ainvoke,
+        "It runs a tool on a thread without the context, and so without the run's journal and log keys.",
+        "It uses asyncio.to_thread.",
+        "test_ambient.py::test_a_tool_that_is_invoked_asynchronously_knows_its_run",
+    ),
+    _attribute(
+        "crewai.agents.agent_executor.AgentExecutor._prepare_tool_result_for_context",
+        tool_seam.prepare_tool_result,
+        "It puts a long result of a tool into a file of a random name, and names it in the next prompt.",
+        "The name is the same in a resumed run, and the file is there.",
+        "test_ambient.py::test_a_long_result_of_a_tool_is_cut",
+    ),
+    _attribute(
+        "crewai.utilities.llm_utils._llm_via_environment_or_fallback",
+        parts.default_model,
+        "An agent of a project for which no model is named gets CrewAI's default, not that of CREWRELAY_MODEL.",
+        "The default can be set.",
+        "test_projects.py::test_an_agent_without_a_model_gets_that_of_the_settings",
+    ),
+    _attribute(
+        "crewai.events.event_listener.event_listener.formatter.console.quiet",
+        True,
+        "With verbose=True of a project it prints prompts and answers, past the log.",
+        "It is logged.",
+        "test_projects.py::test_a_verbose_project_prints_nothing",
+    ),
+    _attribute(
+        "crewai.utilities.planning_handler.CrewPlanner._create_tasks_summary",
+        parts.tasks_summary,
+        "It puts the addresses of tools' functions into the planner's prompt.",
+        "It names the tools only.",
+        "test_ambient.py::test_a_planners_prompt_has_no_addresses",
     ),
     _attribute(
         "crewai.utilities.converter.Converter._create_instructor",
@@ -199,15 +264,9 @@ def tune_crewai() -> None:
 
 def complete_models() -> None:
     """Call before the first crew runs, when the models have been built: that imports OpenAI's SDK."""
-    for model in set(_subclasses(BaseModel)):
+    for model in set(seam.subclasses(BaseModel)):
         if model.__module__.startswith(_INCOMPLETE) and not model.__pydantic_complete__:
             model.model_rebuild(raise_errors=False)
-
-
-def _subclasses(model: type[T]) -> Iterator[type[T]]:
-    for subclass in model.__subclasses__():
-        yield subclass
-        yield from _subclasses(subclass)
 
 
 def _set(what: str, value: Any) -> None:

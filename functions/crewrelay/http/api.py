@@ -16,7 +16,7 @@ from crewrelay.http.links import base_url, status_path, status_url
 from crewrelay.http.problems import RETRY_SECONDS
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
-from crewrelay.jobs.errors import UnknownJob
+from crewrelay.jobs.errors import InvalidCrew, UnknownJob
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobRecord, JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission, keyed_id, message_key
@@ -103,10 +103,16 @@ def create_api(
     @app.get("/crewai/crews", responses=problems(), tags=["crews"])
     def crews(_: Reader) -> Crews:
         """The crews of this deployment and their inputs, to be sent as `{"crew": name, "inputs": {…}}`."""
-        known = catalogue()
-        return Crews(crews=[CrewCard.of(known.card(name)) for name in known.names()])
+        return Crews(crews=[_card(name) for name in catalogue().names()])
 
     return app
+
+
+def _card(name: str) -> CrewCard:
+    try:
+        return CrewCard.of(catalogue().card(name))
+    except InvalidCrew as error:
+        return CrewCard.faulty(name, str(error))
 
 
 def _job(*statuses: int) -> Responses:

@@ -167,15 +167,20 @@ class JobStatus(BaseModel):
 
 
 class CrewCard(BaseModel):
-    """A crew; `inputs` is the JSON schema of what a request sends as `inputs`."""
+    """A crew; `inputs` is the JSON schema of what a request sends as `inputs`. One with a `fault` can't run."""
 
     name: str
     description: str
     inputs: dict[str, Any]
+    fault: str | None = None
 
     @classmethod
     def of(cls, card: Card) -> "CrewCard":
         return cls(name=card.name, description=card.crew.description, inputs=card.inputs.json_schema())
+
+    @classmethod
+    def faulty(cls, name: str, fault: str) -> "CrewCard":
+        return cls(name=name, description="", inputs={}, fault=fault)
 
 
 class Crews(BaseModel):

@@ -1,5 +1,6 @@
 """Builds what runs crews: models, retrieval and prices."""
 
+import os
 from functools import cache
 from random import random
 
@@ -11,6 +12,7 @@ from crewrelay.crews.runner import CrewRunner
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.ports import Doorbell, JobStore
 from crewrelay.prices import Prices
+from crewrelay.redaction import SHORTEST
 from crewrelay.settings import JobSettings, ModelSettings
 from crewrelay.system import new_id, this_process, utcnow
 from crewrelay.wiring import retrieval
@@ -28,12 +30,21 @@ def crew_runner() -> CrewRunner:
     passages, vectors, model = retrieval_settings(), embedder_settings(), model_settings()
     for key in filter(None, (passages.weaviate_api_key, vectors.api_key)):
         redaction().hide(key.get_secret_value())
+    for variable in _keys_of_projects():
+        redaction().hide(os.environ[variable])
     prices = Prices.read(model.prices)
     new_model = models(model)
     new_model()  # fail at start if it can't be used
     refuse_broken(catalogue(), new_model)
     retriever = retrieval.retriever(retrieval.collections(passages), passages, retrieval.embedder(vectors))
     return CrewRunner(new_model, retriever, redaction().text, prices)
+
+
+def _keys_of_projects() -> list[str]:
+    """The variables with keys, if there are projects of CrewAI's own: they read them themselves."""
+    if not any(map(catalogue().is_project, catalogue().names())):
+        return []
+    return [name for name, value in os.environ.items() if name.endswith("_API_KEY") and len(value) >= SHORTEST]
 
 
 def execution(settings: JobSettings, store: JobStore, doorbell: Doorbell) -> Execution:

@@ -1,0 +1,153 @@
+"""A project that `crewai create` made, read as data: its name, form and inputs.
+
+Light: neither CrewAI nor the project's code is imported. crews/projects.py loads it where it runs.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from crewrelay.catalogue.definition import Card, CrewPart
+from crewrelay.catalogue.inputs import PLACEHOLDER, Input, Inputs
+from crewrelay.catalogue.project_files import line_of, read_jsonc, read_toml, read_yaml, sources
+from crewrelay.catalogue.yaml_file import Fault, Faulty, YamlFile
+
+FILE = "pyproject.toml"
+_JSON_CREWS = ("crew.jsonc", "crew.json")
+_MARK = re.compile(r"^[ \t]*\[tool\.crewai\b", re.MULTILINE)
+_TYPES = {bool: "boolean", int: "integer", str: "string"}
+
+
+class Project(NamedTuple):
+    """`definition` is its crew.jsonc, if it has one. `target` is the class that it names, as module:Class."""
+
+    card: Card
+    definition: Path | None
+    target: str | None
+    digest: str
+
+    @property
+    def folder(self) -> Path:
+        return self.card.folder
+
+
+class _Refined(BaseModel):
+    """[tool.crewrelay]."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    description: str | None = None
+    crew: str | None = None
+    inputs: dict[str, dict[str, Any]] = {}
+
+
+def is_project(folder: Path) -> bool:
+    path = folder / FILE
+    return path.is_file() and bool(_MARK.search(path.read_text(errors="replace")))
+
+
+def name_of(folder: Path) -> str:
+    """By its pyproject.toml, if that can be read; else that of the folder."""
+    try:
+        given = str(read_toml(folder / FILE).get("project", {}).get("name") or folder.name)
+    except Faulty:
+        given = folder.name
+    return re.sub(r"[^a-z0-9_-]+", "_", given.lower())
+
+
+def read_project_card(name: str, folder: Path) -> Card:
+    """Raises Faulty."""
+    return read_project(name, folder).card
+
+
+def read_project(name: str, folder: Path) -> Project:
+    """Raises Faulty."""
+    path = folder / FILE
+    data = read_toml(path)
+    crewai, ours = data["tool"]["crewai"], data["tool"].get("crewrelay", {})
+    if crewai.get("type", "crew") != "crew":
+        what = f"a {crewai['type']} of CrewAI can't run here yet, only a crew; move the project elsewhere"
+        raise Faulty(Fault(path, line_of(path, r"(?m)^[ \t]*type\s*="), what))
+    refined = _refined(path, ours)
+    definition = next((folder / one for one in _JSON_CREWS if (folder / one).is_file()), None)
+    found = _declared(definition) if definition else _placeholders_of(_configs(folder))
+    description = refined.description or data.get("project", {}).get("description") or name
+    crew = CrewPart(description=description, inputs=_inputs(path, found, refined.inputs))
+    card = Card(name, folder, YamlFile(path, data, {(): 1}), crew, Inputs(crew.inputs))
+    return Project(card, definition, refined.crew, _digest(folder))
+
+
+def _refined(path: Path, given: Any) -> _Refined:
+    try:
+        return _Refined.model_validate(given)
+    except ValidationError as error:
+        faults = [
+            Fault(
+                path,
+                line_of(path, r"(?m)^[ \t]*\[tool\.crewrelay"),
+                f"{_place(item['loc'])}: {item['msg']}; correct it",
+            )
+            for item in error.errors(include_url=False)
+        ]
+        raise Faulty(*faults) from None
+
+
+def _inputs(path: Path, found: Mapping[str, Any], refined: Mapping[str, dict[str, Any]]) -> dict[str, Input]:
+    """By name; what is refined replaces what was found."""
+    inputs: dict[str, Input] = {}
+    for name in (*found, *(name for name in refined if name not in found)):
+        default = found.get(name)
+        known = {} if default is None else {"type": _TYPES[type(default)], "default": default}
+        try:
+            inputs[name] = Input.model_validate({**known, **refined.get(name, {})})
+        except ValidationError as error:
+            what = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            line = line_of(
+                path, rf"(?m)^[ \t]*\[tool\.crewrelay\.inputs\.{re.escape(name)}\b|^[ \t]*{re.escape(name)}\s*="
+            )
+            raise Faulty(Fault(path, line, f"{_place(('inputs', name))}: {what}; correct it")) from None
+    return inputs
+
+
+def _place(location: tuple[Any, ...]) -> str:
+    return ".".join(("tool.crewrelay", *map(str, location)))
+
+
+def _declared(definition: Path) -> dict[str, Any]:
+    """The inputs of crew.jsonc with their defaults, and the placeholders without."""
+    crew = read_jsonc(definition)
+    if not isinstance(crew, dict):
+        raise Faulty(Fault(definition, 1, "the crew must be an object; write {…}"))
+    agents = [read_jsonc(path) for path in sorted((definition.parent / "agents").glob("*.json*"))]
+    defaults = crew.pop("inputs", None) or {}
+    found = _placeholders_of([crew, *agents]) | defaults
+    # A default of another type than ours, such as a list, is CrewAI's own affair.
+    return {name: value for name, value in found.items() if value is None or type(value) in _TYPES}
+
+
+def _configs(folder: Path) -> list[Any]:
+    return [read_yaml(path) for path in sorted((folder / "src").glob("*/config/*.y*ml"))]
+
+
+def _placeholders_of(data: Any) -> dict[str, None]:
+    return dict.fromkeys(name for text in _texts(data) for name in PLACEHOLDER.findall(text))
+
+
+def _texts(data: Any) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict | list):
+        for one in data.values() if isinstance(data, dict) else data:
+            yield from _texts(one)
+
+
+def _digest(folder: Path) -> str:
+    known = hashlib.sha256()
+    for path in sources(folder):
+        content = path.read_bytes()
+        known.update(f"\n{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
+    return known.hexdigest()

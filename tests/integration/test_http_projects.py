@@ -1,0 +1,92 @@
+"""Projects of CrewAI's own over HTTP: listed with their inputs, run inline and by a worker, as any crew."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crewai import LLM
+from starlette.testclient import TestClient
+
+from crewrelay.catalogue.catalogue import catalogue
+from crewrelay.crews.runner import CrewRunner
+from crewrelay.system import utcnow
+from tests.support.crews import OwnCrews, Shelf
+from tests.support.doubles.openai_server import OpenAIServer, openai_server
+from tests.support.fixtures import Storage
+from tests.support.http_apps import api_app, assert_problem, execution_of, run_app
+from tests.support.projects import classic, create, json_crew
+
+CLASSIC = {"crew": "storms", "inputs": {"topic": "rain", "current_year": "2026"}}
+JSON = {"crew": "seasons", "inputs": {"reader": "experts"}}
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("projects")
+    classic(folder, "storms")
+    json_crew(folder, "seasons")
+    create(folder, "currents", "flow")
+    return folder
+
+
+@pytest.fixture
+def server(projects: Path, own_crews: OwnCrews, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIServer]:
+    """Crews of YAML and projects in one folder, and the model of all."""
+    for project in projects.iterdir():
+        (own_crews.folder / project.name).symlink_to(project)
+    own_crews.put()
+    catalogue.cache_clear()
+    with openai_server() as server:
+        for name, value in {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none"}.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def runner() -> Any:
+    return CrewRunner(lambda *_: LLM(model="gpt-4o-mini", provider="openai"), Shelf())
+
+
+def test_projects_are_listed_beside_crews_of_yaml(storage: Storage, server: OpenAIServer) -> None:
+    """One that can't run is listed with its fault, and the others work."""
+    listed = {crew["name"]: crew for crew in TestClient(api_app(storage)).get("/crewai/crews").json()["crews"]}
+    assert list(listed) == ["currents", "research", "seasons", "storms", "tales"]
+    assert listed["storms"]["inputs"]["required"] == ["topic", "current_year"]
+    assert listed["seasons"]["inputs"]["properties"]["year"]["default"] == 2026
+    assert "a flow of CrewAI can't run here yet" in listed["currents"]["fault"]
+    assert listed["storms"]["fault"] is None
+
+
+@pytest.mark.parametrize("body", [CLASSIC, JSON], ids=["classic", "JSON"])
+def test_a_project_runs_inline(storage: Storage, server: OpenAIServer, body: dict[str, Any]) -> None:
+    answered = TestClient(run_app(storage, runner())).post("/crewai/run", json=body)
+    assert answered.status_code == 200, answered.text
+    assert "Ulm" in answered.json()["answer"]
+    assert answered.json()["usage"]["calls"] == len(server.asked)
+
+
+@pytest.mark.parametrize("body", [CLASSIC, JSON], ids=["classic", "JSON"])
+def test_a_project_runs_by_a_worker(storage: Storage, server: OpenAIServer, body: dict[str, Any]) -> None:
+    client = TestClient(api_app(storage))
+    where = client.post("/crewai/run/async", json=body).headers["location"]
+    execution_of(storage, runner()).run(where.rpartition("/")[2], utcnow() + timedelta(minutes=1))
+    status = client.get(where).json()
+    assert status["status"] == "completed", status
+    assert "Ulm" in status["result"]
+    assert status["receipt"]["calls_paid"] == len(server.asked)
+
+
+def test_a_project_takes_its_own_inputs_only(storage: Storage, server: OpenAIServer) -> None:
+    client = TestClient(api_app(storage))
+    for inputs, field in (({"topic": "rain"}, "inputs.current_year"), ({**CLASSIC["inputs"], "no": 1}, "inputs.no")):  # type: ignore[dict-item]
+        body = {"crew": "storms", "inputs": inputs}
+        problem = assert_problem(client.post("/crewai/run/async", json=body), 422, "invalid_request")
+        assert [error["field"] for error in problem["errors"]] == [field]
+
+
+def test_a_flow_is_refused_when_it_is_asked_for(storage: Storage, server: OpenAIServer) -> None:
+    client = TestClient(api_app(storage), raise_server_exceptions=False)
+    body = {"crew": "currents", "inputs": {}}
+    problem = assert_problem(client.post("/crewai/run/async", json=body), 500, "invalid_crew")
+    assert "can't run here yet" in problem["detail"]

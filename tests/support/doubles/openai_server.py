@@ -1,0 +1,96 @@
+"""An OpenAI-compatible server in this process, which counts every request that reaches it, whoever makes it."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.support.doubles.model_replies import completion
+
+_CITY = {"name": "Ulm"}
+_CITY_CALL = ("weather", {"city": "Ulm"})
+_DELEGATION = ("delegate_work_to_coworker", {"task": "Look up.", "context": "Monday.", "coworker": "Forecaster"})
+# By a property of what is asked for.
+_SHAPES: dict[str, Any] = {
+    "list_of_plans_per_task": {"list_of_plans_per_task": [{"task_number": 1, "task": "Tell.", "plan": "Look up."}]},
+    "feedback": {"valid": True, "feedback": None},
+    "plan": {"plan": "Look up.", "steps": [], "ready": True},
+    "name": _CITY,
+}
+
+
+def said(body: dict[str, Any]) -> dict[str, Any]:
+    """Calls the tool that it is offered, once; answers in the shape that is asked for; else says how much it read."""
+    messages = body["messages"]
+    text = "\n".join(str(message.get("content")) for message in messages)
+    offered = {tool["function"]["name"] for tool in body.get("tools", [])}
+    if not any(message["role"] == "tool" for message in messages):
+        for name, arguments in (_DELEGATION, _CITY_CALL):
+            if name in offered:
+                function = {"name": name, "arguments": json.dumps(arguments)}
+                return {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [{"id": "call_1", "type": "function", "function": function}],
+                }
+    if "Action Input:" in text and not any(message["role"] == "assistant" for message in messages):
+        name, arguments = _DELEGATION if _DELEGATION[0] in text else _CITY_CALL
+        return _text(f"Thought: I look.\nAction: {name}\nAction Input: {json.dumps(arguments)}")
+    shape = json.dumps(body.get("response_format")) if "response_format" in body else text
+    for name, value in _SHAPES.items():
+        if re.search(rf'"{name}\\*":', shape):
+            return _text(json.dumps(value))
+    return _text(f"Final Answer: after {len(text)} characters")
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"role": "assistant", "content": text}
+
+
+class OpenAIServer(ThreadingHTTPServer):
+    """`failing` is the status of every answer, if there is one."""
+
+    daemon_threads = True
+    failing: int | None = None
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[dict[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: OpenAIServer
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(body)
+        status = self.server.failing or 200
+        answer = {"error": {"message": "scripted"}} if self.server.failing else completion(body, said(body), "7,3,0")
+        content = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+
+@contextmanager
+def openai_server() -> Iterator[OpenAIServer]:
+    server = OpenAIServer()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()

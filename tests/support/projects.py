@@ -1,0 +1,99 @@
+"""Projects as CrewAI's own command creates them, with the changes that a person would make."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+WEATHER = """\
+from crewai.tools import BaseTool
+
+
+class Weather(BaseTool):
+    name: str = "weather"
+    description: str = "Tells the weather of a city."
+
+    def _run(self, city: str) -> str:
+        with open({looks!r}, "a") as looks:
+            looks.write(city + "\\n")
+        return f"rain in {{city}}"
+"""
+CHECKS = """\
+from pydantic import BaseModel
+
+
+class City(BaseModel):
+    name: str
+
+
+def checked(output):
+    return True, output.raw.strip()
+"""
+
+
+def create(folder: Path, name: str, *options: str) -> Path:
+    """Made by `crewai create`."""
+    home = folder / ".home"
+    home.mkdir(parents=True, exist_ok=True)
+    switches = {"CREWAI_DMN": "true", "CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_TRACING_ENABLED": "false"}
+    subprocess.run(
+        [Path(sys.executable).with_name("crewai"), "create", *options, name, "--skip-provider"],
+        cwd=folder,
+        env=os.environ | switches | {"HOME": str(home)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    )
+    return folder / name
+
+
+def classic(folder: Path, name: str) -> Path:
+    """With a tool, a guardrail and output_pydantic."""
+    project = create(folder, name, "crew", "--classic")
+    package = project / "src" / name
+    (package / "tools/weather.py").write_text(WEATHER.format(looks=str(looks_of(project))))
+    (package / "checks.py").write_text(CHECKS)
+    code = f"from {name}.checks import City, checked\nfrom {name}.tools.weather import Weather\n"
+    edit(
+        package / "crew.py",
+        ("\n\n@CrewBase", f"\n{code}\n\n@CrewBase"),
+        ("config=self.agents_config['researcher'],", "config=self.agents_config['researcher'], tools=[Weather()],"),
+        ("config=self.tasks_config['research_task'],", "config=self.tasks_config['research_task'], guardrail=checked,"),
+        ("output_file='report.md'", "output_file='report.md', output_pydantic=City"),
+    )
+    return project
+
+
+def json_crew(folder: Path, name: str) -> Path:
+    """With inputs, a tool, a guardrail and output_pydantic, and without the memory that it has at first."""
+    project = create(folder, name, "crew")
+    (project / "tools/weather.py").write_text(WEATHER.format(looks=str(looks_of(project))))
+    (project / "checks.py").write_text(CHECKS)
+    edit(project / "agents/researcher.jsonc", ('"tools": [],', '"tools": ["custom:weather"],'))
+    more = (
+        '"guardrail": {"python": "checks.checked"}, "output_pydantic": {"python": "checks.City"}, "agent": "researcher"'
+    )
+    edit(
+        project / "crew.jsonc",
+        ('"memory": true', '"memory": false'),
+        ("Research current AI trends and", "Research {topic} in {year} for {reader} and"),
+        ('"agent": "researcher"', more),
+        (
+            '"inputs": {}',
+            '"inputs": {"topic": "AI // trends", "year": 2026, "draft": false, /* more */ "depths": [1, 2],}',
+        ),
+    )
+    return project
+
+
+def edit(path: Path, *changes: tuple[str, str]) -> None:
+    text = path.read_text()
+    for before, after in changes:
+        assert before in text, f"{path} has no {before}"
+        text = text.replace(before, after)
+    path.write_text(text)
+
+
+def looks_of(project: Path) -> Path:
+    """The file that its tool writes into: a line for each time it ran."""
+    return project.parent / f"{project.name}.looks"

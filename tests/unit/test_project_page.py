@@ -1,0 +1,61 @@
+"""docs/your-crewai-project.md: its commands and its pyproject.toml do what it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+from crewai import LLM
+from typer.testing import CliRunner
+
+from crewrelay.catalogue.catalogue import catalogue
+from crewrelay.catalogue.project import read_project
+from crewrelay.cli.commands import app
+from crewrelay.crews.runner import CrewRunner
+from crewrelay.jobs.job import JobInput
+from crewrelay.testing import Unjournaled
+from tests.support.crews import Shelf
+from tests.support.doubles.openai_server import openai_server
+from tests.support.processes import ROOT
+from tests.support.projects import create
+
+PAGE = (ROOT / "docs/your-crewai-project.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As its first command makes it."""
+    command = re.search(r"^crewai create (crew) (\w+) (--classic) --skip-provider$", PAGE, re.MULTILINE)
+    assert command
+    return create(tmp_path_factory.mktemp("page"), command[2], command[1], command[3])
+
+
+def test_a_fresh_project_passes_the_check(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue.cache_clear()  # as in a process of its own
+    monkeypatch.chdir(project.parent)
+    monkeypatch.setenv("CREWRELAY_MODEL", "openai/gpt-4o-mini")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    assert "crewrelay crews check ./report\n" in PAGE
+    told = CliRunner().invoke(app, ["crews", "check", "./report"])
+    assert (told.exit_code, told.output) == (0, "report: no faults; its inputs: topic, current_year\n")
+
+
+def test_its_pyproject_refines_the_inputs(project: Path) -> None:
+    (toml,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    path = project / "pyproject.toml"
+    path.write_text(path.read_text() + toml)
+    read = read_project("report", project)
+    assert read.card.crew.description == "Writes a report."
+    assert read.card.inputs.check({"topic": "rain"}) == {"topic": "rain", "current_year": "2026"}
+    with openai_server() as server:
+        model = LLM(model="gpt-4o-mini", provider="openai", base_url=server.url, api_key="none")
+        runner = CrewRunner(lambda *_: model, Shelf(), definition_of=lambda _: read)
+        inputs = read.card.inputs.check({"topic": "rain"})
+        assert runner.run(JobInput(crew="report", inputs=inputs), Unjournaled()).text
+        assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("option", re.findall(r"`(\w+)`", PAGE.partition("| what | why |")[2].partition("| flows")[0]))
+def test_what_it_says_can_not_run_is_refused(option: str) -> None:
+    from crewrelay.crews.projects import _REFUSED
+
+    assert option in _REFUSED
