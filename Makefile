@@ -53,7 +53,7 @@ integration: setup .venv-sam/.sam ## Adapters and apps, on SQLite and an AWS emu
 	.venv/bin/pytest tests/bench/test_retrieval_overhead.py -s
 
 faults: setup ## Fault injection: crashes, kills, lost replies, duplicates, a simulation (tests/faults/README.md)
-	.venv/bin/pytest tests/faults tests/mutants -n 2 --dist worksteal
+	.venv/bin/pytest tests/faults tests/mutants -n 3 --dist worksteal
 
 faults-long: setup ## The same, longer: 2,000 jobs under kill -9, thousands of simulated histories, full load
 	FAULTS=long .venv/bin/pytest tests/faults -n 2 --dist worksteal
@@ -64,7 +64,7 @@ mutants: setup ## Mutation testing of the domain and the job store
 	.venv/bin/python -m tests.mutants
 
 e2e: setup ## End-to-end tests of the real stack
-	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 2 --dist loadfile
+	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 3 --dist loadfile
 	.venv/bin/pytest $(MEASURED)
 
 bench: setup ## Time and CPU of 200 jobs on each engine, beside FastAPI's BackgroundTasks
