@@ -1,5 +1,6 @@
 """What goes wrong between us and Weaviate: each has its name, comes within the caller's timeout, and heals."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -154,6 +155,20 @@ def test_restarts_under_load_fail_nothing_for_good(bench: Bench) -> None:
         for one in searching:
             one.result()
     assert {type(error) for error in failed} == {RetrievalUnavailable}
+
+
+def test_a_call_that_is_cancelled_with_its_connection_is_repeated(bench: Bench) -> None:
+    """Another thread may replace the connection just before the call."""
+    calls = 0
+
+    async def work(_: object) -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise asyncio.CancelledError
+        return "answered"
+
+    assert bench.collection._connection.read(work) == "answered"
 
 
 def test_http_hangs(bench: Bench) -> None:

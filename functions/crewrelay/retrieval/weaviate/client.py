@@ -150,6 +150,12 @@ class _Link:
         self._users += 1
         try:
             return await work(self._client)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise
+            # Not this task: the client has cancelled the call, because its connection was closed just before.
+            raise RetrievalUnavailable("Weaviate's connection was closed") from None
         finally:
             self._users -= 1
             await self._close_if_done()
