@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crewrelay.catalogue.catalogue import catalogue
-from crewrelay.local.stack import CREW_ENVIRONMENT
+from crewrelay.crews.environment import CREW_ENVIRONMENT
 from tests.support.crews import OwnCrews
 from tests.support.fixtures import Figure, HandSetClock, Storage
 from tests.support.processes import ROOT

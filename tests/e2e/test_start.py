@@ -47,7 +47,9 @@ def test_a_submitted_job_starts_at_once_and_an_idle_stack_costs_next_to_nothing(
     with running_stack(2) as stack:
         wait_until(lambda: len(stack.crews()) == 2, within=60)
         waits = [wait_of_a_job(stack) for _ in range(8)]
-        idle = wait_until(lambda: (used := cpu_while_idle(stack)) < 0.03 and used, within=90)  # 1 % on an idle machine
+        idle = wait_until(
+            lambda: (used := cpu_while_idle(stack)) < 0.03 and used, within=90
+        )  # 1.0 to 1.4 % were measured
     print(f"\na job starts after {min(waits) * 1000:.0f} ms (best of {len(waits)}); idle: {idle:.1%} of a core")
     assert min(waits) < 0.05
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from crewrelay.crews.environment import CREW_ENVIRONMENT
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.submission import Submission
-from crewrelay.local.stack import CREW_ENVIRONMENT
 from crewrelay.system import new_id, utcnow
 from crewrelay.testing import MemoryDoorbell
 from tests.faults.engines import Engine

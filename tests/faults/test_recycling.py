@@ -10,10 +10,10 @@ from datetime import timedelta
 
 import httpx
 
+from crewrelay.crews.environment import CREW_ENVIRONMENT
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.local.child import GATEWAY, GATEWAY_VARIABLE, RECEIVED_AT, RECYCLED
-from crewrelay.local.stack import CREW_ENVIRONMENT
 from tests.faults.bench import Bench, NewBench
 from tests.faults.engines import ONLY_SQLITE
 from tests.support.fixtures import Figure

@@ -2,7 +2,7 @@
 
 import re
 
-from crewrelay.local.stack import CREW_ENVIRONMENT
+from crewrelay.crews.environment import CREW_ENVIRONMENT
 from tests.support.processes import ROOT
 
 

@@ -216,6 +216,8 @@ def test_what_is_no_backup_replaces_nothing(tmp_path: Path, clock: HandSetClock,
 def test_a_folder_that_is_in_use_or_can_not_be_used_is_refused(tmp_path: Path) -> None:
     with locked(tmp_path / "jobs"), pytest.raises(Misconfigured, match="another `crewrelay serve`"):
         restore(tmp_path / "jobs", tmp_path / "copy.db")
+    with pytest.raises(BlockingIOError), locked(tmp_path / "jobs"):
+        raise BlockingIOError  # of what is done in it
     (tmp_path / "file").touch()
     with pytest.raises(Misconfigured, match="can't use the folder"), locked(tmp_path / "file"):
         pass

@@ -1,10 +1,12 @@
 """The doorbell in SQLite: a bell for each job, received by one, and again by another if nobody deletes it."""
 
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 
@@ -114,6 +116,15 @@ def test_who_waits_is_woken_by_a_ring(database: Database, by: str) -> None:
         waiting.join(10)
         watching.result(10)
     assert taken == ["a"]
+
+
+def test_a_watch_that_can_not_look_says_so_as_a_change_and_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is woken looks, and finds out why; it must not end the stack."""
+    with closing(database.watch()) as watch, monkeypatch.context() as failing:
+        failing.setattr(watch, "_asked", Mock(side_effect=sqlite3.OperationalError("disk I/O error")))
+        watch.wait()
 
 
 def test_a_watch_that_is_closed_returns(database: Database) -> None:

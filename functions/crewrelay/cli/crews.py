@@ -112,7 +112,7 @@ def check(
             definition = read_definition(folder.absolute().name, folder)
     except Faulty as faulty:
         _refuse(*map(str, faulty.faults))
-    from crewrelay.local.stack import CREW_ENVIRONMENT
+    from crewrelay.crews.environment import CREW_ENVIRONMENT
 
     with tempfile.TemporaryDirectory(prefix="crewrelay-") as scratch:
         os.environ.update(CREW_ENVIRONMENT)  # before CrewAI is imported

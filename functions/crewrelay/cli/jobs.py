@@ -111,7 +111,7 @@ def doctor(url: Url = "", stack: Stack = "", token: Token = "", data: Data = Non
     deployment.
     """
     from crewrelay.cli import doctor
-    from crewrelay.local.stack import CREW_ENVIRONMENT
+    from crewrelay.crews.environment import CREW_ENVIRONMENT
 
     os.environ.update(CREW_ENVIRONMENT)  # before CrewAI is imported
     checks: list[Check] = []

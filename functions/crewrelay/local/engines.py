@@ -59,10 +59,7 @@ class OnSqlite:
 
         cleanup.enter_context(locked(self._folder))
         database = cleanup.enter_context(closing(on_sqlite.database(self._folder)))
-        if (found := database.check(quick=True)) != "ok":
-            raise Misconfigured(
-                f"{database.path} is damaged: {found}. Put a backup in its place with `crewrelay restore`"
-            )
+        database.refuse_damage(quick=True)
         self._found = on_sqlite.recover(database)
 
     def variables(self, template: Template) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from crewrelay.crews.environment import CREW_ENVIRONMENT as CREW_ENVIRONMENT
+from crewrelay.crews.environment import CREW_ENVIRONMENT
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.local.child import GATEWAY_VARIABLE, MISCONFIGURED, RECYCLED
 from crewrelay.local.engines import Engine, Watch

@@ -43,20 +43,27 @@ class Watch:
         self._turn = threading.Lock()
 
     def wait(self) -> None:
-        """Return soon after the next change since the last call, or once this is closed."""
+        """Return soon after the next change since the last call, or once this is closed. A failed look counts as a
+        change: those that are woken look as well, and report the reason.
+        """
         while True:
-            with self._turn:
-                if self._closed:
-                    return
-                before, self._version = self._version, self._asked()
-            if self._version != before:
-                return
             time.sleep(_POLL)
+            with self._turn:
+                if self._closed or self._has_changed():
+                    return
 
     def close(self) -> None:
         with self._turn:
             self._closed = True
             self._connection.close()
+
+    def _has_changed(self) -> bool:
+        before = self._version
+        try:
+            self._version = self._asked()
+        except sqlite3.Error:
+            return True
+        return self._version != before
 
     def _asked(self) -> int:
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()

@@ -22,6 +22,7 @@ _CACHE = -4096  # KiB of pages per connection, as SQLite writes it
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_PUT_BACK = "Stop the stack, and put back a copy with `crewrelay restore`"
 FILE = "jobs.db"
 
 
@@ -154,6 +155,11 @@ class Database:
         except sqlite3.Error as error:
             return str(error)
 
+    def refuse_damage(self, *, quick: bool = False) -> None:
+        """Raises Misconfigured with what `check` finds."""
+        if (found := self.check(quick=quick)) != "ok":
+            raise Misconfigured(f"{self.path} is damaged: {found}. {_PUT_BACK}")
+
 
 @contextmanager
 def _unavailable_if_it_fails() -> Iterator[None]:
@@ -163,11 +169,16 @@ def _unavailable_if_it_fails() -> Iterator[None]:
         raise Unavailable(f"The file of jobs {_said(error)}.") from error
 
 
+def logs_of(path: Path) -> tuple[Path, Path]:
+    """SQLite's write-ahead log of a file, and the log's index: https://www.sqlite.org/wal.html#the_wal_file"""
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
 def _remove_log_of_another(path: Path) -> None:
     """Where a backup was put in place of a file, SQLite would mix it with that one's log. A file with a log of its own
     says so in its header, and a backup doesn't. https://www.sqlite.org/fileformat2.html#file_format_version_numbers
     """
-    logs = [path.with_name(f"{path.name}-{ending}") for ending in ("wal", "shm")]
+    logs = logs_of(path)
     if not logs[0].exists():  # asked first: another process may be creating the file
         return
     with path.open("rb") as file:
@@ -191,7 +202,7 @@ def _code(error: Exception) -> int:
 
 def _said(error: Exception) -> str:
     if _code(error) in _DAMAGED:
-        return f"is damaged: {error}. Nothing was changed. Stop the stack, and put back a copy with `crewrelay restore`"
+        return f"is damaged: {error}. Nothing was changed. {_PUT_BACK}"
     if _code(error) in _FULL:
         return f"can't be written, probably because the disk is full: {error}. Make room: then it goes on"
     if _code(error) in _BUSY:

@@ -1,17 +1,15 @@
 """The folder that a stack keeps its jobs in: its lock, and putting a backup into it."""
 
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from crewrelay.jobs.errors import Misconfigured
-from crewrelay.sqlite.database import FILE, Database, sync
+from crewrelay.sqlite.database import FILE, Database, logs_of, sync
 
 _LOCK = "serve.lock"
-_LOG = ("-wal", "-shm")  # SQLite's, beside the file; a restored file must not meet those of the one before
 
 
 @contextmanager
@@ -19,16 +17,19 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the folder, which is created if it is missing. Raises Misconfigured if another process holds it."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        (folder / _LOCK).touch(0o600)
+        lock = (folder / _LOCK).open("a")
     except OSError as error:
         raise Misconfigured(f"can't use the folder {folder}: {error}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock:  # closing it releases the lock
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            said = f"another `crewrelay serve` keeps its jobs in {folder}: name another with --data"
+            raise Misconfigured(said) from None
+        except OSError as error:  # a file system without locks
+            raise Misconfigured(f"can't use the folder {folder}: {error}") from error
         yield
-    except BlockingIOError:
-        raise Misconfigured(f"another `crewrelay serve` keeps its jobs in {folder}: name another with --data") from None
-    finally:
-        os.close(lock)
 
 
 def restore(folder: Path, backup: Path) -> Path | None:
@@ -48,7 +49,7 @@ def restore(folder: Path, backup: Path) -> Path | None:
         except OSError as error:
             raise Misconfigured(f"can't restore {backup} to {path}: {error}") from error
         finally:
-            for leftover in (part, *(part.with_name(part.name + end) for end in _LOG)):
+            for leftover in (part, *logs_of(part)):
                 leftover.unlink(missing_ok=True)
     return replaced
 
@@ -61,7 +62,7 @@ def _set_aside(path: Path) -> Path | None:
     while (aside := path.with_name(f"replaced-{number}")).exists():
         number += 1
     aside.mkdir(mode=0o700)
-    for one in (path, *(path.with_name(path.name + end) for end in _LOG)):
+    for one in (path, *logs_of(path)):
         if one.exists():
             one.rename(aside / one.name)
     return aside

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from crewrelay.health import Check
 from crewrelay.jobs.errors import Misconfigured
-from crewrelay.sqlite.database import FILE, Database
+from crewrelay.sqlite.database import FILE, Database, logs_of
 from crewrelay.sqlite.store import SqliteJobStore
 from crewrelay.system import utcnow
 
@@ -23,9 +23,7 @@ def folder_checks(folder: Path) -> Iterator[Check]:
 
 
 def _file(path: Path) -> str:
-    found = _existing(path).check()
-    if found != "ok":
-        raise Misconfigured(f"{path} is damaged: {found}. Stop the stack, and put back a copy with `crewrelay restore`")
+    _existing(path).refuse_damage()
     return f"{path}: {_megabytes(_size(path))}, no faults"
 
 
@@ -51,8 +49,7 @@ def _existing(path: Path) -> Database:
 
 def _size(path: Path) -> int:
     """With its log, which holds the latest writes."""
-    files = [path, path.with_name(f"{path.name}-wal")]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return sum(file.stat().st_size for file in (path, logs_of(path)[0]) if file.is_file())
 
 
 def _megabytes(size: int) -> str:

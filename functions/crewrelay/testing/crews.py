@@ -26,6 +26,7 @@ from crewrelay.jobs.run import Run
 from crewrelay.system import new_id, utcnow
 from crewrelay.testing import MemoryJobStore
 
+# CrewAI reads its switches while it is imported: hence the imports below them.
 _FOLDER = tempfile.TemporaryDirectory(prefix="crewrelay-")
 atexit.register(_FOLDER.cleanup)
 for _name, _value in {**CREW_ENVIRONMENT, "CREWAI_STORAGE_DIR": _FOLDER.name}.items():
