@@ -208,7 +208,7 @@ class DurableRuns(RuleBasedStateMachine):
                 self.world.arrives(late)
             until = self.world.schedule.now + LONGEST_RECOVERY
             while self.world.schedule.ready or not all(job.status.finished for job in self.world.jobs()):
-                assert self.world.schedule.now < until, self.world.jobs()
+                assert self.world.schedule.now < until, [job for job in self.world.jobs() if not job.status.finished]
                 self.all_go_on()
                 for message in self.world.visible:
                     self.world.queue.remove(message)

@@ -129,15 +129,20 @@ def test_the_same_answer_again_changes_nothing_and_another_is_refused(office: Of
         office.answer(Feedback(text="no"), question)
 
 
-def test_an_answer_that_is_journaled_but_whose_job_still_waits_is_taken_up_by_its_repetition(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("again", [YES, Feedback(text="no")], ids=["the same", "another"])
+def test_an_answer_that_is_journaled_but_whose_job_still_waits_is_taken_up_by_the_next_one(
+    office: Office, monkeypatch: pytest.MonkeyPatch, again: Feedback
 ) -> None:
     office.run()
     with monkeypatch.context() as patched:
         patched.setattr(transitions, "resume", lambda job, *_: job)  # as if the process died between the two writes
         office.answer()
     assert office.desk.job.status is Status.WAITING
-    assert office.answer() is Status.PENDING
+    if again == YES:
+        assert office.answer(again) is Status.PENDING
+    else:
+        with pytest.raises(AlreadyAnswered):
+            office.answer(again)
     assert office.run() is Status.COMPLETED
     assert office.text == "After yes"
 

@@ -82,20 +82,22 @@ class Intervention:
             asked.require_answer(feedback)
         elif question_id not in (entry.key for entry in self._store.entries(record.job) if entry.kind is Kind.HUMAN):
             raise NotWaiting("The job does not wait for an answer to this question.")
-        self._journal(record.job, question_id, feedback)
-        record = self._change(tenant, job_id, resumed)
+        counts = self._journal(record.job, question_id, feedback)
+        record = self._change(tenant, job_id, resumed)  # also with another's answer, who may have died before this
         if record.job.status is Status.PENDING:
             ring(self._doorbell, job_id)
+        if not counts:
+            raise AlreadyAnswered("The question was answered otherwise before.")
         return record
 
-    def _journal(self, job: Job, question_id: str, feedback: Feedback) -> None:
+    def _journal(self, job: Job, question_id: str, feedback: Feedback) -> bool:
+        """Whether this is the answer that counts, which is the first."""
         digest, _, nth = question_id.rpartition("#")
         now = self._clock()
         seconds = max(0.0, (now - (job.asked_at or now)).total_seconds())
         reply = Reply(body=feedback.model_dump_json())
         call = Call(digest=digest, nth=int(nth), kind=Kind.HUMAN, seconds=seconds, fence=job.fence, at=now, reply=reply)
-        if self._store.put_call(job, call).reply.body != reply.body:
-            raise AlreadyAnswered("The question was answered otherwise before.")
+        return self._store.put_call(job, call).reply.body == reply.body
 
     def _change(self, tenant: str, job_id: str, transition: Callable[[Job], Job]) -> JobRecord:
         for _ in range(_TRIES):
