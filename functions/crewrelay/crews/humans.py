@@ -4,7 +4,6 @@ Outside of a run it is asked in the terminal, as CrewAI does.
 """
 
 import json
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from crewai.flow.flow import Flow
 from crewai.flow.flow_context import current_flow_method_name
 
 from crewrelay.crews.ambient import asked_of_a_human, in_a_run
+from crewrelay.crews.parts import without_addresses
 from crewrelay.jobs.questions import Question
 
 _REVIEW = "Is it good as it is? Answer with an empty feedback, or say what to change."
@@ -77,10 +77,10 @@ class FlowReviewer:
 
 
 def _shown(output: Any) -> str:
-    """As JSON, if it is no text. Without the addresses of objects: the same in a resumed run."""
+    """As JSON, if it is no text."""
     safe = PendingFeedbackContext._make_json_safe(output)
     text = safe if isinstance(safe, str) else json.dumps(safe, ensure_ascii=False, indent=2)
-    return re.sub(r" at 0x[0-9a-f]+", "", text)
+    return without_addresses(text)
 
 
 def feedback_provider(flow: Any, definition: Any) -> Any:
