@@ -16,10 +16,13 @@ from tests.support.crews import OwnCrews, Shelf
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
 from tests.support.fixtures import Storage
 from tests.support.http_apps import api_app, assert_problem, execution_of, run_app
-from tests.support.projects import classic, create, json_crew
+from tests.support.projects import classic, create, declared_flow, edit, flow, json_crew
 
 CLASSIC = {"crew": "storms", "inputs": {"topic": "rain", "current_year": "2026"}}
 JSON = {"crew": "seasons", "inputs": {"reader": "experts"}}
+FLOW = {"crew": "currents", "inputs": {"topic": "rain", "readers": [{"name": "Ann", "age": None}]}}
+DECLARED = {"crew": "tides", "inputs": {"topic": "rain", "readers": [{"name": "Ann"}]}}
+FORMS = pytest.mark.parametrize("body", [CLASSIC, JSON, FLOW, DECLARED], ids=["classic", "JSON", "flow", "declared"])
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,13 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("projects")
     classic(folder, "storms")
     json_crew(folder, "seasons")
-    create(folder, "currents", "flow")
+    flow(folder, "currents")
+    declared_flow(folder, "tides")
+    create(folder, "drifts", "flow")
+    edit(
+        folder / "drifts/pyproject.toml",
+        ("[tool.crewai]", "[tool.crewrelay]\nflow = 'drifts.main:Gone'\n\n[tool.crewai]"),
+    )
     return folder
 
 
@@ -51,29 +60,38 @@ def runner() -> Any:
 def test_projects_are_listed_beside_crews_of_yaml(storage: Storage, server: OpenAIServer) -> None:
     """One that can't run is listed with its fault, and the others work."""
     listed = {crew["name"]: crew for crew in TestClient(api_app(storage)).get("/crewai/crews").json()["crews"]}
-    assert list(listed) == ["currents", "research", "seasons", "storms", "tales"]
+    assert list(listed) == ["currents", "drifts", "research", "seasons", "storms", "tales", "tides"]
     assert listed["storms"]["inputs"]["required"] == ["topic", "current_year"]
     assert listed["seasons"]["inputs"]["properties"]["year"]["default"] == 2026
-    assert "a flow of CrewAI can't run here yet" in listed["currents"]["fault"]
-    assert listed["storms"]["fault"] is None
+    assert "none that is named drifts.main:Gone" in listed["drifts"]["fault"]
+    assert {name: crew["fault"] for name, crew in listed.items() if name != "drifts"} == dict.fromkeys(
+        {*listed} - {"drifts"}
+    )
+    assert {name: listed[name]["kind"] for name in ("currents", "tides", "storms")} == {
+        "currents": "flow",
+        "tides": "flow",
+        "storms": "crew",
+    }
+    assert listed["currents"]["inputs"]["properties"]["readers"]["items"]["required"] == ["name"]
 
 
-@pytest.mark.parametrize("body", [CLASSIC, JSON], ids=["classic", "JSON"])
+@FORMS
 def test_a_project_runs_inline(storage: Storage, server: OpenAIServer, body: dict[str, Any]) -> None:
     answered = TestClient(run_app(storage, runner())).post("/crewai/run", json=body)
     assert answered.status_code == 200, answered.text
-    assert "Ulm" in answered.json()["answer"]
+    assert "Ulm" in answered.json()["answer"] or body is FLOW
     assert answered.json()["usage"]["calls"] == len(server.asked)
 
 
-@pytest.mark.parametrize("body", [CLASSIC, JSON], ids=["classic", "JSON"])
+@FORMS
 def test_a_project_runs_by_a_worker(storage: Storage, server: OpenAIServer, body: dict[str, Any]) -> None:
     client = TestClient(api_app(storage))
     where = client.post("/crewai/run/async", json=body).headers["location"]
     execution_of(storage, runner()).run(where.rpartition("/")[2], utcnow() + timedelta(minutes=1))
     status = client.get(where).json()
     assert status["status"] == "completed", status
-    assert "Ulm" in status["result"]
+    assert "Ulm" in status["result"] or body is FLOW
+    assert status["inputs"].items() >= body["inputs"].items()
     assert status["receipt"]["calls_paid"] == len(server.asked)
 
 
@@ -85,8 +103,17 @@ def test_a_project_takes_its_own_inputs_only(storage: Storage, server: OpenAISer
         assert [error["field"] for error in problem["errors"]] == [field]
 
 
-def test_a_flow_is_refused_when_it_is_asked_for(storage: Storage, server: OpenAIServer) -> None:
+def test_a_project_that_can_not_be_read_is_refused_when_it_is_asked_for(storage: Storage, server: OpenAIServer) -> None:
     client = TestClient(api_app(storage), raise_server_exceptions=False)
-    body = {"crew": "currents", "inputs": {}}
+    body = {"crew": "drifts", "inputs": {}}
     problem = assert_problem(client.post("/crewai/run/async", json=body), 500, "invalid_crew")
-    assert "can't run here yet" in problem["detail"]
+    assert "named drifts.main:Gone" in problem["detail"]
+
+
+def test_nested_inputs_are_refused_by_the_place_of_the_fault(storage: Storage, server: OpenAIServer) -> None:
+    body = {"crew": "currents", "inputs": {"readers": [{"name": "Ann"}, {"age": "old", "more": 1}]}}
+    problem = assert_problem(TestClient(api_app(storage)).post("/crewai/run/async", json=body), 422, "invalid_request")
+    assert {error["field"] for error in problem["errors"]} >= {
+        "inputs.readers.1.name",
+        "inputs.readers.1.more",
+    }

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 from crewai.agents.agent_executor import AgentExecutorState
+from crewai.flow.persistence.sqlite import SQLiteFlowPersistence
 from crewai.flow.runtime import FlowState
 from crewai.utilities.converter import Converter
 from crewai.utilities.llm_utils import _llm_via_environment_or_fallback
@@ -51,6 +52,20 @@ class NoTaskOutputs:
         return []
 
     def delete_all(self) -> None: ...
+
+
+class NoMemory:
+    """The memory that every flow gets by itself: none."""
+
+    def __new__(cls, **options: Any) -> None:  # type: ignore[misc]
+        return None
+
+
+def keep_no_states() -> None:
+    """Persistence of flows' states in SQLite files: none is written, and none is found."""
+    SQLiteFlowPersistence.init_db = lambda self: None  # type: ignore[method-assign]
+    SQLiteFlowPersistence.save_state = lambda self, *args, **kwargs: None  # type: ignore[method-assign]
+    SQLiteFlowPersistence.load_state = lambda self, flow_uuid: None  # type: ignore[method-assign]
 
 
 def no_files(coroutine: Coroutine[None, None, Any]) -> None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from crewrelay.catalogue.definition import Card
 from crewrelay.http.problems import Problem
@@ -129,7 +129,7 @@ class JobStatus(BaseModel):
     job_id: str
     status: Status
     crew: str
-    inputs: dict[str, str | int | bool]
+    inputs: dict[str, JsonValue]
     result: str | None
     answer: str | None
     result_url: str | None
@@ -167,20 +167,21 @@ class JobStatus(BaseModel):
 
 
 class CrewCard(BaseModel):
-    """A crew; `inputs` is the JSON schema of what a request sends as `inputs`. One with a `fault` can't run."""
+    """A crew or flow; `inputs` is the JSON schema of what a request sends as `inputs`. One with a `fault` can't run."""
 
     name: str
+    kind: Literal["crew", "flow"] | None
     description: str
     inputs: dict[str, Any]
     fault: str | None = None
 
     @classmethod
     def of(cls, card: Card) -> "CrewCard":
-        return cls(name=card.name, description=card.crew.description, inputs=card.inputs.json_schema())
+        return cls(name=card.name, kind=card.kind, description=card.crew.description, inputs=card.inputs.json_schema())
 
     @classmethod
     def faulty(cls, name: str, fault: str) -> "CrewCard":
-        return cls(name=name, description="", inputs={}, fault=fault)
+        return cls(name=name, kind=None, description="", inputs={}, fault=fault)
 
 
 class Crews(BaseModel):

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from crewrelay.jobs.errors import AttemptsExhausted, CrewrelayError, Overdue, StaleWrite
 from crewrelay.jobs.journal import Call, Receipt
@@ -37,7 +37,7 @@ class JobInput(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     crew: str
-    inputs: Mapping[str, str | int | bool]
+    inputs: Mapping[str, JsonValue]
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: equal inputs, and only they, have the same digest."""

@@ -222,7 +222,7 @@ Asked = tuple[Kind, dict[str, str], int]  # kind, request, its number among iden
 def script(job_input: JobInput) -> list[list[Asked]]:
     """It searches, asks its model so many things, two at a time, uses a tool, and asks the first one twice again."""
     models: list[Asked] = [
-        (Kind.MODEL, {"asked": f"question {number}"}, 0) for number in range(int(job_input.inputs["calls"]))
+        (Kind.MODEL, {"asked": f"question {number}"}, 0) for number in range(int(str(job_input.inputs["calls"])))
     ]
     again = [[(kind, request, nth)] for kind, request, _ in models[:1] for nth in (1, 2)]
     pairs = [models[start : start + 2] for start in range(0, len(models), 2)]
