@@ -13,8 +13,8 @@ from tests.support.projects import create, declared_flow, flow
 from tests.support.stack import RunningStack, model_variables, running_stack
 from tests.support.waiting import wait_until
 
-# Their model calls: each agent answers once.
-CALLS = {"latest_ai": 2, "gusts": 5, "fronts": 2}
+# Their model calls: each agent answers once, and calls its tool before.
+CALLS = {"latest_ai": 2, "gusts": 6, "fronts": 3}
 INPUTS: dict[str, dict[str, Any]] = {
     "latest_ai": {"topic": "rain", "current_year": "2026"},
     "gusts": {"topic": "rain", "readers": [{"name": "Ann", "age": 40}]},

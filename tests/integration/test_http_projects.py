@@ -3,20 +3,27 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import httpx
 import pytest
 from crewai import LLM
 from starlette.testclient import TestClient
 
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.crews.runner import CrewRunner
+from crewrelay.http.api import create_api
+from crewrelay.jobs import job as transitions
+from crewrelay.jobs.answer import File
+from crewrelay.sqlite.database import Database
+from crewrelay.sqlite.store import SqliteJobStore
 from crewrelay.system import utcnow
 from tests.support.crews import OwnCrews, Shelf
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
-from tests.support.fixtures import Storage
-from tests.support.http_apps import api_app, assert_problem, execution_of, run_app
+from tests.support.fixtures import HandSetClock, Storage
+from tests.support.http_apps import anybody, api_app, assert_problem, execution_of, run_app
 from tests.support.projects import classic, create, declared_flow, edit, flow, json_crew
+from tests.support.stored_jobs import ANSWER, claimed, submitted
 
 CLASSIC = {"crew": "storms", "inputs": {"topic": "rain", "current_year": "2026"}}
 JSON = {"crew": "seasons", "inputs": {"reader": "experts"}}
@@ -93,6 +100,46 @@ def test_a_project_runs_by_a_worker(storage: Storage, server: OpenAIServer, body
     assert "Ulm" in status["result"] or body is FLOW
     assert status["inputs"].items() >= body["inputs"].items()
     assert status["receipt"]["calls_paid"] == len(server.asked)
+
+
+def test_the_output_files_of_a_project_are_in_its_answer(storage: Storage, server: OpenAIServer) -> None:
+    """On AWS the URL redirects to the bucket."""
+    answered = TestClient(run_app(storage, runner())).post("/crewai/run", json=CLASSIC).json()
+    api = TestClient(api_app(storage))
+    status = api.get(f"/crewai/status/{answered['job_id']}").json()
+    assert status["files"] == answered["files"]
+    (file,) = status["files"]
+    assert (file["name"], file["url"]) == (
+        "report.md",
+        f"http://testserver/crewai/jobs/{answered['job_id']}/files/1",
+    )
+    there = api.get(file["url"], follow_redirects=False)
+    assert there.status_code == 307
+    fetched = httpx.get(there.headers["location"])
+    assert fetched.text == answered["answer"]
+    assert len(fetched.content) == file["size"]
+    assert fetched.headers["content-disposition"] == "attachment; filename*=UTF-8''report.md"
+    assert fetched.headers["content-type"] == "application/octet-stream"
+    for number in (2, 99):
+        assert_problem(api.get(f"/crewai/jobs/{answered['job_id']}/files/{number}"), 404, "unknown_file")
+
+
+def test_on_one_machine_a_file_is_in_the_answer_itself(database: Database, clock: HandSetClock) -> None:
+    store = SqliteJobStore(database, clock)
+    job = claimed(store, submitted(store, clock), clock)
+    large = File(name="b", size=11_000_000)
+    file = File(name="out/a.html", size=4, digest="d", content=b"<b>\xff")
+    store.put_file(job, file)
+    store.put_answer(job, ANSWER.model_copy(update={"files": (file, large)}))
+    store.save(job, transitions.complete(job, clock()))
+    api = TestClient(create_api(cast(Any, None), cast(Any, None), store, anybody(job.tenant)))
+    first, second = api.get(f"/crewai/status/{job.id}").json()["files"]
+    there = api.get(first["url"])
+    assert (there.content, there.headers["content-type"]) == (b"<b>\xff", "application/octet-stream")
+    assert there.headers["content-disposition"] == "attachment; filename*=UTF-8''a.html"
+    assert there.headers["x-content-type-options"] == "nosniff"
+    assert second == {"name": "b", "size": 11_000_000, "url": None}
+    assert_problem(api.get(f"/crewai/jobs/{job.id}/files/2"), 404, "unknown_file")
 
 
 def test_a_project_takes_its_own_inputs_only(storage: Storage, server: OpenAIServer) -> None:

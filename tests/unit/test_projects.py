@@ -350,10 +350,10 @@ def test_a_verbose_project_prints_nothing(
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("weathers", "climates", "fronts"):
+    for name in GIVEN:
         runner.run(job_of(name), Unjournaled())
     assert capfd.readouterr() == ("", "")
-    assert list(tmp_path.iterdir()) == []  # nor does it write its output_file
+    assert list(tmp_path.iterdir()) == []  # nor does it write its files there
 
 
 def test_inputs_and_defaults_reach_the_prompt(runner: CrewRunner, server: OpenAIServer) -> None:

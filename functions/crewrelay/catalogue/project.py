@@ -74,6 +74,7 @@ def read_project_card(name: str, folder: Path) -> Card:
 
 def read_project(name: str, folder: Path) -> Project:
     """Raises Faulty."""
+    folder = folder.absolute()  # a run changes its working directory
     path = folder / FILE
     data = read_toml(path)
     refined = _refined(path, data["tool"].get("crewrelay", {}))

@@ -39,7 +39,7 @@ def faults_of_project(project: Project) -> list[Fault]:
 
 
 def _new_crew(project: Project) -> tuple[Crew, dict[str, Any]]:
-    """A crew, which prints nothing and writes no files, and the defaults of its inputs."""
+    """A crew, which prints nothing, and the defaults of its inputs."""
     home = project.folder.resolve()
     if home not in _makers:
         _makers[home] = _json_crew(project) if project.definition else _classic_crew(project)
@@ -49,8 +49,6 @@ def _new_crew(project: Project) -> tuple[Crew, dict[str, Any]]:
     crew.verbose = crew._logger.verbose = False  # it would print prompts, past the log
     for agent in durable.agents_of(crew):
         agent.verbose = False
-    for task in crew.tasks:
-        task.output_file = None  # the disk may be read-only, and other jobs would write the same file
     return crew, defaults
 
 

@@ -144,6 +144,13 @@ REPLACEMENTS = (
         "test_flows.py::test_an_agent_that_a_flow_builds_is_checked_when_it_starts",
     ),
     _attribute(
+        "crewai.task.Task._save_file",
+        parts.save_file,
+        "It writes into the working directory, which other jobs share, or wherever an input in its name leads.",
+        "A task can be given a folder.",
+        "test_workplace.py::test_an_output_file_is_written_into_the_runs_folder",
+    ),
+    _attribute(
         "crewai.flow.runtime.Memory",
         parts.NoMemory,
         "Every flow opens a memory in a folder of its own, which takes a second and 100 MB at first.",

@@ -1,6 +1,6 @@
 """Schemas of the answers."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -8,11 +8,13 @@ from pydantic import BaseModel, Field, JsonValue
 
 from crewrelay.catalogue.definition import Card
 from crewrelay.http.problems import Problem
-from crewrelay.jobs.answer import Source, Usage
+from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.job import Failure, Job, Status
 from crewrelay.jobs.journal import Call, Kind, in_order
 from crewrelay.jobs.money import Usd
 from crewrelay.jobs.ports import JobRecord
+
+UrlOfFile = Callable[[int], str]
 
 
 class Links(BaseModel):
@@ -56,6 +58,25 @@ class RunProblem(Problem):
 UrlOfLarge = Annotated[str | None, Field(exclude_if=lambda url: url is None)]  # left out for answers of usual size
 
 
+class FileLink(BaseModel):
+    """A file that the crew wrote as a task's `output_file`. `url` is null if it is too large to be kept."""
+
+    name: str
+    size: int
+    url: str | None
+
+    @classmethod
+    def all_of(cls, answer: Answer | None, url_of: UrlOfFile) -> "list[FileLink]":
+        """Numbered from 1."""
+        return [
+            cls(name=file.name, size=file.size, url=url_of(number) if file.digest else None)
+            for number, file in enumerate(answer.files if answer else (), 1)
+        ]
+
+
+Files = Annotated[list[FileLink], Field(exclude_if=lambda files: not files)]  # left out where there are none
+
+
 class RunAnswer(BaseModel):
     """200: the crew answered within the request. Fetch an answer over 1 MB at `answer_url` instead.
 
@@ -71,12 +92,13 @@ class RunAnswer(BaseModel):
     sources: list[Source]
     answerable: bool | None
     unknown_citations: list[int]
+    files: Files = []
     usage: Usage | None
     answer_url: UrlOfLarge = None
     result_url: UrlOfLarge = None
 
     @classmethod
-    def of(cls, record: JobRecord) -> "RunAnswer":
+    def of(cls, record: JobRecord, url_of: UrlOfFile) -> "RunAnswer":
         job, _, answer, answer_url = record
         return cls(
             job_id=job.id,
@@ -86,6 +108,7 @@ class RunAnswer(BaseModel):
             sources=list(answer.sources) if answer else [],
             answerable=answer.answerable if answer else None,
             unknown_citations=list(answer.unknown_citations) if answer else [],
+            files=FileLink.all_of(answer, url_of),
             usage=answer.usage if answer else None,
             answer_url=answer_url,
             result_url=answer_url,
@@ -137,6 +160,7 @@ class JobStatus(BaseModel):
     sources: list[Source]
     answerable: bool | None
     unknown_citations: list[int]
+    files: Files = []
     error: Failure | None
     usage: Usage | None
     receipt: JobReceipt
@@ -144,7 +168,7 @@ class JobStatus(BaseModel):
     timestamps: Timestamps
 
     @classmethod
-    def of(cls, record: JobRecord) -> "JobStatus":
+    def of(cls, record: JobRecord, url_of: UrlOfFile) -> "JobStatus":
         job, job_input, answer, answer_url = record
         return cls(
             job_id=job.id,
@@ -158,6 +182,7 @@ class JobStatus(BaseModel):
             sources=list(answer.sources) if answer else [],
             answerable=answer.answerable if answer else None,
             unknown_citations=list(answer.unknown_citations) if answer else [],
+            files=FileLink.all_of(answer, url_of),
             error=job.error,
             usage=answer.usage if answer else None,
             receipt=JobReceipt.of(job),

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from crewrelay.jobs.access import Token
-from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of, usage_of
@@ -24,6 +24,7 @@ class MemoryJobStore:
         self._jobs: dict[str, str] = {}
         self._inputs: dict[str, str] = {}
         self._answers: dict[tuple[str, int], str] = {}
+        self._files: dict[tuple[str, str | None], bytes] = {}
         self._calls: dict[str, dict[tuple[str, int], tuple[datetime, str]]] = {}  # with their expiry time
         self.damaged: set[str] = set()  # ids of jobs whose input can't be read
 
@@ -65,6 +66,14 @@ class MemoryJobStore:
         written = answer.model_dump_json()
         with self._lock:
             self._answers[job.id, job.fence] = written
+
+    def put_file(self, job: Job, file: File) -> None:
+        with self._lock:
+            self._files[job.id, file.digest] = file.content
+
+    def read_file(self, job: Job, file: File) -> bytes | str | None:
+        with self._lock:
+            return self._files.get((job.id, file.digest))
 
     def put_call(self, job: Job, call: Call) -> Call:
         written = call.model_dump_json()

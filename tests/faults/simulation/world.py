@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from crewrelay.crews.failures import explain
-from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
@@ -96,6 +96,12 @@ class Table:
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         self._request("put answer", lambda: self._world.table.put_answer(job, answer))
+
+    def put_file(self, job: Job, file: File) -> None:
+        self._request("put file", lambda: self._world.table.put_file(job, file))
+
+    def read_file(self, job: Job, file: File) -> bytes | str | None:
+        return self._request("read file", lambda: self._world.table.read_file(job, file))
 
     def put_call(self, job: Job, call: Call) -> Call:
         return self._request("put call", lambda: self._world.table.put_call(job, call))
