@@ -71,6 +71,7 @@ class Card(NamedTuple):
     file: YamlFile
     crew: CrewPart
     inputs: Inputs
+    kind: Literal["crew", "flow"] = "crew"
 
 
 class Definition(NamedTuple):

@@ -14,9 +14,10 @@ from crewrelay.crews.journaled import JournaledLLM, fair_share
 from crewrelay.crews.journaled_tools import JournaledRetriever
 from crewrelay.crews.models import NewModel
 from crewrelay.crews.phrases import refusal
-from crewrelay.crews.projects import new_crew
+from crewrelay.crews.projects import new_kickoff
 from crewrelay.crews.search import TOP_K, SearchPassages
 from crewrelay.crews.tuning import complete_models, tune_crewai
+from crewrelay.crews.workplace import working_in_a_copy
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.job import Failure, JobInput
@@ -63,13 +64,15 @@ class CrewRunner:
         return self._run_definition(definition, job_input, calls)
 
     def _run_project(self, project: Project, job_input: JobInput, calls: Calls) -> Answer:
-        with journaling(calls, self._prices, self._new_model):
+        with (
+            working_in_a_copy(project.folder) as workplace,
+            journaling(calls, self._prices, self._new_model, workplace),
+        ):
             try:
-                crew, defaults = new_crew(project)
+                kickoff = new_kickoff(project)
             except Faulty as faulty:
                 raise InvalidCrew(str(faulty)) from faulty
-            output = crew.kickoff(inputs=defaults | dict(job_input.inputs))
-        return Answer(text=output.raw, usage=calls.usage())  # type: ignore[union-attr]  # it does not stream
+            return Answer(text=kickoff(job_input.inputs), usage=calls.usage(), files=workplace.files())
 
     def _run_definition(self, definition: Definition, job_input: JobInput, calls: Calls) -> Answer:
         bibliography = Bibliography()

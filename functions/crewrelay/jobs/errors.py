@@ -6,6 +6,7 @@ CrewrelayError
 ├── Unauthenticated      401  the request has no valid token
 ├── MissingScope         403  the token lacks the required scope
 ├── UnknownJob           404  no such job for this tenant
+├── UnknownFile          404  the job has no such file
 ├── UnknownToken         404  no token has this id
 ├── TooManyJobs          429  the tenant's limit of unfinished jobs is reached
 ├── IdempotencyConflict  422  the key was used with a different body
@@ -98,6 +99,14 @@ class UnknownJob(CrewrelayError):
     code = "unknown_job"
     http = 404
     remedy = "Check the job id that the submission returned; results are kept for 30 days."
+
+
+class UnknownFile(CrewrelayError):
+    """The job's answer has no file of this number, or it was too large to be kept."""
+
+    code = "unknown_file"
+    http = 404
+    remedy = "The job's status lists its files once it is completed."
 
 
 class IdempotencyConflict(CrewrelayError):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from crewrelay.jobs.errors import CrewrelayError
 from crewrelay.jobs.journal import Receipt
@@ -33,7 +33,7 @@ class JobInput(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     crew: str
-    inputs: Mapping[str, str | int | bool]
+    inputs: Mapping[str, JsonValue]
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: equal inputs, and only they, have the same digest."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from crewrelay.crews.failures import explain
-from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
@@ -100,6 +100,12 @@ class Table:
 
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
         self._request("put question", lambda: self._world.table.put_question(job, question_id, question))
+
+    def put_file(self, job: Job, file: File) -> None:
+        self._request("put file", lambda: self._world.table.put_file(job, file))
+
+    def read_file(self, job: Job, file: File) -> bytes | str | None:
+        return self._request("read file", lambda: self._world.table.read_file(job, file))
 
     def put_call(self, job: Job, call: Call) -> Call:
         return self._request("put call", lambda: self._world.table.put_call(job, call))
@@ -230,7 +236,7 @@ def script(job_input: JobInput) -> list[list[Asked]]:
     the first one twice again.
     """
     models: list[Asked] = [
-        (Kind.MODEL, {"asked": f"question {number}"}, 0) for number in range(int(job_input.inputs["calls"]))
+        (Kind.MODEL, {"asked": f"question {number}"}, 0) for number in range(int(str(job_input.inputs["calls"])))
     ]
     again = [[(kind, request, nth)] for kind, request, _ in models[:1] for nth in (1, 2)]
     pairs = [models[start : start + 2] for start in range(0, len(models), 2)]
