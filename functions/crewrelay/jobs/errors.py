@@ -214,10 +214,10 @@ class RetrievalUnavailable(RetrievalError):
 
 
 class RetrievalUnauthorised(RetrievalError):
-    """The passage store refused the API key."""
+    """The passage store refused the API key, or the key may not do this."""
 
     code = "retrieval_unauthorised"
-    remedy = "Check WEAVIATE_API_KEY."
+    remedy = "Check WEAVIATE_API_KEY, and that this key may do what the message names."
 
 
 class RetrievalMisconfigured(RetrievalError):
