@@ -5,6 +5,7 @@ CrewrelayError
 ├── InvalidRequest       422  the request breaks a rule of its schema
 ├── Unauthenticated      401  the request has no valid token
 ├── MissingScope         403  the token lacks the required scope
+├── ForeignCollection    403  the token may not search the collection
 ├── UnknownJob           404  no such job for this tenant
 ├── UnknownToken         404  no token has this id
 ├── TooManyJobs          429  the tenant's limit of unfinished jobs is reached
@@ -29,6 +30,7 @@ CrewrelayError
     └── ServiceRefused   503  it answered with a refusal: credentials, policy, missing resource
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -68,6 +70,21 @@ class MissingScope(CrewrelayError):
     def __init__(self, scope: str) -> None:
         super().__init__(f"This needs a token with the scope {scope}.")
         self.scope = scope
+
+
+class ForeignCollection(CrewrelayError):
+    """The token may not search the collection that the request names, whether there is one or not."""
+
+    code = "foreign_collection"
+    http = 403
+    remedy = (
+        "Name another collection, or none; or use a token with this one: the operator creates it with "
+        "`crewrelay token create --collection`."
+    )
+
+    def __init__(self, name: str, permitted: Sequence[str]) -> None:
+        others = f"only {', '.join(permitted)}" if permitted else "only the deployment's own, without naming it"
+        super().__init__(f"This token may not search the collection {name}, {others}.")
 
 
 class TooManyJobs(CrewrelayError):

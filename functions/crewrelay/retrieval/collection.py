@@ -1,13 +1,14 @@
 """The ports of passage stores: collections, which retrieval searches and ingestion fills."""
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
 
+from crewrelay.jobs.access import CollectionName
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import EmbedderMismatch, RetrievalMisconfigured
 from crewrelay.retrieval.chunks import Chunk
@@ -15,16 +16,17 @@ from crewrelay.retrieval.chunks import Chunk
 Vector = npt.NDArray[np.float32]  # (dimension,), of length 1
 
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_NAME = TypeAdapter[str](CollectionName)
 
 
 def checked_name(name: str) -> str:
     """The name, unchanged. Raises RetrievalMisconfigured unless every store accepts it."""
-    if not _NAME.fullmatch(name):
+    try:
+        return _NAME.validate_python(name)
+    except ValidationError:
         raise RetrievalMisconfigured(
             f"{name!r} is not a valid collection name: use a lower-case letter, then up to 62 of a-z, 0-9, '-' and '_'"
-        )
-    return name
+        ) from None
 
 
 DOCUMENTS = "documents"  # the default collection for ingestion

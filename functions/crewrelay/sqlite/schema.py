@@ -41,6 +41,7 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX tokens_expiry ON tokens (expires_at);
     """,
+    "ALTER TABLE tokens ADD COLUMN collections TEXT NOT NULL DEFAULT ''",
 )
 
 
