@@ -65,7 +65,7 @@ def create_api(
         caller: Starter, body: RunRequest, request: Request, response: Response, key: IdempotencyKey = None
     ) -> Accepted:
         """Submit a job. It is committed before the answer is sent, and the worker runs it."""
-        job = submission.submit(caller.tenant, body.job_input(), key)
+        job = submission.submit(caller.tenant, caller.permitted(body.job_input()), key)
         response.headers["Location"] = status_path(request, job.id)
         response.headers["Retry-After"] = str(RETRY_SECONDS)
         return Accepted.of(job, status_url(request, job.id))

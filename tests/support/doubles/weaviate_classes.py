@@ -50,6 +50,7 @@ _DEFAULTS: dict[str, Any] = {
     "vectorIndexType": "hnsw",
     "vectorizer": "none",
 }
+_PROPERTY = {"indexFilterable": True, "indexSearchable": True, "tokenization": "word"}
 
 
 class Object(NamedTuple):
@@ -61,11 +62,19 @@ class Missing(Exception):
     """There is no such class."""
 
 
+class WrongLength(Exception):
+    """Vectors of another length are in the class."""
+
+
+_LENGTHS = "vector lengths don't match"
+
+
 class Class:
     """One class and its objects. Its index is made anew at the first search after a write."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self.schema = _merged(_DEFAULTS, schema)
+        self.schema["properties"] = [_PROPERTY | one for one in schema.get("properties", [])]
         self.objects: dict[UUID, Object] = {}
         self._pipelines: dict[tuple[str, ...], tuple[DenseRetriever, KeywordRetriever] | None] = {}
 
@@ -90,6 +99,8 @@ class Class:
         if retrievers is None:
             return []
         dense, keyword = retrievers
+        if (held := self._dimension()) != vector.size:
+            raise WrongLength(f"distance between entrypoint and query node: {held} vs {vector.size}: {_LENGTHS}")
         candidates = max(CANDIDATES, limit)
         fused = RelativeScoreFusion(alpha).run(
             dense.run(vector / np.linalg.norm(vector), candidates)["documents"],
@@ -97,6 +108,9 @@ class Class:
             limit,
         )
         return [(UUID(found.id), found.score or 0.0) for found in fused["documents"]]
+
+    def _dimension(self) -> int:
+        return next(one.vector.size for one in self.objects.values() if one.vector.size)
 
     def _retrievers(self, properties: tuple[str, ...]) -> tuple[DenseRetriever, KeywordRetriever] | None:
         with_vectors = [(id_, one) for id_, one in self.objects.items() if one.vector.size]
@@ -127,6 +141,14 @@ class Classes:
             return False
         self._classes[schema["class"]] = Class(schema)
         return True
+
+    def write(self, name: str, id_: UUID, one: Object, auto_schema: bool) -> None:
+        """With auto-schema, a class that is missing is made as Weaviate guesses it."""
+        if auto_schema and name not in self._classes:
+            self.create(
+                {"class": name, "properties": [{"name": each, "dataType": ["text"]} for each in one.properties]}
+            )
+        self[name].put({id_: one})
 
     def delete(self, name: str) -> None:
         self._classes.pop(name, None)
