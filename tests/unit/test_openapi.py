@@ -31,6 +31,7 @@ OPERATIONS = {
     "GET /crewai/jobs/{job_id}/calls": "calls",
     "POST /crewai/jobs/{job_id}/cancel": "cancel",
     "POST /crewai/jobs/{job_id}/retry": "retry",
+    "POST /crewai/jobs/{job_id}/resume": "resume",
 }
 
 

@@ -1,4 +1,4 @@
-"""The app of the API function, which answers quickly: submit, status, calls, cancel, retry."""
+"""The app of the API function, which answers quickly: submit, status, calls, cancel, retry, resume."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -14,6 +14,7 @@ from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Responses, problems
 from crewrelay.http.links import base_url, status_path, status_url
 from crewrelay.http.problems import RETRY_SECONDS
+from crewrelay.http.waiting import Resumption
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.errors import InvalidCrew, UnknownJob
@@ -99,6 +100,11 @@ def create_api(
     def retry(caller: Admin, job_id: str, response: Response) -> JobStatus:
         """Retry a failed job: it continues where its journal ends, and pays for no call twice."""
         return _status(intervention.retry(caller.tenant, job_id), response)
+
+    @app.post("/crewai/jobs/{job_id}/resume", responses=_job(400, 404, 409, 413, 415, 422, 503), tags=["jobs"])
+    def resume(caller: Starter, job_id: str, body: Resumption, response: Response) -> JobStatus:
+        """Answer the question that the job waits for: it goes on where it stopped. The first answer counts."""
+        return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), response)
 
     @app.get("/crewai/crews", responses=problems(), tags=["crews"])
     def crews(_: Reader) -> Crews:
