@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from crewai.llms.base_llm import BaseLLM
+
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.definition import Definition
 from crewrelay.catalogue.project import Project
@@ -10,6 +12,7 @@ from crewrelay.crews import durable, failures
 from crewrelay.crews.ambient import journaling
 from crewrelay.crews.building import build
 from crewrelay.crews.citations import Bibliography
+from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.journaled import JournaledLLM, fair_share
 from crewrelay.crews.journaled_tools import JournaledRetriever
 from crewrelay.crews.models import NewModel
@@ -56,7 +59,7 @@ class CrewRunner:
         except InvalidCrew:  # removed since the job was accepted: run() raises it again, and the job fails
             return durable.fingerprint(job_input.crew, "", "")
         models = [self._new_model(name) for name in ([None] if isinstance(definition, Project) else definition.models)]
-        names = "\n".join(sorted(f"{model.model} at {model.base_url}" for model in models))
+        names = "\n".join(sorted(_named(model) for model in models))
         return durable.fingerprint(job_input.crew, definition.digest, names)
 
     def run(self, job_input: JobInput, calls: Calls) -> Answer:
@@ -100,6 +103,12 @@ class CrewRunner:
 
     def explain(self, error: BaseException) -> Failure:
         return failures.explain(error, self._redacted)
+
+
+def _named(model: BaseLLM) -> str:
+    """What decides a model's replies: its name and place, and of the keyless one our code."""
+    version = f" version {model.VERSION}" if isinstance(model, ExtractiveLLM) else ""
+    return f"{model.model} at {model.base_url}{version}"
 
 
 def _answer(text: str, bibliography: Bibliography, language: str, usage: Usage) -> Answer:
