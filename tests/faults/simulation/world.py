@@ -212,8 +212,11 @@ class ScriptedCrew:
     def _text(self, job_input: JobInput, calls: Calls) -> str:
         said: list[str] = []
         try:
-            for at_once in script(job_input):
+            whole = script(job_input)
+            for number, at_once in enumerate(whole, 1):
+                calls.begin_task(f"task {number}", "somebody", number, len(whole))
                 said += self._process.together([partial(self._said, asked, calls) for asked in at_once])
+                calls.end_task()
         except BaseException as error:
             calls.stop(error)
             raise
