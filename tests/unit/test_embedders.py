@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
+from threading import Barrier
 from typing import Any
 
 import boto3
@@ -160,3 +162,18 @@ def test_no_answer_of_bedrock_may_pass_and_no_credentials_may_not(
 def test_other_models_of_bedrock_are_refused_by_name() -> None:
     with pytest.raises(Misconfigured, match=r"bedrock/meta\.llama is not supported: use bedrock/amazon\.titan"):
         BedrockEmbeddings(None, "meta.llama")
+
+
+def test_passages_are_embedded_on_all_cores_and_come_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread waits until as many are at work as there are cores."""
+    cores, barrier = len(os.sched_getaffinity(0)), Barrier(len(os.sched_getaffinity(0)), timeout=20)
+
+    class Model:
+        def passage(self, text: str) -> Vectors:
+            barrier.wait()
+            return np.array([float(text)], dtype=np.float32)
+
+    embedder = E5Embedder()
+    monkeypatch.setattr(embedder, "_loaded", Model())
+    texts = [str(number) for number in range(3 * cores)]
+    assert embedder.passages(texts).ravel().tolist() == [float(text) for text in texts]

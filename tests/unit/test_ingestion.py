@@ -10,7 +10,7 @@ from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.retrieval.collection import Collection, Embedding
 from crewrelay.retrieval.embedded.collections import EmbeddedCollections
 from crewrelay.retrieval.embedder import Vectors
-from crewrelay.retrieval.ingestion import Ingested, Ingestion, Outcome
+from crewrelay.retrieval.ingestion import SLICE, Ingested, Ingestion, Outcome
 from crewrelay.retrieval.reading.files import File, files_under
 from crewrelay.retrieval.reading.reader import Reader
 from tests.support import documents
@@ -209,3 +209,15 @@ def test_a_source_is_the_same_however_its_path_is_written(desk: Desk, monkeypatc
         assert [one.outcome for one in ingestion.ingest(files_under([path]))] == [Outcome.UNCHANGED]
     monkeypatch.chdir("/")
     assert desk.outcomes() == {f"{desk.docs}/a.txt".removeprefix("/"): Outcome.ADDED}
+
+
+def test_how_much_is_embedded_is_told_slice_by_slice(desk: Desk) -> None:
+    desk.write(long="\n\n".join(f"Paragraph {number}: {'word ' * 40}." for number in range(2 * SLICE + 10)))
+    told: list[tuple[int, float]] = []
+    ingestion = Ingestion(
+        desk.collection, desk.embedder, desk.reader, embedded=lambda chunks, share: told.append((chunks, share))
+    )
+    [one] = ingestion.ingest(files_under([desk.docs]))
+    assert [chunks for chunks, _ in told] == [SLICE, SLICE, one.passages - 2 * SLICE]
+    assert sum(share for _, share in told) == pytest.approx(1)
+    assert desk.collection.count() == one.passages
