@@ -18,7 +18,8 @@ from crewrelay.aws.embeddings import BedrockEmbeddings
 from crewrelay.jobs.errors import CrewrelayError, Misconfigured, RetrievalUnavailable
 from crewrelay.retrieval.embedder import Vectors
 from crewrelay.retrieval.embedders.e5 import E5Embedder
-from crewrelay.retrieval.embedders.remote import BATCH, LONGEST_QUERY, PersistentEmbedder, RemoteEmbedder
+from crewrelay.retrieval.embedders.remote import BATCH, LONGEST_QUERY, RemoteEmbedder
+from crewrelay.retrieval.persistence import PersistentEmbedder
 from tests.support.doubles.embedder import WordEmbedder
 
 TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-multilingual-v3"
@@ -77,8 +78,8 @@ def test_an_ingestion_asks_an_embedder_again_that_did_not_answer() -> None:
     assert pauses == [1.0, 2.0]
     Flaky.failures = 99
     with pytest.raises(RetrievalUnavailable):
-        PersistentEmbedder(Flaky(), pauses.append, attempts=3).passages(["a"])
-    assert pauses == [1.0, 2.0, 1.0, 2.0]
+        PersistentEmbedder(Flaky(), pauses.append).passages(["a"])
+    assert pauses[2:] == [1.0, 2.0, 4.0, 8.0, 16.0]
 
 
 def test_the_offline_embedder_is_loaded_by_its_first_text_and_not_before() -> None:

@@ -49,8 +49,8 @@ def ingest(
         reader = until_done.enter_context(Reader())  # starts in the background during the imports below
         from crewrelay.cli.ingestion_progress import IngestionProgress
         from crewrelay.retrieval.collection import DOCUMENTS
-        from crewrelay.retrieval.embedders.remote import PersistentEmbedder
         from crewrelay.retrieval.ingestion import Ingestion, Outcome
+        from crewrelay.retrieval.persistence import PersistentCollection, PersistentEmbedder
         from crewrelay.retrieval.reading.files import FORMATS, files_under
         from crewrelay.wiring import retrieval
         from crewrelay.wiring.secrets import embedder_settings, retrieval_settings
@@ -62,7 +62,8 @@ def ingest(
         if not any(True for _ in files_under(paths)) and not prune:
             fail(f"there is nothing to ingest: no file name ends with {', '.join(sorted(FORMATS))}")
         stores = until_done.enter_context(closing(retrieval.collections(settings)))
-        target = retrieval.target(stores, name, embedder, dry_run)
+        found = retrieval.target(stores, name, embedder, dry_run)
+        target = found and PersistentCollection(found, time.sleep)
         progress = until_done.enter_context(IngestionProgress(name, files_under(paths)))
         ingestion = Ingestion(target, embedder, reader, dry_run, progress.embedded)
         for one in ingestion.ingest(progress.through(files_under(paths))):
