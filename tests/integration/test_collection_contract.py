@@ -201,17 +201,23 @@ def test_the_keyword_decides_between_equal_vectors(collection: Collection) -> No
     collection.put(Document("a.txt", "1"), chunks, alike(chunks))
     best = collection.search("what does sqlite_busy_snapshot mean?", NORTH, 3, TIMEOUT)
     assert best[0].id == "a#2"
-    assert best[0].score == pytest.approx(1, abs=1e-6)
-    assert all(passage.score == pytest.approx(0.85, abs=1e-6) for passage in best[1:])
+    assert 1 >= best[0].score > best[1].score >= best[2].score > 0
 
 
 def test_the_vector_decides_across_languages(collection: Collection) -> None:
     chunks = chunks_of("a", "The lease is renewed while the job runs.", "Queues decouple.", "Die was wie der warum.")
     collection.put(Document("a.txt", "1"), chunks, [vector(1, 0.2, 0, 0), EAST, vector(0, 0.3, 1, 0)])
     best = collection.search("Warum verfällt der Auftrag nicht, was erneuert die Pacht?", NORTH, 3, TIMEOUT)
-    assert (best[0].id, round(best[0].score, 6)) == ("a#1", 0.85)
+    assert best[0].id == "a#1"
     assert {passage.id for passage in best[1:]} == {"a#2", "a#3"}
     assert best == sorted(best, key=lambda passage: -passage.score)
+
+
+def test_a_word_that_is_inflected_or_part_of_a_compound_is_found(collection: Collection) -> None:
+    chunks = chunks_of("a", "Der Hund bellt laut.", "Die Wahlen im Bundestag.", "Regen fällt auf Ulm.")
+    collection.put(Document("a.txt", "1"), chunks, alike(chunks))
+    for query in ("Bundestagswahl", "Bundestages"):
+        assert found(collection, query, NORTH, 1) == ["a#2"]
 
 
 def test_title_and_heading_are_searched_and_the_text_is_given_back_as_it_is(collection: Collection) -> None:

@@ -14,6 +14,7 @@ from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Measure
+from crewrelay.jobs.questions import Question
 from crewrelay.testing import MemoryJobStore
 from tests.support.doubles.meter import MemoryMeter
 from tests.support.fixtures import HandSetClock
@@ -23,6 +24,7 @@ INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
 JOB = transitions.submit("an-id", "acme", INPUT, NOW, Policy())
 CALL = Call(digest="a-digest", nth=0, kind=Kind.MODEL, seconds=1, reply=Reply(body="a reply"))
 ANSWER = Answer(text="an answer", usage=Usage(model="scripted/one"))
+QUESTION = Question(message="Is it good?")
 FAILURE = Failure(type="damaged_job", message="It can't be read.")
 
 
@@ -35,7 +37,8 @@ class FailingTable:
     def _fail(self, *_: object) -> Any:
         raise self._error
 
-    create = save = load = put_answer = put_call = entries = unfinished = delete_expired = end_damaged = _fail
+    create = save = load = put_answer = put_question = put_call = entries = unfinished = _fail
+    delete_expired = end_damaged = put_file = read_file = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:
         yield CALL
@@ -51,6 +54,7 @@ REQUESTS: dict[str, Callable[[ObservedStore], object]] = {
     "save": lambda store: store.save(JOB, transitions.cancel(JOB, NOW)),
     "load": lambda store: store.load("an-id"),
     "put_answer": lambda store: store.put_answer(JOB, ANSWER),
+    "put_question": lambda store: store.put_question(JOB, "id#0", QUESTION),
     "put_call": lambda store: store.put_call(JOB, CALL),
     "journal": lambda store: list(store.journal(JOB)),
     "entries": lambda store: store.entries(JOB),

@@ -7,7 +7,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from crewrelay.crews.workplace import Workplace
 from crewrelay.jobs.ports import Calls, RelayDue
+from crewrelay.jobs.questions import Feedback, Question
 from crewrelay.jobs.run import RunStopped
 from crewrelay.prices import Prices
 
@@ -29,6 +31,7 @@ class Journal:
     calls: Calls
     prices: Prices = field(default_factory=Prices)
     default_model: Callable[[], Any] | None = None  # makes the model of an agent for which none is named
+    workplace: Workplace | None = None
     ended: list[BaseException] = field(default_factory=list)
     tool: object = None  # the tool that is running
     within: dict[str, Any] | None = None  # its request
@@ -71,10 +74,27 @@ def journal_for(what: str) -> Journal | None:
     return journal if isinstance(journal, Journal) else None
 
 
+def asked_of_a_human(question: Question) -> Feedback | None:
+    """The answer to a question of the run; None outside of a run. Raises RunStopped while there is no answer."""
+    journal = journal_for("a human")
+    if journal is None:
+        return None
+    try:
+        return journal.calls.ask(question)
+    except BaseException as error:
+        journal.end(error)
+        raise
+
+
 def default_model() -> Any:
     """A model for an agent for which none is named; None if that is up to CrewAI."""
     journal = _journal.get()
     return journal.default_model() if isinstance(journal, Journal) and journal.default_model else None
+
+
+def workplace() -> Workplace | None:
+    journal = _journal.get()
+    return journal.workplace if isinstance(journal, Journal) else None
 
 
 def current(calls: Calls, prices: Prices | None = None) -> Journal:
@@ -87,14 +107,17 @@ def current(calls: Calls, prices: Prices | None = None) -> Journal:
 
 @contextmanager
 def journaling(
-    calls: Calls, prices: Prices | None = None, default_model: Callable[[], Any] | None = None
+    calls: Calls,
+    prices: Prices | None = None,
+    default_model: Callable[[], Any] | None = None,
+    workplace: Workplace | None = None,
 ) -> Iterator[None]:
     """Every call of a model or tool that is made in here, or on a thread with a copy of this context, is journaled."""
     global _runs
     with _turn:
         _runs += 1
     try:
-        with _put(Journal(calls, prices or Prices(), default_model)):
+        with _put(Journal(calls, prices or Prices(), default_model, workplace)):
             yield
     finally:
         with _turn:

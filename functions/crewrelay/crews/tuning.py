@@ -15,7 +15,8 @@ from crewai.tools import BaseTool
 from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
 
-from crewrelay.crews import model_seam, parts, reading, seam, tool_seam
+from crewrelay import journal_by
+from crewrelay.crews import humans, kickoff_seam, model_seam, parts, reading, seam, steps, tool_seam
 
 _NONE_FILED = "none filed"
 # Rebuilding all of OpenAI's models takes 2.5 s; these, which every answer is read with, take 0.05 s.
@@ -127,6 +128,70 @@ REPLACEMENTS = (
         "It puts a long result of a tool into a file of a random name, and names it in the next prompt.",
         "The name is the same in a resumed run, and the file is there.",
         "test_ambient.py::test_a_long_result_of_a_tool_is_cut",
+    ),
+    _attribute(
+        "crewai.agents.agent_executor.get_provider",
+        humans.review_provider,
+        "It asks for human input in the terminal. In a run, the job waits for the answer.",
+        "Never: a provider in the context would be the public way, but CrewAI makes its own wherever it finds none.",
+        "test_humans.py::test_a_task_is_reviewed_until_the_human_is_content",
+    ),
+    _attribute(
+        "crewai.flow.flow.Flow._resolve_feedback_provider",
+        humans.feedback_provider,
+        "It asks for feedback in the terminal, or has a project's provider suspend the flow in a database of its own.",
+        "Never: a default provider can be set, but not that a project's own is not asked.",
+        "test_humans.py::test_a_step_of_a_flow_is_reviewed",
+    ),
+    _attribute(
+        "crewai.flow.flow.Flow._collapse_to_outcome",
+        humans.outcome,
+        "It asks a model which outcome a feedback means, also if the human has chosen one.",
+        "A provider can return the outcome.",
+        "test_humans.py::test_an_option_that_was_chosen_is_asked_of_no_model",
+    ),
+    _attribute(
+        "crewai.flow.flow.Flow.ask",
+        humans.ask,
+        "It asks in the terminal, and takes every error for no answer. In a run, the job waits for the answer.",
+        "It passes an error of its provider on.",
+        "test_humans.py::test_a_flow_asks_for_input",
+    ),
+    _attribute(
+        "crewai.crew.prepare_kickoff",
+        kickoff_seam.prepare_kickoff,
+        "A flow builds its crews while it runs: only then is it known what they are, such as one with memory.",
+        "Never: it is a check.",
+        "test_flows.py::test_a_crew_that_a_flow_builds_is_checked_when_it_starts",
+    ),
+    _attribute(
+        "crewai.agent.core.Agent._prepare_kickoff",
+        kickoff_seam.prepare_agent_kickoff,
+        "The same, for an agent without a crew.",
+        "Never: it is a check.",
+        "test_flows.py::test_an_agent_that_a_flow_builds_is_checked_when_it_starts",
+    ),
+    _attribute(
+        "crewai.task.Task._save_file",
+        parts.save_file,
+        "It writes into the working directory, which other jobs share, or wherever an input in its name leads.",
+        "A task can be given a folder.",
+        "test_workplace.py::test_an_output_file_is_written_into_the_runs_folder",
+    ),
+    _attribute(
+        "crewai.flow.runtime.Memory",
+        parts.NoMemory,
+        "Every flow opens a memory in a folder of its own, which takes a second and 100 MB at first.",
+        "It is opened when it is used.",
+        "test_flows.py::test_a_flow_opens_no_memory",
+    ),
+    Replacement(
+        "init_db, save_state and load_state of SQLiteFlowPersistence, by keep_no_states",
+        "@persist writes a SQLite file that all flows share. The journal restores a run's state.",
+        _NONE_FILED,
+        "A persistence can be set that also replaces an explicit one.",
+        "test_flows.py::test_persist_writes_no_file",
+        parts.keep_no_states,
     ),
     _attribute(
         "crewai.utilities.llm_utils._llm_via_environment_or_fallback",
@@ -260,6 +325,7 @@ def tune_crewai() -> None:
     for replacement in REPLACEMENTS:
         if replacement.put:
             replacement.put()
+    journal_by(steps.step, humans.answered)
 
 
 def complete_models() -> None:

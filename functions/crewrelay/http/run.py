@@ -11,7 +11,7 @@ from crewrelay.http.app import IdempotencyKey, new_app
 from crewrelay.http.callers import Starter
 from crewrelay.http.document import LOCATION, PREFERENCE, RETRY_AFTER, operation_id, problems
 from crewrelay.http.edge import received_at
-from crewrelay.http.links import status_path, status_url
+from crewrelay.http.links import file_urls, status_path, status_url
 from crewrelay.http.prefer import Preference, preference
 from crewrelay.http.problems import RETRY_SECONDS, problem_of
 from crewrelay.http.wire import Accepted, RunAnswer, RunProblem
@@ -83,7 +83,7 @@ def run(
     job = record.job
     if job.status is Status.COMPLETED:
         response.headers.update({"Location": status_path(request, job.id), **wanted.applied(answered=True)})
-        return RunAnswer.of(record)
+        return RunAnswer.of(record, file_urls(request, job.id))
     return _failed(job, request) if job.status.finished else _accepted(job, request, wanted)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from crewrelay.jobs.errors import CrewrelayError
 from crewrelay.jobs.journal import Receipt
@@ -17,13 +17,14 @@ from crewrelay.jobs.text import Text
 class Status(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
+    WAITING = "waiting"  # for a human's answer
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
     @property
     def finished(self) -> bool:
-        return self not in (Status.PENDING, Status.RUNNING)
+        return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
 class JobInput(BaseModel):
@@ -32,7 +33,7 @@ class JobInput(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     crew: str
-    inputs: Mapping[str, str | int | bool]
+    inputs: Mapping[str, JsonValue]
     collection: str | None = None
 
     def digest(self) -> str:
@@ -93,10 +94,12 @@ class Job(BaseModel):
     restarts: int = 0  # from the beginning, because the crew changed
     blamed: str | None = None  # key of the model reply on which the crew failed
     discarded: tuple[str, ...] = ()  # blamed replies of earlier retries: not replayed, the model is asked again
+    question: str | None = None  # id of the last one that was not answered when it was asked
+    asked_at: datetime | None = None  # while the job waits
     receipt: Receipt = Receipt()
     created_at: datetime
     not_before: datetime | None = None  # set by a backoff only, because clocks differ
-    due_at: datetime | None  # when the sweeper must look again; None once no work is outstanding
+    due_at: datetime | None  # when the sweeper must look again, or the question expires; None once the job has ended
     end_by: datetime  # the job fails after this, whatever its running time
     ran: timedelta = timedelta()  # total of the attempts that have ended
     lease_until: datetime | None = None

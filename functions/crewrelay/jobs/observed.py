@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from crewrelay.jobs.answer import Answer
+from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import Overdue, ServiceRefused
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind
 from crewrelay.jobs.log_keys import keys_of, logged_with
 from crewrelay.jobs.ports import JobRecord, JobStore, Measure, Meter
+from crewrelay.jobs.questions import Question
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,18 @@ class ObservedStore:
     def put_answer(self, job: Job, answer: Answer) -> None:
         with self._refusals():
             self._inner.put_answer(job, answer)
+
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        with self._refusals():
+            self._inner.put_question(job, question_id, question)
+
+    def put_file(self, job: Job, file: File) -> None:
+        with self._refusals():
+            self._inner.put_file(job, file)
+
+    def read_file(self, job: Job, file: File) -> bytes | str | None:
+        with self._refusals():
+            return self._inner.read_file(job, file)
 
     def journal(self, job: Job) -> Iterator[Call]:
         with self._refusals():
@@ -113,6 +126,10 @@ def transition_event(before: Job, after: Job) -> str | None:
         return f"job {after.status}"
     if after.status is Status.RUNNING:
         return "job claimed" if after.fence > before.fence else None
+    if after.status is Status.WAITING:
+        return "job waits for an answer"
+    if before.status is Status.WAITING:
+        return "job answered, or its question expired"
     if before.status is Status.RUNNING:
         return "job relayed" if after.relays > before.relays else "job given back: to be tried again"
     return "job to be tried again, as was asked for" if before.status.finished else None

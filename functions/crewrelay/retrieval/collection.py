@@ -34,7 +34,7 @@ DOCUMENTS = "documents"  # the default collection for ingestion
 
 # The weight of the dense scores in a hybrid search; the keyword scores have the rest. Reciprocal rank fusion instead
 # halves recall across languages, where keywords match only noise.
-ALPHA = 0.85
+ALPHA = 5 / 6
 
 
 class Embedding(NamedTuple):
@@ -64,7 +64,7 @@ class Collection(Protocol):
     """The passages of documents. Every method may raise a RetrievalError."""
 
     def search(self, query: str, vector: Vector, top_k: int, timeout: timedelta) -> list[Passage]:
-        """Hybrid search: dense and keyword scores, each scaled to 0…1, weighted with ALPHA and 1 − ALPHA. Best first.
+        """Hybrid search: the sum of dense and keyword scores up to 1, weighted with ALPHA and 1 − ALPHA. Best first.
 
         Returns or raises within `timeout`.
         """

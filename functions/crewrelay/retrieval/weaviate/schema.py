@@ -60,7 +60,8 @@ def passages_schema(class_name: str, embedding: Embedding) -> dict[str, Any]:
             _text("title"),
             _text("url"),
             _text("passage"),
-            _text("indexed_text", searched=True),
+            # The nearest to the 4-grams of the embedded store.
+            _text("indexed_text", searched=True) | {"tokenization": "trigram"},
             _text("document", filtered=True),
             _text("revision", filtered=True),
             _text("embedder"),
