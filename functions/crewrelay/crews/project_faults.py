@@ -28,6 +28,7 @@ REFUSED_OF_PROJECTS = (
     "stream",
     "human_input",
 )
+_BY_A_TOOL = ("knowledge", "knowledge_sources", "mcps", "apps", "a2a")  # its results are journaled
 _NEVER_RUN = "main.py"  # of a classic project: it is how CrewAI's own commands start the crew
 _MEMBERS = ("Crew", "Agent", "Task")
 _NOBODY = "waits for somebody, and nobody is there to answer; remove it"
@@ -136,6 +137,8 @@ def _switched_on(data: Any) -> Iterator[str]:
 
 
 def _remedy(option: str) -> str:
+    if option in _BY_A_TOOL:
+        return "remove it, and ask for it in a tool of your own"
     return "remove it" if option == "human_input" else f"remove it, or switch it off: {option} = false"
 
 
