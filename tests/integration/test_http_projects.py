@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.crews.runner import CrewRunner
 from crewrelay.http.api import create_api
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import File
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.store import SqliteJobStore

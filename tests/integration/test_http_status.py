@@ -46,6 +46,7 @@ def test_status_of_a_pending_job(client: TestClient, clock: HandSetClock) -> Non
         "result_url": None,
         "sources": [],
         "error": None,
+        "waiting": None,
         "answerable": None,
         "unknown_citations": [],
         "usage": None,

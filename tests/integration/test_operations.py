@@ -53,7 +53,7 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
         5.5,
         37,
     ),
-    "sweep of nothing": ({"dynamodb:Query": 16, "sqs:GetQueueAttributes": 1}, 8, 0),
+    "sweep of nothing": ({"dynamodb:Query": 24, "sqs:GetQueueAttributes": 1}, 12, 0),
 }
 
 PASSAGES = [

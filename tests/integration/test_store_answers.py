@@ -5,7 +5,7 @@ import hashlib
 import httpx
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.ports import JobRecord, JobStore
 from crewrelay.sqlite.database import Database

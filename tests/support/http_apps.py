@@ -14,7 +14,7 @@ from crewrelay.aws.queue import SqsQueue
 from crewrelay.crews.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.run import InlineRuns, create_run
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.execution import Execution
@@ -22,6 +22,7 @@ from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Clock, Crew
+from crewrelay.jobs.questions import Question
 from crewrelay.jobs.submission import Submission
 from crewrelay.system import new_id, utcnow
 from tests.support.fixtures import HandSetClock, Storage
@@ -32,6 +33,8 @@ ANSWER = Answer(
     answerable=True,
     usage=Usage(model="scripted/one", calls=2, prompt_tokens=20, completion_tokens=5),
 )
+QUESTION = Question(message="Is it good?", task="writing", output="A draft.", options=("yes", "no"), default="yes")
+QUESTION_ID = f"{'e' * 64}#0"
 REQUEST = {"topic": "neural networks", "language": "en"}
 INPUT = JobInput(crew="research", inputs=REQUEST)
 
@@ -93,8 +96,10 @@ def job_that_is(status: str, storage: Storage, clock: HandSetClock, tenant: str 
     if status == "completed":
         store.put_answer(running, ANSWER)
     failure = Failure(type="no_model", message="The model is gone.")
+    store.put_question(running, QUESTION_ID, QUESTION)
     ended = {
         "running": running,
+        "waiting": transitions.wait(running, QUESTION_ID, clock.now, clock.now + timedelta(days=7), POLICY),
         "completed": transitions.complete(running, clock.now),
         "failed": transitions.fail(running, failure, clock.now),
     }[status]

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from crewrelay.aws import rows
 from crewrelay.aws.bodies import Bodies
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
@@ -68,7 +68,11 @@ def bodies(storage: Storage) -> Bodies:
 
 def due_job_ids(storage: Storage) -> set[str]:
     found: set[str] = set()
-    shards = [rows.due_shard(status, n) for status in (Status.PENDING, Status.RUNNING) for n in range(rows.DUE_SHARDS)]
+    shards = [
+        rows.due_shard(status, n)
+        for status in (Status.PENDING, Status.RUNNING, Status.WAITING)
+        for n in range(rows.DUE_SHARDS)
+    ]
     for shard in shards:
         page = storage.dynamodb.query(
             TableName=storage.table,

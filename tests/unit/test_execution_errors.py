@@ -30,7 +30,7 @@ def test_a_crew_that_raises_fails_the_job_with_its_reason(error: BaseException, 
     desk = Desk(Crew(script))
     job_id = desk.submit()
     desk.run(job_id)
-    job, _, answer, _ = desk.record(job_id)
+    job, _, answer, *_ = desk.record(job_id)
     assert (job.status, answer) == (Status.FAILED, None)
     assert job.error is not None
     assert job.error.type == kind

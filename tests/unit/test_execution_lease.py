@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import Misconfigured, ServiceRefused, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
@@ -51,7 +51,7 @@ def test_a_renewal_that_fails_once_does_not_end_the_run() -> None:
     job_id = desk.submit()
     desk.run(job_id)
     assert renewals >= 2
-    job, _, answer, _ = desk.record(job_id)
+    job, _, answer, *_ = desk.record(job_id)
     assert (job.status, job.fence, answer) == (Status.COMPLETED, 1, ANSWER)
 
 

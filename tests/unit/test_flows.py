@@ -129,14 +129,13 @@ def test_fresh_flows_have_no_faults(tmp_path: Path, server: OpenAIServer) -> Non
 @pytest.mark.parametrize(
     ("step", "told"),
     [
-        ("self.ask('What?')", "self.ask() waits for somebody"),
         ("input()", "input() waits for somebody"),
         ("self.remember('a')", "self.remember() uses memory"),
         ("Crew(agents=[], tasks=[], memory=True)", "memory of the Crew is not the same in the next run"),
         ("Agent(role='a', goal='b', backstory='c', mcps=['https://example.org'])", "mcps of the Agent asks services"),
-        ("Task(description='a', expected_output='b', human_input=True)", "human_input of the Task waits"),
+        ("Agent(role='a', goal='b', backstory='c', multimodal=True)", "multimodal of the Agent asks services"),
     ],
-    ids=["ask", "input", "remember", "memory", "mcps", "human_input"],
+    ids=["input", "remember", "memory", "mcps", "multimodal"],
 )
 def test_what_a_flow_can_not_do_is_told_with_file_and_line(
     tmp_path: Path, server: OpenAIServer, request: pytest.FixtureRequest, step: str, told: str
@@ -150,21 +149,10 @@ def test_what_a_flow_can_not_do_is_told_with_file_and_line(
 def test_options_in_its_yaml_are_told_with_file_and_line(tmp_path: Path, server: OpenAIServer) -> None:
     folder = flow(tmp_path, "options")
     path = folder / "src/options/crews/content_crew/config/tasks.yaml"
-    edit(path, ("  agent: editor", "  agent: editor\n  human_input: true"))
+    edit(path, ("  output_file: output/post.md", "  output_file: output/post.md\n  a2a: true"))
     (fault,) = faults_of(project_of(folder), new_model)
-    line = path.read_text().split("\n").index("  human_input: true") + 1
-    assert f"tasks.yaml:{line}: human_input waits for somebody" in str(fault)
-
-
-def test_feedback_of_a_human_is_told_with_file_and_line(tmp_path: Path, server: OpenAIServer) -> None:
-    folder = little_flow(tmp_path, "return 'a'", "fed")
-    path = folder / "src/fed/main.py"
-    decorated = "    @human_feedback(message='Good?')\n    def begin"
-    edit(path, ("    def begin", decorated), ("import Flow,", "import Flow, human_feedback,"))
-    edit(path, ("from crewai.flow.flow import", "from crewai.flow import"))
-    (fault,) = faults_of(project_of(folder), new_model)
-    assert "human_feedback of begin waits for somebody" in str(fault)
-    assert f"main.py:{path.read_text().split(chr(10)).index(decorated.split(chr(10))[0]) + 1}: " in str(fault)
+    line = path.read_text().split("\n").index("  a2a: true") + 1
+    assert f"tasks.yaml:{line}: a2a asks services past the journal" in str(fault)
 
 
 def test_a_field_of_the_state_that_is_not_found_in_the_code_is_told(tmp_path: Path, server: OpenAIServer) -> None:
@@ -183,9 +171,10 @@ def test_a_field_of_the_state_that_is_not_found_in_the_code_is_told(tmp_path: Pa
 
 
 def test_a_crew_that_a_flow_builds_is_checked_when_it_starts(tmp_path: Path, server: OpenAIServer) -> None:
-    task = "Task(description='d', expected_output='e', agent=a, **dict(human_input=True))"
-    step = f"a = Agent(role='a', goal='b', backstory='c'); return Crew(agents=[a], tasks=[{task}]).kickoff()"
-    with pytest.raises(InvalidCrew, match="human_input of a task waits for somebody"):
+    task = "Task(description='d', expected_output='e', agent=a)"
+    agent = "a = Agent(role='a', goal='b', backstory='c', **dict(multimodal=True))"
+    step = f"{agent}; return Crew(agents=[a], tasks=[{task}]).kickoff()"
+    with pytest.raises(InvalidCrew, match="multimodal of a asks services past the journal"):
         run(little_flow(tmp_path, step, "late_crew"))
     assert server.asked == []
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.errors import ServiceRefused, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
@@ -14,6 +14,7 @@ from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Measure
+from crewrelay.jobs.questions import Question
 from crewrelay.testing import MemoryJobStore
 from tests.support.doubles.meter import MemoryMeter
 from tests.support.fixtures import HandSetClock
@@ -24,6 +25,7 @@ JOB = transitions.submit("an-id", "acme", INPUT, NOW, Policy())
 CALL = Call(digest="a-digest", nth=0, kind=Kind.MODEL, seconds=1, reply=Reply(body="a reply"))
 ANSWER = Answer(text="an answer", usage=Usage(model="scripted/one"))
 FILE = File(name="a", size=1, digest="d", content=b"a")
+QUESTION = Question(message="Is it good?")
 FAILURE = Failure(type="damaged_job", message="It can't be read.")
 
 
@@ -36,7 +38,7 @@ class FailingTable:
     def _fail(self, *_: object) -> Any:
         raise self._error
 
-    create = save = load = put_answer = put_file = read_file = put_call = entries = _fail
+    create = save = load = put_answer = put_file = read_file = put_question = put_call = entries = _fail
     unfinished = delete_expired = end_damaged = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:
@@ -53,6 +55,7 @@ REQUESTS: dict[str, Callable[[ObservedStore], object]] = {
     "save": lambda store: store.save(JOB, transitions.cancel(JOB, NOW)),
     "load": lambda store: store.load("an-id"),
     "put_answer": lambda store: store.put_answer(JOB, ANSWER),
+    "put_question": lambda store: store.put_question(JOB, "id#0", QUESTION),
     "put_call": lambda store: store.put_call(JOB, CALL),
     "put_file": lambda store: store.put_file(JOB, FILE),
     "read_file": lambda store: store.read_file(JOB, FILE),

@@ -32,6 +32,7 @@ OPERATIONS = {
     "GET /crewai/jobs/{job_id}/files/{number}": "file",
     "POST /crewai/jobs/{job_id}/cancel": "cancel",
     "POST /crewai/jobs/{job_id}/retry": "retry",
+    "POST /crewai/jobs/{job_id}/resume": "resume",
 }
 
 

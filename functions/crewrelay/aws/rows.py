@@ -1,7 +1,7 @@
 """Domain objects as DynamoDB items and back.
 
-pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>, sk=CALL#<hash>#<nth>
-(`entry` is the call without its reply's body). Tokens: see tokens.py.
+pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>, sk=QUESTION#<id>,
+sk=CALL#<hash>#<nth> (`entry` is the call without its reply's body). Tokens: see tokens.py.
 
 Times are epoch milliseconds; `expires_at` is epoch seconds, as DynamoDB's TTL requires.
 """
@@ -22,7 +22,18 @@ _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TIMES = ("created_at", "not_before", "due_at", "end_by", "lease_until", "claimed_at", "started_at", "finished_at")
+_TIMES = (
+    "created_at",
+    "not_before",
+    "due_at",
+    "end_by",
+    "lease_until",
+    "claimed_at",
+    "asked_at",
+    "started_at",
+    "finished_at",
+)
+_SHARDS = {Status.RUNNING: "LEASE", Status.WAITING: "QUESTION"}
 _RARE = ("alone", "strikes")  # omitted when false or zero, to keep the row small
 
 Item = dict[str, Any]
@@ -42,12 +53,16 @@ def job_id(item: Item) -> str:
 
 
 def due_shard(status: Status, number: int) -> str:
-    """Running jobs have their own shards, so that a search for expired leases need not read a pending backlog."""
-    return f"{'LEASE' if status is Status.RUNNING else 'DUE'}#{number}"
+    """Running and waiting jobs have their own shards, so that a search among them need not read a pending backlog."""
+    return f"{_SHARDS.get(status, 'DUE')}#{number}"
 
 
 def result_sk(fence: int) -> str:
     return f"RESULT#{fence:08d}"
+
+
+def question_sk(question_id: str) -> str:
+    return f"QUESTION#{question_id}"
 
 
 CALLS = "CALL#"

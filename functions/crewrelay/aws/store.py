@@ -16,6 +16,7 @@ from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflic
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.ports import Clock, JobRecord
+from crewrelay.jobs.questions import Question
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -75,7 +76,7 @@ class DynamoJobStore:
         return None
 
     def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
-        """Reads both rows in one request, and the answer only if the job is completed."""
+        """Reads both rows in one request, and the answer or question only if the job is completed or waits."""
         if len(job_id) > _LONGEST_ID:
             return None
         found = self._get(job_id, "JOB", "INPUT")
@@ -86,6 +87,8 @@ class DynamoJobStore:
         if tenant not in (None, job.tenant):
             return None
         job_input = self._input_of(job, found.get("INPUT"))
+        if job.status is Status.WAITING:
+            return JobRecord(job, job_input, None, question=self._question_of(job))
         if job.status is not Status.COMPLETED:
             return JobRecord(job, job_input, None)
         sk = rows.result_sk(job.fence)
@@ -104,6 +107,11 @@ class DynamoJobStore:
             if not job.status.finished:
                 raise
             return JobInput(crew=job.crew, inputs={})  # the reason of the failure is still readable
+
+    def _question_of(self, job: Job) -> Question:
+        sk = rows.question_sk(job.question or "")
+        with _damaged_if_unreadable(job.id):
+            return Question.model_validate_json(self._bodies.read(rows.plain(self._get(job.id, sk)[sk])))
 
     def save(self, before: Job, after: Job) -> None:
         """Compare-and-set on the revision, and on status and fence for rows of versions without revisions."""
@@ -168,6 +176,11 @@ class DynamoJobStore:
 
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         return self._bodies.url_of_file(job.id, file)
+
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        body = self._bodies.put(job.id, question.model_dump_json())
+        with unavailable_if_it_fails("table"):
+            self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.question_sk(question_id), body))
 
     def put_call(self, job: Job, call: Call) -> Call:
         body = self._bodies.put(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}

@@ -26,14 +26,12 @@ REFUSED_OF_PROJECTS = (
     "multimodal",
     "allow_code_execution",
     "stream",
-    "human_input",
 )
 _BY_A_TOOL = ("knowledge", "knowledge_sources", "mcps", "apps", "a2a")  # its results are journaled
 _NEVER_RUN = "main.py"  # of a classic project: it is how CrewAI's own commands start the crew
 _MEMBERS = ("Crew", "Agent", "Task")
 _NOBODY = "waits for somebody, and nobody is there to answer; remove it"
 _OF_A_FLOW = {  # methods
-    "ask": _NOBODY,
     "remember": f"uses memory, which {REFUSED['memory']}; keep it in the state",
     "recall": f"uses memory, which {REFUSED['memory']}; keep it in the state",
 }
@@ -57,9 +55,6 @@ def faults_of_flow(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
     place = project.definition or project.folder / FILE
     if definition.conversational is not None and definition.conversational.enabled:
         yield Fault(place, line_of(place, "conversational"), "a conversation can't run here; use a flow of steps")
-    for name, method in definition.methods.items():
-        if method.human_feedback is not None:
-            yield _fault(project, "human_feedback", f"human_feedback of {name} {_NOBODY}")
     if flow.memory is not None:
         yield _fault(project, "memory", f"memory of the flow {REFUSED['memory']}; {_remedy('memory')}")
     yield from _missing_inputs(project, flow)
@@ -127,11 +122,8 @@ def _options_in(path: Path) -> Iterator[Fault]:
 
 def _switched_on(data: Any) -> Iterator[str]:
     """The refused options of everything that is an agent, a task or a crew."""
-    if isinstance(data, Mapping):
-        if {"role", "expected_output", "agents"} & set(data):
-            yield from (name for name in REFUSED_OF_PROJECTS if data.get(name))
-        if data.get("human_feedback"):
-            yield "human_input"
+    if isinstance(data, Mapping) and {"role", "expected_output", "agents"} & set(data):
+        yield from (name for name in REFUSED_OF_PROJECTS if data.get(name))
     for one in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ():
         yield from _switched_on(one)
 
@@ -139,7 +131,7 @@ def _switched_on(data: Any) -> Iterator[str]:
 def _remedy(option: str) -> str:
     if option in _BY_A_TOOL:
         return "remove it, and ask for it in a tool of your own"
-    return "remove it" if option == "human_input" else f"remove it, or switch it off: {option} = false"
+    return f"remove it, or switch it off: {option} = false"
 
 
 def _fault(project: Project, option: str, what: str) -> Fault:

@@ -13,6 +13,7 @@ from crewrelay.crews.model_double import answer_to
 from crewrelay.crews.replies import encoded
 from crewrelay.jobs.answer import Usage
 from crewrelay.jobs.journal import Kind, Reply, digest_of
+from crewrelay.jobs.questions import Feedback, Question
 
 MODEL = "crewrelay/double"
 
@@ -57,6 +58,9 @@ class RehearsedCalls:
         with self._turn:
             self.rehearsed.asked.append(Asked(key=key, kind=kind, request=request, reply=body))
         return Reply(body=body, model=MODEL)
+
+    def ask(self, question: Question) -> Feedback:
+        return question.accepted()
 
     def journaled(self, kind: Kind) -> list[Reply]:
         return []

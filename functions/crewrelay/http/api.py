@@ -1,4 +1,4 @@
-"""The app of the API function, which answers quickly: submit, status, calls, cancel, retry."""
+"""The app of the API function, which answers quickly: submit, status, calls, cancel, retry, resume."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Responses, problems
 from crewrelay.http.links import base_url, file_urls, status_path, status_url
 from crewrelay.http.problems import RETRY_SECONDS
+from crewrelay.http.waiting import Resumption
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.answer import FILE_TYPE
@@ -101,9 +102,10 @@ def create_api(
     )
     def file(caller: Reader, job_id: str, number: Annotated[int, Path(ge=1)]) -> Response:
         """A file that the crew wrote, to be saved; or a redirection to it, valid for an hour."""
-        job, _, answer, _ = record_of_tenant(store, caller.tenant, job_id)
-        found = answer.files[number - 1] if answer and number <= len(answer.files) else None
-        content = store.read_file(job, found) if found and found.digest else None
+        record = record_of_tenant(store, caller.tenant, job_id)
+        files = record.answer.files if record.answer else ()
+        found = files[number - 1] if number <= len(files) else None
+        content = store.read_file(record.job, found) if found and found.digest else None
         if found is None or content is None:
             raise UnknownFile(f"Job {job_id} has no file {number}.")
         if isinstance(content, str):
@@ -120,6 +122,11 @@ def create_api(
     def retry(caller: Admin, job_id: str, request: Request, response: Response) -> JobStatus:
         """Retry a failed job: it continues where its journal ends, and pays for no call twice."""
         return _status(intervention.retry(caller.tenant, job_id), request, response)
+
+    @app.post("/crewai/jobs/{job_id}/resume", responses=_job(400, 404, 409, 413, 415, 422, 503), tags=["jobs"])
+    def resume(caller: Starter, job_id: str, body: Resumption, request: Request, response: Response) -> JobStatus:
+        """Answer the question that the job waits for: it goes on where it stopped. The first answer counts."""
+        return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), request, response)
 
     @app.get("/crewai/crews", responses=problems(), tags=["crews"])
     def crews(_: Reader) -> Crews:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from crewrelay.catalogue.definition import Card
 from crewrelay.http.problems import Problem
+from crewrelay.http.waiting import Waiting
 from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.job import Failure, Job, Status
 from crewrelay.jobs.journal import Call, Kind, in_order
@@ -99,7 +100,7 @@ class RunAnswer(BaseModel):
 
     @classmethod
     def of(cls, record: JobRecord, url_of: UrlOfFile) -> "RunAnswer":
-        job, _, answer, answer_url = record
+        job, answer, answer_url = record.job, record.answer, record.answer_url
         return cls(
             job_id=job.id,
             status=job.status,
@@ -145,7 +146,8 @@ class Timestamps(BaseModel):
 
 
 class JobStatus(BaseModel):
-    """A job as its owner sees it; `result` is the crew's output once `status` is completed.
+    """A job as its owner sees it; `result` is the crew's output once `status` is completed, `waiting` the question
+    that it waits for.
 
     Fetch a result over 1 MB at `result_url` instead, as JSON with `text`, `sources`, `answerable`,
     `unknown_citations` and `usage`. `answer` and `answer_url` are the same fields, under their names in an inline run.
@@ -164,6 +166,7 @@ class JobStatus(BaseModel):
     unknown_citations: list[int]
     files: Files = []
     error: Failure | None
+    waiting: Waiting | None
     usage: Usage | None
     receipt: JobReceipt
     attempts: int
@@ -171,12 +174,12 @@ class JobStatus(BaseModel):
 
     @classmethod
     def of(cls, record: JobRecord, url_of: UrlOfFile) -> "JobStatus":
-        job, job_input, answer, answer_url = record
+        job, answer, answer_url = record.job, record.answer, record.answer_url
         return cls(
             job_id=job.id,
             status=job.status,
             crew=job.crew,
-            inputs=dict(job_input.inputs),
+            inputs=dict(record.input.inputs),
             result=answer.text if answer else None,
             answer=answer.text if answer else None,
             result_url=answer_url,
@@ -186,6 +189,7 @@ class JobStatus(BaseModel):
             unknown_citations=list(answer.unknown_citations) if answer else [],
             files=FileLink.all_of(answer, url_of),
             error=job.error,
+            waiting=Waiting.of(record),
             usage=answer.usage if answer else None,
             receipt=JobReceipt.of(job),
             attempts=job.attempts,

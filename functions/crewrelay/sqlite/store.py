@@ -12,11 +12,12 @@ from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.ports import Clock, JobRecord
+from crewrelay.jobs.questions import Question
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.times import microseconds
 
 _PAGE = 100  # rows
-_CHILDREN = ("inputs", "answers", "calls", "files")
+_CHILDREN = ("inputs", "answers", "questions", "calls", "files")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -51,12 +52,18 @@ class SqliteJobStore:
             answered = connection.execute(
                 "SELECT body FROM answers WHERE job_id = ? AND fence = ?", (job_id, job.fence)
             ).fetchone()
+            asked = connection.execute(
+                "SELECT body FROM questions WHERE job_id = ? AND id = ?", (job_id, job.question)
+            ).fetchone()
         try:
             job_input = _read(JobInput, job_id, written and written["body"])
         except DamagedJob:
             if not job.status.finished:
                 raise
             job_input = JobInput(crew=job.crew, inputs={})  # the reason of the failure is still readable
+        if job.status is Status.WAITING:
+            question = _read(Question, job_id, asked and asked["body"])
+            return JobRecord(job, job_input, None, question=question)
         completed = job.status is Status.COMPLETED
         return JobRecord(job, job_input, _read(Answer, job_id, answered and answered["body"]) if completed else None)
 
@@ -101,6 +108,14 @@ class SqliteJobStore:
                 "SELECT content FROM files WHERE job_id = ? AND digest = ?", (job.id, file.digest)
             ).fetchone()
         return row and bytes(row["content"])
+
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        """Becomes durable with the save after which the job waits for it."""
+        with self._database.writing(durable=False) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO questions SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?)",
+                (job.id, question_id, question.model_dump_json(), job.id),
+            )
 
     def put_call(self, job: Job, call: Call) -> Call:
         key = (job.id, call.digest, call.nth)

@@ -13,6 +13,7 @@ from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, U
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of, usage_of
 from crewrelay.jobs.ports import Clock, JobRecord
+from crewrelay.jobs.questions import Feedback, Question
 
 
 class MemoryJobStore:
@@ -25,6 +26,7 @@ class MemoryJobStore:
         self._inputs: dict[str, str] = {}
         self._answers: dict[tuple[str, int], str] = {}
         self._files: dict[tuple[str, str | None], bytes] = {}
+        self._questions: dict[tuple[str, str], str] = {}
         self._calls: dict[str, dict[tuple[str, int], tuple[datetime, str]]] = {}  # with their expiry time
         self.damaged: set[str] = set()  # ids of jobs whose input can't be read
 
@@ -50,7 +52,9 @@ class MemoryJobStore:
                 return JobRecord(job, JobInput(crew=job.crew, inputs={}), None)
             completed = job.status is Status.COMPLETED
             answer = Answer.model_validate_json(self._answers[job_id, job.fence]) if completed else None
-            return JobRecord(job, JobInput.model_validate_json(self._inputs[job_id]), answer)
+            waiting = job.status is Status.WAITING
+            question = Question.model_validate_json(self._questions[job_id, job.question or ""]) if waiting else None
+            return JobRecord(job, JobInput.model_validate_json(self._inputs[job_id]), answer, question=question)
 
     def save(self, before: Job, after: Job) -> None:
         written = after.model_dump_json()
@@ -74,6 +78,10 @@ class MemoryJobStore:
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         with self._lock:
             return self._files.get((job.id, file.digest))
+
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        with self._lock:
+            self._questions[job.id, question_id] = question.model_dump_json()
 
     def put_call(self, job: Job, call: Call) -> Call:
         written = call.model_dump_json()
@@ -141,6 +149,9 @@ class Unjournaled:
         call = Call(digest=digest_of("", kind, request), nth=0, kind=kind, seconds=0, reply=pay())
         self.paid.append(call)
         return call.reply
+
+    def ask(self, question: Question) -> Feedback:
+        return question.accepted()
 
     def stop(self, error: BaseException) -> None:
         self.stopped = self.stopped or error
