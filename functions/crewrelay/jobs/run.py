@@ -12,7 +12,7 @@ from crewrelay.jobs import event_log, transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import Overdue, StaleWrite, Unanswered
 from crewrelay.jobs.job import Job
-from crewrelay.jobs.journal import Call, Kind, Receipt, Reply, digest_of, usage_of
+from crewrelay.jobs.journal import Call, Kind, Receipt, Reply, digest_of, in_vain, usage_of
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, JobStore, RelayDue, Wait
@@ -119,7 +119,14 @@ class Run:
     def finish(self, answer: Answer) -> None:
         with self._turn:
             if not self._stopped:
+                self._count_divergence()
                 self.outcome.set_result(answer)
+
+    def _count_divergence(self) -> None:
+        diverged = len(in_vain(self._journal.values(), self._used, self._lease.job.fingerprint))
+        if diverged:
+            logger.warning("the crew asked something else than before: %d calls were made in vain", diverged)
+        self._spending.receipt = self._spending.receipt.model_copy(update={"diverged": diverged})
 
     def stop(self, error: BaseException) -> None:
         with self._turn:
@@ -139,7 +146,7 @@ class Run:
                 with self._turn:
                     self._spending.receipt = self._spending.receipt.with_replayed(call)
             else:
-                call = self._paid(digest, nth, kind, pay)
+                call = self._paid(digest, nth, kind, request, pay)
         except BaseException:
             with self._turn:
                 self._numbers[digest].discard(nth)  # no reply: a retry counts as the same call
@@ -160,6 +167,9 @@ class Run:
                 self._numbers[digest].discard(nth)
                 self._last_was_answered = False
             raise
+        with self._turn:
+            self._used.append(call)
+            self._last_was_answered = False
         return Feedback.model_validate_json(call.reply.body)
 
     def _by_default(self, question: Question, digest: str, nth: int) -> Call:
@@ -214,14 +224,24 @@ class Run:
             taken.add(nth)
             return nth
 
-    def _paid(self, digest: str, nth: int, kind: Kind, pay: Callable[[], Reply]) -> Call:
+    def _paid(self, digest: str, nth: int, kind: Kind, request: dict[str, Any], pay: Callable[[], Reply]) -> Call:
         self._set_out(kind)
         try:
             begun = self._clock()
             reply = pay()
-            ended, fence = self._clock(), self._lease.job.fence
-            seconds = max(0.0, (ended - begun).total_seconds())
-            call = Call(digest=digest, nth=nth, kind=kind, seconds=seconds, fence=fence, at=ended, reply=reply)
+            ended, job = self._clock(), self._lease.job
+            within = request.get("within")
+            call = Call(
+                digest=digest,
+                nth=nth,
+                kind=kind,
+                seconds=max(0.0, (ended - begun).total_seconds()),
+                fence=job.fence,
+                at=ended,
+                fingerprint=job.fingerprint,
+                within=within and digest_of(job.fingerprint or "", Kind.TOOL, within),
+                reply=reply,
+            )
             call = self._kept(call)
             self._account(call)
             return call
