@@ -1,7 +1,7 @@
 """What every store of collections promises, whichever holds them.
 
 Another implementation is one more fixture, named in `IMPLEMENTATIONS`. A real Weaviate is one of them where
-WEAVIATE_URL is set (with WEAVIATE_GRPC_PORT and WEAVIATE_API_KEY).
+WEAVIATE_URL is set (with WEAVIATE_GRPC_URL and WEAVIATE_API_KEY).
 """
 
 import os
@@ -18,9 +18,9 @@ from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import CollectionMissing, EmbedderMismatch, RetrievalMisconfigured
 from crewrelay.retrieval.collection import Collection, Collections, Document, Embedding, Vector
 from crewrelay.retrieval.embedded.collections import EmbeddedCollections
-from crewrelay.retrieval.weaviate.client import WeaviateServer
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
-from tests.support.weaviate import EMBEDDING, TIMEOUT, WeaviateDouble, alike, chunks_of, vector
+from crewrelay.retrieval.weaviate.server import WeaviateServer
+from tests.support.weaviate import EMBEDDING, STACK, TIMEOUT, WeaviateDouble, alike, apart, chunks_of, vector
 
 IMPLEMENTATIONS = [
     "embedded",
@@ -40,15 +40,15 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Collections:
 
 @pytest.fixture(scope="session")
 def weaviate_on_the_double(weaviate: WeaviateDouble) -> Iterator[Collections]:
-    collections = WeaviateCollections(weaviate.server)
+    collections = WeaviateCollections(weaviate.server, STACK)
     yield collections
     collections.close()
 
 
 @pytest.fixture(scope="session")
 def weaviate_on_a_server() -> Iterator[Collections]:
-    port, key = int(os.environ.get("WEAVIATE_GRPC_PORT", "50051")), os.environ.get("WEAVIATE_API_KEY", "")
-    collections = WeaviateCollections(WeaviateServer(os.environ["WEAVIATE_URL"], port, api_key=key))
+    grpc_url, key = (os.environ.get(f"WEAVIATE_{name}", "") for name in ("GRPC_URL", "API_KEY"))
+    collections = WeaviateCollections(WeaviateServer(os.environ["WEAVIATE_URL"], grpc_url, key), STACK)
     yield collections
     collections.close()
 
@@ -184,12 +184,12 @@ class Breaking(list[Vector]):
 @pytest.mark.parametrize("before", [None, Document("a.txt", "old")])
 def test_an_interrupted_put_is_not_taken_for_done(collection: Collection, before: Document | None) -> None:
     if before:
-        collection.put(before, old := chunks_of("a", *["old"] * 250), alike(old))
+        collection.put(before, old := chunks_of("a", *["old"] * 250), apart(old))
     new = chunks_of("a", *[f"new {number}." for number in range(200)])
     with pytest.raises(Interrupted):
-        collection.put(Document("a.txt", "new"), new, Breaking(alike(new)))
+        collection.put(Document("a.txt", "new"), new, Breaking(apart(new)))
     assert collection.digest("a.txt") in (None, before and before.digest)
-    collection.put(Document("a.txt", "new"), new, alike(new))
+    collection.put(Document("a.txt", "new"), new, apart(new))
     assert (collection.count(), collection.digest("a.txt")) == (200, "new")
     assert set(found(collection, "old", NORTH, 200)) == {chunk.id for chunk in new}
 

@@ -38,7 +38,7 @@ class FailingTable:
         raise self._error
 
     create = save = load = put_answer = put_question = put_call = entries = unfinished = _fail
-    delete_expired = end_damaged = _fail
+    delete_expired = end_damaged = put_file = read_file = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:
         yield CALL

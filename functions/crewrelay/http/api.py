@@ -1,9 +1,10 @@
 """The app of the API function, which answers quickly: submit, status, calls, cancel, retry, resume."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.responses import RedirectResponse
 from starlette.routing import BaseRoute
 
 from crewrelay import __version__
@@ -12,17 +13,19 @@ from crewrelay.catalogue.request import RunRequest
 from crewrelay.http.app import IdempotencyKey, new_app
 from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Responses, problems
-from crewrelay.http.links import base_url, status_path, status_url
+from crewrelay.http.links import base_url, file_urls, status_path, status_url
 from crewrelay.http.problems import RETRY_SECONDS
 from crewrelay.http.waiting import Resumption
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
-from crewrelay.jobs.errors import InvalidCrew, UnknownJob
+from crewrelay.jobs.answer import FILE_TYPE
+from crewrelay.jobs.errors import InvalidCrew, UnknownFile, UnknownJob
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobRecord, JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission, keyed_id, message_key
 
 _MOST_CALLS = 1000
+_FILE: dict[str, Any] = {FILE_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 
 
 def _run_routes() -> Iterable[BaseRoute]:
@@ -62,21 +65,21 @@ def create_api(
         caller: Starter, body: RunRequest, request: Request, response: Response, key: IdempotencyKey = None
     ) -> Accepted:
         """Submit a job. It is committed before the answer is sent, and the worker runs it."""
-        job = submission.submit(caller.tenant, body.job_input(), key)
+        job = submission.submit(caller.tenant, caller.permitted(body.job_input()), key)
         response.headers["Location"] = status_path(request, job.id)
         response.headers["Retry-After"] = str(RETRY_SECONDS)
         return Accepted.of(job, status_url(request, job.id))
 
     @app.get("/crewai/status/{job_id}", responses=_job(404, 422, 503), tags=["jobs"])
-    def status(caller: Reader, job_id: str, response: Response) -> JobStatus:
+    def status(caller: Reader, job_id: str, request: Request, response: Response) -> JobStatus:
         """The job as it is now, with its result once it has one."""
-        return _status(record_of_tenant(store, caller.tenant, job_id), response)
+        return _status(record_of_tenant(store, caller.tenant, job_id), request, response)
 
     @app.get("/crewai/messages/{message_id}", responses=_job(404, 422, 503), tags=["jobs"])
-    def message(caller: Reader, message_id: str, response: Response) -> JobStatus:
+    def message(caller: Reader, message_id: str, request: Request, response: Response) -> JobStatus:
         """The job of a message of the intake queue, by the MessageId that SQS returned to the sender."""
         try:
-            return status(caller, keyed_id(caller.tenant, message_key(message_id)), response)
+            return status(caller, keyed_id(caller.tenant, message_key(message_id)), request, response)
         except UnknownJob:
             raise UnknownJob(f"There is no job of message {message_id}, or not yet.") from None
 
@@ -91,20 +94,39 @@ def create_api(
         job = record_of_tenant(store, caller.tenant, job_id).job
         return JobCalls.of(job, store.entries(job), after, limit)
 
+    @app.get(
+        "/crewai/jobs/{job_id}/files/{number}",
+        response_class=Response,
+        responses={200: {"content": _FILE}, 307: {"headers": LOCATION}, **problems(404, 422, 503)},
+        tags=["jobs"],
+    )
+    def file(caller: Reader, job_id: str, number: Annotated[int, Path(ge=1)]) -> Response:
+        """A file that the crew wrote, to be saved; or a redirection to it, valid for an hour."""
+        record = record_of_tenant(store, caller.tenant, job_id)
+        job, answer = record.job, record.answer
+        found = answer.files[number - 1] if answer and number <= len(answer.files) else None
+        content = store.read_file(job, found) if found and found.digest else None
+        if found is None or content is None:
+            raise UnknownFile(f"Job {job_id} has no file {number}.")
+        if isinstance(content, str):
+            return RedirectResponse(content)
+        headers = {"Content-Disposition": found.disposition, "X-Content-Type-Options": "nosniff"}
+        return Response(content, media_type=FILE_TYPE, headers=headers)
+
     @app.post("/crewai/jobs/{job_id}/cancel", responses=_job(404, 409, 422, 503), tags=["jobs"])
-    def cancel(caller: Admin, job_id: str, response: Response) -> JobStatus:
+    def cancel(caller: Admin, job_id: str, request: Request, response: Response) -> JobStatus:
         """End the job: at once if it is pending, before its next call if it is running."""
-        return _status(intervention.cancel(caller.tenant, job_id), response)
+        return _status(intervention.cancel(caller.tenant, job_id), request, response)
 
     @app.post("/crewai/jobs/{job_id}/retry", responses=_job(404, 409, 422, 503), tags=["jobs"])
-    def retry(caller: Admin, job_id: str, response: Response) -> JobStatus:
+    def retry(caller: Admin, job_id: str, request: Request, response: Response) -> JobStatus:
         """Retry a failed job: it continues where its journal ends, and pays for no call twice."""
-        return _status(intervention.retry(caller.tenant, job_id), response)
+        return _status(intervention.retry(caller.tenant, job_id), request, response)
 
     @app.post("/crewai/jobs/{job_id}/resume", responses=_job(400, 404, 409, 413, 415, 422, 503), tags=["jobs"])
-    def resume(caller: Starter, job_id: str, body: Resumption, response: Response) -> JobStatus:
+    def resume(caller: Starter, job_id: str, body: Resumption, request: Request, response: Response) -> JobStatus:
         """Answer the question that the job waits for: it goes on where it stopped. The first answer counts."""
-        return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), response)
+        return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), request, response)
 
     @app.get("/crewai/crews", responses=problems(), tags=["crews"])
     def crews(_: Reader) -> Crews:
@@ -126,7 +148,7 @@ def _job(*statuses: int) -> Responses:
     return {200: {"headers": RETRY_AFTER}, **problems(*statuses)}
 
 
-def _status(record: JobRecord, response: Response) -> JobStatus:
+def _status(record: JobRecord, request: Request, response: Response) -> JobStatus:
     if not record.job.status.finished:
         response.headers["Retry-After"] = str(RETRY_SECONDS)
-    return JobStatus.of(record)
+    return JobStatus.of(record, file_urls(request, record.job.id))

@@ -47,6 +47,7 @@ _DEFAULTS: dict[str, Any] = {
     "vectorIndexType": "hnsw",
     "vectorizer": "none",
 }
+_PROPERTY = {"indexFilterable": True, "indexSearchable": True, "tokenization": "word"}
 
 
 class Object(NamedTuple):
@@ -58,11 +59,19 @@ class Missing(Exception):
     """There is no such class."""
 
 
+class WrongLength(Exception):
+    """Vectors of another length are in the class."""
+
+
+_LENGTHS = "vector lengths don't match"
+
+
 class Class:
     """One class and its objects. Its index is made anew at the first search after a write."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self.schema = _merged(_DEFAULTS, schema)
+        self.schema["properties"] = [_PROPERTY | one for one in schema.get("properties", [])]
         self.objects: dict[UUID, Object] = {}
         self._searches: dict[tuple[str, ...], HybridSearch] = {}
 
@@ -81,6 +90,9 @@ class Class:
     def hybrid(
         self, query: str, vector: npt.NDArray[np.float32], properties: tuple[str, ...], alpha: float, limit: int
     ) -> list[tuple[UUID, float]]:
+        held = next((one.vector.size for one in self.objects.values() if one.vector.size), 0)
+        if held and held != vector.size:
+            raise WrongLength(f"distance between entrypoint and query node: {held} vs {vector.size}: {_LENGTHS}")
         if properties not in self._searches:
             self._searches[properties] = self._search(properties)
         return self._searches[properties].best(query, vector, alpha, limit)
@@ -113,6 +125,14 @@ class Classes:
             return False
         self._classes[schema["class"]] = Class(schema)
         return True
+
+    def write(self, name: str, id_: UUID, one: Object, auto_schema: bool) -> None:
+        """With auto-schema, a class that is missing is made as Weaviate guesses it."""
+        if auto_schema and name not in self._classes:
+            self.create(
+                {"class": name, "properties": [{"name": each, "dataType": ["text"]} for each in one.properties]}
+            )
+        self[name].put({id_: one})
 
     def delete(self, name: str) -> None:
         self._classes.pop(name, None)
