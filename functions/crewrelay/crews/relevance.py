@@ -23,7 +23,7 @@ CUTS = {
     "en": Cut(0.840, 0.890),
     "es": Cut(0.855, 0.905),
     "de": Cut(0.852, 0.902),
-    ACROSS_LANGUAGES: Cut(0.797, 0.807),
+    ACROSS_LANGUAGES: Cut(0.800, 0.810),
 }
 _SHARED_WORDS = 0.05  # weight of the share of the question's 4-grams
 _NEAR = 100  # characters around an excerpt
