@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from crewrelay.cli.commands import app
+from crewrelay.cli.doctor import crew_checks, diagnose
 from crewrelay.jobs.errors import (
     CollectionMissing,
     EmbedderMismatch,
@@ -249,6 +250,26 @@ def test_the_shipped_corpus_is_there_until_there_are_documents(double: WeaviateD
     stores.delete("documents")
     assert retriever.retrieve("atomic commit", 1)[0].id == shipped
     stores.close()
+
+
+def test_doctor_says_where_it_has_searched(
+    double: WeaviateDouble, name: str, monkeypatch: pytest.MonkeyPatch, collections: WeaviateCollections
+) -> None:
+    monkeypatch.setenv("WEAVIATE_URL", double.url)
+    monkeypatch.setenv("WEAVIATE_GRPC_URL", f"http://127.0.0.1:{double.grpc_port}")
+    monkeypatch.setenv("CREWRELAY_STACK", STACK)
+    monkeypatch.setenv("CREWRELAY_COLLECTION", name)
+    checks = [check for check in crew_checks() if check[0] == "collection"]
+    (missing,) = diagnose(checks)
+    assert not missing.ok
+    assert f"There is no collection {name}" in missing.detail
+    embedder = E5Embedder()
+    held = collections.create(name, Embedding(embedder.name, embedder.dimension))
+    held.put(Document("a.txt", "1"), chunks := chunks_of("a", "one"), list(embedder.passages([chunks[0].text])))
+    (found_,) = diagnose(checks)
+    assert found_.ok, found_.detail
+    where = f"{name} in Weaviate at {double.url}/ (gRPC at 127.0.0.1:{double.grpc_port})"
+    assert found_.detail == f"{where}, by {embedder.name}, finds a#1"
 
 
 def test_the_replication_factor_is_the_server_s_own_or_the_setting(double: WeaviateDouble, name: str) -> None:
