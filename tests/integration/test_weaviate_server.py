@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from crewrelay.jobs.errors import (
 )
 from crewrelay.retrieval.collection import Document, Embedding, Vector
 from crewrelay.retrieval.embedders.e5 import E5Embedder
+from crewrelay.retrieval.weaviate.client import CONNECT
 from crewrelay.retrieval.weaviate.collection import WeaviateCollection
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
 from crewrelay.retrieval.weaviate.schema import ClassNames
@@ -210,8 +212,10 @@ def test_opening_takes_no_longer_than_the_caller_has(double: WeaviateDouble, nam
         server = replace(double.server, url=f"http://127.0.0.1:{http.port}")
         collections = WeaviateCollections(server, STACK)
         http.hang()
+        begun = time.monotonic()
         with pytest.raises(RetrievalUnavailable, match="did not answer in time"):
             collections.open(name, EMBEDDING, timedelta(seconds=0.3))
+        assert time.monotonic() - begun < CONNECT.total_seconds() / 2
         collections.close()
 
 
