@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from crewrelay.cli.commands import app
+from crewrelay.cli.doctor import crew_checks, diagnose
 from crewrelay.jobs.errors import (
     CollectionMissing,
     EmbedderMismatch,
@@ -26,6 +28,7 @@ from crewrelay.jobs.errors import (
 )
 from crewrelay.retrieval.collection import Document, Embedding, Vector
 from crewrelay.retrieval.embedders.e5 import E5Embedder
+from crewrelay.retrieval.weaviate.client import CONNECT
 from crewrelay.retrieval.weaviate.collection import WeaviateCollection
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
 from crewrelay.retrieval.weaviate.schema import ClassNames
@@ -209,8 +212,10 @@ def test_opening_takes_no_longer_than_the_caller_has(double: WeaviateDouble, nam
         server = replace(double.server, url=f"http://127.0.0.1:{http.port}")
         collections = WeaviateCollections(server, STACK)
         http.hang()
+        begun = time.monotonic()
         with pytest.raises(RetrievalUnavailable, match="did not answer in time"):
             collections.open(name, EMBEDDING, timedelta(seconds=0.3))
+        assert time.monotonic() - begun < CONNECT.total_seconds() / 2
         collections.close()
 
 
@@ -249,6 +254,26 @@ def test_the_shipped_corpus_is_there_until_there_are_documents(double: WeaviateD
     stores.delete("documents")
     assert retriever.retrieve("atomic commit", 1)[0].id == shipped
     stores.close()
+
+
+def test_doctor_says_where_it_has_searched(
+    double: WeaviateDouble, name: str, monkeypatch: pytest.MonkeyPatch, collections: WeaviateCollections
+) -> None:
+    monkeypatch.setenv("WEAVIATE_URL", double.url)
+    monkeypatch.setenv("WEAVIATE_GRPC_URL", f"http://127.0.0.1:{double.grpc_port}")
+    monkeypatch.setenv("CREWRELAY_STACK", STACK)
+    monkeypatch.setenv("CREWRELAY_COLLECTION", name)
+    checks = [check for check in crew_checks() if check[0] == "collection"]
+    (missing,) = diagnose(checks)
+    assert not missing.ok
+    assert f"There is no collection {name}" in missing.detail
+    embedder = E5Embedder()
+    held = collections.create(name, Embedding(embedder.name, embedder.dimension))
+    held.put(Document("a.txt", "1"), chunks := chunks_of("a", "one"), list(embedder.passages([chunks[0].text])))
+    (found_,) = diagnose(checks)
+    assert found_.ok, found_.detail
+    where = f"{name} in Weaviate at {double.url}/ (gRPC at 127.0.0.1:{double.grpc_port})"
+    assert found_.detail == f"{where}, by {embedder.name}, finds a#1"
 
 
 def test_the_replication_factor_is_the_server_s_own_or_the_setting(double: WeaviateDouble, name: str) -> None:

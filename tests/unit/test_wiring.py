@@ -1,13 +1,18 @@
 """What the settings mean: which embedder, which store, which collection."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from crewrelay.aws import clients
+from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import CollectionMissing, EmbedderMismatch, Misconfigured
-from crewrelay.retrieval.collection import DOCUMENTS, Embedding
+from crewrelay.retrieval.collection import DOCUMENTS, Collection, Embedding, Vector
 from crewrelay.retrieval.embedded.collections import EmbeddedCollections
+from crewrelay.retrieval.embedded.shipped import ShippedCollection
+from crewrelay.retrieval.embedder import Vectors
+from crewrelay.retrieval.retriever import CollectionRetriever
 from crewrelay.settings import EmbedderSettings, RetrievalSettings
 from crewrelay.wiring import retrieval
 from tests.support.doubles.embedder import DIMENSION, WordEmbedder
@@ -115,3 +120,32 @@ def test_a_dry_run_makes_no_collection_and_asks_no_embedder(tmp_path: Path) -> N
     store.create("d", FAKE._replace(embedder="other/words"))
     with pytest.raises(EmbedderMismatch, match="other/words"):
         retrieval.target(store, "d", Silent(), dry_run=True)
+
+
+def test_embedding_opening_and_searching_share_the_callers_time() -> None:
+    now, given = 0.0, list[tuple[str, float]]()
+
+    class Slow(WordEmbedder):
+        def query(self, text: str) -> Vectors:
+            nonlocal now
+            now += 1
+            return super().query(text)
+
+    class Found(ShippedCollection):
+        def search(self, query: str, vector: Vector, top_k: int, timeout: timedelta) -> list[Passage]:
+            given.append(("search", timeout.total_seconds()))
+            return []
+
+    def open_(name: str, embedding: Embedding, timeout: timedelta) -> Collection:
+        nonlocal now
+        given.append((name, timeout.total_seconds()))
+        now += 2
+        if name == "absent":
+            raise CollectionMissing(name)
+        return Found()
+
+    retriever = CollectionRetriever(open_, ["absent", "there"], Slow(), clock=lambda: now)
+    assert retriever.retrieve("cats", timeout=timedelta(seconds=8)) == []
+    assert given == [("absent", 7), ("there", 5), ("search", 3)]
+    retriever.of("other").retrieve("cats")
+    assert given[3:] == [("other", 9), ("search", 7)]  # of its own ten seconds

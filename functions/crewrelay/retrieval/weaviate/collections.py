@@ -20,7 +20,8 @@ class WeaviateCollections:
     """Connects at the first call. Thread-safe."""
 
     def __init__(self, server: WeaviateServer, stack: str) -> None:
-        self.place = f"Weaviate at {server.url}"
+        grpc = server.addresses().grpc
+        self.place = f"Weaviate at {server.url} (gRPC at {grpc.host}:{grpc.port}{' with TLS' if grpc.secure else ''})"
         self._connection = Connection(server)
         self._replicas = server.replication_factor
         self._classes = ClassNames(stack)
