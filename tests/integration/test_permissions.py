@@ -257,6 +257,7 @@ def drive(functions: House, storage: Storage) -> None:
     assert worker(sqs_event(sqs_record(job_id), sqs_record("no bell"))) == {"batchItemFailures": []}
     assert call(api, "GET", f"/crewai/status/{job_id}")["status"] == "completed"
     assert call(api, "GET", f"/crewai/jobs/{job_id}/calls")["calls"]
+    assert call(api, "GET", "/crewai/jobs")["jobs"]
 
     for age, status in ((26, "pending"), (0, "completed"), (0, "completed")):  # of its 27 seconds
         assert call(run, "POST", "/crewai/run", REQUEST, age=age, Idempotency_Key="r")["status"] == status

@@ -233,6 +233,7 @@ def test_every_operation_asks_for_a_token_and_one_scope_but_those_that_say_nothi
         "POST /crewai/run/async": ["run"],
         "GET /crewai/status/{job_id}": ["read"],
         "GET /crewai/messages/{message_id}": ["read"],
+        "GET /crewai/jobs": ["read"],
         "GET /crewai/jobs/{job_id}/calls": ["read"],
         "POST /crewai/jobs/{job_id}/cancel": ["admin"],
         "POST /crewai/jobs/{job_id}/retry": ["admin"],

@@ -1,6 +1,7 @@
 """The job store on one DynamoDB table. Each transition is one conditional write of what changed."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,18 @@ from crewrelay.aws import rows
 from crewrelay.aws.batch_get import batch_get
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
+from crewrelay.aws.listing import listed
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflict, StaleWrite
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
+from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_ID = 64  # characters; DynamoDB refuses keys over 2 KB
 _PAGE = 100  # items
@@ -95,6 +100,21 @@ class DynamoJobStore:
             url = self._bodies.url_if_large(result)
             answer = None if url else Answer.model_validate_json(self._bodies.read(result))
         return JobRecord(job, job_input, answer, url)
+
+    def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
+        keys = [rows.key(job_id, "JOB") for job_id in job_ids if len(job_id) <= _LONGEST_ID]
+        items = batch_get(self._client, self._table, keys)
+        return [job for item in items if (job := self._readable(item)) is not None and job.tenant == tenant]
+
+    def _readable(self, item: rows.Item) -> Job | None:
+        if rows.expired(item, self._clock()):
+            return None
+        try:
+            with _damaged_if_unreadable(rows.job_id(item)):
+                return rows.job_of(item)
+        except DamagedJob as error:
+            logger.error("%s", error)
+            return None
 
     def _input_of(self, job: Job, item: rows.Item | None) -> JobInput:
         try:
@@ -216,6 +236,13 @@ class DynamoJobStore:
                     del starts[shard]
 
     def unfinished(self, tenant: str, most: int) -> int:
+        count = 0
+        for number in range(rows.UNFINISHED_SHARDS):
+            if count < most:
+                count += self._unfinished(rows.unfinished(tenant, number), most - count)
+        return count
+
+    def _unfinished(self, shard: str, most: int) -> int:
         count, start = 0, dict[str, Any]()
         while count < most:
             with unavailable_if_it_fails("table"):
@@ -223,8 +250,8 @@ class DynamoJobStore:
                     TableName=self._table,
                     IndexName="unfinished",
                     Select="COUNT",
-                    KeyConditionExpression="unfinished = :tenant",
-                    ExpressionAttributeValues=rows.typed({":tenant": tenant}),
+                    KeyConditionExpression="unfinished = :shard",
+                    ExpressionAttributeValues=rows.typed({":shard": shard}),
                     Limit=most - count,
                     **start,
                 )
@@ -233,6 +260,12 @@ class DynamoJobStore:
                 break
             start = {"ExclusiveStartKey": last}
         return count
+
+    def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
+        found, last = listed(self._client, self._table, tenant, wanted, after, limit)
+        jobs = self.jobs([rows.position(sort_key).job_id for sort_key in found], tenant)
+        page = page_of(jobs, wanted, after, limit)  # in the meantime some may have become others
+        return Page(page.jobs, None if last is None else rows.position(last))
 
     def _get(self, job_id: str, *sort_keys: str) -> dict[str, rows.Item]:
         """A job's rows by sort key. Raises Unavailable."""

@@ -13,6 +13,7 @@ from crewrelay.jobs.job import Status
 TIMEOUT = 40.0  # seconds: longer than the gateway's timeout
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between polls of a job
 _TRIES = 4
+_PAGE = 100  # jobs
 _TRANSIENT = frozenset({429, 502, 503, 504})
 
 Json = dict[str, Any]
@@ -49,6 +50,18 @@ class Client:
 
     def status(self, job_id: str, tries: int = 1) -> Json:
         return self._ask("GET", f"crewai/status/{job_id}", tries)
+
+    def jobs(self, limit: int, **wanted: str) -> Iterator[Json]:
+        """The newest jobs, read page by page."""
+        cursor: dict[str, str] = {}
+        while limit > 0:
+            asked = {name: value for name, value in wanted.items() if value}
+            page = self._ask("GET", "crewai/jobs", _TRIES, params={"limit": str(min(limit, _PAGE)), **asked, **cursor})
+            yield from page["jobs"]
+            limit -= len(page["jobs"])
+            if page["next_cursor"] is None:
+                return
+            cursor = {"cursor": page["next_cursor"]}
 
     def cancel(self, job_id: str) -> Json:
         return self._ask("POST", f"crewai/jobs/{job_id}/cancel")

@@ -23,6 +23,7 @@ for command in (
     job_commands.run,
     job_commands.submit,
     job_commands.status,
+    job_commands.jobs,
     job_commands.watch,
     job_commands.cancel,
     job_commands.retry,

@@ -13,6 +13,7 @@ from crewrelay.http.app import IdempotencyKey, new_app
 from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Responses, problems
 from crewrelay.http.links import base_url, status_path, status_url
+from crewrelay.http.listing import listing_routes
 from crewrelay.http.problems import RETRY_SECONDS
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
@@ -89,6 +90,8 @@ def create_api(
         """What the job has paid for, call by call: usage and cost, never prompts or answers."""
         job = record_of_tenant(store, caller.tenant, job_id).job
         return JobCalls.of(job, store.entries(job), after, limit)
+
+    app.include_router(listing_routes(store))
 
     @app.post("/crewai/jobs/{job_id}/cancel", responses=_job(404, 409, 422, 503), tags=["jobs"])
     def cancel(caller: Admin, job_id: str, response: Response) -> JobStatus:

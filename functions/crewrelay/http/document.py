@@ -100,7 +100,7 @@ def _drop_null_parameters(operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", []):
         alternatives = parameter["schema"].pop("anyOf", [])
         for schema in alternatives:
-            if schema["type"] != "null":
+            if schema.get("type") != "null":
                 parameter["schema"] |= schema
 
 

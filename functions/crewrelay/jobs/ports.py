@@ -10,6 +10,7 @@ from crewrelay.jobs.answer import Answer, Passage, Usage
 from crewrelay.jobs.errors import UnknownJob
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
+from crewrelay.jobs.listing import Filter, Page, Position
 
 Clock = Callable[[], datetime]  # aware, UTC
 NewId = Callable[[], str]
@@ -39,6 +40,12 @@ class JobStore(Protocol):
         """A consistent read; None if the job is unknown or expired, or belongs to a tenant other than `tenant`, whose
         input and answer are then not read. Raises DamagedJob if it can't be read.
         """
+
+    def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
+        """A consistent read of the rows alone: those of this tenant that exist and can be read, in any order."""
+
+    def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
+        """The tenant's jobs that follow a position, newest first. Found by an eventually consistent index."""
 
     def save(self, before: Job, after: Job) -> None:
         """One conditional write of what changed. Raises StaleWrite if the row no longer equals `before`."""

@@ -41,6 +41,14 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX tokens_expiry ON tokens (expires_at);
     """,
+    # Lists of jobs. Those of before were kept for 30 days. The index has what a list may be filtered by.
+    """
+    ALTER TABLE jobs ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN crew TEXT NOT NULL DEFAULT '';
+    UPDATE jobs SET created_at = expires_at - 2592000000000,
+        crew = CASE WHEN json_valid(job) THEN coalesce(json_extract(job, '$.crew'), '') ELSE '' END;
+    CREATE INDEX jobs_listed ON jobs (tenant, created_at, id, status, crew);
+    """,
 )
 
 

@@ -3,7 +3,7 @@
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of, usage_of
+from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
 
 
@@ -50,6 +51,16 @@ class MemoryJobStore:
             completed = job.status is Status.COMPLETED
             answer = Answer.model_validate_json(self._answers[job_id, job.fence]) if completed else None
             return JobRecord(job, JobInput.model_validate_json(self._inputs[job_id]), answer)
+
+    def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
+        with self._lock:
+            found = [self._existing(job_id) for job_id in job_ids]
+        return [job for job in found if job and job.tenant == tenant]
+
+    def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
+        with self._lock:
+            ids = list(self._jobs)
+        return page_of(self.jobs(ids, tenant), wanted, after, limit)
 
     def save(self, before: Job, after: Job) -> None:
         written = after.model_dump_json()

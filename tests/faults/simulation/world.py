@@ -14,6 +14,7 @@ from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
+from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Calls, JobRecord
 from crewrelay.testing import MemoryJobStore
 from tests.faults.simulation.account import Run, Step
@@ -81,6 +82,12 @@ class Table:
 
     def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
         return self._request("load", lambda: self._world.table.load(job_id, tenant))
+
+    def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
+        return self._request("jobs", lambda: self._world.table.jobs(job_ids, tenant))
+
+    def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
+        return self._request("listed", lambda: self._world.table.listed(tenant, wanted, after, limit))
 
     def save(self, before: Job, after: Job) -> None:
         def write() -> None:
