@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from crewrelay.aws import rows
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.job import Job, JobInput
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Policy

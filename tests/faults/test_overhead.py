@@ -13,7 +13,7 @@ from crewrelay.aws.meter import EmfMeter
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.runner import CrewRunner
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.execution import done_within
 from crewrelay.jobs.job import Job, JobInput
 from crewrelay.jobs.journal import Kind, Reply

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crewrelay.aws import rows
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.sweeper import Sweeper, Swept

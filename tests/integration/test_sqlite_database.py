@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import Misconfigured, Unavailable
 from crewrelay.sqlite import schema
 from crewrelay.sqlite.database import Database

@@ -5,7 +5,7 @@ import hashlib
 import httpx
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.ports import JobRecord, JobStore
 from tests.support.fixtures import HandSetClock, Storage

@@ -10,7 +10,7 @@ import pytest
 from crewrelay.aws import clients, rows
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import DamagedJob, ServiceRefused, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.ports import JobStore

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from crewrelay.aws import rows
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.ports import JobStore
 from tests.support.fixtures import HandSetClock, Storage

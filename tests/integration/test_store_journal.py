@@ -3,7 +3,7 @@
 import json
 
 from crewrelay.aws import rows
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.journal import Call, Receipt
 from crewrelay.jobs.ports import JobStore
 from tests.support.fixtures import HandSetClock, Storage

@@ -4,7 +4,7 @@ import json
 import uuid
 
 from crewrelay.aws import rows
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.journal import Call, Kind, Reply
 from tests.support.fixtures import HandSetClock, Storage

@@ -9,7 +9,7 @@ import pytest
 
 from crewrelay.aws import rows
 from crewrelay.aws.store import DynamoJobStore
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import IdempotencyConflict
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Receipt

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import StaleWrite
 from crewrelay.jobs.job import Job
 from crewrelay.jobs.journal import Receipt

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from crewrelay.aws import rows
-from crewrelay.jobs import job as transitions
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs import transitions
+from crewrelay.jobs.job import Job, JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.local.resources import Template
 from tests.support.template import resources
@@ -18,7 +18,7 @@ PENDING = transitions.submit("an-id", "local", INPUT, NOW, Policy())
 DONE = transitions.complete(transitions.claim(PENDING, "me", "crew-1", NOW, Policy()), NOW)
 
 
-def job_item(job: transitions.Job) -> dict[str, Any]:
+def job_item(job: Job) -> dict[str, Any]:
     return rows.key(job.id, "JOB") | rows.typed(rows.job_values(job))
 
 

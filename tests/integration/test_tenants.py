@@ -16,7 +16,7 @@ from starlette.types import Scope as Connection
 
 from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.events.authorizer import Authorizer
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.job import Failure, Job, JobInput, Status

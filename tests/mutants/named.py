@@ -61,14 +61,14 @@ NAMED = (
     ),
     Named(
         "a job backs off beyond its end",
-        "jobs/job.py",
+        "jobs/transitions.py",
         " and until < job.end_by",
         "",
         _EXECUTION + "errors.py::test_a_job_does_not_back_off_beyond_its_end",
     ),
     Named(
         "the oldest discarded replies are kept",
-        "jobs/job.py",
+        "jobs/transitions.py",
         "[-_MOST_DISCARDED:]",
         "[:_MOST_DISCARDED]",
         "tests/unit/test_job.py::test_the_last_four_replies_that_were_blamed_are_not_told_again",

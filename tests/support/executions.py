@@ -7,7 +7,7 @@ from threading import Event
 from threading import enumerate as threads
 from typing import Any
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import CrewrelayError, Unavailable
 from crewrelay.jobs.execution import Execution, done_within

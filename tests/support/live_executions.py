@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from crewrelay.crews.failures import explain
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.execution import Execution, done_within
 from crewrelay.jobs.job import Failure, Job, JobInput, Status

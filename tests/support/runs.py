@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import Unavailable
 from crewrelay.jobs.execution import on_own_thread
 from crewrelay.jobs.job import Failure, Job, JobInput

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from crewrelay.aws import rows
 from crewrelay.aws.bodies import Bodies
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crewrelay.jobs import cap as cap_module
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import TooManyJobs, Unavailable
 from crewrelay.jobs.job import Job, JobInput

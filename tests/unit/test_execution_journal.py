@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import DamagedJob, Unavailable
 from crewrelay.jobs.job import Status
 from crewrelay.jobs.ports import RelayDue

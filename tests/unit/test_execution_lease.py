@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import Misconfigured, ServiceRefused, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import JobFinished, StaleWrite, TooManyJobs, Unavailable, UnknownJob
 from crewrelay.jobs.intervention import Intervention

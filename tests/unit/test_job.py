@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import AttemptsExhausted, Overdue, StaleWrite
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Receipt, Reply

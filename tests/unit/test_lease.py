@@ -6,7 +6,7 @@ from threading import Barrier, Thread
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import StaleWrite, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Receipt

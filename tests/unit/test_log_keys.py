@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.log_keys import (
     add_log_keys,

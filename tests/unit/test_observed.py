@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import StaleWrite, Unavailable
 from crewrelay.jobs.execution import Execution

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import ServiceRefused, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import DamagedJob
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.observed import ObservedStore, measures_of, transition_event

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from crewrelay.crews.failures import explain
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.job import Failure, Job, JobInput, Status

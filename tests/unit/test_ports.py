@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, Measure

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from crewrelay.crews.runner import CrewRunner
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy

@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import StaleWrite
 from crewrelay.jobs.execution import on_own_thread

@@ -12,7 +12,7 @@ from crewrelay.aws import clients, rows
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.events.batch import _HAND_BACK_TIME
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply

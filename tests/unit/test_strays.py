@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.job import JobInput, Status
+from crewrelay.jobs.job import Failure, JobInput, Status
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls
@@ -115,7 +115,7 @@ def test_a_strike_is_forgotten_once_the_journal_grows_or_the_job_is_retried(new_
     running = transitions.claim(job, "one", "crew-1", now, TWO_STRIKES)
     assert running.strikes == 1
     assert transitions.paid(running, job.receipt, now, TWO_STRIKES).strikes == 0
-    failed = transitions.fail(running, transitions.Failure(type="crew_stuck", message=""), now)
+    failed = transitions.fail(running, Failure(type="crew_stuck", message=""), now)
     assert transitions.retry(failed, now, TWO_STRIKES).strikes == 0
 
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import IdempotencyConflict, TooManyJobs, Unavailable, UnknownJob
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import DamagedJob, ServiceRefused, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.policy import Budget, Policy

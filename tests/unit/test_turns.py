@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.job import Failure, JobInput, Status
 from crewrelay.jobs.journal import Kind

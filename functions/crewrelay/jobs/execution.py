@@ -13,7 +13,7 @@ from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import CrewStuck, DamagedJob, Misconfigured, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.journal import Call

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import JobFinished, StaleWrite, Unavailable
 from crewrelay.jobs.job import Job, Status

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import Overdue, StaleWrite
 from crewrelay.jobs.journal import Call, Kind, Receipt, Reply, digest_of, usage_of

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import TooManyJobs
-from crewrelay.jobs.job import Job, JobInput, Status, submit
+from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.log_keys import correlation_id
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore, NewId
+from crewrelay.jobs.transitions import submit
 
 logger = logging.getLogger(__name__)
 

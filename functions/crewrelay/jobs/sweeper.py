@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import chain, islice
 
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import CrewrelayError, DamagedJob, StaleWrite
 from crewrelay.jobs.job import Failure, Status
 from crewrelay.jobs.log_keys import add_log_keys, keys_of, logged_with

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from crewrelay.catalogue.definition import Definition, read_definition
 from crewrelay.catalogue.yaml_file import Faulty
 from crewrelay.crews.environment import CREW_ENVIRONMENT
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Passage
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.execution import done_within
