@@ -1,4 +1,4 @@
-"""The API function: submit, status, calls, cancel, retry. Light: never imports CrewAI, Haystack or numpy."""
+"""The API function: all routes but /crewai/run. Light: never imports CrewAI, Haystack or numpy."""
 
 from crewrelay import cold_start
 from crewrelay.http.api import create_api

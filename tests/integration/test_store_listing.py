@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crewrelay.aws import listing, rows
-from crewrelay.jobs import job as transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import JobStore

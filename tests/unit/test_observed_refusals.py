@@ -36,7 +36,7 @@ class FailingTable:
     def _fail(self, *_: object) -> Any:
         raise self._error
 
-    create = save = load = jobs = listed = unfinished = _fail
+    create = save = delete = load = jobs = listed = unfinished = _fail
     put_answer = put_call = entries = delete_expired = end_damaged = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:
@@ -54,6 +54,7 @@ REQUESTS: dict[str, Callable[[ObservedStore], object]] = {
     "load": lambda store: store.load("an-id"),
     "jobs": lambda store: store.jobs(["an-id"], "acme"),
     "listed": lambda store: store.listed("acme", Filter(), None, 10),
+    "delete": lambda store: store.delete(JOB),
     "put_answer": lambda store: store.put_answer(JOB, ANSWER),
     "put_call": lambda store: store.put_call(JOB, CALL),
     "journal": lambda store: list(store.journal(JOB)),

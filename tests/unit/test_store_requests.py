@@ -16,6 +16,7 @@ from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
+from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.policy import Policy
 from tests.support.fixtures import HandSetClock
 
@@ -88,6 +89,13 @@ def test_unfinished_jobs_are_counted_to_the_last_page_and_no_further_than_asked(
     shards = [request["ExpressionAttributeValues"][":shard"]["S"] for request in table.asked]
     assert shards == ["acme#0", "acme#0", "acme#1", "acme#2", "acme#3"]
     assert store(Table(*pages), clock).unfinished("acme", 3) == 3
+
+
+def test_no_list_is_asked_for_in_a_range_that_ends_before_it_begins(clock: HandSetClock) -> None:
+    table, wanted = Table(), Filter(created_after=clock())
+    before = Position(clock() - timedelta(days=1), "an-id")
+    assert store(table, clock).listed("acme", wanted, before, 10) == Page([], None)
+    assert table.asked == []
 
 
 def test_what_is_decided_on_is_read_consistently(clock: HandSetClock) -> None:

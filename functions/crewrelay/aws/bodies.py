@@ -34,7 +34,7 @@ class Bodies:
         compressed = gzip.compress(data, _LEVEL, mtime=0)
         if len(compressed) <= _LARGEST_IN_ROW and len(data) <= LARGEST_ANSWER:
             return {"body": compressed}
-        name = f"jobs/{job_id}/{hashlib.sha256(data).hexdigest()}.json"
+        name = f"{_folder(job_id)}{hashlib.sha256(data).hexdigest()}.json"
         with unavailable_if_it_fails("bucket"):
             self._client().put_object(
                 Bucket=self._bucket,
@@ -58,6 +58,15 @@ class Bodies:
                 raise DamagedJob(f"The bucket no longer has {row['object']}.") from error
         return gzip.decompress(content).decode()
 
+    def delete(self, job_id: str) -> None:
+        """All objects of a job, also those that no row refers to."""
+        with unavailable_if_it_fails("bucket"):
+            pages = (
+                self._client().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=_folder(job_id))
+            )
+            for name in [found["Key"] for page in pages for found in page.get("Contents", [])]:
+                self._client().delete_object(Bucket=self._bucket, Key=name)
+
     def url_if_large(self, row: Values) -> str | None:
         """A presigned URL, valid for an hour, of a body too large for a response; else None."""
         if int(row.get("size", 0)) <= LARGEST_ANSWER:
@@ -65,3 +74,7 @@ class Bodies:
         return self._client().generate_presigned_url(
             "get_object", Params={"Bucket": self._bucket, "Key": row["object"]}, ExpiresIn=_URL_LIFE
         )
+
+
+def _folder(job_id: str) -> str:
+    return f"jobs/{job_id}/"

@@ -12,6 +12,8 @@ from crewrelay.aws import rows
 from crewrelay.aws.batch_get import batch_get
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
+from crewrelay.aws.deletion import delete_all
+from crewrelay.aws.indexes import due, unfinished
 from crewrelay.aws.listing import listed
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflict, StaleWrite
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LONGEST_ID = 64  # characters; DynamoDB refuses keys over 2 KB
-_PAGE = 100  # items
 _LONGEST_SUBMISSION = 60  # seconds, well above the time between the two writes of a submission
 
 
@@ -178,6 +179,12 @@ class DynamoJobStore:
     def delete_expired(self) -> int:
         return 0  # the table's TTL does so
 
+    def delete(self, job: Job) -> None:
+        """Cancelled first: such a job can't be retried, and is readable without its answer."""
+        cancelled = job.model_copy(update={"status": Status.CANCELLED, "revision": job.revision + 1})
+        self.save(job, cancelled)
+        delete_all(self._client, self._table, self._bodies, cancelled)
+
     def put_answer(self, job: Job, answer: Answer) -> None:
         body = self._bodies.put(job.id, answer.model_dump_json())
         with unavailable_if_it_fails("table"):
@@ -214,52 +221,10 @@ class DynamoJobStore:
             return Call.model_validate_json(self._bodies.read(rows.plain(item)))
 
     def due(self, status: Status, moment: datetime) -> Iterator[str]:
-        """Reads pages round-robin over the shards, so that no shard waits for another's backlog."""
-        starts: dict[int, Any] = {shard: {} for shard in range(rows.DUE_SHARDS)}
-        while starts:
-            for shard, start in list(starts.items()):
-                with unavailable_if_it_fails("table"):
-                    page = self._client.query(
-                        TableName=self._table,
-                        IndexName="due",
-                        KeyConditionExpression="due_shard = :shard AND due_at <= :moment",
-                        ExpressionAttributeValues=rows.typed(
-                            {":shard": rows.due_shard(status, shard), ":moment": rows.milliseconds(moment)}
-                        ),
-                        Limit=_PAGE,
-                        **start,
-                    )
-                yield from (rows.job_id(item) for item in page["Items"])
-                if last := page.get("LastEvaluatedKey"):
-                    starts[shard] = {"ExclusiveStartKey": last}
-                else:
-                    del starts[shard]
+        return due(self._client, self._table, status, moment)
 
     def unfinished(self, tenant: str, most: int) -> int:
-        count = 0
-        for number in range(rows.UNFINISHED_SHARDS):
-            if count < most:
-                count += self._unfinished(rows.unfinished(tenant, number), most - count)
-        return count
-
-    def _unfinished(self, shard: str, most: int) -> int:
-        count, start = 0, dict[str, Any]()
-        while count < most:
-            with unavailable_if_it_fails("table"):
-                page = self._client.query(
-                    TableName=self._table,
-                    IndexName="unfinished",
-                    Select="COUNT",
-                    KeyConditionExpression="unfinished = :shard",
-                    ExpressionAttributeValues=rows.typed({":shard": shard}),
-                    Limit=most - count,
-                    **start,
-                )
-            count += page["Count"]
-            if not (last := page.get("LastEvaluatedKey")):
-                break
-            start = {"ExclusiveStartKey": last}
-        return count
+        return unfinished(self._client, self._table, tenant, most)
 
     def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
         found, last = listed(self._client, self._table, tenant, wanted, after, limit)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -69,6 +70,9 @@ class Client:
     def retry(self, job_id: str) -> Json:
         return self._ask("POST", f"crewai/jobs/{job_id}/retry")
 
+    def delete(self, job_id: str) -> None:
+        self._ask("DELETE", f"crewai/jobs/{job_id}")
+
     def follow(self, job_id: str) -> Iterator[Json]:
         """Poll the job, yielding it whenever its status or error changes, until it has ended."""
         shown, pause = None, _FIRST_PAUSE
@@ -118,6 +122,8 @@ def _keyed(key: str | None) -> dict[str, str]:
 
 
 def _body(answer: httpx.Response, url: str) -> Json:
+    if answer.status_code == HTTPStatus.NO_CONTENT:
+        return {}
     try:
         body = answer.json()
     except ValueError:

@@ -27,6 +27,7 @@ for command in (
     job_commands.watch,
     job_commands.cancel,
     job_commands.retry,
+    job_commands.delete,
     job_commands.doctor,
     document_commands.ingest,
     document_commands.search,

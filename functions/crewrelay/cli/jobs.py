@@ -127,6 +127,13 @@ def retry(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") ->
         _print(deployment.retry(job_id))
 
 
+def delete(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
+    """Delete a job that has ended, with its input, journal and result."""
+    with _deployment(url, stack, token) as deployment:
+        deployment.delete(job_id)
+    typer.echo(f"job {job_id} is deleted", err=True)
+
+
 def doctor(url: Url = "", stack: Stack = "", token: Token = "", data: Data = None) -> None:
     """Check every part that a job needs; say what is wrong and how to fix it.
 

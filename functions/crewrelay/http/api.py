@@ -1,4 +1,4 @@
-"""The app of the API function, which answers quickly: submit, status, calls, cancel, retry."""
+"""The app of the API function, which answers quickly: submit, status, calls, cancel, retry, delete."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -102,6 +102,11 @@ def create_api(
     def retry(caller: Admin, job_id: str, response: Response) -> JobStatus:
         """Retry a failed job: it continues where its journal ends, and pays for no call twice."""
         return _status(intervention.retry(caller.tenant, job_id), response)
+
+    @app.delete("/crewai/jobs/{job_id}", status_code=204, responses=problems(404, 409, 422, 503), tags=["jobs"])
+    def delete(caller: Admin, job_id: str) -> None:
+        """Delete a job that has ended: its row, input, journal and result. Its idempotency key may be used again."""
+        intervention.delete(caller.tenant, job_id)
 
     @app.get("/crewai/crews", responses=problems(), tags=["crews"])
     def crews(_: Reader) -> Crews:

@@ -36,7 +36,7 @@ _PROBLEMS = {
     401: "The request has no valid token",
     403: "The token lacks the required scope",
     404: "There is no such job",
-    409: "The job has ended in a state that does not allow this",
+    409: "The job's state does not allow this",
     413: "The body is larger than 256 KB",
     415: "The body is compressed, or not in UTF-8",
     422: "A field breaks a rule, or the idempotency key was used with another body",

@@ -67,7 +67,7 @@ def with_cors(origin: str, app: ASGIApp) -> ASGIApp:
     return CORSMiddleware(
         app,
         allow_origins=[origin],
-        allow_methods=("GET", "POST"),
+        allow_methods=("GET", "POST", "DELETE"),
         allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Prefer", CORRELATION_ID, "traceparent"),
         expose_headers=("Location", "Preference-Applied", "Retry-After", CORRELATION_ID),
     )

@@ -28,7 +28,7 @@ class Scope(StrEnum):
 
     RUN = "run"  # submit jobs
     READ = "read"  # read them
-    ADMIN = "admin"  # cancel and retry them
+    ADMIN = "admin"  # cancel, retry and delete them
 
 
 class Caller(BaseModel):

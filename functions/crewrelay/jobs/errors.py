@@ -11,6 +11,7 @@ CrewrelayError
 ├── IdempotencyConflict  422  the key was used with a different body
 ├── RunFailed            502  the crew ended without an answer
 ├── JobFinished          409  the job has ended in a way that does not allow this
+├── JobUnfinished        409  the job must have ended for this
 ├── StaleWrite           409  conditional write refused: lease lost, job cancelled or finished
 ├── BudgetExceeded       500  the job has used up a limit on calls or tokens
 ├── AttemptsExhausted    500  too many attempts in a row made no progress
@@ -119,6 +120,14 @@ class JobFinished(CrewrelayError):
     code = "job_finished"
     http = 409
     remedy = "Read the job's status; submit a new job to run it again."
+
+
+class JobUnfinished(CrewrelayError):
+    """The job has not ended, which the request needs, such as deleting it."""
+
+    code = "job_unfinished"
+    http = 409
+    remedy = "Cancel the job first, or wait for its end; then send the same request again."
 
 
 class StaleWrite(CrewrelayError):

@@ -1,10 +1,10 @@
-"""What a caller may do to a job: cancel it, or retry a failed one."""
+"""What a caller may do to a job: cancel it, retry a failed one, delete one that has ended."""
 
 from collections.abc import Callable
 
 from crewrelay.jobs import transitions
 from crewrelay.jobs.cap import Cap
-from crewrelay.jobs.errors import JobFinished, StaleWrite, Unavailable
+from crewrelay.jobs.errors import JobFinished, JobUnfinished, StaleWrite, Unavailable, UnknownJob
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, record_of_tenant
@@ -62,6 +62,23 @@ class Intervention:
             ring(self._doorbell, job_id)
         return record
 
+    def delete(self, tenant: str, job_id: str) -> None:
+        """Delete a job that has ended: its row, input, journal and answer. Its idempotency key may be used again.
+
+        Raises UnknownJob, JobUnfinished, Unavailable.
+        """
+        for _ in range(_TRIES):
+            job = next(iter(self._store.jobs([job_id], tenant)), None)
+            if job is None:
+                raise UnknownJob(f"There is no job {job_id}.")
+            if not job.status.finished:
+                raise JobUnfinished(f"The job is {job.status}: only a job that has ended can be deleted.")
+            try:
+                return self._store.delete(job)
+            except StaleWrite:
+                continue
+        raise _being_changed(job_id)
+
     def _change(self, tenant: str, job_id: str, transition: Callable[[Job], Job]) -> JobRecord:
         for _ in range(_TRIES):
             record = record_of_tenant(self._store, tenant, job_id)
@@ -73,4 +90,8 @@ class Intervention:
             except StaleWrite:
                 continue
             return record._replace(job=changed)
-        raise Unavailable(f"Job {job_id} is being changed by others; try again.")
+        raise _being_changed(job_id)
+
+
+def _being_changed(job_id: str) -> Unavailable:
+    return Unavailable(f"Job {job_id} is being changed by others; try again.")

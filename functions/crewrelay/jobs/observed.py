@@ -65,6 +65,11 @@ class ObservedStore:
         with self._refusals():
             return self._inner.listed(tenant, wanted, after, limit)
 
+    def delete(self, job: Job) -> None:
+        with self._refusals():
+            self._inner.delete(job)
+        self._report(job, "job deleted", {})
+
     def put_answer(self, job: Job, answer: Answer) -> None:
         with self._refusals():
             self._inner.put_answer(job, answer)

@@ -50,6 +50,11 @@ class JobStore(Protocol):
     def save(self, before: Job, after: Job) -> None:
         """One conditional write of what changed. Raises StaleWrite if the row no longer equals `before`."""
 
+    def delete(self, job: Job) -> None:
+        """Delete a finished job with everything that belongs to it. Raises StaleWrite if the row no longer is `job`.
+        If the process dies meanwhile, the job is still there, perhaps as cancelled, and can be deleted again.
+        """
+
     def put_answer(self, job: Job, answer: Answer) -> None:
         """Store the answer under the job's fence; it is read only if the job completes under that fence."""
 

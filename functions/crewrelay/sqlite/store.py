@@ -112,6 +112,13 @@ class SqliteJobStore:
         if existing is None or existing["job"] != values["job"]:  # else a repeated write
             raise StaleWrite(f"job {after.id} was changed by another writer")
 
+    def delete(self, job: Job) -> None:
+        with self._database.writing() as connection:
+            existing = connection.execute("SELECT revision, status FROM jobs WHERE id = ?", (job.id,)).fetchone()
+            if existing and tuple(existing) != (job.revision, job.status.value):
+                raise StaleWrite(f"job {job.id} was changed by another writer")
+            _forget(connection, [job.id])
+
     def put_answer(self, job: Job, answer: Answer) -> None:
         """Becomes durable with the save that completes the job."""
         with self._database.writing(durable=False) as connection:

@@ -72,6 +72,19 @@ class MemoryJobStore:
                 raise StaleWrite(f"job {after.id} was changed by another writer")
             self._jobs[after.id] = written
 
+    def delete(self, job: Job) -> None:
+        with self._lock:
+            existing = self._existing(job.id)
+            if existing and _version(existing) != _version(job):
+                raise StaleWrite(f"job {job.id} was changed by another writer")
+            self._forget(job.id)
+
+    def _forget(self, job_id: str) -> None:
+        self._jobs.pop(job_id, None)
+        self._inputs.pop(job_id, None)
+        self._calls.pop(job_id, None)
+        self._answers = {key: answer for key, answer in self._answers.items() if key[0] != job_id}
+
     def put_answer(self, job: Job, answer: Answer) -> None:
         written = answer.model_dump_json()
         with self._lock:
@@ -110,8 +123,7 @@ class MemoryJobStore:
         with self._lock:
             expired = [job_id for job_id in self._jobs if self._existing(job_id) is None]
             for job_id in expired:
-                del self._jobs[job_id], self._inputs[job_id]
-                self._calls.pop(job_id, None)
+                self._forget(job_id)
             return len(expired)
 
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
