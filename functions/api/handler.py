@@ -1,8 +1,11 @@
 """The API function: all routes but /crewai/run. Light: never imports CrewAI, Haystack or numpy."""
 
+from datetime import timedelta
+
 from crewrelay import cold_start
 from crewrelay.http.api import create_api
 from crewrelay.http.edge import lambda_handler, with_cors
+from crewrelay.http.waiting import Waiting
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.submission import Submission
 from crewrelay.settings import CallerSettings
@@ -15,6 +18,8 @@ settings = CallerSettings.read()
 store, doorbell = jobs.job_store(settings), jobs.doorbell(settings)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy(), settings.max_unfinished)
 intervention = Intervention(store, doorbell, utcnow, settings.policy(), settings.max_unfinished)
-app = with_cors(settings.cors_origin, create_api(submission, intervention, store, settings.anonymous()))
+waiting = Waiting(jobs.changes(settings), utcnow, timedelta(seconds=settings.timeout))
+api = create_api(submission, intervention, store, waiting, settings.anonymous())
+app = with_cors(settings.cors_origin, api)
 handler = lambda_handler(app)
 cold_start.over()

@@ -38,7 +38,7 @@ OPERATIONS = {
 
 
 def api(anonymous: Caller | None) -> FastAPI:
-    return create_api(NOTHING, NOTHING, NOTHING, anonymous)
+    return create_api(NOTHING, NOTHING, NOTHING, NOTHING, anonymous)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_no_parameter_is_a_list_or_null(apps: list[FastAPI]) -> None:
         ("POST /crewai/run", "503", {"Retry-After"}),
         ("POST /crewai/run/async", "202", {"Location", "Retry-After"}),
         ("POST /crewai/run/async", "429", {"Retry-After"}),
-        ("GET /crewai/status/{job_id}", "200", {"Retry-After"}),
+        ("GET /crewai/status/{job_id}", "200", {"ETag", "Preference-Applied", "Retry-After"}),
         ("GET /crewai/status/{job_id}", "401", {"WWW-Authenticate"}),
     ],
 )
@@ -211,7 +211,7 @@ def test_every_documented_error_is_a_problem_and_of_its_media_type(apps: list[Fa
     [
         ("POST /crewai/run", {"200", "202", "400", "413", "415", "422", "429", "502", "503"}),
         ("POST /crewai/run/async", {"202", "400", "413", "415", "422", "429", "503"}),
-        ("GET /crewai/status/{job_id}", {"200", "404", "503"}),
+        ("GET /crewai/status/{job_id}", {"200", "304", "404", "422", "503"}),
         ("GET /crewai/jobs", {"200", "422", "503"}),
         ("GET /crewai/jobs/{job_id}/calls", {"200", "404", "422", "503"}),
         ("POST /crewai/jobs/{job_id}/cancel", {"200", "404", "409", "503"}),

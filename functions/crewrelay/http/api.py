@@ -15,6 +15,7 @@ from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Respo
 from crewrelay.http.links import base_url, status_path, status_url
 from crewrelay.http.listing import listing_routes
 from crewrelay.http.problems import RETRY_SECONDS
+from crewrelay.http.waiting import Waiting, status_routes
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.errors import InvalidCrew, UnknownJob
@@ -32,7 +33,7 @@ def _run_routes() -> Iterable[BaseRoute]:
 
 
 def create_api(
-    submission: Submission, intervention: Intervention, store: JobStore, anonymous: Caller | None
+    submission: Submission, intervention: Intervention, store: JobStore, waiting: Waiting, anonymous: Caller | None
 ) -> FastAPI:
     app = new_app(
         "Durable CrewAI crews: answered inline when they fit the request, relayed to a queue when they don't.",
@@ -67,16 +68,14 @@ def create_api(
         response.headers["Retry-After"] = str(RETRY_SECONDS)
         return Accepted.of(job, status_url(request, job.id))
 
-    @app.get("/crewai/status/{job_id}", responses=_job(404, 422, 503), tags=["jobs"])
-    def status(caller: Reader, job_id: str, response: Response) -> JobStatus:
-        """The job as it is now, with its result once it has one."""
-        return _status(record_of_tenant(store, caller.tenant, job_id), response)
+    app.include_router(status_routes(store, waiting))
 
     @app.get("/crewai/messages/{message_id}", responses=_job(404, 422, 503), tags=["jobs"])
     def message(caller: Reader, message_id: str, response: Response) -> JobStatus:
         """The job of a message of the intake queue, by the MessageId that SQS returned to the sender."""
+        job_id = keyed_id(caller.tenant, message_key(message_id))
         try:
-            return status(caller, keyed_id(caller.tenant, message_key(message_id)), response)
+            return _status(record_of_tenant(store, caller.tenant, job_id), response)
         except UnknownJob:
             raise UnknownJob(f"There is no job of message {message_id}, or not yet.") from None
 

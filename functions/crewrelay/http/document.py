@@ -27,6 +27,7 @@ RETRY_AFTER = {
 PREFERENCE = {
     "Preference-Applied": {"description": "The preferences that were applied (RFC 7240).", "schema": {"type": "string"}}
 }
+ETAG = {"ETag": {"description": "Changes with what the status shows (RFC 9110).", "schema": {"type": "string"}}}
 _CHALLENGE = {
     "WWW-Authenticate": {"description": "The authentication scheme (RFC 6750).", "schema": {"type": "string"}}
 }

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from crewrelay.jobs import transitions
 from crewrelay.jobs.cap import Cap
-from crewrelay.jobs.errors import JobFinished, JobUnfinished, StaleWrite, Unavailable, UnknownJob
+from crewrelay.jobs.errors import JobFinished, JobUnfinished, StaleWrite, Unavailable
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, record_of_tenant
+from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, job_of_tenant, record_of_tenant
 from crewrelay.jobs.submission import ring
 
 _TRIES = 5  # optimistic writes: a claim or relay in between makes one fail
@@ -68,9 +68,7 @@ class Intervention:
         Raises UnknownJob, JobUnfinished, Unavailable.
         """
         for _ in range(_TRIES):
-            job = next(iter(self._store.jobs([job_id], tenant)), None)
-            if job is None:
-                raise UnknownJob(f"There is no job {job_id}.")
+            job = job_of_tenant(self._store, tenant, job_id)
             if not job.status.finished:
                 raise JobUnfinished(f"The job is {job.status}: only a job that has ended can be deleted.")
             try:

@@ -90,6 +90,23 @@ def record_of_tenant(store: JobStore, tenant: str, job_id: str) -> JobRecord:
     return record
 
 
+def job_of_tenant(store: JobStore, tenant: str, job_id: str) -> Job:
+    """The same for the row alone."""
+    for job in store.jobs([job_id], tenant):
+        return job
+    raise UnknownJob(f"There is no job {job_id}.")
+
+
+class Changes(Protocol):
+    """Tells those who wait that jobs have changed, if the engine can."""
+
+    def seen(self) -> int:
+        """A number that grows with each change that is told."""
+
+    async def after(self, seen: int, seconds: float) -> None:
+        """Return soon after the number has grown beyond `seen`, at the latest after so many seconds."""
+
+
 class Doorbell(Protocol):
     """The queue: it says "look at this job" and nothing else. May raise Unavailable."""
 
