@@ -5,7 +5,8 @@ from datetime import timedelta
 from crewrelay import cold_start
 from crewrelay.http.api import create_api
 from crewrelay.http.edge import lambda_handler, with_cors
-from crewrelay.http.waiting import Waiting
+from crewrelay.http.status import LongPoll
+from crewrelay.jobs.batch import Batches
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.submission import Submission
 from crewrelay.settings import CallerSettings
@@ -18,8 +19,9 @@ settings = CallerSettings.read()
 store, doorbell = jobs.job_store(settings), jobs.doorbell(settings)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy(), settings.max_unfinished)
 intervention = Intervention(store, doorbell, utcnow, settings.policy(), settings.max_unfinished)
-waiting = Waiting(jobs.changes(settings), utcnow, timedelta(seconds=settings.timeout))
-api = create_api(submission, intervention, store, waiting, settings.anonymous())
+long_poll = LongPoll(jobs.changes(settings), utcnow, timedelta(seconds=settings.timeout))
+batches = Batches(store, jobs.batches(settings), submission, intervention, utcnow, new_id, settings.policy())
+api = create_api(submission, intervention, store, batches, long_poll, settings.anonymous())
 app = with_cors(settings.cors_origin, api)
 handler = lambda_handler(app)
 cold_start.over()

@@ -7,10 +7,18 @@ import os
 import subprocess
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
 
+from crewrelay.jobs import transitions
+from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.questions import Question
+from crewrelay.sqlite.database import FILE, Database
+from crewrelay.sqlite.store import SqliteJobStore
+from crewrelay.system import utcnow
 from tests.support.stack import COMMAND, RunningStack, children, environment, free_port, running_stack
 from tests.support.waiting import wait_until
 
@@ -54,6 +62,34 @@ def test_a_submitted_job_starts_at_once_and_an_idle_stack_costs_next_to_nothing(
     assert min(waits) < 0.05
 
 
+def test_jobs_that_wait_for_a_human_cost_nothing(tmp_path: Path) -> None:
+    """Side by side, on one idle machine."""
+    used: dict[int, float] = {}
+    for jobs in (0, 1000):
+        folder = tmp_path / str(jobs)
+        wait_for_a_human(folder, jobs)
+        with running_stack(1, "--data", str(folder)) as stack:
+            assert len(stack.jobs()) == jobs
+            wait_until(lambda: len(stack.crews()) == 1, within=60)
+            used[jobs] = wait_until(partial(idle_cpu, stack), within=90)
+            assert set(stack.jobs().values()) <= {"waiting"}
+    print(f"\nidle: {used[0]:.1%} of a core; with 1,000 waiting jobs: {used[1000]:.1%}")
+
+
+def wait_for_a_human(folder: Path, jobs: int) -> None:
+    folder.mkdir()
+    database, now, policy = Database(folder / FILE), utcnow(), Policy()
+    store = SqliteJobStore(database, utcnow)
+    job_input, question = JobInput(crew="research", inputs=EXAMPLE), Question(message="Is it good?")
+    for number in range(jobs):
+        job = store.create(transitions.submit(f"job-{number}", "local", job_input, now, policy), job_input)
+        running = transitions.claim(job, "me", "crew-1", now, policy)
+        store.save(job, running)
+        store.put_question(running, "d#0", question)
+        store.save(running, transitions.wait(running, "d#0", now, now + policy.answer_within, policy))
+    database.close()
+
+
 def wait_of_a_job(stack: RunningStack) -> float:
     """Seconds from the acceptance of a job to its start."""
     job_id = stack.client.post("/crewai/run/async", json=EXAMPLE).raise_for_status().json()["job_id"]
@@ -62,6 +98,11 @@ def wait_of_a_job(stack: RunningStack) -> float:
     )
     times = {name: datetime.fromisoformat(at) for name, at in ended["timestamps"].items()}
     return (times["started_at"] - times["created_at"]).total_seconds()
+
+
+def idle_cpu(stack: RunningStack) -> float | None:
+    """None while it is busy."""
+    return used if (used := cpu_while_idle(stack)) < 0.03 else None
 
 
 def cpu_while_idle(stack: RunningStack) -> float:

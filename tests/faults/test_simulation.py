@@ -6,6 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -16,12 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from crewrelay.jobs import lease, run, sweeper
-from crewrelay.jobs.errors import CrewrelayError, StaleWrite
+from crewrelay.jobs.errors import AlreadyAnswered, CrewrelayError, NotWaiting, StaleWrite
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.policy import Budget, Policy
+from crewrelay.jobs.questions import Feedback
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.sweeper import Sweeper
 from tests.faults.simulation.strands import Condition, Fate, Lock, Process
@@ -46,6 +48,11 @@ FATES = st.sampled_from([Fate.DONE] * 8 + [Fate.DELAYED, Fate.DOUBLED] * 2 + lis
 EVERY_STEP = 200
 LONGEST_RECOVERY = timedelta(minutes=30)  # once all is well: the longest backoff, and what the sweeper may put off
 TOLD: Counter[str] = Counter()  # what the stories were about, to see that they get anywhere
+INPUTS = st.builds(
+    lambda calls, question: JobInput(crew="research", inputs={"calls": str(calls), "question": question}),
+    st.integers(1, 5),
+    st.sampled_from(["", "", "with a default", "without"]),
+)
 SKEWS = st.sampled_from([timedelta(seconds=seconds) for seconds in (0, 0, -5, 5)])
 
 
@@ -55,18 +62,19 @@ class DurableRuns(RuleBasedStateMachine):
         self.world = World()
         self.accepted: set[str] = set()
         self.ids = 0
+        self.nobody_answered = False
         self.neighbours: dict[Process, list[Process]] = {}  # which live and die together
 
     # ---- what callers, the queue and the clock may do; `steps` of it happen at once and undisturbed
 
-    @rule(calls=st.integers(1, 5), key=st.sampled_from([None, "one", "two"]), skew=SKEWS, steps=STEPS)
-    def submit(self, calls: int, key: str | None, skew: timedelta, steps: int) -> None:
-        self.start("submit", lambda process: self.submission(process).submit("acme", inputs(calls), key), skew, steps)
+    @rule(inputs=INPUTS, key=st.sampled_from([None, "one", "two"]), skew=SKEWS, steps=STEPS)
+    def submit(self, inputs: JobInput, key: str | None, skew: timedelta, steps: int) -> None:
+        self.start("submit", lambda process: self.submission(process).submit("acme", inputs, key), skew, steps)
 
-    @rule(calls=st.integers(1, 5), seconds=st.sampled_from([3, 27]), skew=SKEWS, steps=STEPS)
-    def run_inline(self, calls: int, seconds: int, skew: timedelta, steps: int) -> None:
+    @rule(inputs=INPUTS, seconds=st.sampled_from([3, 27]), skew=SKEWS, steps=STEPS)
+    def run_inline(self, inputs: JobInput, seconds: int, skew: timedelta, steps: int) -> None:
         def inline(process: Process) -> Job:
-            job = self.submission(process).accept("acme", inputs(calls))
+            job = self.submission(process).accept("acme", inputs)
             self.accepted.add(job.id)
             self.execution(process).run(job.id, process.clock() + timedelta(seconds=seconds))
             return job
@@ -120,6 +128,27 @@ class DurableRuns(RuleBasedStateMachine):
             assert told.job.status is not Status.CANCELLED or self.world.job(job_id).status is Status.CANCELLED
 
         self.start(what, work, timedelta(), steps)
+
+    @precondition(lambda self: self.waiting)
+    @rule(nth=NTH, text=st.sampled_from(["yes", "no"]), steps=STEPS)
+    def human_answers(self, nth: int, text: str, steps: int) -> None:
+        """Several may, and differ: the first answer counts."""
+        job = one_of(self.waiting, nth)
+
+        def work(process: Process) -> None:
+            table, bell = Table(self.world, process), Bell(self.world, process)
+            intervention = Intervention(table, bell, process.clock, POLICY)
+            with suppress(AlreadyAnswered, NotWaiting):
+                intervention.answer("acme", job.id, job.question or "", Feedback(text=text))
+
+        self.start("human", work, timedelta(), steps)
+
+    @precondition(lambda self: self.waiting and not self.nobody_answered)
+    @rule()
+    def nobody_answers(self) -> None:
+        """Once: a row must not expire."""
+        self.nobody_answered = True
+        self.world.schedule.now += POLICY.answer_within
 
     @precondition(lambda self: self.world.schedule.ready)
     @rule(nth=NTH, fate=FATES, steps=STEPS)
@@ -179,11 +208,13 @@ class DurableRuns(RuleBasedStateMachine):
                 self.world.arrives(late)
             until = self.world.schedule.now + LONGEST_RECOVERY
             while self.world.schedule.ready or not all(job.status.finished for job in self.world.jobs()):
-                assert self.world.schedule.now < until, self.world.jobs()
+                assert self.world.schedule.now < until, [job for job in self.world.jobs() if not job.status.finished]
                 self.all_go_on()
                 for message in self.world.visible:
                     self.world.queue.remove(message)
                     self.answer(message, timedelta(seconds=870), timedelta(), EVERY_STEP)
+                for _ in self.waiting:
+                    self.human_answers(nth=0, text="yes", steps=EVERY_STEP)
                 self.sweep(skew=timedelta(), steps=EVERY_STEP)
                 self.world.schedule.now += timedelta(seconds=30)
             self.no_process_ends_in_a_surprise()
@@ -193,6 +224,8 @@ class DurableRuns(RuleBasedStateMachine):
                 self.assert_accounted(job)
                 TOLD.update({job.status.value: 1, "relayed": job.relays, "restarted": job.restarts})
             steps = [step for steps in self.world.history.values() for step in steps]
+            answered = Counter(step.before.status for step in steps if step.after.status is Status.PENDING)
+            TOLD.update({"went on after a question": answered[Status.WAITING]})
             TOLD.update({"writes": len(steps), "taken over": sum(step.takes_over for step in steps), "stories": 1})
         finally:
             for process in self.alive:
@@ -219,6 +252,10 @@ class DurableRuns(RuleBasedStateMachine):
         assert job.status is not Status.COMPLETED or job.error is None
 
     # ---- who does it
+
+    @property
+    def waiting(self) -> list[Job]:
+        return [job for job in self.world.jobs() if job.status is Status.WAITING]
 
     @property
     def alive(self) -> list[Process]:
@@ -257,10 +294,6 @@ def one_of(choices: list[Any], nth: int) -> Any:
     return choices[nth % len(choices)]
 
 
-def inputs(calls: int) -> JobInput:
-    return JobInput(crew="research", inputs={"calls": str(calls)})
-
-
 STORIES = settings(
     max_examples=3_000 if LONG_FORM else 60,
     stateful_step_count=60,
@@ -290,5 +323,6 @@ def test_in_any_story_the_promises_hold(monkeypatch: pytest.MonkeyPatch, figure:
         "cancelled",
         "restarted",
         "late requests",
+        "went on after a question",
     }
     assert reached <= TOLD.keys()

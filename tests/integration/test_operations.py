@@ -54,7 +54,7 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
         37,
     ),
     "list of 3 jobs": ({"dynamodb:BatchGetItem": 1, "dynamodb:Query": 8}, 7, 0),
-    "sweep of nothing": ({"dynamodb:Query": 16, "sqs:GetQueueAttributes": 1}, 8, 0),
+    "sweep of nothing": ({"dynamodb:Query": 24, "sqs:GetQueueAttributes": 1}, 12, 0),
 }
 
 PASSAGES = [

@@ -264,6 +264,8 @@ def drive(functions: House, storage: Storage) -> None:
     assert call(api, "GET", f"/crewai/status/{job_id}")["status"] == "completed"
     assert call(api, "GET", f"/crewai/jobs/{job_id}/calls")["calls"]
     assert call(api, "GET", "/crewai/jobs")["jobs"]
+    batch = call(api, "POST", "/crewai/run/batch", {"items": [REQUEST]})["batch_id"]
+    assert call(api, "GET", f"/crewai/batches/{batch}")["counts"]["pending"] == 1
     assert call(api, "DELETE", f"/crewai/jobs/{job_id}")["status_code"] == 204
     job_id = submit(api)
     assert worker(sqs_event(sqs_record(job_id))) == {"batchItemFailures": []}

@@ -95,6 +95,7 @@ def in_each_state(store: JobStore, clock: HandSetClock) -> dict[Status, Job]:
         job = claimed(store, jobs[status], clock)
         ended = {
             Status.RUNNING: job,
+            Status.WAITING: transitions.wait(job, "d#0", clock(), clock() + timedelta(hours=1), POLICY),
             Status.COMPLETED: completed(store, job, clock),
             Status.FAILED: transitions.fail(job, FAILURE, clock()),
             Status.CANCELLED: transitions.cancel(job, clock()),
@@ -211,7 +212,7 @@ def test_jobs_of_a_file_of_the_version_before_are_listed(
 ) -> None:
     path = tmp_path / "jobs.db"
     with monkeypatch.context() as before:
-        before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:-1])
         old = Database(path)
     jobs = []
     for number in range(3):

@@ -10,20 +10,23 @@ import boto3
 from botocore.config import Config
 from fastapi import FastAPI
 
+from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
 from crewrelay.crews.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.run import InlineRuns, create_run
-from crewrelay.http.waiting import Waiting
+from crewrelay.http.status import LongPoll
 from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Source, Usage
+from crewrelay.jobs.batch import Batches
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Changes, Clock, Crew
+from crewrelay.jobs.questions import Question
 from crewrelay.jobs.submission import Submission
 from crewrelay.system import new_id, utcnow
 from tests.support.fixtures import HandSetClock, Storage
@@ -34,6 +37,8 @@ ANSWER = Answer(
     answerable=True,
     usage=Usage(model="scripted/one", calls=2, prompt_tokens=20, completion_tokens=5),
 )
+QUESTION = Question(message="Is it good?", task="writing", output="A draft.", options=("yes", "no"), default="yes")
+QUESTION_ID = f"{'e' * 64}#0"
 REQUEST = {"topic": "neural networks", "language": "en"}
 INPUT = JobInput(crew="research", inputs=REQUEST)
 
@@ -84,8 +89,11 @@ def api_app(
 ) -> FastAPI:
     store, doorbell = storage.store(clock), SqsQueue(storage.sqs, storage.queue_url)
     intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished)
-    waiting = Waiting(changes or Polling(), clock, timedelta(seconds=27))
-    return create_api(submission_of(storage, clock, most_unfinished), intervention, store, waiting, anonymous)
+    long_poll = LongPoll(changes or Polling(), clock, timedelta(seconds=27))
+    submission = submission_of(storage, clock, most_unfinished)
+    kept = DynamoBatches(storage.dynamodb, storage.table, clock)
+    batches = Batches(store, kept, submission, intervention, clock, new_id, POLICY)
+    return create_api(submission, intervention, store, batches, long_poll, anonymous)
 
 
 def job_that_is(status: str, storage: Storage, clock: HandSetClock, tenant: str = "local") -> Job:
@@ -100,8 +108,10 @@ def job_that_is(status: str, storage: Storage, clock: HandSetClock, tenant: str 
     if status == "completed":
         store.put_answer(running, ANSWER)
     failure = Failure(type="no_model", message="The model is gone.")
+    store.put_question(running, QUESTION_ID, QUESTION)
     ended = {
         "running": running,
+        "waiting": transitions.wait(running, QUESTION_ID, clock.now, clock.now + timedelta(days=7), POLICY),
         "completed": transitions.complete(running, clock.now),
         "failed": transitions.fail(running, failure, clock.now),
     }[status]

@@ -68,7 +68,11 @@ def bodies(storage: Storage) -> Bodies:
 
 def due_job_ids(storage: Storage) -> set[str]:
     found: set[str] = set()
-    shards = [rows.due_shard(status, n) for status in (Status.PENDING, Status.RUNNING) for n in range(rows.DUE_SHARDS)]
+    shards = [
+        rows.due_shard(status, n)
+        for status in (Status.PENDING, Status.RUNNING, Status.WAITING)
+        for n in range(rows.DUE_SHARDS)
+    ]
     for shard in shards:
         page = storage.dynamodb.query(
             TableName=storage.table,

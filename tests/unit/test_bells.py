@@ -13,7 +13,7 @@ def test_a_crew_that_ends_completes_the_job() -> None:
     desk = Desk(Crew())
     job_id = desk.submit()
     desk.run(job_id)
-    job, job_input, answer, _ = desk.record(job_id)
+    job, job_input, answer, *_ = desk.record(job_id)
     assert (job.status, job.attempts, job.error) == (Status.COMPLETED, 1, None)
     assert answer == ANSWER
     assert desk.crew.inputs == [job_input] == [INPUT]

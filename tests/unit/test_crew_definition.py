@@ -110,8 +110,6 @@ def test_nothing_is_wrong_with_the_tests_own_crew(own_crews: OwnCrews) -> None:
          "tasks.yaml:5: tell.context.0: there is no task gone; the first task has no context; remove it"),
         ("tasks", TASKS + "  async_execution: true\n" + SECOND + "  async_execution: true\n",
          "tasks.yaml:11: again.async_execution: teller is at work on tell at that time; remove it, or name another"),
-        ("tasks", TASKS + "  human_input: true\n",
-         "tasks.yaml:5: tell.human_input: waits for somebody, and nobody is there to answer; remove it"),
         ("tasks", TASKS + "  output_file: report.md\n",
          "tasks.yaml:5: tell.output_file: writes to a disk that is gone after the run; remove it"),
         ("tasks", TASKS + "  agent: other\n", "tasks.yaml:5: tell.agent: stands on line 4 already; remove one of them"),

@@ -89,12 +89,6 @@ def crew_of(
         ({"agent": {"inject_date": True}}, "inject_date of Forecaster", "remove it"),
         ({"agent": {"planning": True}}, "planning of Forecaster makes other prompts", "remove it"),
         ({"agent": {"mcps": ["https://mcp.example"]}}, "mcps of Forecaster asks services", "remove it"),
-        ({"task": {"human_input": True}}, "nobody is there to answer", "remove human_input of a task"),
-        (
-            {"task": {"human_input": True, "name": "report"}},
-            "nobody is there to answer",
-            "remove human_input of report",
-        ),
     ],
     ids=[
         "a planning crew",
@@ -107,8 +101,6 @@ def crew_of(
         "a date",
         "a planning agent",
         "a server of tools",
-        "a person's input",
-        "a person's input to a task with a name",
     ],
 )
 def test_a_crew_that_can_not_be_resumed_is_refused_with_the_remedy(
@@ -130,12 +122,10 @@ def test_a_managers_model_is_to_be_journaled_as_any_agents(calls: Unjournaled) -
 
 
 def test_all_that_is_wrong_is_said_at_once(calls: Unjournaled) -> None:
-    crew = crew_of(
-        calls, agent={"inject_date": True, "llm": ScriptedModel()}, task={"human_input": True}, planning=True
-    )
+    crew = crew_of(calls, agent={"inject_date": True, "llm": ScriptedModel()}, planning=True)
     with pytest.raises(InvalidCrew) as refused:
         make_durable(crew, calls)
-    assert str(refused.value).count(";") == 3
+    assert str(refused.value).count(";") == 2
 
 
 def test_a_refused_crew_is_left_as_it_was(calls: Unjournaled) -> None:

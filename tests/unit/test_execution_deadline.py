@@ -38,7 +38,7 @@ def test_a_job_given_back_is_run_again_while_its_zombie_still_lives() -> None:
     second.run(job_id)
     zombie.may_end.set()
     desk.join_crew(job_id)
-    job, _, answer, _ = desk.record(job_id)
+    job, _, answer, *_ = desk.record(job_id)
     assert (job.status, job.fence, job.relays) == (Status.COMPLETED, 2, 1)
     assert answer is not None
     assert answer.text == "the second"

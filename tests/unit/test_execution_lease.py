@@ -51,7 +51,7 @@ def test_a_renewal_that_fails_once_does_not_end_the_run() -> None:
     job_id = desk.submit()
     desk.run(job_id)
     assert renewals >= 2
-    job, _, answer, _ = desk.record(job_id)
+    job, _, answer, *_ = desk.record(job_id)
     assert (job.status, job.fence, answer) == (Status.COMPLETED, 1, ANSWER)
 
 

@@ -209,7 +209,7 @@ def test_a_new_job() -> None:
 
 
 def test_what_is_stored_has_the_names_that_earlier_rows_have() -> None:
-    assert [status.value for status in Status] == ["pending", "running", "completed", "failed", "cancelled"]
+    assert [status.value for status in Status] == ["pending", "running", "waiting", "completed", "failed", "cancelled"]
     accented = JobInput(crew="a", inputs={"topic": "é", "exact": True})
     canonical = '{"crew":"a","inputs":{"exact":true,"topic":"é"}}'
     assert accented.digest() == hashlib.sha256(canonical.encode()).hexdigest()

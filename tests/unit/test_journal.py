@@ -28,7 +28,7 @@ def call(
 
 
 def test_the_kinds_of_calls_have_the_names_that_rows_hold() -> None:
-    assert [kind.value for kind in Kind] == ["model", "tool", "retrieval"]
+    assert [kind.value for kind in Kind] == ["model", "tool", "retrieval", "human"]
 
 
 def test_of_a_reply_only_its_body_must_be_known() -> None:

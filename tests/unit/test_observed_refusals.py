@@ -15,6 +15,7 @@ from crewrelay.jobs.listing import Filter, Page
 from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Measure
+from crewrelay.jobs.questions import Question
 from crewrelay.testing import MemoryJobStore
 from tests.support.doubles.meter import MemoryMeter
 from tests.support.fixtures import HandSetClock
@@ -24,6 +25,7 @@ INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
 JOB = transitions.submit("an-id", "acme", INPUT, NOW, Policy())
 CALL = Call(digest="a-digest", nth=0, kind=Kind.MODEL, seconds=1, reply=Reply(body="a reply"))
 ANSWER = Answer(text="an answer", usage=Usage(model="scripted/one"))
+QUESTION = Question(message="Is it good?")
 FAILURE = Failure(type="damaged_job", message="It can't be read.")
 
 
@@ -37,7 +39,7 @@ class FailingTable:
         raise self._error
 
     create = save = delete = load = jobs = listed = unfinished = _fail
-    put_answer = put_call = entries = delete_expired = end_damaged = _fail
+    put_answer = put_question = put_call = entries = delete_expired = end_damaged = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:
         yield CALL
@@ -56,6 +58,7 @@ REQUESTS: dict[str, Callable[[ObservedStore], object]] = {
     "listed": lambda store: store.listed("acme", Filter(), None, 10),
     "delete": lambda store: store.delete(JOB),
     "put_answer": lambda store: store.put_answer(JOB, ANSWER),
+    "put_question": lambda store: store.put_question(JOB, "id#0", QUESTION),
     "put_call": lambda store: store.put_call(JOB, CALL),
     "journal": lambda store: list(store.journal(JOB)),
     "entries": lambda store: store.entries(JOB),

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from crewrelay.http.api import create_api
 from crewrelay.http.problems import MEDIA_TYPE
 from crewrelay.http.run import create_run
+from crewrelay.http.status import LongPoll
 from crewrelay.jobs.access import Caller
 from tests.support.http_apps import LOCAL
 
@@ -29,16 +30,21 @@ OPERATIONS = {
     "POST /crewai/run/async": "submit",
     "GET /crewai/status/{job_id}": "status",
     "GET /crewai/messages/{message_id}": "message",
+    "POST /crewai/run/batch": "submit_batch",
+    "GET /crewai/batches/{batch_id}": "batch",
+    "GET /crewai/batches/{batch_id}/results": "batch_results",
+    "POST /crewai/batches/{batch_id}/cancel": "cancel_batch",
     "GET /crewai/jobs": "jobs",
     "DELETE /crewai/jobs/{job_id}": "delete",
     "GET /crewai/jobs/{job_id}/calls": "calls",
     "POST /crewai/jobs/{job_id}/cancel": "cancel",
     "POST /crewai/jobs/{job_id}/retry": "retry",
+    "POST /crewai/jobs/{job_id}/resume": "resume",
 }
 
 
 def api(anonymous: Caller | None) -> FastAPI:
-    return create_api(NOTHING, NOTHING, NOTHING, NOTHING, anonymous)
+    return create_api(NOTHING, NOTHING, NOTHING, NOTHING, LongPoll(NOTHING, NOTHING, NOTHING), anonymous)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +218,9 @@ def test_every_documented_error_is_a_problem_and_of_its_media_type(apps: list[Fa
         ("POST /crewai/run", {"200", "202", "400", "413", "415", "422", "429", "502", "503"}),
         ("POST /crewai/run/async", {"202", "400", "413", "415", "422", "429", "503"}),
         ("GET /crewai/status/{job_id}", {"200", "304", "404", "422", "503"}),
-        ("GET /crewai/jobs", {"200", "422", "503"}),
+        ("GET /crewai/jobs", {"200", "404", "422", "503"}),
+        ("POST /crewai/run/batch", {"202", "400", "413", "415", "422", "429", "503"}),
+        ("GET /crewai/batches/{batch_id}/results", {"200", "404", "503"}),
         ("GET /crewai/jobs/{job_id}/calls", {"200", "404", "422", "503"}),
         ("POST /crewai/jobs/{job_id}/cancel", {"200", "404", "409", "503"}),
         ("DELETE /crewai/jobs/{job_id}", {"204", "404", "409", "503"}),

@@ -81,6 +81,7 @@ def test_the_shipped_limits_are_those_that_the_documents_name() -> None:
         "longest_retry_after": 600 * second,
         "call_floor": 2 * second,
         "max_age": timedelta(days=1),
+        "answer_within": timedelta(days=7),
         "enough_bells": 1000,
         "keep": timedelta(days=30),
         "budget": {"calls": 100, "tokens": 1_000_000, "runtime": timedelta(hours=2)},

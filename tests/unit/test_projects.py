@@ -200,15 +200,8 @@ def changed(
             json_crew,
             "agents/researcher.jsonc",
             '"settings": {',
-            '"human_input": true, "settings": {',
+            '"multimodal": true, "settings": {',
             "agents/researcher.jsonc",
-        ),
-        (
-            classic,
-            "src/{name}/crew.py",
-            "guardrail=checked,",
-            "human_input=True,",
-            "crew.py:{line}: human_input of research_task waits for somebody, and nobody is there to answer; remove it",
         ),
         (
             classic,
@@ -233,7 +226,7 @@ def changed(
         ),
         (classic, "src/{name}/crew.py", "@CrewBase", "# @CrewBase", "has 0 classes with @CrewBase; name one"),
     ],
-    ids=["memory in JSON", "an option in JSON", "human_input", "memory", "input()", "a missing package", "no class"],
+    ids=["memory in JSON", "an option in JSON", "memory", "input()", "a missing package", "no class"],
 )
 def test_what_can_not_run_is_told_with_file_and_remedy(
     tmp_path: Path,

@@ -95,7 +95,7 @@ def test_a_run_knows_what_its_journal_holds_of_each_kind(attempts: Attempts) -> 
     ask(first, "a tool", "2", Kind.TOOL)
     assert first.journaled(Kind.MODEL) == []
     run = attempts.start()
-    assert [[told.body for told in run.journaled(kind)] for kind in Kind] == [["1"], ["2"], []]
+    assert [[told.body for told in run.journaled(kind)] for kind in Kind] == [["1"], ["2"], [], []]
 
 
 def test_what_somebody_else_kept_first_is_what_both_are_told(attempts: Attempts) -> None:

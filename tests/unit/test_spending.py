@@ -110,4 +110,5 @@ def test_a_call_is_expected_to_take_as_long_as_the_longest_of_its_kind() -> None
         Kind.MODEL: timedelta(seconds=5),
         Kind.TOOL: timedelta(seconds=9),
         Kind.RETRIEVAL: timedelta(),
+        Kind.HUMAN: timedelta(),
     }

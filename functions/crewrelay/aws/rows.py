@@ -1,7 +1,7 @@
 """Domain objects as DynamoDB items and back.
 
-pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>, sk=CALL#<hash>#<nth>
-(`entry` is the call without its reply's body). Tokens: see tokens.py.
+pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>, sk=QUESTION#<id>,
+sk=CALL#<hash>#<nth> (`entry` is the call without its reply's body). Tokens: see tokens.py. Batches: see batches.py.
 
 Times are epoch milliseconds; `expires_at` is epoch seconds, as DynamoDB's TTL requires.
 """
@@ -23,11 +23,24 @@ DUE_SHARDS = 8
 UNFINISHED_SHARDS = 4
 LISTED_SHARDS = 8
 
+LONGEST_ID = 64  # characters; DynamoDB refuses keys over 2 KB
+
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TIMES = ("created_at", "not_before", "due_at", "end_by", "lease_until", "claimed_at", "started_at", "finished_at")
+_TIMES = (
+    "created_at",
+    "not_before",
+    "due_at",
+    "end_by",
+    "lease_until",
+    "claimed_at",
+    "asked_at",
+    "started_at",
+    "finished_at",
+)
+_SHARDS = {Status.RUNNING: "LEASE", Status.WAITING: "QUESTION"}
 _RARE = ("alone", "strikes")  # omitted when false or zero, to keep the row small
 
 Item = dict[str, Any]
@@ -47,8 +60,8 @@ def job_id(item: Item) -> str:
 
 
 def due_shard(status: Status, number: int) -> str:
-    """Running jobs have their own shards, so that a search for expired leases need not read a pending backlog."""
-    return f"{'LEASE' if status is Status.RUNNING else 'DUE'}#{number}"
+    """Running and waiting jobs have their own shards, so that a search among them need not read a pending backlog."""
+    return f"{_SHARDS.get(status, 'DUE')}#{number}"
 
 
 def unfinished(tenant: str, number: int) -> str:
@@ -82,6 +95,10 @@ def position(sort_key: str) -> Position:
 
 def result_sk(fence: int) -> str:
     return f"RESULT#{fence:08d}"
+
+
+def question_sk(question_id: str) -> str:
+    return f"QUESTION#{question_id}"
 
 
 CALLS = "CALL#"

@@ -21,13 +21,13 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
+from crewrelay.jobs.questions import Question
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_ID = 64  # characters; DynamoDB refuses keys over 2 KB
 _LONGEST_SUBMISSION = 60  # seconds, well above the time between the two writes of a submission
 
 
@@ -81,8 +81,8 @@ class DynamoJobStore:
         return None
 
     def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
-        """Reads both rows in one request, and the answer only if the job is completed."""
-        if len(job_id) > _LONGEST_ID:
+        """Reads both rows in one request, and the answer or question only if the job is completed or waits."""
+        if len(job_id) > rows.LONGEST_ID:
             return None
         found = self._get(job_id, "JOB", "INPUT")
         if "JOB" not in found or rows.expired(found["JOB"], self._clock()):
@@ -92,6 +92,8 @@ class DynamoJobStore:
         if tenant not in (None, job.tenant):
             return None
         job_input = self._input_of(job, found.get("INPUT"))
+        if job.status is Status.WAITING:
+            return JobRecord(job, job_input, None, question=self._question_of(job))
         if job.status is not Status.COMPLETED:
             return JobRecord(job, job_input, None)
         sk = rows.result_sk(job.fence)
@@ -103,7 +105,7 @@ class DynamoJobStore:
         return JobRecord(job, job_input, answer, url)
 
     def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
-        keys = [rows.key(job_id, "JOB") for job_id in job_ids if len(job_id) <= _LONGEST_ID]
+        keys = [rows.key(job_id, "JOB") for job_id in job_ids if len(job_id) <= rows.LONGEST_ID]
         items = batch_get(self._client, self._table, keys)
         return [job for item in items if (job := self._readable(item)) is not None and job.tenant == tenant]
 
@@ -125,6 +127,11 @@ class DynamoJobStore:
             if not job.status.finished:
                 raise
             return JobInput(crew=job.crew, inputs={})  # the reason of the failure is still readable
+
+    def _question_of(self, job: Job) -> Question:
+        sk = rows.question_sk(job.question or "")
+        with _damaged_if_unreadable(job.id):
+            return Question.model_validate_json(self._bodies.read(rows.plain(self._get(job.id, sk)[sk])))
 
     def save(self, before: Job, after: Job) -> None:
         """Compare-and-set on the revision, and on status and fence for rows of versions without revisions."""
@@ -189,6 +196,11 @@ class DynamoJobStore:
         body = self._bodies.put(job.id, answer.model_dump_json())
         with unavailable_if_it_fails("table"):
             self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.result_sk(job.fence), body))
+
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        body = self._bodies.put(job.id, question.model_dump_json())
+        with unavailable_if_it_fails("table"):
+            self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.question_sk(question_id), body))
 
     def put_call(self, job: Job, call: Call) -> Call:
         body = self._bodies.put(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}

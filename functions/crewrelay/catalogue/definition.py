@@ -59,6 +59,7 @@ class TaskPart(_Part):
     context: list[str] | None = None
     tools: list[str] = []
     async_execution: bool = False
+    human_input: bool = False
     markdown: bool = False
 
 

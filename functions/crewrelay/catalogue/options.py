@@ -25,7 +25,6 @@ NOT_TO_BE_RESUMED = {
 
 # Also those that are of no use here, that belong into code, or that crewrelay does itself.
 REFUSED = NOT_TO_BE_RESUMED | {
-    "human_input": "waits for somebody, and nobody is there to answer",
     "output_file": "writes to a disk that is gone after the run",
     "max_execution_time": "hides what went wrong; CREWRELAY_MAX_RUNTIME_SECONDS bounds a job",
     "max_rpm": "has a worker sleep; a throttled job is tried again later",

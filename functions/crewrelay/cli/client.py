@@ -73,15 +73,19 @@ class Client:
     def delete(self, job_id: str) -> None:
         self._ask("DELETE", f"crewai/jobs/{job_id}")
 
+    def resume(self, job_id: str, answer: Json) -> Json:
+        """Answer what the job waits for. A lost response is retried: the same answer again changes nothing."""
+        return self._ask("POST", f"crewai/jobs/{job_id}/resume", _TRIES, json=answer)
+
     def follow(self, job_id: str) -> Iterator[Json]:
-        """Poll the job, yielding it whenever its status or error changes, until it has ended."""
+        """Poll the job, yielding it whenever its status or error changes, until it has ended or waits for an answer."""
         shown, pause = None, _FIRST_PAUSE
         while True:
             job = self.status(job_id, _TRIES)
             if (seen := (job["status"], job.get("error"))) != shown:
                 shown = seen
                 yield job
-            if Status(job["status"]).finished:
+            if (status := Status(job["status"])).finished or status is Status.WAITING:
                 return
             self._pause(pause)
             pause = min(_LONGEST_PAUSE, pause * 1.2)

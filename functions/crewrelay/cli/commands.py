@@ -28,6 +28,7 @@ for command in (
     job_commands.cancel,
     job_commands.retry,
     job_commands.delete,
+    job_commands.answer,
     job_commands.doctor,
     document_commands.ingest,
     document_commands.search,

@@ -134,6 +134,27 @@ def delete(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -
     typer.echo(f"job {job_id} is deleted", err=True)
 
 
+def answer(
+    job_id: JobId,
+    feedback: Annotated[
+        str | None, typer.Argument(help='What to say; "" accepts the output as it is.', show_default=False)
+    ] = None,
+    option: Annotated[str | None, typer.Option(help="One of the question's options.")] = None,
+    url: Url = "",
+    stack: Stack = "",
+    token: Token = "",
+) -> None:
+    """Answer the question that a job waits for; without an answer, print the question."""
+    with _deployment(url, stack, token) as deployment:
+        asked = deployment.status(job_id)["waiting"]
+        if asked is None:
+            fail("the job does not wait for an answer: `crewrelay status` shows what it does")
+        if feedback is None and option is None:
+            return _print(asked)
+        given = {"feedback": feedback, "option": option}
+        _print(deployment.resume(job_id, {"id": asked["id"], **given}))
+
+
 def doctor(url: Url = "", stack: Stack = "", token: Token = "", data: Data = None) -> None:
     """Check every part that a job needs; say what is wrong and how to fix it.
 
@@ -205,6 +226,9 @@ def _follow(deployment: "Client", job_id: str) -> None:
         typer.echo(f"{job['status']} {job['timestamps']['finished_at'] or ''}".rstrip(), err=True)
         if job["status"] == "pending" and job["error"]:
             typer.echo(f"the last attempt failed and will be retried: {job['error']['message']}", err=True)
+    if job["status"] == "waiting":
+        _print(job["waiting"])
+        fail(f"the job waits for an answer: crewrelay answer {job_id} …")
     if job["status"] != "completed":
         fail(f"the job {job['status']}: {job['error'] and job['error']['message']}")
     # Print as plain text: quotations must stay verbatim.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from crewrelay.jobs.ports import Calls, RelayDue
+from crewrelay.jobs.questions import Feedback, Question
 from crewrelay.jobs.run import RunStopped
 from crewrelay.prices import Prices
 
@@ -69,6 +70,18 @@ def journal_for(what: str) -> Journal | None:
     if journal is None and _runs:
         raise NotInTheRun(what)
     return journal if isinstance(journal, Journal) else None
+
+
+def asked_of_a_human(question: Question) -> Feedback | None:
+    """The answer to a question of the run; None outside of a run. Raises RunStopped while there is no answer."""
+    journal = journal_for("a human")
+    if journal is None:
+        return None
+    try:
+        return journal.calls.ask(question)
+    except BaseException as error:
+        journal.end(error)
+        raise
 
 
 def default_model() -> Any:

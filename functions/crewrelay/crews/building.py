@@ -68,6 +68,7 @@ def _task(
         agent=agent,
         tools=tools,
         async_execution=part.async_execution,
+        human_input=part.human_input,
         markdown=part.markdown,
         **options,
     )

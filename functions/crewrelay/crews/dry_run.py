@@ -18,6 +18,7 @@ from crewrelay.crews.tuning import complete_models, tune_crewai
 from crewrelay.jobs.answer import Usage
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Retriever
+from crewrelay.jobs.questions import Feedback, Question
 
 
 class Outcome(NamedTuple):
@@ -42,6 +43,9 @@ class DryRunCalls:
 
     def call(self, kind: Kind, request: dict[str, Any], pay: Callable[[], Reply]) -> Reply:
         return pay()
+
+    def ask(self, question: Question) -> Feedback:
+        return question.accepted()
 
     def stop(self, error: BaseException) -> None:
         self.error = self.error or error

@@ -73,9 +73,6 @@ def _faults(crew: Crew) -> Iterator[str]:
         if not isinstance(agent.llm, JournaledLLM):
             yield f"the model of {name} is not journaled: build it with new_model()"
         yield from _refused_options(agent, name)
-    for task in crew.tasks:
-        if task.human_input:
-            yield f"nobody is there to answer: remove human_input of {task.name or 'a task'}"
 
 
 def _refused_options(member: Crew | BaseAgent, name: str) -> Iterator[str]:

@@ -79,7 +79,12 @@ def default_model() -> Any:
 
 def tasks_summary(planner: CrewPlanner) -> str:
     """CrewAI's, without the addresses of functions, which differ between processes."""
-    return re.sub(r" at 0x[0-9a-f]+", "", _tasks_summary(planner))
+    return without_addresses(_tasks_summary(planner))
+
+
+def without_addresses(text: str) -> str:
+    """Of objects: they differ in a resumed run."""
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def through_the_model(converter: Converter) -> "_ThroughTheModel":

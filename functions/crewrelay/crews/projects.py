@@ -32,7 +32,6 @@ _REFUSED = (
     "multimodal",
     "allow_code_execution",
     "stream",
-    "human_input",
 )
 _NEVER_RUN = "main.py"  # of a classic project: it is how CrewAI's own commands start the crew
 
@@ -131,7 +130,7 @@ def _is_own(project: Project, file: str) -> bool:
 
 def _faults_of(project: Project, crew: Crew) -> Iterator[Fault]:
     for option, who, effect in durable.refused_options(crew, _REFUSED):
-        remedy = "remove it" if option == "human_input" else f"remove it, or switch it off: {option} = false"
+        remedy = f"remove it, or switch it off: {option} = false"
         yield _fault(project, option, f"{option} of {who} {effect}; {remedy}")
     for agent in durable.agents_of(crew):
         if not isinstance(agent, Agent):

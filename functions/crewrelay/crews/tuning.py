@@ -15,7 +15,7 @@ from crewai.tools import BaseTool
 from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
 
-from crewrelay.crews import model_seam, parts, reading, seam, tool_seam
+from crewrelay.crews import humans, model_seam, parts, reading, seam, tool_seam
 
 _NONE_FILED = "none filed"
 # Rebuilding all of OpenAI's models takes 2.5 s; these, which every answer is read with, take 0.05 s.
@@ -127,6 +127,34 @@ REPLACEMENTS = (
         "It puts a long result of a tool into a file of a random name, and names it in the next prompt.",
         "The name is the same in a resumed run, and the file is there.",
         "test_ambient.py::test_a_long_result_of_a_tool_is_cut",
+    ),
+    _attribute(
+        "crewai.agents.agent_executor.get_provider",
+        humans.review_provider,
+        "It asks for human input in the terminal. In a run, the job waits for the answer.",
+        "Never: a provider in the context would be the public way, but CrewAI makes its own wherever it finds none.",
+        "test_humans.py::test_a_task_is_reviewed_until_the_human_is_content",
+    ),
+    _attribute(
+        "crewai.flow.flow.Flow._resolve_feedback_provider",
+        humans.feedback_provider,
+        "It asks for feedback in the terminal, or has a project's provider suspend the flow in a database of its own.",
+        "Never: a default provider can be set, but not that a project's own is not asked.",
+        "test_humans.py::test_a_step_of_a_flow_is_reviewed",
+    ),
+    _attribute(
+        "crewai.flow.flow.Flow._collapse_to_outcome",
+        humans.outcome,
+        "It asks a model which outcome a feedback means, also if the human has chosen one.",
+        "A provider can return the outcome.",
+        "test_humans.py::test_an_option_that_was_chosen_is_asked_of_no_model",
+    ),
+    _attribute(
+        "crewai.flow.flow.Flow.ask",
+        humans.ask,
+        "It asks in the terminal, and takes every error for no answer. In a run, the job waits for the answer.",
+        "It passes an error of its provider on.",
+        "test_humans.py::test_a_flow_asks_for_input",
     ),
     _attribute(
         "crewai.utilities.llm_utils._llm_via_environment_or_fallback",

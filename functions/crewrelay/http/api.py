@@ -1,4 +1,4 @@
-"""The app of the API function, which answers quickly: submit, status, calls, cancel, retry, delete."""
+"""The app of the API function, which answers quickly: all routes but /crewai/run."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -10,14 +10,17 @@ from crewrelay import __version__
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.request import RunRequest
 from crewrelay.http.app import IdempotencyKey, new_app
+from crewrelay.http.batches import batch_routes
 from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Responses, problems
 from crewrelay.http.links import base_url, status_path, status_url
 from crewrelay.http.listing import listing_routes
 from crewrelay.http.problems import RETRY_SECONDS
-from crewrelay.http.waiting import Waiting, status_routes
+from crewrelay.http.status import LongPoll, status_routes
+from crewrelay.http.waiting import Resumption
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
+from crewrelay.jobs.batch import Batches
 from crewrelay.jobs.errors import InvalidCrew, UnknownJob
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobRecord, JobStore, record_of_tenant
@@ -33,7 +36,12 @@ def _run_routes() -> Iterable[BaseRoute]:
 
 
 def create_api(
-    submission: Submission, intervention: Intervention, store: JobStore, waiting: Waiting, anonymous: Caller | None
+    submission: Submission,
+    intervention: Intervention,
+    store: JobStore,
+    batches: Batches,
+    long_poll: LongPoll,
+    anonymous: Caller | None,
 ) -> FastAPI:
     app = new_app(
         "Durable CrewAI crews: answered inline when they fit the request, relayed to a queue when they don't.",
@@ -68,7 +76,7 @@ def create_api(
         response.headers["Retry-After"] = str(RETRY_SECONDS)
         return Accepted.of(job, status_url(request, job.id))
 
-    app.include_router(status_routes(store, waiting))
+    app.include_router(status_routes(store, long_poll))
 
     @app.get("/crewai/messages/{message_id}", responses=_job(404, 422, 503), tags=["jobs"])
     def message(caller: Reader, message_id: str, response: Response) -> JobStatus:
@@ -90,7 +98,7 @@ def create_api(
         job = record_of_tenant(store, caller.tenant, job_id).job
         return JobCalls.of(job, store.entries(job), after, limit)
 
-    app.include_router(listing_routes(store))
+    app.include_router(listing_routes(store, batches))
 
     @app.post("/crewai/jobs/{job_id}/cancel", responses=_job(404, 409, 422, 503), tags=["jobs"])
     def cancel(caller: Admin, job_id: str, response: Response) -> JobStatus:
@@ -106,6 +114,13 @@ def create_api(
     def delete(caller: Admin, job_id: str) -> None:
         """Delete a job that has ended: its row, input, journal and result. Its idempotency key may be used again."""
         intervention.delete(caller.tenant, job_id)
+
+    @app.post("/crewai/jobs/{job_id}/resume", responses=_job(400, 404, 409, 413, 415, 422, 503), tags=["jobs"])
+    def resume(caller: Starter, job_id: str, body: Resumption, response: Response) -> JobStatus:
+        """Answer the question that the job waits for: it goes on where it stopped. The first answer counts."""
+        return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), response)
+
+    app.include_router(batch_routes(batches, long_poll.clock, long_poll.timeout))
 
     @app.get("/crewai/crews", responses=problems(), tags=["crews"])
     def crews(_: Reader) -> Crews:

@@ -9,8 +9,9 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator
 from crewrelay.http.callers import Reader
 from crewrelay.http.document import operation_id, problems
 from crewrelay.http.wire import Timestamps
+from crewrelay.jobs.batch import Batches
 from crewrelay.jobs.job import Failure, Job, Status
-from crewrelay.jobs.listing import Filter, Page, cursor_of, position_of
+from crewrelay.jobs.listing import Filter, Page, cursor_of, page_of, position_of
 from crewrelay.jobs.ports import JobStore
 
 MOST_JOBS = 100  # of a page
@@ -22,6 +23,7 @@ class JobSummary(BaseModel):
 
     job_id: str
     status: Status
+    batch: str | None
     crew: str
     attempts: int
     error: Failure | None
@@ -32,6 +34,7 @@ class JobSummary(BaseModel):
         return cls(
             job_id=job.id,
             status=job.status,
+            batch=job.batch,
             crew=job.crew,
             attempts=job.attempts,
             error=job.error,
@@ -63,20 +66,25 @@ def _rfc3339(value: Any) -> Any:
 CreatedAfter = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 
 
-def listing_routes(store: JobStore) -> APIRouter:
+def listing_routes(store: JobStore, batches: Batches) -> APIRouter:
     router = APIRouter(generate_unique_id_function=operation_id)
 
-    @router.get("/crewai/jobs", responses=problems(422, 503), tags=["jobs"])
+    @router.get("/crewai/jobs", responses=problems(404, 422, 503), tags=["jobs"])
     def jobs(
         caller: Reader,
         status: Annotated[Status | None, Query(description="Only jobs in this state.")] = None,
         crew: Annotated[str | None, Query(description="Only jobs of this crew.")] = None,
+        batch: Annotated[str | None, Query(description="Only jobs of this batch.")] = None,
         created_after: Annotated[CreatedAfter | None, Query(description="Only jobs submitted after this time.")] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_JOBS)] = 50,
         cursor: Annotated[str | None, Query(description="The `next_cursor` of the page before.")] = None,
     ) -> Jobs:
         """The jobs of the token's tenant, newest first. Jobs submitted meanwhile move no page."""
         after = None if cursor is None else position_of(caller.tenant, cursor)
-        return Jobs.of(caller.tenant, store.listed(caller.tenant, Filter(status, crew, created_after), after, limit))
+        wanted = Filter(status, crew, created_after)
+        if batch is None:
+            return Jobs.of(caller.tenant, store.listed(caller.tenant, wanted, after, limit))
+        found = batches.jobs(batches.of_tenant(caller.tenant, batch))
+        return Jobs.of(caller.tenant, page_of(found, wanted, after, limit))
 
     return router

@@ -1,111 +1,64 @@
-"""GET /crewai/status/{job_id}: at once, or when the job has changed. A caller who waits holds no thread."""
+"""Schemas of a job that waits for a human, and of the answer."""
 
-import asyncio
-import hashlib
-from collections.abc import Collection
-from datetime import datetime, timedelta
-from typing import Annotated, NamedTuple
+from datetime import datetime
+from typing import Annotated, Self
 
-from fastapi import APIRouter, Header, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from crewrelay.http.callers import Reader
-from crewrelay.http.document import ETAG, PREFERENCE, RETRY_AFTER, operation_id, problems
-from crewrelay.http.edge import received_at
-from crewrelay.http.problems import RETRY_SECONDS
-from crewrelay.http.wire import JobReceipt, JobStatus, Timestamps
-from crewrelay.jobs.job import Job
-from crewrelay.jobs.ports import Changes, Clock, JobStore, job_of_tenant, record_of_tenant
-
-# Seconds between looks at a job. A change that is told ends a pause early, but not before the least.
-_LEAST_PAUSE, _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.1, 0.5, 5.0, 1.5
+from crewrelay.jobs.job import Status
+from crewrelay.jobs.ports import JobRecord
+from crewrelay.jobs.questions import LONGEST_FEEDBACK, Feedback
 
 
-class Waiting(NamedTuple):
-    """A caller may wait until `timeout` after the gateway got the request."""
+class Waiting(BaseModel):
+    """What a job waits for. `output` is what is to be judged, `task` what made it. Answer with one of the `options`,
+    with text, or both; after `expires_at` the job goes on with the `default`, or fails if there is none.
+    """
 
-    changes: Changes
-    clock: Clock
-    timeout: timedelta
+    id: str
+    message: str
+    task: str
+    output: str
+    options: list[str]
+    default: str | None
+    asked_at: datetime | None
+    expires_at: datetime | None
+
+    @classmethod
+    def of(cls, record: JobRecord) -> Self | None:
+        job, question = record.job, record.question
+        if job.status is not Status.WAITING or question is None:
+            return None
+        return cls(
+            id=job.question or "",
+            **question.model_dump(include={"message", "task", "output", "default"}),
+            options=list(question.options),
+            asked_at=job.asked_at,
+            expires_at=job.due_at,
+        )
 
 
-def etag_of(job: Job) -> str:
-    """Changes with whatever a status shows, and not with what it doesn't, such as leases."""
-    shown = (
-        job.status,
-        job.attempts,
-        job.error,
-        JobReceipt.of(job),
-        Timestamps.model_validate(job, from_attributes=True),
+class Resumption(BaseModel):
+    """The answer to what a job waits for: `feedback`, one of the options, or both. An empty feedback accepts the output
+    as it is.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"id": "5d0c…#0", "feedback": "Shorter, please."}]},
     )
-    return f'W/"{hashlib.sha256(repr(shown).encode()).hexdigest()[:32]}"'
 
+    id: Annotated[str, Field(max_length=100, description="The `id` of `waiting` in the job's status")]
+    feedback: Annotated[str, Field(max_length=LONGEST_FEEDBACK)] | None = None
+    option: Annotated[str, Field(max_length=LONGEST_FEEDBACK)] | None = Field(default=None, validate_default=True)
 
-def status_routes(store: JobStore, waiting: Waiting) -> APIRouter:
-    router = APIRouter(generate_unique_id_function=operation_id)
+    @field_validator("option")
+    @classmethod
+    def _says_something(cls, option: str | None, info: ValidationInfo) -> str | None:
+        if option is None and info.data.get("feedback", "") is None:
+            raise ValueError("must be there if feedback is not")
+        return option
 
-    @router.get(
-        "/crewai/status/{job_id}",
-        response_model=JobStatus,
-        responses={
-            200: {"headers": RETRY_AFTER | ETAG | PREFERENCE},
-            304: {"description": "The job is as If-None-Match says.", "headers": RETRY_AFTER | ETAG | PREFERENCE},
-            **problems(404, 422, 503),
-        },
-        tags=["jobs"],
-    )
-    async def status(
-        caller: Reader,
-        job_id: str,
-        request: Request,
-        response: Response,
-        wait: Annotated[int, Query(ge=0, description="Seconds to wait for a change of an unfinished job.")] = 0,
-        known: Annotated[str, Header(alias="If-None-Match", description="The ETag of an earlier status.")] = "",
-    ) -> Response | JobStatus:
-        """The job as it is now, with its result once it has one. With `wait`, the answer comes once it has changed:
-        since the status of `If-None-Match`, or since the request.
-        """
-        seen = {tag.strip().removeprefix("W/") for tag in known.split(",") if tag.strip()}
-        headers: dict[str, str] = {}
-        if wait or seen:
-            seconds = min(wait, int(waiting.timeout.total_seconds()))
-            end = received_at(request, waiting.clock) + timedelta(seconds=seconds)
-            job = await _changed(store, waiting, caller.tenant, job_id, seen, end)
-            if wait:
-                headers["Preference-Applied"] = f"wait={seconds}"
-            if _known(job, seen):
-                return Response(status_code=304, headers=headers | _headers(job, again=0 if wait else RETRY_SECONDS))
-        record = await run_in_threadpool(record_of_tenant, store, caller.tenant, job_id)
-        headers |= _headers(record.job, again=0 if wait else RETRY_SECONDS)
-        if record.answer_url:
-            del headers["ETag"]  # the URL expires though the job stays as it is
-        response.headers.update(headers)
-        return JobStatus.of(record)
-
-    return router
-
-
-async def _changed(
-    store: JobStore, waiting: Waiting, tenant: str, job_id: str, known: Collection[str], end: datetime
-) -> Job:
-    """The job once it has ended or is not as known, or at the end of the time."""
-    pause = _FIRST_PAUSE
-    while True:
-        told = waiting.changes.seen()
-        job = await run_in_threadpool(job_of_tenant, store, tenant, job_id)
-        known = known or {etag_of(job).removeprefix("W/")}
-        left = (end - waiting.clock()).total_seconds()
-        if job.status.finished or not _known(job, known) or left <= 0:
-            return job
-        await asyncio.sleep(min(_LEAST_PAUSE, left))
-        await waiting.changes.after(told, min(pause, left))
-        pause = min(pause * _GROWTH, _LONGEST_PAUSE)
-
-
-def _known(job: Job, tags: Collection[str]) -> bool:
-    """https://www.rfc-editor.org/rfc/rfc9110#name-if-none-match"""
-    return "*" in tags or etag_of(job).removeprefix("W/") in tags
-
-
-def _headers(job: Job, again: int) -> dict[str, str]:
-    return {"ETag": etag_of(job)} | ({} if job.status.finished else {"Retry-After": str(again)})
+    def given(self) -> Feedback:
+        return Feedback(text=self.feedback or "", option=self.option)

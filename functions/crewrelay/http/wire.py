@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from crewrelay.catalogue.definition import Card
 from crewrelay.http.problems import Problem
+from crewrelay.http.waiting import Waiting
 from crewrelay.jobs.answer import Source, Usage
 from crewrelay.jobs.job import Failure, Job, Status
 from crewrelay.jobs.journal import Call, Kind, in_order
@@ -77,7 +78,7 @@ class RunAnswer(BaseModel):
 
     @classmethod
     def of(cls, record: JobRecord) -> "RunAnswer":
-        job, _, answer, answer_url = record
+        job, answer, answer_url = record.job, record.answer, record.answer_url
         return cls(
             job_id=job.id,
             status=job.status,
@@ -120,7 +121,8 @@ class Timestamps(BaseModel):
 
 
 class JobStatus(BaseModel):
-    """A job as its owner sees it; `result` is the crew's output once `status` is completed.
+    """A job as its owner sees it; `result` is the crew's output once `status` is completed, `waiting` the question
+    that it waits for.
 
     Fetch a result over 1 MB at `result_url` instead, as JSON with `text`, `sources`, `answerable`,
     `unknown_citations` and `usage`. `answer` and `answer_url` are the same fields, under their names in an inline run.
@@ -128,6 +130,7 @@ class JobStatus(BaseModel):
 
     job_id: str
     status: Status
+    batch: str | None
     crew: str
     inputs: dict[str, str | int | bool]
     result: str | None
@@ -138,6 +141,7 @@ class JobStatus(BaseModel):
     answerable: bool | None
     unknown_citations: list[int]
     error: Failure | None
+    waiting: Waiting | None
     usage: Usage | None
     receipt: JobReceipt
     attempts: int
@@ -145,12 +149,13 @@ class JobStatus(BaseModel):
 
     @classmethod
     def of(cls, record: JobRecord) -> "JobStatus":
-        job, job_input, answer, answer_url = record
+        job, answer, answer_url = record.job, record.answer, record.answer_url
         return cls(
             job_id=job.id,
             status=job.status,
+            batch=job.batch,
             crew=job.crew,
-            inputs=dict(job_input.inputs),
+            inputs=dict(record.input.inputs),
             result=answer.text if answer else None,
             answer=answer.text if answer else None,
             result_url=answer_url,
@@ -159,6 +164,7 @@ class JobStatus(BaseModel):
             answerable=answer.answerable if answer else None,
             unknown_citations=list(answer.unknown_citations) if answer else [],
             error=job.error,
+            waiting=Waiting.of(record),
             usage=answer.usage if answer else None,
             receipt=JobReceipt.of(job),
             attempts=job.attempts,

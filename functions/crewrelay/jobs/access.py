@@ -26,7 +26,7 @@ _ID = 12  # hexadecimal digits
 class Scope(StrEnum):
     """Independent permissions: none includes another."""
 
-    RUN = "run"  # submit jobs
+    RUN = "run"  # submit jobs, and answer what they ask
     READ = "read"  # read them
     ADMIN = "admin"  # cancel, retry and delete them
 

@@ -6,17 +6,21 @@ CrewrelayError
 ├── Unauthenticated      401  the request has no valid token
 ├── MissingScope         403  the token lacks the required scope
 ├── UnknownJob           404  no such job for this tenant
+├── UnknownBatch         404  no such batch for this tenant
 ├── UnknownToken         404  no token has this id
 ├── TooManyJobs          429  the tenant's limit of unfinished jobs is reached
 ├── IdempotencyConflict  422  the key was used with a different body
 ├── RunFailed            502  the crew ended without an answer
 ├── JobFinished          409  the job has ended in a way that does not allow this
 ├── JobUnfinished        409  the job must have ended for this
+├── NotWaiting           409  the job does not wait for this answer
+├── AlreadyAnswered      409  the question has another answer already
 ├── StaleWrite           409  conditional write refused: lease lost, job cancelled or finished
 ├── BudgetExceeded       500  the job has used up a limit on calls or tokens
 ├── AttemptsExhausted    500  too many attempts in a row made no progress
 ├── CrewStuck            500  the crew did not stop when told to, several times in a row
 ├── Overdue              500  the job did not end in time
+├── Unanswered           500  nobody answered the job's question in time
 ├── InvalidCrew          500  the crew's files are wrong, or it can't run durably
 ├── Misconfigured        500  a setting is missing or wrong
 ├── RetrievalError       500  the passages can't be searched or changed
@@ -98,6 +102,14 @@ class UnknownJob(CrewrelayError):
     remedy = "Check the job id that the submission returned; results are kept for 30 days."
 
 
+class UnknownBatch(CrewrelayError):
+    """No such batch for this tenant: never submitted, another tenant's, or expired."""
+
+    code = "unknown_batch"
+    http = 404
+    remedy = "Check the batch id that the submission returned; batches are kept for 30 days."
+
+
 class IdempotencyConflict(CrewrelayError):
     """The idempotency key was already used with a different body."""
 
@@ -128,6 +140,22 @@ class JobUnfinished(CrewrelayError):
     code = "job_unfinished"
     http = 409
     remedy = "Cancel the job first, or wait for its end; then send the same request again."
+
+
+class NotWaiting(CrewrelayError):
+    """The job does not wait, or waits for the answer to another question."""
+
+    code = "not_waiting"
+    http = 409
+    remedy = "Read the job's status: `waiting` has the question that it waits for, with its id."
+
+
+class AlreadyAnswered(CrewrelayError):
+    """The question has another answer, which the job goes on with."""
+
+    code = "already_answered"
+    http = 409
+    remedy = "The first answer counts; read the job's status."
 
 
 class StaleWrite(CrewrelayError):
@@ -164,6 +192,13 @@ class Overdue(CrewrelayError):
 
     code = "overdue"
     remedy = "Check that the worker runs and keeps up, then retry the job: it continues where it stopped."
+
+
+class Unanswered(CrewrelayError):
+    """Nobody answered the job's question in time, and it has no default."""
+
+    code = "unanswered"
+    remedy = "Retry the job: it asks again, and continues where it stopped."
 
 
 class InvalidCrew(CrewrelayError):

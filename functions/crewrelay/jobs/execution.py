@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from crewrelay.jobs import transitions
-from crewrelay.jobs.errors import CrewStuck, DamagedJob, Misconfigured, StaleWrite, Unavailable
+from crewrelay.jobs.errors import CrewStuck, DamagedJob, Misconfigured, Overdue, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.lease import Lease
@@ -22,6 +22,7 @@ from crewrelay.jobs.log_keys import add_log_keys, keys_of, log_keys, logged_with
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Crew, Doorbell, Jitter, JobRecord, JobStore, NewId, RelayDue, Wait
 from crewrelay.jobs.process import Process, Visit
+from crewrelay.jobs.questions import AnswerNeeded
 from crewrelay.jobs.run import Run, RunStopped
 from crewrelay.jobs.stray import Stray
 from crewrelay.jobs.submission import ring
@@ -219,7 +220,17 @@ class Execution:
             raise error
         if isinstance(error, RelayDue):
             return self._relay(lease, run)
+        if isinstance(error, AnswerNeeded):
+            return self._ask(lease, run, error)
         self._failed(lease, error, run)
+
+    def _ask(self, lease: Lease, run: Run, needed: AnswerNeeded) -> None:
+        now = self._clock()
+        until = transitions.answer_by(lease.job, needed.question.timeout, now, self._policy)
+        if until <= now:
+            return self._failed(lease, Overdue("The job is too old to wait for an answer."), run)
+        self._store.put_question(lease.job, needed.id, needed.question)
+        lease.advance(lambda job: transitions.wait(_counted(job, run), needed.id, now, until, self._policy))
 
     def _complete(self, lease: Lease, run: Run) -> None:
         try:

@@ -1,13 +1,15 @@
-"""What a caller may do to a job: cancel it, retry a failed one, delete one that has ended."""
+"""What a caller may do to a job: cancel it, retry a failed one, answer a waiting one, delete one that has ended."""
 
 from collections.abc import Callable
 
 from crewrelay.jobs import transitions
 from crewrelay.jobs.cap import Cap
-from crewrelay.jobs.errors import JobFinished, JobUnfinished, StaleWrite, Unavailable
+from crewrelay.jobs.errors import AlreadyAnswered, JobFinished, JobUnfinished, NotWaiting, StaleWrite, Unavailable
 from crewrelay.jobs.job import Job, Status
+from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, job_of_tenant, record_of_tenant
+from crewrelay.jobs.questions import Feedback
 from crewrelay.jobs.submission import ring
 
 _TRIES = 5  # optimistic writes: a claim or relay in between makes one fail
@@ -76,6 +78,41 @@ class Intervention:
             except StaleWrite:
                 continue
         raise _being_changed(job_id)
+
+    def answer(self, tenant: str, job_id: str, question_id: str, feedback: Feedback) -> JobRecord:
+        """Journal the answer to the question that the job waits for, and resume the job. The same answer again changes
+        nothing.
+
+        Raises UnknownJob, NotWaiting, AlreadyAnswered, InvalidRequest, Unavailable.
+        """
+
+        def resumed(job: Job) -> Job:
+            if job.status is Status.WAITING and job.question == question_id:
+                return transitions.resume(job, self._clock(), self._policy)
+            return job
+
+        record = record_of_tenant(self._store, tenant, job_id)
+        asked = record.question if record.job.question == question_id else None
+        if asked:
+            asked.require_answer(feedback)
+        elif question_id not in (entry.key for entry in self._store.entries(record.job) if entry.kind is Kind.HUMAN):
+            raise NotWaiting("The job does not wait for an answer to this question.")
+        counts = self._journal(record.job, question_id, feedback)
+        record = self._change(tenant, job_id, resumed)  # also with another's answer, who may have died before this
+        if record.job.status is Status.PENDING:
+            ring(self._doorbell, job_id)
+        if not counts:
+            raise AlreadyAnswered("The question was answered otherwise before.")
+        return record
+
+    def _journal(self, job: Job, question_id: str, feedback: Feedback) -> bool:
+        """Whether this is the answer that counts, which is the first."""
+        digest, _, nth = question_id.rpartition("#")
+        now = self._clock()
+        seconds = max(0.0, (now - (job.asked_at or now)).total_seconds())
+        reply = Reply(body=feedback.model_dump_json())
+        call = Call(digest=digest, nth=int(nth), kind=Kind.HUMAN, seconds=seconds, fence=job.fence, at=now, reply=reply)
+        return self._store.put_call(job, call).reply.body == reply.body
 
     def _change(self, tenant: str, job_id: str, transition: Callable[[Job], Job]) -> JobRecord:
         for _ in range(_TRIES):

@@ -17,13 +17,14 @@ from crewrelay.jobs.text import Text
 class Status(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
+    WAITING = "waiting"  # for a human's answer
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
     @property
     def finished(self) -> bool:
-        return self not in (Status.PENDING, Status.RUNNING)
+        return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
 class JobInput(BaseModel):
@@ -40,7 +41,7 @@ class JobInput(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-_LONGEST_MESSAGE = 700  # bytes: the row stays small
+_LONGEST_MESSAGE = 560  # bytes: the row stays small
 
 
 def _short(message: str) -> str:
@@ -72,6 +73,7 @@ class Job(BaseModel):
 
     id: str
     tenant: str
+    batch: str | None = None  # that it was submitted with
     correlation_id: str | None = None  # of the submitting request; older rows have none
     crew: str
     input_digest: str
@@ -90,10 +92,12 @@ class Job(BaseModel):
     restarts: int = 0  # from the beginning, because the crew changed
     blamed: str | None = None  # key of the model reply on which the crew failed
     discarded: tuple[str, ...] = ()  # blamed replies of earlier retries: not replayed, the model is asked again
+    question: str | None = None  # id of the last one that was not answered when it was asked
+    asked_at: datetime | None = None  # while the job waits
     receipt: Receipt = Receipt()
     created_at: datetime
     not_before: datetime | None = None  # set by a backoff only, because clocks differ
-    due_at: datetime | None  # when the sweeper must look again; None once no work is outstanding
+    due_at: datetime | None  # when the sweeper must look again, or the question expires; None once the job has ended
     end_by: datetime  # the job fails after this, whatever its running time
     ran: timedelta = timedelta()  # total of the attempts that have ended
     lease_until: datetime | None = None

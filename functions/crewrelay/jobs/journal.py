@@ -1,4 +1,5 @@
-"""The journal: every model call, tool call and retrieval that a job has paid for, with its reply.
+"""The journal: every model call, tool call and retrieval that a job has paid for, with its reply, and the answers of
+humans.
 
 A call's key is the hash of its request plus its number among identical requests, so a resumed run finds the earlier
 replies in whatever order they were made.
@@ -24,6 +25,7 @@ class Kind(StrEnum):
     MODEL = "model"
     TOOL = "tool"
     RETRIEVAL = "retrieval"
+    HUMAN = "human"
 
 
 class Reply(BaseModel):

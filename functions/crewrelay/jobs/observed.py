@@ -15,6 +15,7 @@ from crewrelay.jobs.journal import Call, Kind
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.log_keys import keys_of, logged_with
 from crewrelay.jobs.ports import JobRecord, JobStore, Measure, Meter
+from crewrelay.jobs.questions import Question
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,10 @@ class ObservedStore:
         with self._refusals():
             self._inner.put_answer(job, answer)
 
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        with self._refusals():
+            self._inner.put_question(job, question_id, question)
+
     def journal(self, job: Job) -> Iterator[Call]:
         with self._refusals():
             yield from self._inner.journal(job)
@@ -127,6 +132,10 @@ def transition_event(before: Job, after: Job) -> str | None:
         return f"job {after.status}"
     if after.status is Status.RUNNING:
         return "job claimed" if after.fence > before.fence else None
+    if after.status is Status.WAITING:
+        return "job waits for an answer"
+    if before.status is Status.WAITING:
+        return "job answered, or its question expired"
     if before.status is Status.RUNNING:
         return "job relayed" if after.relays > before.relays else "job given back: to be tried again"
     return "job to be tried again, as was asked for" if before.status.finished else None

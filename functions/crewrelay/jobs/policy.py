@@ -29,6 +29,7 @@ class Policy(BaseModel):
     call_floor: timedelta = timedelta(seconds=2)  # the least time that a call is expected to take
     max_age: timedelta = timedelta(hours=24)
     enough_bells: int = 1000  # waiting in the queue: enough to keep the workers busy until the next sweep
+    answer_within: timedelta = timedelta(days=7)  # the time that a human has for a question
     keep: timedelta = timedelta(days=30)
     budget: Budget = Budget()
 

@@ -11,6 +11,7 @@ from crewrelay.jobs.errors import UnknownJob
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.listing import Filter, Page, Position
+from crewrelay.jobs.questions import Feedback, Question
 
 Clock = Callable[[], datetime]  # aware, UTC
 NewId = Callable[[], str]
@@ -19,12 +20,15 @@ Wait = Callable[[Future[Any], float], bool]  # wait up to so many seconds; retur
 
 
 class JobRecord(NamedTuple):
-    """A job with its input and answer. An answer too large to return is at `answer_url` instead."""
+    """A job with its input and answer, and the question it waits for. An answer too large to return is at `answer_url`
+    instead.
+    """
 
     job: Job
     input: JobInput
     answer: Answer | None
     answer_url: str | None = None
+    question: Question | None = None
 
 
 class JobStore(Protocol):
@@ -57,6 +61,9 @@ class JobStore(Protocol):
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         """Store the answer under the job's fence; it is read only if the job completes under that fence."""
+
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        """Store the question; it is read only while the job waits for this one."""
 
     def put_call(self, job: Job, call: Call) -> Call:
         """Put the call if absent, unfenced, because it was paid for; else return the existing one."""
@@ -156,6 +163,12 @@ class Calls(Protocol):
         """The journaled reply to this request, or else that of `pay`, which is then journaled.
 
         Raises RunStopped if no further call may be made; an error of `pay` is passed on and not journaled.
+        """
+
+    def ask(self, question: Question) -> Feedback:
+        """The journaled answer of a human to this question, or its default if it has expired.
+
+        Raises RunStopped if there is none: the job waits then, and a later run goes on with the answer.
         """
 
     def journaled(self, kind: Kind) -> Sequence[Reply]:

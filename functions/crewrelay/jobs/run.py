@@ -10,11 +10,12 @@ from typing import Any
 
 from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.errors import Overdue, StaleWrite
+from crewrelay.jobs.errors import Overdue, StaleWrite, Unanswered
 from crewrelay.jobs.journal import Call, Kind, Receipt, Reply, digest_of, usage_of
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, JobStore, RelayDue, Wait
+from crewrelay.jobs.questions import AnswerNeeded, Feedback, Question
 from crewrelay.jobs.spending import Spending
 
 logger = logging.getLogger(__name__)
@@ -146,6 +147,33 @@ class Run:
             self._used.append(call)
             self._last_was_answered = True
         return call.reply
+
+    def ask(self, question: Question) -> Feedback:
+        digest = digest_of(self._lease.job.fingerprint or "", Kind.HUMAN, question.model_dump(mode="json"))
+        nth = self._number(digest)
+        try:
+            call = self._journal.get(f"{digest}#{nth}") or self._by_default(question, digest, nth)
+        except BaseException:
+            with self._turn:
+                self._numbers[digest].discard(nth)
+                self._last_was_answered = False
+            raise
+        return Feedback.model_validate_json(call.reply.body)
+
+    def _by_default(self, question: Question, digest: str, nth: int) -> Call:
+        """Nobody has answered. End the run to wait for it; if the job has done so in vain, journal the default."""
+        key, default, now = f"{digest}#{nth}", question.by_default(), self._clock()
+        if self._lease.job.question != key:
+            self.stop(AnswerNeeded(key, question))
+        elif default is None:
+            self.stop(Unanswered(f"Nobody has answered in time: {question.message}"))
+        else:
+            reply = Reply(body=default.model_dump_json())
+            fence = self._lease.job.fence
+            return self._kept(
+                Call(digest=digest, nth=nth, kind=Kind.HUMAN, seconds=0, fence=fence, at=now, reply=reply)
+            )
+        raise RunStopped("this run goes no further without an answer")
 
     def _number(self, digest: str) -> int:
         with self._turn:

@@ -1,5 +1,5 @@
-"""The sweeper rings again for overdue jobs, and fails those that are out of time or attempts. It deletes
-expired jobs where the store does not.
+"""The sweeper rings again for overdue jobs, and fails those that are out of time or attempts. It resumes those whose
+question has expired, and deletes expired jobs where the store does not.
 
 It neither claims nor runs jobs, so sweeps may start at any time, and overlap.
 """
@@ -48,7 +48,8 @@ class Sweeper:
         """
         # Clock skew: a worker whose clock is behind would see the lease as valid, and drop the bell.
         moment = self._clock() - self._policy.skew
-        overdue = chain(self._store.due(Status.RUNNING, moment), self._pending(moment))
+        held = (self._store.due(status, moment) for status in (Status.RUNNING, Status.WAITING))
+        overdue = chain(*held, self._pending(moment))
         swept: Counter[Swept] = Counter()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             while self._clock() < deadline and (some := list(islice(overdue, _AT_ONCE))):
@@ -104,7 +105,8 @@ class Sweeper:
                 self._store.save(job, transitions.give_up(job, Failure.of(reason), now))
                 return Swept.ENDED
             # Two sweepers may both ring: an extra bell is dropped, a missing one would cost the caller time.
-            self._store.save(job, transitions.postpone(job, now, self._policy))
+            again = transitions.resume if job.status is Status.WAITING else transitions.postpone
+            self._store.save(job, again(job, now, self._policy))
         except StaleWrite:
             return Swept.LEFT
         ring(self._doorbell, job_id)

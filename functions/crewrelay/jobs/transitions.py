@@ -1,7 +1,8 @@
 """The job's state machine as pure functions: pending → running → completed | failed | cancelled.
 
-A release returns a running job to pending; the next claim takes over an expired lease. Nothing here reads a
-clock: every transition takes `now` and returns a new Job, or raises StaleWrite if the job's state forbids it.
+A release returns a running job to pending; the next claim takes over an expired lease. A question takes it from
+running to waiting, the answer from there to pending. Nothing here reads a clock: every transition takes `now` and
+returns a new Job, or raises StaleWrite if the job's state forbids it.
 """
 
 from datetime import datetime, timedelta
@@ -24,9 +25,11 @@ def submit(
     correlation_id: str | None = None,
     *,
     capped: bool = True,
+    batch: str | None = None,
 ) -> Job:
     return Job(
         id=job_id,
+        batch=batch,
         revision=1,
         tenant=tenant,
         capped=capped,
@@ -126,6 +129,37 @@ def may_back_off(job: Job, error: Failure, until: datetime, policy: Policy) -> b
     return error.retryable and until < job.end_by and (error.outage or job.stalled < policy.max_attempts)
 
 
+def answer_by(job: Job, timeout: timedelta | None, now: datetime, policy: Policy) -> datetime:
+    """When a question that is asked now expires: while the row is there, and early enough for the job to end."""
+    return min(now + (timeout or policy.answer_within), job.expires_at - policy.max_age)
+
+
+def wait(job: Job, question: str, now: datetime, until: datetime, policy: Policy) -> Job:
+    """Release the job to wait for an answer. It goes on with the same attempt once it has one."""
+    return _with(
+        _release(job, now, now, policy),
+        status=Status.WAITING,
+        question=question,
+        asked_at=now,
+        due_at=until,
+        attempts=job.attempts - 1,
+        stalled=0,
+        outages=0,
+        strikes=0,
+        error=None,
+    )
+
+
+def resume(job: Job, now: datetime, policy: Policy) -> Job:
+    """Return a waiting job to pending, because it was answered or its question expired. It may end as much later."""
+    if job.status is not Status.WAITING:
+        raise StaleWrite(f"job {job.id} is {job.status}, not waiting")
+    waited = max(timedelta(), now - (job.asked_at or now))
+    return _next_revision(
+        job, status=Status.PENDING, asked_at=None, due_at=now + policy.ring_again, end_by=job.end_by + waited
+    )
+
+
 def postpone(job: Job, now: datetime, policy: Policy) -> Job:
     """The sweeper rings: set when to look again. The pause doubles for a pending job that nobody claims, so that a
     backlog is not flooded with bells.
@@ -150,7 +184,7 @@ def fail(job: Job, error: Failure, now: datetime, blamed: Call | None = None) ->
 
 def reason_to_give_up(job: Job, now: datetime, policy: Policy) -> CrewrelayError | None:
     """The error to fail a job with that nobody holds; None if it may go on."""
-    if job.status.finished or (job.status is Status.RUNNING and not _abandoned(job, now)):
+    if job.status is not Status.PENDING and not _abandoned(job, now):
         return None
     last = f"; the last error was {job.error.type}: {job.error.message}" if job.error else "."
     if now >= job.end_by:
@@ -204,6 +238,7 @@ def retry(job: Job, now: datetime, policy: Policy) -> Job:
         finished_at=None,
         error=None,
         blamed=None,
+        question=None,  # an expired one is asked again
         discarded=(*job.discarded, *filter(None, [job.blamed]))[-_MOST_DISCARDED:],
     )
 
@@ -247,6 +282,7 @@ def _finish(job: Job, status: Status, now: datetime) -> Job:
         claimed_at=None,
         ran=_ran(job, now),
         not_before=None,
+        asked_at=None,
         due_at=None,
     )
 

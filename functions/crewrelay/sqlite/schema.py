@@ -1,8 +1,8 @@
 """The tables, and how a file of an earlier version becomes one of this version.
 
 jobs: the row that every decision rests on, as JSON, with the columns that are searched.
-inputs, answers, calls: bodies, which live as long as their job.
-bells: the queue of jobs to look at, one row for each. tokens: by SHA-256.
+inputs, answers, questions, calls: bodies, which live as long as their job.
+bells: the queue of jobs to look at, one row for each. tokens: by SHA-256. batches: their items, not their jobs.
 
 Times are epoch microseconds, those of the wall clock.
 """
@@ -41,6 +41,9 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX tokens_expiry ON tokens (expires_at);
     """,
+    """
+    CREATE TABLE questions (job_id TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (job_id, id));
+    """,
     # Lists of jobs. Those of before were kept for 30 days. The index has what a list may be filtered by.
     """
     ALTER TABLE jobs ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
@@ -48,6 +51,10 @@ MIGRATIONS = (
     UPDATE jobs SET created_at = expires_at - 2592000000000,
         crew = CASE WHEN json_valid(job) THEN coalesce(json_extract(job, '$.crew'), '') ELSE '' END;
     CREATE INDEX jobs_listed ON jobs (tenant, created_at, id, status, crew);
+    CREATE TABLE batches (
+        id TEXT PRIMARY KEY, tenant TEXT NOT NULL, expires_at INTEGER NOT NULL, body TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX batches_expiry ON batches (expires_at);
     """,
 )
 

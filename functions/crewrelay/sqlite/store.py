@@ -14,13 +14,14 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Clock, JobRecord
+from crewrelay.jobs.questions import Question
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.times import microseconds, moment
 
 logger = logging.getLogger(__name__)
 
 _PAGE = 100  # rows
-_CHILDREN = ("inputs", "answers", "calls")
+_CHILDREN = ("inputs", "answers", "questions", "calls")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -55,12 +56,18 @@ class SqliteJobStore:
             answered = connection.execute(
                 "SELECT body FROM answers WHERE job_id = ? AND fence = ?", (job_id, job.fence)
             ).fetchone()
+            asked = connection.execute(
+                "SELECT body FROM questions WHERE job_id = ? AND id = ?", (job_id, job.question)
+            ).fetchone()
         try:
             job_input = _read(JobInput, job_id, written and written["body"])
         except DamagedJob:
             if not job.status.finished:
                 raise
             job_input = JobInput(crew=job.crew, inputs={})  # the reason of the failure is still readable
+        if job.status is Status.WAITING:
+            question = _read(Question, job_id, asked and asked["body"])
+            return JobRecord(job, job_input, None, question=question)
         completed = job.status is Status.COMPLETED
         return JobRecord(job, job_input, _read(Answer, job_id, answered and answered["body"]) if completed else None)
 
@@ -125,6 +132,14 @@ class SqliteJobStore:
             connection.execute(
                 "INSERT OR REPLACE INTO answers SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?)",
                 (job.id, job.fence, answer.model_dump_json(), job.id),
+            )
+
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        """Becomes durable with the save after which the job waits for it."""
+        with self._database.writing(durable=False) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO questions SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?)",
+                (job.id, question_id, question.model_dump_json(), job.id),
             )
 
     def put_call(self, job: Job, call: Call) -> Call:
@@ -215,7 +230,8 @@ class SqliteJobStore:
             )
             found = [row["id"] for row in rows]
             _forget(connection, found)
-            connection.execute("DELETE FROM tokens WHERE expires_at <= ?", (self._now(),))
+            for table in ("tokens", "batches"):
+                connection.execute(f"DELETE FROM {table} WHERE expires_at <= ?", (self._now(),))
         return len(found)
 
     def _job(self, connection: sqlite3.Connection, job_id: str) -> Job | None:

@@ -9,11 +9,13 @@ from typing import Any
 
 from crewrelay.jobs.access import Token
 from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.batch import Batch
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of, usage_of
 from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
+from crewrelay.jobs.questions import Feedback, Question
 
 
 class MemoryJobStore:
@@ -25,6 +27,7 @@ class MemoryJobStore:
         self._jobs: dict[str, str] = {}
         self._inputs: dict[str, str] = {}
         self._answers: dict[tuple[str, int], str] = {}
+        self._questions: dict[tuple[str, str], str] = {}
         self._calls: dict[str, dict[tuple[str, int], tuple[datetime, str]]] = {}  # with their expiry time
         self.damaged: set[str] = set()  # ids of jobs whose input can't be read
 
@@ -50,7 +53,9 @@ class MemoryJobStore:
                 return JobRecord(job, JobInput(crew=job.crew, inputs={}), None)
             completed = job.status is Status.COMPLETED
             answer = Answer.model_validate_json(self._answers[job_id, job.fence]) if completed else None
-            return JobRecord(job, JobInput.model_validate_json(self._inputs[job_id]), answer)
+            waiting = job.status is Status.WAITING
+            question = Question.model_validate_json(self._questions[job_id, job.question or ""]) if waiting else None
+            return JobRecord(job, JobInput.model_validate_json(self._inputs[job_id]), answer, question=question)
 
     def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
         with self._lock:
@@ -84,11 +89,16 @@ class MemoryJobStore:
         self._inputs.pop(job_id, None)
         self._calls.pop(job_id, None)
         self._answers = {key: answer for key, answer in self._answers.items() if key[0] != job_id}
+        self._questions = {key: question for key, question in self._questions.items() if key[0] != job_id}
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         written = answer.model_dump_json()
         with self._lock:
             self._answers[job.id, job.fence] = written
+
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        with self._lock:
+            self._questions[job.id, question_id] = question.model_dump_json()
 
     def put_call(self, job: Job, call: Call) -> Call:
         written = call.model_dump_json()
@@ -156,6 +166,9 @@ class Unjournaled:
         self.paid.append(call)
         return call.reply
 
+    def ask(self, question: Question) -> Feedback:
+        return question.accepted()
+
     def stop(self, error: BaseException) -> None:
         self.stopped = self.stopped or error
 
@@ -215,3 +228,28 @@ class MemoryTokens:
                     token = self.kept[token.digest] = token.model_copy(update={"revoked_at": now})
                 return token
         raise UnknownToken(f"There is no token {token_id}.")
+
+
+class MemoryBatches:
+    """Batches in memory; passes the same contract tests as the engines (tests/integration/test_batch_store.py)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._batches: dict[str, str] = {}
+
+    def create(self, batch: Batch) -> Batch:
+        existing = self._existing(batch.id)
+        if existing is None:
+            self._batches[batch.id] = batch.model_dump_json()
+            return batch
+        if existing.digest != batch.digest:
+            raise IdempotencyConflict("This idempotency key was already used with a different body.")
+        return existing
+
+    def load(self, batch_id: str, tenant: str) -> Batch | None:
+        batch = self._existing(batch_id)
+        return batch if batch and batch.tenant == tenant else None
+
+    def _existing(self, batch_id: str) -> Batch | None:
+        batch = Batch.model_validate_json(self._batches[batch_id]) if batch_id in self._batches else None
+        return batch if batch and batch.expires_at > self._clock() else None

@@ -1,5 +1,6 @@
 """The engine on AWS or an emulator: DynamoDB, SQS, S3."""
 
+from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.clients import dynamodb, s3, sqs
 from crewrelay.aws.dead_letters import SqsDeadLetters
@@ -29,6 +30,10 @@ def wake(settings: StoreSettings) -> None:
 
 def changes(settings: StoreSettings) -> Polling:
     return Polling()
+
+
+def batches(settings: StoreSettings) -> DynamoBatches:
+    return DynamoBatches(dynamodb(), settings.table, utcnow)
 
 
 def dead_letters(settings: JobSettings, queue_url: str) -> SqsDeadLetters:

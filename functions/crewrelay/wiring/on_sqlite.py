@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from crewrelay.settings import JobSettings, StoreSettings
+from crewrelay.sqlite.batches import SqliteBatches
 from crewrelay.sqlite.changes import Changes
 from crewrelay.sqlite.database import FILE, Database
 from crewrelay.sqlite.doorbell import SqliteDoorbell
@@ -44,6 +45,10 @@ def wake(settings: StoreSettings) -> None:
 
 def changes(settings: StoreSettings) -> Changes:
     return database(_folder(settings)).changes
+
+
+def batches(settings: StoreSettings) -> SqliteBatches:
+    return SqliteBatches(database(_folder(settings)), utcnow)
 
 
 def dead_letters(settings: JobSettings, queue_url: str) -> RejectedLines:

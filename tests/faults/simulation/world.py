@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from crewrelay.crews.failures import explain
 from crewrelay.jobs.answer import Answer, Usage
@@ -16,6 +16,7 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Calls, JobRecord
+from crewrelay.jobs.questions import Question
 from crewrelay.testing import MemoryJobStore
 from tests.faults.simulation.account import Run, Step
 from tests.faults.simulation.strands import Fate, Process, Schedule
@@ -106,6 +107,9 @@ class Table:
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         self._request("put answer", lambda: self._world.table.put_answer(job, answer))
+
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        self._request("put question", lambda: self._world.table.put_question(job, question_id, question))
 
     def put_call(self, job: Job, call: Call) -> Call:
         return self._request("put call", lambda: self._world.table.put_call(job, call))
@@ -206,6 +210,8 @@ class ScriptedCrew:
 
     def _said(self, asked: "Asked", calls: Calls) -> str:
         kind, request, nth = asked
+        if kind is Kind.HUMAN:
+            return calls.ask(Question.model_validate(request)).model_dump_json()
         key = (digest_of(self._account.fingerprint, kind, request), nth)
         return calls.call(kind, request, lambda: self._ask(kind, key)).body
 
@@ -226,16 +232,21 @@ class ScriptedCrew:
         return Reply(body=f"reply {self._world.replies}", prompt_tokens=TOKENS if kind is Kind.MODEL else 0)
 
 
-Asked = tuple[Kind, dict[str, str], int]  # kind, request, its number among identical ones
+Asked = tuple[Kind, dict[str, Any], int]  # kind, request, its number among identical ones
 
 
 def script(job_input: JobInput) -> list[list[Asked]]:
-    """It searches, asks its model so many things, two at a time, uses a tool, and asks the first one twice again."""
+    """It searches, asks its model so many things, two at a time, beside the first two a human, uses a tool, and asks
+    the first one twice again.
+    """
     models: list[Asked] = [
         (Kind.MODEL, {"asked": f"question {number}"}, 0) for number in range(int(job_input.inputs["calls"]))
     ]
     again = [[(kind, request, nth)] for kind, request, _ in models[:1] for nth in (1, 2)]
     pairs = [models[start : start + 2] for start in range(0, len(models), 2)]
+    if question := job_input.inputs.get("question"):
+        asked = Question(message="Is it good?", default="yes" if question == "with a default" else None)
+        pairs[0].append((Kind.HUMAN, asked.model_dump(mode="json"), 0))
     return [[(Kind.RETRIEVAL, {"asked": "search"}, 0)], *pairs, [(Kind.TOOL, {"asked": "tool"}, 0)], *again]
 
 

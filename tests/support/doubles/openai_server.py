@@ -17,6 +17,7 @@ _DELEGATION = ("delegate_work_to_coworker", {"task": "Look up.", "context": "Mon
 _SHAPES: dict[str, Any] = {
     "list_of_plans_per_task": {"list_of_plans_per_task": [{"task_number": 1, "task": "Tell.", "plan": "Look up."}]},
     "feedback": {"valid": True, "feedback": None},
+    "outcome": {"outcome": "rejected"},
     "plan": {"plan": "Look up.", "steps": [], "ready": True},
     "name": _CITY,
 }

@@ -14,11 +14,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from crewrelay.http.api import create_api
-from crewrelay.http.waiting import Waiting, etag_of
+from crewrelay.http.status import LongPoll, etag_of
 from crewrelay.jobs import transitions
+from crewrelay.jobs.batch import Batches
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Job
 from crewrelay.jobs.submission import Submission
+from crewrelay.sqlite.batches import SqliteBatches
 from crewrelay.sqlite.changes import Watch
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.doorbell import SqliteDoorbell
@@ -51,7 +53,7 @@ class Hours:
 
 @pytest.fixture
 def hours(clock: HandSetClock, monkeypatch: pytest.MonkeyPatch) -> Hours:
-    monkeypatch.setattr("crewrelay.http.waiting._LEAST_PAUSE", 0.0)
+    monkeypatch.setattr("crewrelay.http.status._LEAST_PAUSE", 0.0)
     return Hours(clock)
 
 
@@ -185,8 +187,10 @@ def test_waiting_costs_about_as_much_as_asking_every_five_seconds(
 async def serving(database: Database, work: Callable[[httpx.AsyncClient, SqliteJobStore], Awaitable[None]]) -> None:
     store, doorbell = SqliteJobStore(database, utcnow), SqliteDoorbell(database, utcnow)
     submission = Submission(store, doorbell, utcnow, new_id, POLICY)
-    waiting = Waiting(database.changes, utcnow, timedelta(seconds=27))
-    app = create_api(submission, Intervention(store, doorbell, utcnow, POLICY), store, waiting, LOCAL)
+    long_poll = LongPoll(database.changes, utcnow, timedelta(seconds=27))
+    intervention = Intervention(store, doorbell, utcnow, POLICY)
+    batches = Batches(store, SqliteBatches(database, utcnow), submission, intervention, utcnow, new_id, POLICY)
+    app = create_api(submission, intervention, store, batches, long_poll, LOCAL)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
         await work(client, store)
