@@ -6,8 +6,10 @@ import httpx
 import pytest
 
 from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer
+from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.ports import JobRecord, JobStore
+from crewrelay.sqlite.database import Database
+from crewrelay.sqlite.store import SqliteJobStore
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import ANSWER, FAILURE, INPUT, claimed, loaded, submitted, text_of_compressed_size
 
@@ -60,6 +62,35 @@ def test_an_answer_over_2_mb_is_to_be_fetched(storage: Storage, clock: HandSetCl
     assert record.answer is None
     assert record.answer_url is not None
     assert Answer.model_validate_json(httpx.get(record.answer_url).content) == answer
+
+
+def test_a_file_is_read_as_it_was_stored(store: JobStore, clock: HandSetClock) -> None:
+    """By its content's hash; the answer names it."""
+    running = claimed(store, submitted(store, clock), clock)
+    content = bytes(range(256)) * 3000
+    file = File(name="out/ü \x00.md", size=len(content), digest=hashlib.sha256(content).hexdigest(), content=content)
+    assert file.disposition == "attachment; filename*=UTF-8''%C3%BC%20%2500.md"
+    answer = ANSWER.model_copy(update={"files": (file,)})
+    store.put_file(running, file)
+    store.put_file(running, file)
+    store.put_answer(running, answer)
+    store.save(running, finished := transitions.complete(running, clock()))
+    read = loaded(store, running.id).answer
+    assert read is not None
+    assert read.files == (file.model_copy(update={"content": b""}),)
+    stored = store.read_file(finished, read.files[0])
+    assert (httpx.get(stored).content if isinstance(stored, str) else stored) == content
+
+
+def test_the_files_of_an_expired_job_are_deleted(database: Database, clock: HandSetClock) -> None:
+    store = SqliteJobStore(database, clock)
+    running = claimed(store, submitted(store, clock), clock)
+    file = File(name="a", size=1, digest="d", content=b"a")
+    store.put_file(running, file)
+    store.save(running, finished := transitions.complete(running, clock()))
+    clock.pass_(days=40)
+    assert store.delete_expired() == 1
+    assert store.read_file(finished, file) is None
 
 
 def test_a_large_body_lies_in_the_bucket_under_its_contents_hash(storage: Storage, clock: HandSetClock) -> None:

@@ -29,6 +29,102 @@ class City(BaseModel):
 def checked(output):
     return True, output.raw.strip()
 """
+FLOW = """\
+from datetime import UTC, datetime
+from pathlib import Path
+
+from crewai import LLM, Agent
+from crewai.flow import Flow, listen, persist, router, start
+from pydantic import BaseModel, Field
+
+import crewrelay
+from {name}.crews.content_crew.content_crew import ContentCrew
+from {name}.tools.weather import Weather
+
+
+class Reader(BaseModel):
+    name: str
+    age: int | None = None
+
+
+class ContentState(BaseModel):
+    topic: str = Field("", description="What to write about", max_length=200)
+    readers: list[Reader] = []
+    outline: str = ""
+    final_post: str = ""
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+@persist()
+class ContentFlow(Flow[ContentState]):
+    @start()
+    def plan(self):
+        known = f"{{self.state.topic}} for {{[reader.name for reader in self.state.readers]}} by {{self.state.id}}"
+        self.state.outline = LLM(model="openai/gpt-4o-mini").call(f"Outline {{known}}, {{crewrelay.step('now', now)}}.")
+
+    @router(plan)
+    def route(self):
+        return "outlined" if self.state.outline else "failed"
+
+    @listen("outlined")
+    def write(self):
+        self.state.final_post = ContentCrew().crew().kickoff(inputs={{"topic": self.state.topic}}).raw
+
+    @listen(write)
+    async def look(self):
+        agent = Agent(role="Forecaster", goal="Forecast.", backstory="You look up.", tools=[Weather()])
+        self.state.final_post += (await agent.kickoff_async("Tell the weather.")).raw
+
+    @listen(look)
+    def save(self):
+        Path("output").mkdir(exist_ok=True)
+        with open("output/post.md", "w") as post:
+            post.write(self.state.final_post)
+
+
+def kickoff():
+    ContentFlow().kickoff()
+"""
+DECLARED = """\
+schema: crewai.flow/v1
+name: Declared
+state:
+  type: json_schema
+  json_schema:
+    type: object
+    properties:
+      topic: {{type: string, description: What to write about}}
+      readers: {{type: array, items: {{type: object, properties: {{name: {{type: string}}}}, required: [name]}}}}
+    required: [topic]
+methods:
+  plan:
+    start: true
+    do:
+      call: agent
+      with:
+        role: Planner
+        goal: Plan.
+        backstory: You plan.
+        input: "Outline ${{state.topic}} for ${{state.readers}}."
+  look:
+    listen: plan
+    do:
+      call: crew
+      with:
+        agents:
+          forecaster:
+            {{role: Forecaster, goal: Forecast., backstory: You look up., tools: ["{name}.tools.weather:Weather"]}}
+        tasks:
+          - name: tell
+            description: "Tell the weather for {{topic}}."
+            expected_output: A sentence.
+            agent: forecaster
+      inputs:
+        topic: "${{outputs.plan.raw}}"
+"""
 
 
 def create(folder: Path, name: str, *options: str) -> Path:
@@ -83,6 +179,25 @@ def json_crew(folder: Path, name: str) -> Path:
             '"inputs": {"topic": "AI // trends", "year": 2026, "draft": false, /* more */ "depths": [1, 2],}',
         ),
     )
+    return project
+
+
+def flow(folder: Path, name: str) -> Path:
+    """With nested inputs, a step of crewrelay's, a router, a tool, an agent without a crew, @persist and a file."""
+    project = create(folder, name, "flow")
+    package = project / "src" / name
+    (package / "tools/weather.py").write_text(WEATHER.format(looks=str(looks_of(project))))
+    (package / "main.py").write_text(FLOW.format(name=name))
+    return project
+
+
+def declared_flow(folder: Path, name: str) -> Path:
+    """With a declared state, an agent, and a crew with a tool."""
+    project = create(folder, name, "flow", "--declarative")
+    package = project / "src" / name
+    (package / "tools/__init__.py").write_text("")
+    (package / "tools/weather.py").write_text(WEATHER.format(looks=str(looks_of(project))))
+    (package / "flow.yaml").write_text(DECLARED.format(name=name))
     return project
 
 

@@ -116,7 +116,7 @@ def test_the_sample_of_a_dry_run_is_one_that_the_crew_would_take() -> None:
 @pytest.mark.parametrize(
     "declared",
     [
-        {"type": "text"},
+        {"type": "texts"},
         {"type": "integer", "enum": ["a"]},
         {"type": "integer", "max_length": 3},
         {"minimum": 1},

@@ -38,7 +38,7 @@ class FailingTable:
     def _fail(self, *_: object) -> Any:
         raise self._error
 
-    create = save = delete = load = jobs = listed = unfinished = _fail
+    create = save = delete = load = jobs = listed = unfinished = put_file = read_file = _fail
     put_answer = put_question = put_call = entries = delete_expired = end_damaged = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:

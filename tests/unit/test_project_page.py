@@ -54,8 +54,8 @@ def test_its_pyproject_refines_the_inputs(project: Path) -> None:
         assert len(server.asked) == 2
 
 
-@pytest.mark.parametrize("option", re.findall(r"`(\w+)`", PAGE.partition("| what | why |")[2].partition("| flows")[0]))
+@pytest.mark.parametrize("option", re.findall(r"`(\w+)`", PAGE.partition("| what | why |")[2].partition("\n\n")[0]))
 def test_what_it_says_can_not_run_is_refused(option: str) -> None:
-    from crewrelay.crews.projects import _REFUSED
+    from crewrelay.crews.project_faults import REFUSED_OF_PROJECTS
 
-    assert option in _REFUSED
+    assert option in REFUSED_OF_PROJECTS

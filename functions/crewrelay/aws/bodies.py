@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
+from crewrelay.jobs.answer import FILE_TYPE, File
 from crewrelay.jobs.errors import DamagedJob
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ _URL_LIFE = 3600  # seconds
 _LEVEL = 6  # of gzip; 9, its default, saves 1 % more and may take twelve times as long
 
 Values = dict[str, Any]
+
+
+def _name_of(job_id: str, file: File) -> str:
+    return f"{_folder(job_id)}files/{file.digest}"
 
 
 class Bodies:
@@ -66,6 +71,23 @@ class Bodies:
             )
             for name in [found["Key"] for page in pages for found in page.get("Contents", [])]:
                 self._client().delete_object(Bucket=self._bucket, Key=name)
+
+    def put_file(self, job_id: str, file: File) -> None:
+        with unavailable_if_it_fails("bucket"):
+            self._client().put_object(Bucket=self._bucket, Key=_name_of(job_id, file), Body=file.content)
+
+    def url_of_file(self, job_id: str, file: File) -> str:
+        """A presigned URL, valid for an hour."""
+        return self._client().generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": _name_of(job_id, file),
+                "ResponseContentType": FILE_TYPE,
+                "ResponseContentDisposition": file.disposition,
+            },
+            ExpiresIn=_URL_LIFE,
+        )
 
     def url_if_large(self, row: Values) -> str | None:
         """A presigned URL, valid for an hour, of a body too large for a response; else None."""

@@ -15,7 +15,7 @@ from crewrelay.aws.clients import error_code, unavailable_if_it_fails
 from crewrelay.aws.deletion import delete_all
 from crewrelay.aws.indexes import due, unfinished
 from crewrelay.aws.listing import listed
-from crewrelay.jobs.answer import Answer
+from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflict, StaleWrite
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
@@ -201,6 +201,12 @@ class DynamoJobStore:
         body = self._bodies.put(job.id, question.model_dump_json())
         with unavailable_if_it_fails("table"):
             self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.question_sk(question_id), body))
+
+    def put_file(self, job: Job, file: File) -> None:
+        self._bodies.put_file(job.id, file)
+
+    def read_file(self, job: Job, file: File) -> bytes | str | None:
+        return self._bodies.url_of_file(job.id, file)
 
     def put_call(self, job: Job, call: Call) -> Call:
         body = self._bodies.put(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}

@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crewrelay.catalogue.definition import Card, CrewPart
+from crewrelay.catalogue.flow_project import FlowFound, find_flow
 from crewrelay.catalogue.inputs import PLACEHOLDER, Input, Inputs
+from crewrelay.catalogue.json_schema import inputs_of
+from crewrelay.catalogue.outline import outline_of
 from crewrelay.catalogue.project_files import line_of, read_jsonc, read_toml, read_yaml, sources
 from crewrelay.catalogue.yaml_file import Fault, Faulty, YamlFile
 
@@ -20,10 +23,11 @@ FILE = "pyproject.toml"
 _JSON_CREWS = ("crew.jsonc", "crew.json")
 _MARK = re.compile(r"^[ \t]*\[tool\.crewai\b", re.MULTILINE)
 _TYPES = {bool: "boolean", int: "integer", str: "string"}
+_OF_A_STATE = _TYPES | {str: "text", float: "number", list: "array", dict: "object"}
 
 
 class Project(NamedTuple):
-    """`definition` is its crew.jsonc, if it has one. `target` is the class that it names, as module:Class."""
+    """`definition` is its crew.jsonc or flow.yaml, if it has one. `target` is its class, as module:Class."""
 
     card: Card
     definition: Path | None
@@ -34,6 +38,10 @@ class Project(NamedTuple):
     def folder(self) -> Path:
         return self.card.folder
 
+    @property
+    def is_flow(self) -> bool:
+        return self.card.kind == "flow"
+
 
 class _Refined(BaseModel):
     """[tool.crewrelay]."""
@@ -42,6 +50,7 @@ class _Refined(BaseModel):
 
     description: str | None = None
     crew: str | None = None
+    flow: str | None = None
     inputs: dict[str, dict[str, Any]] = {}
 
 
@@ -66,19 +75,47 @@ def read_project_card(name: str, folder: Path) -> Card:
 
 def read_project(name: str, folder: Path) -> Project:
     """Raises Faulty."""
+    folder = folder.absolute()  # a run changes its working directory
     path = folder / FILE
     data = read_toml(path)
-    crewai, ours = data["tool"]["crewai"], data["tool"].get("crewrelay", {})
-    if crewai.get("type", "crew") != "crew":
-        what = f"a {crewai['type']} of CrewAI can't run here yet, only a crew; move the project elsewhere"
-        raise Faulty(Fault(path, line_of(path, r"(?m)^[ \t]*type\s*="), what))
-    refined = _refined(path, ours)
-    definition = next((folder / one for one in _JSON_CREWS if (folder / one).is_file()), None)
-    found = _declared(definition) if definition else _placeholders_of(_configs(folder))
+    refined = _refined(path, data["tool"].get("crewrelay", {}))
     description = refined.description or data.get("project", {}).get("description") or name
+    flow = find_flow(path, data, refined.flow) if data["tool"]["crewai"].get("type") == "flow" else None
+    definition = (
+        flow.definition if flow else next((folder / one for one in _JSON_CREWS if (folder / one).is_file()), None)
+    )
+    found = _of_the_state(path, flow) if flow else _of_the_texts(folder, definition)
     crew = CrewPart(description=description, inputs=_inputs(path, found, refined.inputs))
-    card = Card(name, folder, YamlFile(path, data, {(): 1}), crew, Inputs(crew.inputs))
-    return Project(card, definition, refined.crew, _digest(folder))
+    inputs = Inputs(crew.inputs, open_=flow is not None and flow.state is None)
+    file = YamlFile(path, data, {(): 1})
+    card = Card(name, folder, file, crew, inputs, "flow" if flow else "crew", outline_of(folder))
+    return Project(card, definition, flow.target if flow else refined.crew, _digest(folder))
+
+
+def _of_the_state(path: Path, flow: FlowFound) -> dict[str, dict[str, Any]]:
+    """The inputs of a flow: what its state has."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in flow.defaults.items():
+        known = {"type": _OF_A_STATE.get(type(value), "any")}
+        found[name] = known | ({"optional": True} if value is None else {"default": value})
+    try:
+        declared = inputs_of(flow.state or {})
+    except ValidationError as error:
+        what = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise Faulty(Fault(flow.definition or path, 1, f"the schema of its state: {what}; correct it")) from None
+    for name, one in declared.items():
+        default = {"default": flow.defaults[name]} if flow.defaults.get(name) is not None else {}
+        found[name] = one.model_dump(exclude_unset=True) | default
+    return {name: one for name, one in found.items() if name != "id"}
+
+
+def _of_the_texts(folder: Path, definition: Path | None) -> dict[str, dict[str, Any]]:
+    """The inputs of a crew: the placeholders of its texts, and what it declares."""
+    found = _declared(definition) if definition else _placeholders_of(_configs(folder))
+    return {
+        name: {} if default is None else {"type": _TYPES[type(default)], "default": default}
+        for name, default in found.items()
+    }
 
 
 def _refined(path: Path, given: Any) -> _Refined:
@@ -96,14 +133,12 @@ def _refined(path: Path, given: Any) -> _Refined:
         raise Faulty(*faults) from None
 
 
-def _inputs(path: Path, found: Mapping[str, Any], refined: Mapping[str, dict[str, Any]]) -> dict[str, Input]:
+def _inputs(path: Path, found: Mapping[str, dict[str, Any]], refined: Mapping[str, dict[str, Any]]) -> dict[str, Input]:
     """By name; what is refined replaces what was found."""
     inputs: dict[str, Input] = {}
     for name in (*found, *(name for name in refined if name not in found)):
-        default = found.get(name)
-        known = {} if default is None else {"type": _TYPES[type(default)], "default": default}
         try:
-            inputs[name] = Input.model_validate({**known, **refined.get(name, {})})
+            inputs[name] = Input.model_validate({**found.get(name, {}), **refined.get(name, {})})
         except ValidationError as error:
             what = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             line = line_of(

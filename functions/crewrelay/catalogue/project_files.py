@@ -61,11 +61,16 @@ def _text(path: Path) -> str:
         raise Faulty(Fault(path, 1, f"the file {reason}")) from None
 
 
-def sources(folder: Path) -> Iterator[Path]:
+def own_files(folder: Path) -> Iterator[Path]:
     """The project's own files, sorted, without its environment and what is hidden."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _LEFT_OUT.fullmatch(name))
-        yield from (Path(place, name) for name in sorted(names) if name.endswith(_SOURCES) and name[0] != ".")
+        yield from (Path(place, name) for name in sorted(names) if name[0] != ".")
+
+
+def sources(folder: Path) -> Iterator[Path]:
+    """Of its own files, code and text."""
+    return (path for path in own_files(folder) if path.name.endswith(_SOURCES))
 
 
 def line_of(path: Path, pattern: str) -> int:

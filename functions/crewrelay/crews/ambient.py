@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from crewrelay.crews.workplace import Workplace
 from crewrelay.jobs.ports import Calls, RelayDue
 from crewrelay.jobs.questions import Feedback, Question
 from crewrelay.jobs.run import RunStopped
@@ -30,6 +31,7 @@ class Journal:
     calls: Calls
     prices: Prices = field(default_factory=Prices)
     default_model: Callable[[], Any] | None = None  # makes the model of an agent for which none is named
+    workplace: Workplace | None = None
     ended: list[BaseException] = field(default_factory=list)
     tool: object = None  # the tool that is running
     within: dict[str, Any] | None = None  # its request
@@ -90,6 +92,11 @@ def default_model() -> Any:
     return journal.default_model() if isinstance(journal, Journal) and journal.default_model else None
 
 
+def workplace() -> Workplace | None:
+    journal = _journal.get()
+    return journal.workplace if isinstance(journal, Journal) else None
+
+
 def current(calls: Calls, prices: Prices | None = None) -> Journal:
     """The journal of the current context if it has these calls, else a new one."""
     journal = _journal.get()
@@ -100,14 +107,17 @@ def current(calls: Calls, prices: Prices | None = None) -> Journal:
 
 @contextmanager
 def journaling(
-    calls: Calls, prices: Prices | None = None, default_model: Callable[[], Any] | None = None
+    calls: Calls,
+    prices: Prices | None = None,
+    default_model: Callable[[], Any] | None = None,
+    workplace: Workplace | None = None,
 ) -> Iterator[None]:
     """Every call of a model or tool that is made in here, or on a thread with a copy of this context, is journaled."""
     global _runs
     with _turn:
         _runs += 1
     try:
-        with _put(Journal(calls, prices or Prices(), default_model)):
+        with _put(Journal(calls, prices or Prices(), default_model, workplace)):
             yield
     finally:
         with _turn:

@@ -53,13 +53,20 @@ def _journaled(tool: BaseTool, model: Any, calls: Calls) -> BaseTool:
 
 
 def refused_options(crew: Crew, refused: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """Each option that is switched on in the crew, its agents and tasks: see refused_of."""
+    yield from refused_of(crew, "the crew", refused)
+    for agent in agents_of(crew):
+        yield from refused_of(agent, str(agent.role).strip(), refused)
+    for task in crew.tasks:
+        yield from refused_of(task, task.name or "a task", refused)
+
+
+def refused_of(member: Any, name: str, refused: Collection[str]) -> Iterator[tuple[str, str, str]]:
     """Each option that is switched on, whose it is, and its effect."""
-    members = [(crew, "the crew"), *((agent, str(agent.role).strip()) for agent in agents_of(crew))]
-    for member, name in (*members, *((task, task.name or "a task") for task in crew.tasks)):
-        options = vars(member)  # reading some of them as attributes warns of their deprecation
-        for option in refused:
-            if options.get(option):
-                yield option, name, REFUSED[option]
+    options = vars(member)  # reading some of them as attributes warns of their deprecation
+    for option in refused:
+        if options.get(option):
+            yield option, name, REFUSED[option]
 
 
 def _faults(crew: Crew) -> Iterator[str]:

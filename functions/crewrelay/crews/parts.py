@@ -1,5 +1,6 @@
 """What takes the place of CrewAI's own parts: see tuning.py, which puts them in."""
 
+import json
 import os
 import re
 import threading
@@ -8,7 +9,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
+from crewai import Task
 from crewai.agents.agent_executor import AgentExecutorState
+from crewai.flow.persistence.sqlite import SQLiteFlowPersistence
 from crewai.flow.runtime import FlowState
 from crewai.utilities.converter import Converter
 from crewai.utilities.llm_utils import _llm_via_environment_or_fallback
@@ -19,6 +22,7 @@ from crewrelay.crews import ambient
 T = TypeVar("T")
 
 _default_model = _llm_via_environment_or_fallback
+_save_file = Task._save_file
 _tasks_summary = CrewPlanner._create_tasks_summary
 
 
@@ -51,6 +55,30 @@ class NoTaskOutputs:
         return []
 
     def delete_all(self) -> None: ...
+
+
+def save_file(task: Task, result: Any) -> None:
+    """The task's output_file, in the folder of the run."""
+    workplace = ambient.workplace()
+    if workplace is None or task.output_file is None:
+        _save_file(task, result)
+        return
+    text = json.dumps(result, ensure_ascii=False, indent=2) if isinstance(result, dict) else str(result)
+    workplace.write(task.output_file, text, create_directory=bool(task.create_directory))
+
+
+class NoMemory:
+    """The memory that every flow gets by itself: none."""
+
+    def __new__(cls, **options: Any) -> None:  # type: ignore[misc]
+        return None
+
+
+def keep_no_states() -> None:
+    """Persistence of flows' states in SQLite files: none is written, and none is found."""
+    SQLiteFlowPersistence.init_db = lambda self: None  # type: ignore[method-assign]
+    SQLiteFlowPersistence.save_state = lambda self, *args, **kwargs: None  # type: ignore[method-assign]
+    SQLiteFlowPersistence.load_state = lambda self, flow_uuid: None  # type: ignore[method-assign]
 
 
 def no_files(coroutine: Coroutine[None, None, Any]) -> None:

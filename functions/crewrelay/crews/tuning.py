@@ -15,7 +15,8 @@ from crewai.tools import BaseTool
 from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
 
-from crewrelay.crews import humans, model_seam, parts, reading, seam, tool_seam
+from crewrelay import journal_by
+from crewrelay.crews import humans, kickoff_seam, model_seam, parts, reading, seam, steps, tool_seam
 
 _NONE_FILED = "none filed"
 # Rebuilding all of OpenAI's models takes 2.5 s; these, which every answer is read with, take 0.05 s.
@@ -157,6 +158,42 @@ REPLACEMENTS = (
         "test_humans.py::test_a_flow_asks_for_input",
     ),
     _attribute(
+        "crewai.crew.prepare_kickoff",
+        kickoff_seam.prepare_kickoff,
+        "A flow builds its crews while it runs: only then is it known what they are, such as one with memory.",
+        "Never: it is a check.",
+        "test_flows.py::test_a_crew_that_a_flow_builds_is_checked_when_it_starts",
+    ),
+    _attribute(
+        "crewai.agent.core.Agent._prepare_kickoff",
+        kickoff_seam.prepare_agent_kickoff,
+        "The same, for an agent without a crew.",
+        "Never: it is a check.",
+        "test_flows.py::test_an_agent_that_a_flow_builds_is_checked_when_it_starts",
+    ),
+    _attribute(
+        "crewai.task.Task._save_file",
+        parts.save_file,
+        "It writes into the working directory, which other jobs share, or wherever an input in its name leads.",
+        "A task can be given a folder.",
+        "test_workplace.py::test_an_output_file_is_written_into_the_runs_folder",
+    ),
+    _attribute(
+        "crewai.flow.runtime.Memory",
+        parts.NoMemory,
+        "Every flow opens a memory in a folder of its own, which takes a second and 100 MB at first.",
+        "It is opened when it is used.",
+        "test_flows.py::test_a_flow_opens_no_memory",
+    ),
+    Replacement(
+        "init_db, save_state and load_state of SQLiteFlowPersistence, by keep_no_states",
+        "@persist writes a SQLite file that all flows share. The journal restores a run's state.",
+        _NONE_FILED,
+        "A persistence can be set that also replaces an explicit one.",
+        "test_flows.py::test_persist_writes_no_file",
+        parts.keep_no_states,
+    ),
+    _attribute(
         "crewai.utilities.llm_utils._llm_via_environment_or_fallback",
         parts.default_model,
         "An agent of a project for which no model is named gets CrewAI's default, not that of CREWRELAY_MODEL.",
@@ -288,6 +325,7 @@ def tune_crewai() -> None:
     for replacement in REPLACEMENTS:
         if replacement.put:
             replacement.put()
+    journal_by(steps.step, humans.answered)
 
 
 def complete_models() -> None:

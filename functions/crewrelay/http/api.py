@@ -1,9 +1,10 @@
 """The app of the API function, which answers quickly: all routes but /crewai/run."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.responses import RedirectResponse
 from starlette.routing import BaseRoute
 
 from crewrelay import __version__
@@ -13,20 +14,22 @@ from crewrelay.http.app import IdempotencyKey, new_app
 from crewrelay.http.batches import batch_routes
 from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Responses, problems
-from crewrelay.http.links import base_url, status_path, status_url
+from crewrelay.http.links import base_url, file_urls, status_path, status_url
 from crewrelay.http.listing import listing_routes
 from crewrelay.http.problems import RETRY_SECONDS
 from crewrelay.http.status import LongPoll, status_routes
 from crewrelay.http.waiting import Resumption
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
+from crewrelay.jobs.answer import FILE_TYPE
 from crewrelay.jobs.batch import Batches
-from crewrelay.jobs.errors import InvalidCrew, UnknownJob
+from crewrelay.jobs.errors import InvalidCrew, UnknownFile, UnknownJob
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobRecord, JobStore, record_of_tenant
 from crewrelay.jobs.submission import Submission, keyed_id, message_key
 
 _MOST_CALLS = 1000
+_FILE: dict[str, Any] = {FILE_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 
 
 def _run_routes() -> Iterable[BaseRoute]:
@@ -71,7 +74,7 @@ def create_api(
         caller: Starter, body: RunRequest, request: Request, response: Response, key: IdempotencyKey = None
     ) -> Accepted:
         """Submit a job. It is committed before the answer is sent, and the worker runs it."""
-        job = submission.submit(caller.tenant, body.job_input(), key)
+        job = submission.submit(caller.tenant, caller.permitted(body.job_input()), key)
         response.headers["Location"] = status_path(request, job.id)
         response.headers["Retry-After"] = str(RETRY_SECONDS)
         return Accepted.of(job, status_url(request, job.id))
@@ -79,11 +82,11 @@ def create_api(
     app.include_router(status_routes(store, long_poll))
 
     @app.get("/crewai/messages/{message_id}", responses=_job(404, 422, 503), tags=["jobs"])
-    def message(caller: Reader, message_id: str, response: Response) -> JobStatus:
+    def message(caller: Reader, message_id: str, request: Request, response: Response) -> JobStatus:
         """The job of a message of the intake queue, by the MessageId that SQS returned to the sender."""
         job_id = keyed_id(caller.tenant, message_key(message_id))
         try:
-            return _status(record_of_tenant(store, caller.tenant, job_id), response)
+            return _status(record_of_tenant(store, caller.tenant, job_id), request, response)
         except UnknownJob:
             raise UnknownJob(f"There is no job of message {message_id}, or not yet.") from None
 
@@ -100,15 +103,34 @@ def create_api(
 
     app.include_router(listing_routes(store, batches))
 
+    @app.get(
+        "/crewai/jobs/{job_id}/files/{number}",
+        response_class=Response,
+        responses={200: {"content": _FILE}, 307: {"headers": LOCATION}, **problems(404, 422, 503)},
+        tags=["jobs"],
+    )
+    def file(caller: Reader, job_id: str, number: Annotated[int, Path(ge=1)]) -> Response:
+        """A file that the crew wrote, to be saved; or a redirection to it, valid for an hour."""
+        record = record_of_tenant(store, caller.tenant, job_id)
+        job, answer = record.job, record.answer
+        found = answer.files[number - 1] if answer and number <= len(answer.files) else None
+        content = store.read_file(job, found) if found and found.digest else None
+        if found is None or content is None:
+            raise UnknownFile(f"Job {job_id} has no file {number}.")
+        if isinstance(content, str):
+            return RedirectResponse(content)
+        headers = {"Content-Disposition": found.disposition, "X-Content-Type-Options": "nosniff"}
+        return Response(content, media_type=FILE_TYPE, headers=headers)
+
     @app.post("/crewai/jobs/{job_id}/cancel", responses=_job(404, 409, 422, 503), tags=["jobs"])
-    def cancel(caller: Admin, job_id: str, response: Response) -> JobStatus:
+    def cancel(caller: Admin, job_id: str, request: Request, response: Response) -> JobStatus:
         """End the job: at once if it is pending, before its next call if it is running."""
-        return _status(intervention.cancel(caller.tenant, job_id), response)
+        return _status(intervention.cancel(caller.tenant, job_id), request, response)
 
     @app.post("/crewai/jobs/{job_id}/retry", responses=_job(404, 409, 422, 503), tags=["jobs"])
-    def retry(caller: Admin, job_id: str, response: Response) -> JobStatus:
+    def retry(caller: Admin, job_id: str, request: Request, response: Response) -> JobStatus:
         """Retry a failed job: it continues where its journal ends, and pays for no call twice."""
-        return _status(intervention.retry(caller.tenant, job_id), response)
+        return _status(intervention.retry(caller.tenant, job_id), request, response)
 
     @app.delete("/crewai/jobs/{job_id}", status_code=204, responses=problems(404, 409, 422, 503), tags=["jobs"])
     def delete(caller: Admin, job_id: str) -> None:
@@ -116,9 +138,9 @@ def create_api(
         intervention.delete(caller.tenant, job_id)
 
     @app.post("/crewai/jobs/{job_id}/resume", responses=_job(400, 404, 409, 413, 415, 422, 503), tags=["jobs"])
-    def resume(caller: Starter, job_id: str, body: Resumption, response: Response) -> JobStatus:
+    def resume(caller: Starter, job_id: str, body: Resumption, request: Request, response: Response) -> JobStatus:
         """Answer the question that the job waits for: it goes on where it stopped. The first answer counts."""
-        return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), response)
+        return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), request, response)
 
     app.include_router(batch_routes(batches, long_poll.clock, long_poll.timeout))
 
@@ -142,7 +164,7 @@ def _job(*statuses: int) -> Responses:
     return {200: {"headers": RETRY_AFTER}, **problems(*statuses)}
 
 
-def _status(record: JobRecord, response: Response) -> JobStatus:
+def _status(record: JobRecord, request: Request, response: Response) -> JobStatus:
     if not record.job.status.finished:
         response.headers["Retry-After"] = str(RETRY_SECONDS)
-    return JobStatus.of(record)
+    return JobStatus.of(record, file_urls(request, record.job.id))

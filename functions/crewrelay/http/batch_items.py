@@ -8,7 +8,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 
 from crewrelay.catalogue.request import CrewRequest, TopicRequest, complaints, request_of
+from crewrelay.jobs.access import Caller
 from crewrelay.jobs.batch import MOST_ITEMS, BatchItem
+from crewrelay.jobs.errors import ForeignCollection
 from crewrelay.jobs.job import JobInput
 
 _LONGEST_ID = 64  # characters
@@ -77,8 +79,8 @@ class BatchRequest(BaseModel):
         list[Annotated[TopicItem | CrewItem, WrapValidator(_draft)]], Field(min_length=1, max_length=MOST_ITEMS)
     ]
 
-    def drafts(self) -> list[Draft]:
-        """With a custom_id for each, and no two with the same."""
+    def drafts(self, caller: Caller) -> list[Draft]:
+        """With a custom_id for each, no two with the same, and inputs that the caller may send."""
         drafts: Sequence[Any] = self.items
         first: dict[str, int] = {}
         named = []
@@ -87,12 +89,18 @@ class BatchRequest(BaseModel):
             other = first.setdefault(custom_id, number)
             taken = [{"field": "custom_id", "message": f"is the custom_id of item {other}, too"}]
             errors = draft.errors if other == number else draft.errors + taken
-            update = {"custom_id": custom_id, "errors": errors, "job_input": None if errors else draft.job_input}
+            job_input = None if errors else draft.job_input
+            try:
+                job_input = job_input and caller.permitted(job_input)
+            except ForeignCollection as error:
+                job_input, errors = None, [{"field": "collection", "message": str(error)}]
+            update = {"custom_id": custom_id, "errors": errors, "job_input": job_input}
             named.append(draft.model_copy(update=update))
         return named
 
     def digest(self) -> str:
-        sent = json.dumps([draft.sent for draft in self.drafts()], sort_keys=True, separators=(",", ":"))
+        drafts: Sequence[Any] = self.items
+        sent = json.dumps([draft.sent for draft in drafts], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(sent.encode()).hexdigest()
 
 

@@ -12,7 +12,7 @@ from crewrelay.http.batch_items import BatchRequest, Draft, item_of
 from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.document import LINK, LOCATION, operation_id, problems
 from crewrelay.http.edge import received_at
-from crewrelay.http.links import base_url, root_path
+from crewrelay.http.links import base_url, file_urls, root_path
 from crewrelay.http.problems import FieldError, Problem, content_of, invalid
 from crewrelay.http.wire import JobStatus
 from crewrelay.jobs.batch import MOST_ITEMS, Batch, Batches, BatchItem, Submitted
@@ -43,7 +43,8 @@ class ItemOutcome(BaseModel):
 
     @classmethod
     def of(cls, index: int, draft: Draft, item: BatchItem, submitted: Submitted | None) -> "ItemOutcome":
-        job, error = submitted or Submitted(error=InvalidRequest(item.rejection))
+        wrong = "; ".join(f"{each['field']}: {each['message']}" for each in draft.errors)
+        job, error = submitted or Submitted(error=InvalidRequest(wrong or item.rejection))
         fields = [FieldError.model_validate(each) for each in draft.errors]
         said = Problem.model_validate(content_of(error) | {"errors": fields}) if error else None
         return cls(
@@ -118,8 +119,9 @@ class BatchResult(BaseModel):
     rejection: str | None
 
     @classmethod
-    def of(cls, item: BatchItem, record: JobRecord | None) -> "BatchResult":
-        job = JobStatus.of(record).model_copy(update={"answer": None}) if record else None  # the same as its result
+    def of(cls, item: BatchItem, record: JobRecord | None, request: Request) -> "BatchResult":
+        job = JobStatus.of(record, file_urls(request, record.job.id)) if record else None
+        job = job and job.model_copy(update={"answer": None})  # the same as its result
         return cls(custom_id=item.custom_id, job=job, rejection=item.rejection or None)
 
 
@@ -138,7 +140,7 @@ def batch_routes(batches: Batches, clock: Clock, timeout: timedelta) -> APIRoute
         caller: Starter, body: BatchRequest, request: Request, response: Response, key: IdempotencyKey = None
     ) -> Response | BatchAccepted:
         """Submit up to 1,000 jobs. The answer has an outcome for each item; if all are rejected, it is 422."""
-        drafts = body.drafts()
+        drafts = body.drafts(caller)
         if not any(draft.job_input for draft in drafts):
             return _all_rejected(drafts)
         items = [(item_of(draft), draft.job_input) for draft in drafts]
@@ -189,7 +191,7 @@ def batch_routes(batches: Batches, clock: Clock, timeout: timedelta) -> APIRoute
         end = received_at(request, clock) + timeout
         lines, following = bytearray(), None
         for number, item, record in batches.ended(found, after):
-            lines += BatchResult.of(item, record).model_dump_json().encode() + b"\n"
+            lines += BatchResult.of(item, record, request).model_dump_json().encode() + b"\n"
             if number + 1 < len(found.items) and (len(lines) > _WINDOW or clock() >= end):
                 following = number + 1
                 break

@@ -77,7 +77,7 @@ def with_cors(origin: str, app: ASGIApp) -> ASGIApp:
             CORRELATION_ID,
             "traceparent",
         ),
-        expose_headers=("ETag", "Location", "Preference-Applied", "Retry-After", CORRELATION_ID),
+        expose_headers=("ETag", "Link", "Location", "Preference-Applied", "Retry-After", CORRELATION_ID),
     )
 
 

@@ -1,5 +1,7 @@
 """Links to this API as its caller reaches it: with the host, and with the stage or base path."""
 
+from collections.abc import Callable
+
 from starlette.requests import Request
 
 
@@ -20,6 +22,11 @@ def status_path(request: Request, job_id: str) -> str:
 def status_url(request: Request, job_id: str) -> str:
     """For clients that can't resolve a relative `Location`."""
     return f"{base_url(request)}/crewai/status/{job_id}"
+
+
+def file_urls(request: Request, job_id: str) -> Callable[[int], str]:
+    """The URL of a job's file by its number."""
+    return lambda number: f"{base_url(request)}/crewai/jobs/{job_id}/files/{number}"
 
 
 def root_path(request: Request) -> str:

@@ -11,7 +11,7 @@ from crewrelay.http.app import IdempotencyKey, new_app
 from crewrelay.http.callers import Starter
 from crewrelay.http.document import LOCATION, PREFERENCE, RETRY_AFTER, operation_id, problems
 from crewrelay.http.edge import received_at
-from crewrelay.http.links import status_path, status_url
+from crewrelay.http.links import file_urls, status_path, status_url
 from crewrelay.http.prefer import Preference, preference
 from crewrelay.http.problems import RETRY_SECONDS, problem_of
 from crewrelay.http.wire import Accepted, RunAnswer, RunProblem
@@ -68,9 +68,10 @@ def run(
     inline: InlineRuns = request.app.state.inline
     wanted = preference(request.headers.getlist("prefer"), inline.timeout)
     deadline = received_at(request, inline.clock) + wanted.timeout
+    job_input = caller.permitted(body.job_input())
     if inline.clock() >= deadline:  # a slow start of the image may have used it up
-        return _accepted(inline.submission.submit(caller.tenant, body.job_input(), key), request, wanted)
-    job = inline.submission.accept(caller.tenant, body.job_input(), key)
+        return _accepted(inline.submission.submit(caller.tenant, job_input, key), request, wanted)
+    job = inline.submission.accept(caller.tenant, job_input, key)
     # The job is committed: from here on the answer waits no longer than the deadline, even if table or queue stall.
     finishing = on_own_thread(lambda: _run(inline, job, deadline), name=f"inline-{job.id}")
     last_moment = deadline + inline.grace - inline.clock()
@@ -82,7 +83,7 @@ def run(
     job = record.job
     if job.status is Status.COMPLETED:
         response.headers.update({"Location": status_path(request, job.id), **wanted.applied(answered=True)})
-        return RunAnswer.of(record)
+        return RunAnswer.of(record, file_urls(request, job.id))
     return _failed(job, request) if job.status.finished else _accepted(job, request, wanted)
 
 

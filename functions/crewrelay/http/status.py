@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from crewrelay.http.callers import Reader
 from crewrelay.http.document import ETAG, PREFERENCE, RETRY_AFTER, operation_id, problems
 from crewrelay.http.edge import received_at
+from crewrelay.http.links import file_urls
 from crewrelay.http.problems import RETRY_SECONDS
 from crewrelay.http.wire import JobReceipt, JobStatus, Timestamps
 from crewrelay.jobs.job import Job
@@ -81,7 +82,7 @@ def status_routes(store: JobStore, long_poll: LongPoll) -> APIRouter:
         if record.answer_url:
             del headers["ETag"]  # the URL expires though the job stays as it is
         response.headers.update(headers)
-        return JobStatus.of(record)
+        return JobStatus.of(record, file_urls(request, job_id))
 
     return router
 

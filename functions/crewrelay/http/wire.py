@@ -1,19 +1,21 @@
 """Schemas of the answers."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from crewrelay.catalogue.definition import Card
 from crewrelay.http.problems import Problem
 from crewrelay.http.waiting import Waiting
-from crewrelay.jobs.answer import Source, Usage
+from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.job import Failure, Job, Status
 from crewrelay.jobs.journal import Call, Kind, in_order
 from crewrelay.jobs.money import Usd
 from crewrelay.jobs.ports import JobRecord
+
+UrlOfFile = Callable[[int], str]
 
 
 class Links(BaseModel):
@@ -57,6 +59,25 @@ class RunProblem(Problem):
 UrlOfLarge = Annotated[str | None, Field(exclude_if=lambda url: url is None)]  # left out for answers of usual size
 
 
+class FileLink(BaseModel):
+    """A file that the crew wrote as a task's `output_file`. `url` is null if it is too large to be kept."""
+
+    name: str
+    size: int
+    url: str | None
+
+    @classmethod
+    def all_of(cls, answer: Answer | None, url_of: UrlOfFile) -> "list[FileLink]":
+        """Numbered from 1."""
+        return [
+            cls(name=file.name, size=file.size, url=url_of(number) if file.digest else None)
+            for number, file in enumerate(answer.files if answer else (), 1)
+        ]
+
+
+Files = Annotated[list[FileLink], Field(exclude_if=lambda files: not files)]  # left out where there are none
+
+
 class RunAnswer(BaseModel):
     """200: the crew answered within the request. Fetch an answer over 1 MB at `answer_url` instead.
 
@@ -72,12 +93,13 @@ class RunAnswer(BaseModel):
     sources: list[Source]
     answerable: bool | None
     unknown_citations: list[int]
+    files: Files = []
     usage: Usage | None
     answer_url: UrlOfLarge = None
     result_url: UrlOfLarge = None
 
     @classmethod
-    def of(cls, record: JobRecord) -> "RunAnswer":
+    def of(cls, record: JobRecord, url_of: UrlOfFile) -> "RunAnswer":
         job, answer, answer_url = record.job, record.answer, record.answer_url
         return cls(
             job_id=job.id,
@@ -87,6 +109,7 @@ class RunAnswer(BaseModel):
             sources=list(answer.sources) if answer else [],
             answerable=answer.answerable if answer else None,
             unknown_citations=list(answer.unknown_citations) if answer else [],
+            files=FileLink.all_of(answer, url_of),
             usage=answer.usage if answer else None,
             answer_url=answer_url,
             result_url=answer_url,
@@ -132,7 +155,7 @@ class JobStatus(BaseModel):
     status: Status
     batch: str | None
     crew: str
-    inputs: dict[str, str | int | bool]
+    inputs: dict[str, JsonValue]
     result: str | None
     answer: str | None
     result_url: str | None
@@ -140,6 +163,7 @@ class JobStatus(BaseModel):
     sources: list[Source]
     answerable: bool | None
     unknown_citations: list[int]
+    files: Files = []
     error: Failure | None
     waiting: Waiting | None
     usage: Usage | None
@@ -148,7 +172,7 @@ class JobStatus(BaseModel):
     timestamps: Timestamps
 
     @classmethod
-    def of(cls, record: JobRecord) -> "JobStatus":
+    def of(cls, record: JobRecord, url_of: UrlOfFile) -> "JobStatus":
         job, answer, answer_url = record.job, record.answer, record.answer_url
         return cls(
             job_id=job.id,
@@ -163,6 +187,7 @@ class JobStatus(BaseModel):
             sources=list(answer.sources) if answer else [],
             answerable=answer.answerable if answer else None,
             unknown_citations=list(answer.unknown_citations) if answer else [],
+            files=FileLink.all_of(answer, url_of),
             error=job.error,
             waiting=Waiting.of(record),
             usage=answer.usage if answer else None,
@@ -173,20 +198,32 @@ class JobStatus(BaseModel):
 
 
 class CrewCard(BaseModel):
-    """A crew; `inputs` is the JSON schema of what a request sends as `inputs`. One with a `fault` can't run."""
+    """A crew or flow; `inputs` is the JSON schema of what a request sends as `inputs`. `tasks` are its tasks or steps,
+    `asks` those that may ask a human. One with a `fault` can't run.
+    """
 
     name: str
+    kind: Literal["crew", "flow"] | None
     description: str
     inputs: dict[str, Any]
+    tasks: list[str] = []
+    asks: list[str] = []
     fault: str | None = None
 
     @classmethod
     def of(cls, card: Card) -> "CrewCard":
-        return cls(name=card.name, description=card.crew.description, inputs=card.inputs.json_schema())
+        return cls(
+            name=card.name,
+            kind=card.kind,
+            description=card.crew.description,
+            inputs=card.inputs.json_schema(),
+            tasks=list(card.outline.tasks),
+            asks=list(card.outline.asks),
+        )
 
     @classmethod
     def faulty(cls, name: str, fault: str) -> "CrewCard":
-        return cls(name=name, description="", inputs={}, fault=fault)
+        return cls(name=name, kind=None, description="", inputs={}, fault=fault)
 
 
 class Crews(BaseModel):

@@ -1,9 +1,13 @@
 """What a crew returns: the answer, the passages it cites, its model usage."""
 
-from pydantic import BaseModel, ConfigDict
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from crewrelay.jobs.money import Usd
 from crewrelay.jobs.text import Line, Link, Name, Text
+
+FILE_TYPE = "application/octet-stream"  # of every file: a browser must not run what a crew wrote
 
 
 class Passage(BaseModel):
@@ -59,6 +63,24 @@ class Usage(ModelUsage):
     by_model: tuple[ModelUsage, ...] = ()
 
 
+class File(BaseModel):
+    """A file that the crew wrote. `name` is its path, `digest` the SHA-256 of its content, which is stored beside the
+    answer; None if it is too large to be kept.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: Name
+    size: int
+    digest: str | None = None
+    content: bytes = Field(default=b"", exclude=True, repr=False)
+
+    @property
+    def disposition(self) -> str:
+        """The Content-Disposition to serve it with: a browser saves it, and never shows it (RFC 6266)."""
+        return f"attachment; filename*=UTF-8''{quote(self.name.rpartition('/')[2], safe='')}"
+
+
 class Answer(BaseModel):
     """The result of a completed job.
 
@@ -73,3 +95,4 @@ class Answer(BaseModel):
     answerable: bool | None = None
     unknown_citations: tuple[int, ...] = ()
     usage: Usage
+    files: tuple[File, ...] = ()

@@ -5,8 +5,10 @@ CrewrelayError
 ├── InvalidRequest       422  the request breaks a rule of its schema
 ├── Unauthenticated      401  the request has no valid token
 ├── MissingScope         403  the token lacks the required scope
+├── ForeignCollection    403  the token may not search the collection
 ├── UnknownJob           404  no such job for this tenant
 ├── UnknownBatch         404  no such batch for this tenant
+├── UnknownFile          404  the job has no such file
 ├── UnknownToken         404  no token has this id
 ├── TooManyJobs          429  the tenant's limit of unfinished jobs is reached
 ├── IdempotencyConflict  422  the key was used with a different body
@@ -34,6 +36,7 @@ CrewrelayError
     └── ServiceRefused   503  it answered with a refusal: credentials, policy, missing resource
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -75,6 +78,21 @@ class MissingScope(CrewrelayError):
         self.scope = scope
 
 
+class ForeignCollection(CrewrelayError):
+    """The token may not search the collection that the request names, whether there is one or not."""
+
+    code = "foreign_collection"
+    http = 403
+    remedy = (
+        "Name another collection, or none; or use a token with this one: the operator creates it with "
+        "`crewrelay token create --collection`."
+    )
+
+    def __init__(self, name: str, permitted: Sequence[str]) -> None:
+        others = f"only {', '.join(permitted)}" if permitted else "only the deployment's own, without naming it"
+        super().__init__(f"This token may not search the collection {name}, {others}.")
+
+
 class TooManyJobs(CrewrelayError):
     """The tenant's limit of unfinished jobs is reached."""
 
@@ -108,6 +126,14 @@ class UnknownBatch(CrewrelayError):
     code = "unknown_batch"
     http = 404
     remedy = "Check the batch id that the submission returned; batches are kept for 30 days."
+
+
+class UnknownFile(CrewrelayError):
+    """The job's answer has no file of this number, or it was too large to be kept."""
+
+    code = "unknown_file"
+    http = 404
+    remedy = "The job's status lists its files once it is completed."
 
 
 class IdempotencyConflict(CrewrelayError):
@@ -258,10 +284,10 @@ class RetrievalUnavailable(RetrievalError):
 
 
 class RetrievalUnauthorised(RetrievalError):
-    """The passage store refused the API key."""
+    """The passage store refused the API key, or the key may not do this."""
 
     code = "retrieval_unauthorised"
-    remedy = "Check WEAVIATE_API_KEY."
+    remedy = "Check WEAVIATE_API_KEY, and that this key may do what the message names."
 
 
 class RetrievalMisconfigured(RetrievalError):

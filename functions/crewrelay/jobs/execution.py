@@ -234,7 +234,11 @@ class Execution:
 
     def _complete(self, lease: Lease, run: Run) -> None:
         try:
-            self._store.put_answer(lease.job, run.outcome.result())
+            answer = run.outcome.result()
+            for file in answer.files:
+                if file.digest:
+                    self._store.put_file(lease.job, file)
+            self._store.put_answer(lease.job, answer)
         except (Misconfigured, TypeError, ValueError) as error:  # it can't be stored at all
             return self._failed(lease, error, run)
         lease.advance(lambda job: transitions.complete(_counted(job, run), self._clock()))

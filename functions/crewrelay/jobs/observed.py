@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from crewrelay.jobs.answer import Answer
+from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import Overdue, ServiceRefused
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind
@@ -78,6 +78,14 @@ class ObservedStore:
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
         with self._refusals():
             self._inner.put_question(job, question_id, question)
+
+    def put_file(self, job: Job, file: File) -> None:
+        with self._refusals():
+            self._inner.put_file(job, file)
+
+    def read_file(self, job: Job, file: File) -> bytes | str | None:
+        with self._refusals():
+            return self._inner.read_file(job, file)
 
     def journal(self, job: Job) -> Iterator[Call]:
         with self._refusals():

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from crewrelay.jobs.answer import Answer, Passage, Usage
+from crewrelay.jobs.answer import Answer, File, Passage, Usage
 from crewrelay.jobs.errors import UnknownJob
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
@@ -64,6 +64,12 @@ class JobStore(Protocol):
 
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
         """Store the question; it is read only while the job waits for this one."""
+
+    def put_file(self, job: Job, file: File) -> None:
+        """Store a file's content by its digest, until the job is deleted."""
+
+    def read_file(self, job: Job, file: File) -> bytes | str | None:
+        """A stored file's content, or a URL that has it, valid for an hour; None if it is not stored."""
 
     def put_call(self, job: Job, call: Call) -> Call:
         """Put the call if absent, unfenced, because it was paid for; else return the existing one."""

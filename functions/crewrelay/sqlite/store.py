@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from crewrelay.jobs.answer import Answer
+from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
@@ -21,7 +21,7 @@ from crewrelay.sqlite.times import microseconds, moment
 logger = logging.getLogger(__name__)
 
 _PAGE = 100  # rows
-_CHILDREN = ("inputs", "answers", "questions", "calls")
+_CHILDREN = ("inputs", "answers", "questions", "calls", "files")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -141,6 +141,21 @@ class SqliteJobStore:
                 "INSERT OR REPLACE INTO questions SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?)",
                 (job.id, question_id, question.model_dump_json(), job.id),
             )
+
+    def put_file(self, job: Job, file: File) -> None:
+        """Becomes durable with the save that completes the job."""
+        with self._database.writing(durable=False) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO files SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?)",
+                (job.id, file.digest, file.content, job.id),
+            )
+
+    def read_file(self, job: Job, file: File) -> bytes | str | None:
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT content FROM files WHERE job_id = ? AND digest = ?", (job.id, file.digest)
+            ).fetchone()
+        return row and bytes(row["content"])
 
     def put_call(self, job: Job, call: Call) -> Call:
         key = (job.id, call.digest, call.nth)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from crewrelay.jobs.access import Token
-from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.batch import Batch
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
@@ -28,6 +28,7 @@ class MemoryJobStore:
         self._inputs: dict[str, str] = {}
         self._answers: dict[tuple[str, int], str] = {}
         self._questions: dict[tuple[str, str], str] = {}
+        self._files: dict[tuple[str, str | None], bytes] = {}
         self._calls: dict[str, dict[tuple[str, int], tuple[datetime, str]]] = {}  # with their expiry time
         self.damaged: set[str] = set()  # ids of jobs whose input can't be read
 
@@ -90,6 +91,7 @@ class MemoryJobStore:
         self._calls.pop(job_id, None)
         self._answers = {key: answer for key, answer in self._answers.items() if key[0] != job_id}
         self._questions = {key: question for key, question in self._questions.items() if key[0] != job_id}
+        self._files = {key: content for key, content in self._files.items() if key[0] != job_id}
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         written = answer.model_dump_json()
@@ -99,6 +101,14 @@ class MemoryJobStore:
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
         with self._lock:
             self._questions[job.id, question_id] = question.model_dump_json()
+
+    def put_file(self, job: Job, file: File) -> None:
+        with self._lock:
+            self._files[job.id, file.digest] = file.content
+
+    def read_file(self, job: Job, file: File) -> bytes | str | None:
+        with self._lock:
+            return self._files.get((job.id, file.digest))
 
     def put_call(self, job: Job, call: Call) -> Call:
         written = call.model_dump_json()

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from crewrelay.crews.failures import explain
-from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
@@ -18,7 +18,7 @@ from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Calls, JobRecord
 from crewrelay.jobs.questions import Question
 from crewrelay.testing import MemoryJobStore
-from tests.faults.simulation.account import Run, Step
+from tests.faults.simulation.account import Key, Run, Step
 from tests.faults.simulation.strands import Fate, Process, Schedule
 
 T = TypeVar("T")
@@ -111,13 +111,21 @@ class Table:
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
         self._request("put question", lambda: self._world.table.put_question(job, question_id, question))
 
+    def put_file(self, job: Job, file: File) -> None:
+        self._request("put file", lambda: self._world.table.put_file(job, file))
+
+    def read_file(self, job: Job, file: File) -> bytes | str | None:
+        return self._request("read file", lambda: self._world.table.read_file(job, file))
+
     def put_call(self, job: Job, call: Call) -> Call:
         return self._request("put call", lambda: self._world.table.put_call(job, call))
 
     def journal(self, job: Job) -> Iterator[Call]:
         def read() -> list[Call]:
             calls = list(self._world.table.journal(job))
-            self._world.runs[self._process].known = {(call.digest, call.nth) for call in calls}
+            self._world.runs[self._process].known = {
+                _as_asked(call, job) for call in calls if call.key not in job.discarded
+            }
             return calls
 
         for call in self._request("journal", read):
@@ -153,6 +161,12 @@ class Table:
         if fate is Fate.REPLY_LOST:
             raise Unavailable("The table did not answer.")
         return found
+
+
+def _as_asked(call: Call, job: Job) -> Key:
+    """With its number in the script, which knows nothing of discarded replies."""
+    discarded = (key.rpartition("#") for key in job.discarded)
+    return call.digest, call.nth - sum(digest == call.digest and int(nth) < call.nth for digest, _, nth in discarded)
 
 
 class Bell:
@@ -240,7 +254,7 @@ def script(job_input: JobInput) -> list[list[Asked]]:
     the first one twice again.
     """
     models: list[Asked] = [
-        (Kind.MODEL, {"asked": f"question {number}"}, 0) for number in range(int(job_input.inputs["calls"]))
+        (Kind.MODEL, {"asked": f"question {number}"}, 0) for number in range(int(str(job_input.inputs["calls"])))
     ]
     again = [[(kind, request, nth)] for kind, request, _ in models[:1] for nth in (1, 2)]
     pairs = [models[start : start + 2] for start in range(0, len(models), 2)]

@@ -1,0 +1,71 @@
+"""Imports a project's own code, once per process; what it raises becomes a fault at the last of its lines."""
+
+import importlib
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from crewrelay.catalogue.project import FILE, Project
+from crewrelay.catalogue.yaml_file import Fault, Faulty
+
+T = TypeVar("T")
+
+TURN = threading.RLock()  # CrewAI changes sys.path while it loads a JSON crew
+
+
+def imported(project: Project, name: str) -> ModuleType:
+    """Raises Faulty."""
+    src = reachable(project)
+    module: ModuleType = building(project, lambda: importlib.import_module(name))
+    if not str(module.__file__).startswith(src):
+        what = f"the package {name.partition('.')[0]} is also in {module.__file__}; rename one of them"
+        raise Faulty(Fault(project.folder / FILE, 1, what))
+    return module
+
+
+def reachable(project: Project) -> str:
+    """Its folder src, from which its modules can be imported now."""
+    src = str(project.folder.resolve() / "src")
+    if src not in sys.path:
+        sys.path.append(src)
+    return src
+
+
+def building(project: Project, make: Callable[[], T]) -> T:
+    """Raises Faulty with whatever the project's code raises."""
+    try:
+        return make()
+    except Faulty:
+        raise
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(project, frame.filename)]
+        place = (Path(frames[-1].filename), frames[-1].lineno or 1) if frames else (project.folder / FILE, 1)
+        if isinstance(error, SyntaxError) and error.filename:
+            place = (Path(error.filename), error.lineno or 1)
+        elif project.definition and not frames:
+            place = (project.definition, 1)
+        what = f"{type(error).__name__}: {error}; correct it, or install what it needs"
+        raise Faulty(Fault(*place, what)) from error
+
+
+def _is_own(project: Project, file: str) -> bool:
+    return Path(file).resolve().is_relative_to(project.folder.resolve()) and "site-packages" not in file
+
+
+def chosen(project: Project, target: str, is_one: Callable[[Any], bool], what: str, option: str) -> Any:
+    """The class module:Class, or the only one of the module for which `is_one` holds. Raises Faulty."""
+    module_name, _, class_name = target.partition(":")
+    module = imported(project, module_name)
+    found = {
+        name: value for name, value in vars(module).items() if is_one(value) and (name == class_name or not class_name)
+    }
+    if len(found) != 1:
+        told = f"{module_name} has {len(found)} classes {class_name or what}"
+        raise Faulty(
+            Fault(project.folder / FILE, 1, f'{told}; name one, [tool.crewrelay] {option} = "{module_name}:Class"')
+        )
+    return next(iter(found.values()))
