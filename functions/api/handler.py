@@ -1,8 +1,12 @@
-"""The API function: submit, status, calls, cancel, retry. Light: never imports CrewAI, Haystack or numpy."""
+"""The API function: all routes but /crewai/run. Light: never imports CrewAI, Haystack or numpy."""
+
+from datetime import timedelta
 
 from crewrelay import cold_start
 from crewrelay.http.api import create_api
 from crewrelay.http.edge import lambda_handler, with_cors
+from crewrelay.http.long_poll import LongPoll
+from crewrelay.jobs.batch import Batches
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.submission import Submission
 from crewrelay.settings import CallerSettings
@@ -15,6 +19,9 @@ settings = CallerSettings.read()
 store, doorbell = jobs.job_store(settings), jobs.doorbell(settings)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy(), settings.max_unfinished)
 intervention = Intervention(store, doorbell, utcnow, settings.policy(), settings.max_unfinished)
-app = with_cors(settings.cors_origin, create_api(submission, intervention, store, settings.anonymous()))
+long_poll = LongPoll(jobs.changes(settings), utcnow, timedelta(seconds=settings.timeout))
+batches = Batches(store, jobs.batches(settings), submission, intervention, utcnow, new_id, settings.policy())
+api = create_api(submission, intervention, store, batches, long_poll, settings.anonymous())
+app = with_cors(settings.cors_origin, api)
 handler = lambda_handler(app)
 cold_start.over()

@@ -170,7 +170,7 @@ class GatewaySettings(_Settings):
         return self
 
 
-class CallerSettings(JobSettings):
+class CallerSettings(JobSettings, GatewaySettings):
     """Settings of the HTTP functions. `auth`: whether callers need a token; `max_unfinished`: limit of unfinished jobs
     per tenant; `cors_origin`: origin whose pages may call, `*` for any.
     """
@@ -182,10 +182,6 @@ class CallerSettings(JobSettings):
     def anonymous(self) -> Caller | None:
         """The caller of requests without a token, None if tokens are required."""
         return None if self.auth else Caller(tenant=self.tenant, scopes=frozenset(Scope))
-
-
-class RunSettings(CallerSettings, GatewaySettings):
-    """The inline function."""
 
 
 class WorkerSettings(JobSettings):

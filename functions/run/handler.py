@@ -6,13 +6,13 @@ from crewrelay import cold_start
 from crewrelay.http.edge import lambda_handler, with_cors
 from crewrelay.http.run import InlineRuns, create_run
 from crewrelay.jobs.submission import Submission
-from crewrelay.settings import RunSettings
+from crewrelay.settings import CallerSettings
 from crewrelay.system import new_id, utcnow
 from crewrelay.wiring import crews, jobs
 from crewrelay.wiring.logs import configure_logs
 
 configure_logs()
-settings = RunSettings.read()
+settings = CallerSettings.read()
 store, doorbell = jobs.job_store(settings), jobs.doorbell(settings)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy(), settings.max_unfinished)
 timeout, grace = timedelta(seconds=settings.timeout), timedelta(seconds=settings.grace)

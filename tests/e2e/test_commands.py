@@ -52,6 +52,11 @@ def test_a_failed_job_says_why_and_can_be_retried(scripted: ScriptedStack) -> No
     ran = command("run", "rain", "--url", url, code=1)
     assert "crewrelay: the job failed: The model refused the key" in ran.stderr
     job_id = ran.stderr.splitlines()[0].removeprefix("job ")
+    listed = command("jobs", "--status", "failed", "--limit", "1", "--url", url).stdout
+    assert listed.startswith(f"{job_id}  failed     research ")
+    assert "The model refused the key" in listed
+    as_json = command("jobs", "--limit", "1", "--json", "--url", url).stdout
+    assert json.loads(as_json)["job_id"] == job_id
     assert json.loads(command("retry", job_id, "--url", url).stdout)["status"] in ("pending", "running", "completed")
     assert "About rain" in command("watch", job_id, "--url", url).stdout
 

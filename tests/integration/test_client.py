@@ -117,3 +117,18 @@ def test_an_address_of_something_else_is_named(api: Api, deployment: Client, ans
     api.script = [answer]
     with pytest.raises(Refused, match=f"{api.url} answered {answer[0]}, but not as crewrelay does"):
         deployment.status("an-id")
+
+
+def test_jobs_are_listed_page_by_page_to_the_number_asked_for(api: Api, deployment: Client) -> None:
+    def page(first: int, number: int, after: str | None) -> tuple[int, Any]:
+        return 200, {"jobs": [{"job_id": str(first + n)} for n in range(number)], "next_cursor": after}
+
+    api.script = [page(0, 100, "a"), page(100, 40, "b"), page(140, 10, "c")]
+    assert [job["job_id"] for job in deployment.jobs(150, status="failed", crew="")] == [str(n) for n in range(150)]
+    assert [path.partition("?")[2] for _, path, _ in api.asked] == [
+        "limit=100&status=failed",
+        "limit=50&status=failed&cursor=a",
+        "limit=10&status=failed&cursor=b",
+    ]
+    api.script = [page(0, 3, None)]
+    assert len(list(deployment.jobs(150))) == 3

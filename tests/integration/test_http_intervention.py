@@ -2,21 +2,18 @@
 
 import uuid
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import pytest
 from starlette.testclient import TestClient
 
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import (
+    REQUEST,
     api_app,
     assert_problem,
     job_that_is,
     unreachable,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.fixture
@@ -100,3 +97,48 @@ def test_cancel_and_retry_take_posts_only_and_say_when_the_table_does_not_answer
         refused = client.get(path)
     assert_problem(refused, 405, "method_not_allowed")
     assert refused.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+def test_a_job_that_has_ended_is_deleted_once_and_its_key_may_be_used_again(
+    client: TestClient, storage: Storage, clock: HandSetClock, status: str
+) -> None:
+    job = job_that_is(status, storage, clock)
+    response = client.delete(f"/crewai/jobs/{job.id}")
+    assert (response.status_code, response.content) == (204, b"")
+    assert storage.rows() == []
+    assert_problem(client.delete(f"/crewai/jobs/{job.id}"), 404, "unknown_job")
+    assert_problem(client.get(f"/crewai/status/{job.id}"), 404, "unknown_job")
+    key = {"Idempotency-Key": "one"}
+    job_id = client.post("/crewai/run/async", json=REQUEST, headers=key).json()["job_id"]
+    other = REQUEST | {"topic": "another"}
+    assert_problem(client.post("/crewai/run/async", json=other, headers=key), 422, "idempotency_conflict")
+    client.post(f"/crewai/jobs/{job_id}/cancel")
+    assert client.delete(f"/crewai/jobs/{job_id}").status_code == 204
+    again = client.post("/crewai/run/async", json=other, headers=key)
+    assert (again.status_code, again.json()["job_id"]) == (202, job_id)
+    assert client.get(f"/crewai/status/{job_id}").json()["inputs"] == other
+
+
+@pytest.mark.parametrize("status", ["pending", "running"])
+def test_a_job_that_has_not_ended_is_not_deleted_and_its_caller_told_what_to_do(
+    client: TestClient, storage: Storage, clock: HandSetClock, status: str
+) -> None:
+    job = job_that_is(status, storage, clock)
+    before = storage.rows()
+    problem = assert_problem(client.delete(f"/crewai/jobs/{job.id}"), 409, "job_unfinished")
+    assert status in problem["detail"]
+    assert "Cancel the job first" in problem["remedy"]
+    assert storage.rows() == before
+
+
+@pytest.mark.parametrize("status", ["pending", "running", "completed", "failed", "cancelled"])
+def test_another_tenants_job_can_not_be_deleted_nor_told_from_none(
+    client: TestClient, storage: Storage, clock: HandSetClock, status: str
+) -> None:
+    job, nobodys = job_that_is(status, storage, clock, tenant="other"), str(uuid.UUID(int=0))
+    before = storage.rows()
+    theirs = assert_problem(client.delete(f"/crewai/jobs/{job.id}"), 404, "unknown_job")
+    none = assert_problem(client.delete(f"/crewai/jobs/{nobodys}"), 404, "unknown_job")
+    assert theirs["detail"].replace(job.id, nobodys) == none["detail"]
+    assert storage.rows() == before

@@ -10,9 +10,11 @@ import pytest
 from crewai import LLM
 from starlette.testclient import TestClient
 
+from crewrelay.aws.polling import Polling
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.crews.runner import CrewRunner
 from crewrelay.http.api import create_api
+from crewrelay.http.long_poll import LongPoll
 from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import File
 from crewrelay.sqlite.database import Database
@@ -132,7 +134,10 @@ def test_on_one_machine_a_file_is_in_the_answer_itself(database: Database, clock
     store.put_file(job, file)
     store.put_answer(job, ANSWER.model_copy(update={"files": (file, large)}))
     store.save(job, transitions.complete(job, clock()))
-    api = TestClient(create_api(cast(Any, None), cast(Any, None), store, anybody(job.tenant)))
+    nothing = cast(Any, None)
+    api = TestClient(
+        create_api(nothing, nothing, store, nothing, LongPoll(Polling(), clock, timedelta()), anybody(job.tenant))
+    )
     first, second = api.get(f"/crewai/status/{job.id}").json()["files"]
     there = api.get(first["url"])
     assert (there.content, there.headers["content-type"]) == (b"<b>\xff", "application/octet-stream")

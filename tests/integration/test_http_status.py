@@ -39,6 +39,7 @@ def test_status_of_a_pending_job(client: TestClient, clock: HandSetClock) -> Non
     assert {name: value for name, value in status.json().items() if name != "timestamps"} == {
         "job_id": response.json()["job_id"],
         "status": "pending",
+        "batch": None,
         "crew": "research",
         "inputs": REQUEST,
         "result": None,

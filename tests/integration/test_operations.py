@@ -33,26 +33,27 @@ from tests.support.processes import ROOT
 # Per step: requests, read units, write units.
 EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
     "authorize": ({"dynamodb:GetItem": 1}, 1, 0),
-    "submit": ({"dynamodb:PutItem": 2, "dynamodb:Query": 1, "sqs:SendMessage": 1}, 0.5, 5),
+    "submit": ({"dynamodb:PutItem": 2, "dynamodb:Query": 4, "sqs:SendMessage": 1}, 2, 5),
     "run": ({"dynamodb:BatchGetItem": 1, "dynamodb:PutItem": 5, "dynamodb:UpdateItem": 6}, 2, 37),
     "status": ({"dynamodb:BatchGetItem": 2}, 4, 0),
     "run inline": (
-        {"dynamodb:BatchGetItem": 3, "dynamodb:PutItem": 7, "dynamodb:Query": 1, "dynamodb:UpdateItem": 6},
-        6.5,
+        {"dynamodb:BatchGetItem": 3, "dynamodb:PutItem": 7, "dynamodb:Query": 4, "dynamodb:UpdateItem": 6},
+        8,
         42,
     ),
     "run inline, its answer 600 KB": (
         {
             "dynamodb:BatchGetItem": 3,
             "dynamodb:PutItem": 7,
-            "dynamodb:Query": 1,
+            "dynamodb:Query": 4,
             "dynamodb:UpdateItem": 6,
             "s3:GetObject": 1,
             "s3:PutObject": 1,
         },
-        5.5,
+        7,
         37,
     ),
+    "list of 3 jobs": ({"dynamodb:BatchGetItem": 1, "dynamodb:Query": 8}, 7, 0),
     "sweep of nothing": ({"dynamodb:Query": 24, "sqs:GetQueueAttributes": 1}, 12, 0),
 }
 
@@ -112,6 +113,7 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
         "status": lambda: api.get(f"/crewai/status/{job_ids[0]}").raise_for_status(),
         "run inline": lambda: inline.post("/crewai/run", json=REQUEST).raise_for_status(),
         "run inline, its answer 600 KB": lambda: large.post("/crewai/run", json=REQUEST).raise_for_status(),
+        "list of 3 jobs": lambda: api.get("/crewai/jobs").raise_for_status(),
         "sweep of nothing": lambda: sweeper.sweep(soon),
     }
     found = {name: bill.of(step) for name, step in steps.items()}

@@ -35,6 +35,7 @@ from tests.support.template import functions
 Permission = tuple[str, str]  # an action, and what the template calls that on which; of a table, whose rows: "T: JOB#*"
 
 _QUEUE_INVOKES = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+_ALLOWED_BY = {"ListObjectsV2": "ListBucket"}  # operations whose permission has another name
 VPC = "VpcPolicy"  # what Lambda does to a network; tests/integration/test_template_parameters.py has its test
 _LOGS = {("logs:CreateLogStream", "Logs"), ("logs:PutLogEvents", "Logs")}
 
@@ -78,6 +79,8 @@ def rows_of(statement: dict[str, Any]) -> list[str]:
             return [""]
         case {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": prefixes}, **others} if not others:
             return [f": {prefix}" for prefix in prefixes]
+        case {"StringLike": {"s3:prefix": prefix}, **others} if not others:
+            return [f": {prefix}"]
     pytest.fail(f"what does {statement['Condition']} mean?")
 
 
@@ -175,7 +178,8 @@ class House:
     def permission(self, operation: Operation) -> Iterator[Permission]:
         asked = operation.parameters
         # SQS has one permission for a message and for a batch of them.
-        action = f"{operation.service.replace('-', '')}:{operation.name.removesuffix('Batch')}"
+        name = _ALLOWED_BY.get(operation.name, operation.name.removesuffix("Batch"))
+        action = f"{operation.service.replace('-', '')}:{name}"
         physical = asked.get("TableName") or asked.get("QueueUrl") or asked.get("Bucket") or asked.get("SecretId")
         for each in [physical] if physical else asked["RequestItems"]:
             yield from ((action, self._logical[each] + part) for part in parts(asked, each))
@@ -186,6 +190,8 @@ def parts(asked: dict[str, Any], physical: str) -> list[str]:
     match asked:
         case {"IndexName": index}:
             return [f"/index/{index}"]
+        case {"Bucket": _, "Prefix": name}:
+            return [f": {name.split('/')[0]}/*"]
         case {"Bucket": _, "Key": name}:
             return [f"/{name.split('/')[0]}/*"]
         case {"Key": key} | {"Item": key}:
@@ -223,7 +229,7 @@ def call(
     asked["requestContext"]["authorizer"] = {"tenant": "acme", "scopes": " ".join(Scope)}
     asked["multiValueHeaders"] |= {name.replace("_", "-"): [value] for name, value in headers.items()}
     answer = function(asked)
-    told: dict[str, Any] = json.loads(answer["body"])
+    told: dict[str, Any] = json.loads(answer["body"] or "{}")
     return told | {"status_code": answer["statusCode"]}
 
 
@@ -260,6 +266,12 @@ def drive(functions: House, storage: Storage) -> None:
     assert worker(sqs_event(sqs_record(job_id), sqs_record("no bell"))) == {"batchItemFailures": []}
     assert call(api, "GET", f"/crewai/status/{job_id}")["status"] == "completed"
     assert call(api, "GET", f"/crewai/jobs/{job_id}/calls")["calls"]
+    assert call(api, "GET", "/crewai/jobs")["jobs"]
+    batch = call(api, "POST", "/crewai/run/batch", {"items": [REQUEST]})["batch_id"]
+    assert call(api, "GET", f"/crewai/batches/{batch}")["counts"]["pending"] == 1
+    assert call(api, "DELETE", f"/crewai/jobs/{job_id}")["status_code"] == 204
+    job_id = submit(api)
+    assert worker(sqs_event(sqs_record(job_id))) == {"batchItemFailures": []}
 
     for age, status in ((26, "pending"), (0, "completed"), (0, "completed")):  # of its 27 seconds
         assert call(run, "POST", "/crewai/run", REQUEST, age=age, Idempotency_Key="r")["status"] == status

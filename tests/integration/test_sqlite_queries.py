@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from crewrelay.jobs.job import Status
+from crewrelay.jobs.listing import Filter, Position
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.doorbell import SqliteDoorbell
 from crewrelay.sqlite.store import SqliteJobStore
@@ -41,6 +42,9 @@ def test_every_query_has_its_index(asked: set[str], database: Database, clock: H
     for status in (Status.PENDING, Status.RUNNING):
         list(store.due(status, clock() + timedelta(days=1)))
     store.unfinished("acme", 100)
+    store.jobs([job.id, "another"], "acme")
+    for wanted in (Filter(), Filter(Status.FAILED, "research", clock())):
+        store.listed("acme", wanted, None, 10), store.listed("acme", wanted, Position.of(job), 10)
     store.end_damaged(job.id, FAILURE, clock(), clock())
     store.delete_expired()
     doorbell.ring(job.id)
@@ -53,6 +57,8 @@ def test_every_query_has_its_index(asked: set[str], database: Database, clock: H
     assert {
         said: plan for said, plan in plans.items() if re.search(r"SCAN (?!\(subquery|CONSTANT|sqlite_master)", plan)
     } == {}
+    lists = {plan for said, plan in plans.items() if "ORDER BY created_at DESC" in said}
+    assert {plan.partition(" (")[0] for plan in lists} == {"SEARCH jobs USING INDEX jobs_listed"}
 
 
 def plan_of(database: Database, statement: str) -> str:

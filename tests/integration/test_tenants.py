@@ -14,11 +14,13 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Send
 from starlette.types import Scope as Connection
 
+from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.events.authorizer import Authorizer
 from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.answer import Answer, File, Source, Usage
+from crewrelay.jobs.batch import Batch, BatchItem
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Policy
@@ -85,6 +87,7 @@ class Service:
             for method, document in item.items()
             if method in METHODS
         ]
+        self.operations.sort(key=lambda operation: operation.method == "delete")  # the others need the jobs
 
     def token(self, tenant: str, scopes: frozenset[Scope] = EVERY) -> str:
         end = utcnow() + timedelta(hours=1)
@@ -92,17 +95,22 @@ class Service:
 
     def ask(self, operation: Operation, token: str = "", job_id: str = NOBODYS, **headers: str) -> Any:
         """The operation, with a body that it takes."""
-        bodies = {"resume": {"id": QUESTION_ID, "feedback": "Good."}}
+        bodies: dict[str, Any] = {
+            "resume": {"id": QUESTION_ID, "feedback": "Good."},
+            "submit_batch": {"items": [REQUEST]},
+        }
         body = bodies.get(operation.document["operationId"], REQUEST) if "requestBody" in operation.document else None
         known = {"Authorization": f"Bearer {token}"} if token else {}
         path = operation.path.replace("{job_id}", job_id).replace("{message_id}", message_of(job_id))
+        path = path.replace("{batch_id}", batch_of(job_id))
         path = path.replace("{number}", "1")
         assert "{" not in path, f"{path}: tell this test what stands for it"
         headers = known | headers
         return self._client.request(operation.method, path, json=body, headers=headers, follow_redirects=False)
 
     def job_rows(self) -> list[dict[str, Any]]:
-        return [row for row in self.storage.rows() if row["pk"]["S"].startswith("JOB#")]
+        """And those of batches."""
+        return [row for row in self.storage.rows() if row["pk"]["S"].startswith(("JOB#", "BATCH#"))]
 
 
 @pytest.fixture
@@ -125,11 +133,21 @@ def message_of(job_id: str) -> str:
     return _messages.get(job_id, NOBODYS)
 
 
+_batches: dict[str, str] = {}  # of the same tenant, by the id of a job
+
+
+def batch_of(job_id: str) -> str:
+    return _batches.get(job_id, NOBODYS)
+
+
 def accepted(storage: Storage, tenant: str, job_input: JobInput) -> Job:
-    """As if a message of the intake queue had asked for it."""
-    message_id = str(uuid.uuid4())
+    """As if a message of the intake queue had asked for it. With it comes a batch, whose item was rejected."""
+    message_id, batch_id, now = str(uuid.uuid4()), str(uuid.uuid4()), utcnow()
     job = submission_of(storage).accept(tenant, job_input, message_key(message_id))
-    _messages[job.id] = message_id
+    _messages[job.id], _batches[job.id] = message_id, batch_id
+    items = (BatchItem(custom_id="one", rejection=traces(tenant)[0]),)
+    batch = Batch(id=batch_id, tenant=tenant, digest="", created_at=now, expires_at=job.expires_at, items=items)
+    DynamoBatches(storage.dynamodb, storage.table, utcnow).create(batch)
     return job
 
 
@@ -170,7 +188,9 @@ def leaks(text: str, tenant: str, jobs: dict[Status, Job]) -> list[str]:
 
 
 def without_ids(text: str, job: Job) -> str:
-    return text.replace(job.id, NOBODYS).replace(message_of(job.id), NOBODYS)
+    for own in (job.id, message_of(job.id), batch_of(job.id)):
+        text = text.replace(own, NOBODYS)
+    return text
 
 
 def rung(storage: Storage) -> set[str]:
@@ -194,8 +214,9 @@ def test_no_operation_shows_changes_or_tells_of_another_tenants_job(service: Ser
                 response = service.ask(operation, tokens[tenant], job.id)
                 asked += 1
                 if operation.of_a_job:
-                    none = assert_problem(service.ask(operation, tokens[tenant]), 404, "unknown_job")
-                    theirs = assert_problem(response, 404, "unknown_job")
+                    code = "unknown_batch" if "{batch_id}" in operation.path else "unknown_job"
+                    none = assert_problem(service.ask(operation, tokens[tenant]), 404, code)
+                    theirs = assert_problem(response, 404, code)
                     assert without_ids(json.dumps(theirs), job) == json.dumps(none), operation.name
                 text = response.text.replace(job.id, "") if operation.of_a_job else response.text
                 seen = leaks(text + str(response.headers).replace(job.id, ""), other, jobs[other])
@@ -214,16 +235,18 @@ def test_what_shows_nothing_to_another_tenant_shows_it_to_its_own(service: Servi
         if operation.of_a_job:
             for job in jobs.values():
                 response = service.ask(operation, token, job.id)
-                assert response.status_code in (200, 307, 409) or operation.name.endswith("{number}"), operation.name
+                assert response.status_code in (200, 204, 307, 409) or operation.name.endswith("{number}"), (
+                    operation.name
+                )
                 shown |= set(leaks(response.text, "acme", jobs))
     assert {*traces("acme"), *(job.id for job in jobs.values())} <= shown
 
 
 def test_an_idempotency_key_is_a_tenants_own(service: Service, storage: Storage) -> None:
     """It tells another tenant neither that it was used nor with what."""
-    starts = [operation for operation in service.operations if operation.document["tags"] == ["jobs"]]
+    starts = [one for one in service.operations if one.document["tags"] in (["jobs"], ["batches"])]
     starts = [operation for operation in starts if "requestBody" in operation.document and not operation.of_a_job]
-    assert len(starts) >= 2
+    assert len(starts) >= 3
     theirs = service.token("acme")
     for operation in starts:
         key = f"the same for {operation.path}"
@@ -231,10 +254,11 @@ def test_an_idempotency_key_is_a_tenants_own(service: Service, storage: Storage)
         before = [row for row in service.job_rows() if row["tenant"]["S"] == "acme"]
         mine = service.ask(operation, service.token("zoo"), **{"Idempotency-Key": key})
         assert (mine.status_code, mine.json().keys()) == (first.status_code, first.json().keys())
-        assert mine.json()["job_id"] != first.json()["job_id"]
+        name = "batch_id" if "batch_id" in first.json() else "job_id"
+        assert mine.json()[name] != first.json()[name]
         assert [row for row in service.job_rows() if row["tenant"]["S"] == "acme"] == before
         again = service.ask(operation, theirs, **{"Idempotency-Key": key})
-        assert again.json()["job_id"] == first.json()["job_id"]
+        assert again.json()[name] == first.json()[name]
 
 
 def test_every_operation_asks_for_a_token_and_one_scope_but_those_that_say_nothing_of_jobs(service: Service) -> None:
@@ -245,7 +269,14 @@ def test_every_operation_asks_for_a_token_and_one_scope_but_those_that_say_nothi
         "POST /crewai/run/async": ["run"],
         "GET /crewai/status/{job_id}": ["read"],
         "GET /crewai/messages/{message_id}": ["read"],
+        "POST /crewai/run/batch": ["run"],
+        "GET /crewai/batches/{batch_id}": ["read"],
+        "GET /crewai/batches/{batch_id}/results": ["read"],
+        "POST /crewai/batches/{batch_id}/cancel": ["admin"],
+        "GET /crewai/jobs": ["read"],
         "GET /crewai/jobs/{job_id}/calls": ["read"],
+        "GET /crewai/jobs/{job_id}/events": ["read"],
+        "DELETE /crewai/jobs/{job_id}": ["admin"],
         "GET /crewai/jobs/{job_id}/files/{number}": ["read"],
         "POST /crewai/jobs/{job_id}/cancel": ["admin"],
         "POST /crewai/jobs/{job_id}/retry": ["admin"],
@@ -285,4 +316,4 @@ def test_a_token_may_do_what_its_scopes_say_and_is_told_which_it_lacks(service: 
         if operation.name.endswith("{number}"):
             assert_problem(answer, 404, "unknown_file")
             continue
-        assert answer.status_code in (200, 202, 409), operation.name  # what was cancelled can't be tried again
+        assert answer.status_code in (200, 202, 204, 409), operation.name  # what was cancelled can't be tried again

@@ -19,7 +19,10 @@ from tests.support.aws import emulator_of_tests
 from tests.support.processes import ROOT
 
 JOBS = sorted((FUNCTIONS / "crewrelay/jobs").glob("[!_]*.py"))
-STORE = [FUNCTIONS / "crewrelay/aws" / name for name in ("store.py", "rows.py", "batch_get.py")]
+STORE = [
+    FUNCTIONS / "crewrelay/aws" / name
+    for name in ("store.py", "rows.py", "batch_get.py", "indexes.py", "listing.py", "deletion.py")
+]
 TESTS = """
     access answer bells cap cap_counts error_kinds errors execution_deadline execution_ends execution_errors
     execution_journal execution_lease execution_relay execution_store intervention intervention_retries job

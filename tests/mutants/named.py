@@ -26,14 +26,14 @@ NAMED = (
     ),
     Named(
         "of what is due only the first page of each shard is read",
-        "aws/store.py",
+        "aws/indexes.py",
         'starts[shard] = {"ExclusiveStartKey": last}',
         "del starts[shard]",
         _STORE + "what_is_due_is_read_to_the_last_page_of_each_shard_and_none_waits_for_another",
     ),
     Named(
         "of what is unfinished only the first page is counted",
-        "aws/store.py",
+        "aws/indexes.py",
         'if not (last := page.get("LastEvaluatedKey")):',
         'if not (last := page.get("LastEvaluatedKey")) or True:',
         _STORE + "unfinished_jobs_are_counted_to_the_last_page_and_no_further_than_asked",
@@ -48,7 +48,7 @@ NAMED = (
     Named(
         "all jobs are in one shard of the due index",
         "aws/rows.py",
-        "zlib.crc32(job.id.encode()) % DUE_SHARDS)",
+        "number % DUE_SHARDS)",
         "0)",
         _STORE + "jobs_are_spread_over_every_shard_of_the_due_index",
     ),

@@ -91,7 +91,7 @@ def _main(function: str, largest_in_row: str) -> None:
     print(json.dumps(operations, default=str), file=answers, flush=True)
 
 
-_TELLING = {"TableName", "IndexName", "RequestItems", "QueueUrl", "Bucket", "SecretId"}
+_TELLING = {"TableName", "IndexName", "RequestItems", "QueueUrl", "Bucket", "Prefix", "SecretId"}
 _TELLING |= {"Key", "Item", "KeyConditionExpression", "ExpressionAttributeValues"}  # which rows, which object
 
 

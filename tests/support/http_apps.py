@@ -10,18 +10,22 @@ import boto3
 from botocore.config import Config
 from fastapi import FastAPI
 
+from crewrelay.aws.batches import DynamoBatches
+from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
 from crewrelay.crews.failures import explain
 from crewrelay.http.api import create_api
+from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.run import InlineRuns, create_run
 from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Source, Usage
+from crewrelay.jobs.batch import Batches
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Calls, Clock, Crew
+from crewrelay.jobs.ports import Calls, Changes, Clock, Crew
 from crewrelay.jobs.questions import Question
 from crewrelay.jobs.submission import Submission
 from crewrelay.system import new_id, utcnow
@@ -77,11 +81,19 @@ def submission_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int 
 
 
 def api_app(
-    storage: Storage, clock: Clock = utcnow, anonymous: Caller | None = LOCAL, most_unfinished: int | None = 1000
+    storage: Storage,
+    clock: Clock = utcnow,
+    anonymous: Caller | None = LOCAL,
+    most_unfinished: int | None = 1000,
+    changes: Changes | None = None,
 ) -> FastAPI:
     store, doorbell = storage.store(clock), SqsQueue(storage.sqs, storage.queue_url)
     intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished)
-    return create_api(submission_of(storage, clock, most_unfinished), intervention, store, anonymous)
+    long_poll = LongPoll(changes or Polling(), clock, timedelta(seconds=27))
+    submission = submission_of(storage, clock, most_unfinished)
+    kept = DynamoBatches(storage.dynamodb, storage.table, clock)
+    batches = Batches(store, kept, submission, intervention, clock, new_id, POLICY)
+    return create_api(submission, intervention, store, batches, long_poll, anonymous)
 
 
 def job_that_is(status: str, storage: Storage, clock: HandSetClock, tenant: str = "local") -> Job:

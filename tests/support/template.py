@@ -13,7 +13,6 @@ from crewrelay.settings import (
     JobSettings,
     ModelSettings,
     RetrievalSettings,
-    RunSettings,
     StoreSettings,
     WorkerSettings,
 )
@@ -25,7 +24,7 @@ SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
     "api": (CallerSettings,),
     "authorizer": (StoreSettings,),
     "intake": (IntakeSettings,),
-    "run": (RunSettings, *CREW),
+    "run": (CallerSettings, *CREW),
     "worker": (WorkerSettings, *CREW),
     "sweeper": (JobSettings,),
 }

@@ -1,13 +1,13 @@
 """What a caller may do to a job, whatever state it is in and whoever else is at it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
 
 from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.errors import JobFinished, StaleWrite, TooManyJobs, Unavailable, UnknownJob
+from crewrelay.jobs.errors import JobFinished, JobUnfinished, StaleWrite, TooManyJobs, Unavailable, UnknownJob
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
@@ -258,3 +258,32 @@ def test_a_retry_that_would_be_one_job_too_many_is_refused(office: Office) -> No
     desk.cancel("acme", "another")
     assert desk.retry("acme", "an-id").job.status is Status.PENDING
     assert desk.retry("acme", "an-id").job.status is Status.PENDING  # it is one of them by now
+
+
+def test_a_failed_job_that_is_retried_meanwhile_is_not_deleted(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = office.bring("failed")
+    looked = office.table.jobs
+
+    def then_retried(job_ids: Sequence[str], tenant: str) -> list[Job]:
+        found = looked(job_ids, tenant)
+        if office.job == failed:
+            office.move(lambda job: transitions.retry(job, office.clock(), POLICY))
+        return found
+
+    monkeypatch.setattr(office.table, "jobs", then_retried)
+    with pytest.raises(JobUnfinished):
+        office.desk.delete("acme", "an-id")
+    assert office.job.status is Status.PENDING
+
+
+def test_a_job_that_changes_without_end_is_not_deleted_and_its_caller_told(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.bring("failed")
+
+    def refuse(job: Job) -> None:
+        raise StaleWrite("job an-id was changed by another writer")
+
+    monkeypatch.setattr(office.table, "delete", refuse)
+    with pytest.raises(Unavailable, match="an-id"):
+        office.desk.delete("acme", "an-id")

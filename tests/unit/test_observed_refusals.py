@@ -11,6 +11,7 @@ from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.errors import ServiceRefused, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
+from crewrelay.jobs.listing import Filter, Page
 from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Measure
@@ -38,8 +39,8 @@ class FailingTable:
     def _fail(self, *_: object) -> Any:
         raise self._error
 
-    create = save = load = put_answer = put_question = put_call = entries = unfinished = _fail
-    delete_expired = end_damaged = put_file = read_file = put_events = events = _fail
+    create = save = delete = load = jobs = listed = unfinished = put_file = read_file = put_events = events = _fail
+    put_answer = put_question = put_call = entries = delete_expired = end_damaged = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:
         yield CALL
@@ -54,6 +55,9 @@ REQUESTS: dict[str, Callable[[ObservedStore], object]] = {
     "create": lambda store: store.create(JOB, INPUT),
     "save": lambda store: store.save(JOB, transitions.cancel(JOB, NOW)),
     "load": lambda store: store.load("an-id"),
+    "jobs": lambda store: store.jobs(["an-id"], "acme"),
+    "listed": lambda store: store.listed("acme", Filter(), None, 10),
+    "delete": lambda store: store.delete(JOB),
     "put_answer": lambda store: store.put_answer(JOB, ANSWER),
     "put_question": lambda store: store.put_question(JOB, "id#0", QUESTION),
     "put_call": lambda store: store.put_call(JOB, CALL),
@@ -92,6 +96,8 @@ def test_what_is_read_is_what_the_table_holds(clock: HandSetClock) -> None:
     store = ObservedStore(inner, MemoryMeter())
     assert store.load("an-id") == inner.load("an-id") is not None
     assert store.load("an-id", "another tenant") is None
+    assert store.jobs(["an-id"], "acme") == [JOB]
+    assert store.listed("acme", Filter(), None, 10) == Page([JOB], None)
     assert list(store.journal(JOB)) == [CALL]
     assert store.entries(JOB) == [CALL.without_body()]
     assert store.unfinished("acme", 10) == 1

@@ -16,6 +16,7 @@ from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
+from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.policy import Policy
 from tests.support.fixtures import HandSetClock
 
@@ -80,12 +81,21 @@ def test_what_is_due_is_read_to_the_last_page_of_each_shard_and_none_waits_for_a
 
 
 def test_unfinished_jobs_are_counted_to_the_last_page_and_no_further_than_asked(clock: HandSetClock) -> None:
-    pages: list[dict[str, Any]] = [{"Count": 3, "LastEvaluatedKey": MORE}, {"Count": 2}]
+    pages: list[dict[str, Any]] = [{"Count": 3, "LastEvaluatedKey": MORE}, {"Count": 2}, *[{"Count": 1}] * 3]
     table = Table(*pages)
-    assert store(table, clock).unfinished("acme", 10) == 5
-    assert [request.get("ExclusiveStartKey") for request in table.asked] == [None, MORE]
-    assert [request["Limit"] for request in table.asked] == [10, 7]
+    assert store(table, clock).unfinished("acme", 10) == 8
+    assert [request.get("ExclusiveStartKey") for request in table.asked] == [None, MORE, None, None, None]
+    assert [request["Limit"] for request in table.asked] == [10, 7, 5, 4, 3]
+    shards = [request["ExpressionAttributeValues"][":shard"]["S"] for request in table.asked]
+    assert shards == ["acme#0", "acme#0", "acme#1", "acme#2", "acme#3"]
     assert store(Table(*pages), clock).unfinished("acme", 3) == 3
+
+
+def test_no_list_is_asked_for_in_a_range_that_ends_before_it_begins(clock: HandSetClock) -> None:
+    table, wanted = Table(), Filter(created_after=clock())
+    before = Position(clock() - timedelta(days=1), "an-id")
+    assert store(table, clock).listed("acme", wanted, before, 10) == Page([], None)
+    assert table.asked == []
 
 
 def test_what_is_decided_on_is_read_consistently(clock: HandSetClock) -> None:

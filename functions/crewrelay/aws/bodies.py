@@ -23,7 +23,7 @@ Values = dict[str, Any]
 
 
 def _name_of(job_id: str, file: File) -> str:
-    return f"jobs/{job_id}/files/{file.digest}"
+    return f"{_folder(job_id)}files/{file.digest}"
 
 
 class Bodies:
@@ -39,7 +39,7 @@ class Bodies:
         compressed = gzip.compress(data, _LEVEL, mtime=0)
         if len(compressed) <= _LARGEST_IN_ROW and len(data) <= LARGEST_ANSWER:
             return {"body": compressed}
-        name = f"jobs/{job_id}/{hashlib.sha256(data).hexdigest()}.json"
+        name = f"{_folder(job_id)}{hashlib.sha256(data).hexdigest()}.json"
         with unavailable_if_it_fails("bucket"):
             self._client().put_object(
                 Bucket=self._bucket,
@@ -62,6 +62,15 @@ class Bodies:
                     raise
                 raise DamagedJob(f"The bucket no longer has {row['object']}.") from error
         return gzip.decompress(content).decode()
+
+    def delete(self, job_id: str) -> None:
+        """All objects of a job, also those that no row refers to."""
+        with unavailable_if_it_fails("bucket"):
+            pages = (
+                self._client().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=_folder(job_id))
+            )
+            for name in [found["Key"] for page in pages for found in page.get("Contents", [])]:
+                self._client().delete_object(Bucket=self._bucket, Key=name)
 
     def put_file(self, job_id: str, file: File) -> None:
         with unavailable_if_it_fails("bucket"):
@@ -87,3 +96,7 @@ class Bodies:
         return self._client().generate_presigned_url(
             "get_object", Params={"Bucket": self._bucket, "Key": row["object"]}, ExpiresIn=_URL_LIFE
         )
+
+
+def _folder(job_id: str) -> str:
+    return f"jobs/{job_id}/"

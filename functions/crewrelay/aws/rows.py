@@ -2,6 +2,7 @@
 
 pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>, sk=QUESTION#<id>,
 sk=EVENTS#<first>, sk=CALL#<hash>#<nth> (`entry` is the call without its reply's body). Tokens: see tokens.py.
+Batches: see batches.py.
 
 Times are epoch milliseconds; `expires_at` is epoch seconds, as DynamoDB's TTL requires.
 """
@@ -9,7 +10,7 @@ Times are epoch milliseconds; `expires_at` is epoch seconds, as DynamoDB's TTL r
 import json
 import zlib
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, overload
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
@@ -17,8 +18,15 @@ from crewrelay.aws.bodies import Values
 from crewrelay.jobs.events import Stored
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.journal import Call
+from crewrelay.jobs.listing import Position
 
-DUE_SHARDS = 8  # partition keys of the due index: spreads the writes over partitions
+# Partition keys of the indexes, which spread their writes: each takes 1,000 units a second. UNFINISHED_SHARDS and
+# LISTED_SHARDS are those of each tenant.
+DUE_SHARDS = 8
+UNFINISHED_SHARDS = 4
+LISTED_SHARDS = 8
+
+LONGEST_ID = 64  # characters; DynamoDB refuses keys over 2 KB
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -60,6 +68,35 @@ def due_shard(status: Status, number: int) -> str:
     return f"{_SHARDS.get(status, 'DUE')}#{number}"
 
 
+def unfinished(tenant: str, number: int) -> str:
+    """A key of the index of unfinished jobs."""
+    return f"{tenant}#{number}"
+
+
+def listed(tenant: str, number: int) -> str:
+    """A key of the index that lists a tenant's jobs."""
+    return f"{tenant}#{number}"
+
+
+def listed_at(created_at: datetime, job_id: str) -> str:
+    """A sort key of that index: by time, and no two jobs have the same."""
+    return f"{milliseconds(created_at):013d}#{job_id}"
+
+
+FIRST, LAST = "0", ":"  # before and after all of them
+_LATEST = 10**13 - 1  # milliseconds of 13 digits: the year 2286
+
+
+def listed_after(time: datetime) -> str:
+    """The least sort key of jobs that were submitted after this time."""
+    return f"{max(0, min(milliseconds(time), _LATEST) + 1):013d}#"
+
+
+def position(sort_key: str) -> Position:
+    created_at, _, id_ = sort_key.partition("#")
+    return Position(_EPOCH + timedelta(milliseconds=int(created_at)), id_)
+
+
 def result_sk(fence: int) -> str:
     return f"RESULT#{fence:08d}"
 
@@ -85,8 +122,8 @@ def plain(item: Item) -> Values:
 
 
 def job_values(job: Job) -> Values:
-    """The attributes of a JOB row without its keys. `due_shard` is set while work is outstanding; `unfinished` (the
-    tenant) until the job ends, and never changes before, which would cost index writes.
+    """The attributes of a JOB row without its keys. `due_shard` is set while work is outstanding. `unfinished` is until
+    the job ends, and never changes before, which would cost index writes; `listed` and `listed_at` never change.
     """
     values = job.model_dump(mode="python", exclude={"id"})
     values["status"] = job.status.value
@@ -94,13 +131,16 @@ def job_values(job: Job) -> Values:
         values[name] = milliseconds(values[name])
     values["expires_at"] = int(job.expires_at.timestamp())
     values["ran"] = job.ran // timedelta(milliseconds=1)
-    shard = due_shard(job.status, zlib.crc32(job.id.encode()) % DUE_SHARDS)
-    values["due_shard"] = None if job.due_at is None else shard
+    number = zlib.crc32(job.id.encode())
+    values["due_shard"] = None if job.due_at is None else due_shard(job.status, number % DUE_SHARDS)
     values["log"] = json.dumps(job.log, separators=(",", ":"), ensure_ascii=False) if job.log else None
     values["progress"] = job.progress.model_dump_json(exclude_defaults=True) if job.progress.begun else None
     for name in _RARE:
         values[name] = values[name] or None
-    values["unfinished"] = job.tenant if job.capped and not job.status.finished else None
+    counts = job.capped and not job.status.finished
+    values["unfinished"] = unfinished(job.tenant, number % UNFINISHED_SHARDS) if counts else None
+    values["listed"] = listed(job.tenant, number % LISTED_SHARDS)
+    values["listed_at"] = listed_at(job.created_at, job.id)
     return values
 
 
@@ -141,6 +181,10 @@ def expired(item: Item, now: datetime) -> bool:
     return int(item["expires_at"]["N"]) <= now.timestamp()
 
 
+@overload
+def milliseconds(time: datetime) -> int: ...
+@overload
+def milliseconds(time: None) -> None: ...
 def milliseconds(time: datetime | None) -> int | None:
     return None if time is None else (time - _EPOCH) // timedelta(milliseconds=1)  # rounded down: never in the future
 

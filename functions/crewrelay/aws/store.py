@@ -1,6 +1,7 @@
 """The job store on one DynamoDB table. Each transition is one conditional write of what changed."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,19 +12,23 @@ from crewrelay.aws import rows
 from crewrelay.aws.batch_get import batch_get
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
+from crewrelay.aws.deletion import delete_all
+from crewrelay.aws.indexes import due, unfinished
+from crewrelay.aws.listing import listed
 from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflict, StaleWrite
 from crewrelay.jobs.events import MOST_STORED, Stored
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
+from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.questions import Question
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_LONGEST_ID = 64  # characters; DynamoDB refuses keys over 2 KB
-_PAGE = 100  # items
+logger = logging.getLogger(__name__)
+
 _LONGEST_SUBMISSION = 60  # seconds, well above the time between the two writes of a submission
 
 
@@ -78,7 +83,7 @@ class DynamoJobStore:
 
     def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
         """Reads both rows in one request, and the answer or question only if the job is completed or waits."""
-        if len(job_id) > _LONGEST_ID:
+        if len(job_id) > rows.LONGEST_ID:
             return None
         found = self._get(job_id, "JOB", "INPUT")
         if "JOB" not in found or rows.expired(found["JOB"], self._clock()):
@@ -99,6 +104,21 @@ class DynamoJobStore:
             url = self._bodies.url_if_large(result)
             answer = None if url else Answer.model_validate_json(self._bodies.read(result))
         return JobRecord(job, job_input, answer, url)
+
+    def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
+        keys = [rows.key(job_id, "JOB") for job_id in job_ids if len(job_id) <= rows.LONGEST_ID]
+        items = batch_get(self._client, self._table, keys)
+        return [job for item in items if (job := self._readable(item)) is not None and job.tenant == tenant]
+
+    def _readable(self, item: rows.Item) -> Job | None:
+        if rows.expired(item, self._clock()):
+            return None
+        try:
+            with _damaged_if_unreadable(rows.job_id(item)):
+                return rows.job_of(item)
+        except DamagedJob as error:
+            logger.error("%s", error)
+            return None
 
     def _input_of(self, job: Job, item: rows.Item | None) -> JobInput:
         try:
@@ -166,6 +186,12 @@ class DynamoJobStore:
 
     def delete_expired(self) -> int:
         return 0  # the table's TTL does so
+
+    def delete(self, job: Job) -> None:
+        """Cancelled first: such a job can't be retried, and is readable without its answer."""
+        cancelled = job.model_copy(update={"status": Status.CANCELLED, "revision": job.revision + 1})
+        self.save(job, cancelled)
+        delete_all(self._client, self._table, self._bodies, cancelled)
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         body = self._bodies.put(job.id, answer.model_dump_json())
@@ -240,45 +266,16 @@ class DynamoJobStore:
             return Call.model_validate_json(self._bodies.read(rows.plain(item)))
 
     def due(self, status: Status, moment: datetime) -> Iterator[str]:
-        """Reads pages round-robin over the shards, so that no shard waits for another's backlog."""
-        starts: dict[int, Any] = {shard: {} for shard in range(rows.DUE_SHARDS)}
-        while starts:
-            for shard, start in list(starts.items()):
-                with unavailable_if_it_fails("table"):
-                    page = self._client.query(
-                        TableName=self._table,
-                        IndexName="due",
-                        KeyConditionExpression="due_shard = :shard AND due_at <= :moment",
-                        ExpressionAttributeValues=rows.typed(
-                            {":shard": rows.due_shard(status, shard), ":moment": rows.milliseconds(moment)}
-                        ),
-                        Limit=_PAGE,
-                        **start,
-                    )
-                yield from (rows.job_id(item) for item in page["Items"])
-                if last := page.get("LastEvaluatedKey"):
-                    starts[shard] = {"ExclusiveStartKey": last}
-                else:
-                    del starts[shard]
+        return due(self._client, self._table, status, moment)
 
     def unfinished(self, tenant: str, most: int) -> int:
-        count, start = 0, dict[str, Any]()
-        while count < most:
-            with unavailable_if_it_fails("table"):
-                page = self._client.query(
-                    TableName=self._table,
-                    IndexName="unfinished",
-                    Select="COUNT",
-                    KeyConditionExpression="unfinished = :tenant",
-                    ExpressionAttributeValues=rows.typed({":tenant": tenant}),
-                    Limit=most - count,
-                    **start,
-                )
-            count += page["Count"]
-            if not (last := page.get("LastEvaluatedKey")):
-                break
-            start = {"ExclusiveStartKey": last}
-        return count
+        return unfinished(self._client, self._table, tenant, most)
+
+    def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
+        found, last = listed(self._client, self._table, tenant, wanted, after, limit)
+        jobs = self.jobs([rows.position(sort_key).job_id for sort_key in found], tenant)
+        page = page_of(jobs, wanted, after, limit)  # in the meantime some may have become others
+        return Page(page.jobs, None if last is None else rows.position(last))
 
     def _get(self, job_id: str, *sort_keys: str) -> dict[str, rows.Item]:
         """A job's rows by sort key. Raises Unavailable."""

@@ -127,6 +127,11 @@ def parse(body: str | bytes) -> TopicRequest | CrewRequest:
     return _REQUEST.validate_json(body)
 
 
+def request_of(body: Any) -> TopicRequest | CrewRequest:
+    """A request as parsed JSON. Raises ValidationError."""
+    return _REQUEST.validate_python(body)
+
+
 def complaints(error: ValidationError) -> list[dict[str, str]]:
     """What is wrong with each field, without the value itself: [{"field": "topic", "message": "…"}]."""
     return [

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from crewrelay.jobs.job import Status
 TIMEOUT = 40.0  # seconds: longer than the gateway's timeout
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between polls of a job
 _TRIES = 4
+_PAGE = 100  # jobs
 _TRANSIENT = frozenset({429, 502, 503, 504})
 
 Json = dict[str, Any]
@@ -50,11 +52,26 @@ class Client:
     def status(self, job_id: str, tries: int = 1) -> Json:
         return self._ask("GET", f"crewai/status/{job_id}", tries)
 
+    def jobs(self, limit: int, **wanted: str) -> Iterator[Json]:
+        """The newest jobs, read page by page."""
+        cursor: dict[str, str] = {}
+        while limit > 0:
+            asked = {name: value for name, value in wanted.items() if value}
+            page = self._ask("GET", "crewai/jobs", _TRIES, params={"limit": str(min(limit, _PAGE)), **asked, **cursor})
+            yield from page["jobs"]
+            limit -= len(page["jobs"])
+            if page["next_cursor"] is None:
+                return
+            cursor = {"cursor": page["next_cursor"]}
+
     def cancel(self, job_id: str) -> Json:
         return self._ask("POST", f"crewai/jobs/{job_id}/cancel")
 
     def retry(self, job_id: str) -> Json:
         return self._ask("POST", f"crewai/jobs/{job_id}/retry")
+
+    def delete(self, job_id: str) -> None:
+        self._ask("DELETE", f"crewai/jobs/{job_id}")
 
     def resume(self, job_id: str, answer: Json) -> Json:
         """Answer what the job waits for. A lost response is retried: the same answer again changes nothing."""
@@ -109,6 +126,8 @@ def _keyed(key: str | None) -> dict[str, str]:
 
 
 def _body(answer: httpx.Response, url: str) -> Json:
+    if answer.status_code == HTTPStatus.NO_CONTENT:
+        return {}
     try:
         body = answer.json()
     except ValueError:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from crewrelay.cli.client import Client
     from crewrelay.health import Check
 
+_LONGEST_REASON = 100  # characters of a line
 HERE = "http://127.0.0.1:8000"  # where `make serve` listens
 
 Url = Annotated[
@@ -86,6 +87,28 @@ def status(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -
         _print(deployment.status(job_id))
 
 
+def jobs(
+    status: Annotated[str, typer.Option(help="Only jobs in this state, such as failed.")] = "",
+    crew: Annotated[str, typer.Option(help="Only jobs of this crew.")] = "",
+    created_after: Annotated[str, typer.Option(help="Only later ones, like 2026-01-02T03:04:05Z.")] = "",
+    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line.")] = False,
+    url: Url = "",
+    stack: Stack = "",
+    token: Token = "",
+) -> None:
+    """List jobs, newest first: id, status, crew, time of submission, and why one failed."""
+    with _deployment(url, stack, token) as deployment:
+        for job in deployment.jobs(limit, status=status, crew=crew, created_after=created_after):
+            typer.echo(json.dumps(job, ensure_ascii=False) if as_json else _line(job))
+
+
+def _line(job: dict[str, Any]) -> str:
+    created = f"{job['timestamps']['created_at'][:19]}Z"
+    why = f"{job['error']['type']}: {job['error']['message']}" if job["error"] else ""
+    return f"{job['job_id']:36}  {job['status']:9}  {job['crew']:16}  {created}  {why[:_LONGEST_REASON]}".rstrip()
+
+
 def watch(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
     """Wait for a job to end, and print its answer and sources."""
     with _deployment(url, stack, token) as deployment:
@@ -102,6 +125,13 @@ def retry(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") ->
     """Retry a failed job: it resumes from where its journal ends."""
     with _deployment(url, stack, token) as deployment:
         _print(deployment.retry(job_id))
+
+
+def delete(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
+    """Delete a job that has ended, with its input, journal and result."""
+    with _deployment(url, stack, token) as deployment:
+        deployment.delete(job_id)
+    typer.echo(f"job {job_id} is deleted", err=True)
 
 
 def answer(

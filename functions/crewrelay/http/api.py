@@ -1,4 +1,4 @@
-"""The app of the API function, which answers quickly: submit, status, calls, cancel, retry, resume."""
+"""The app of the API function, which answers quickly: all routes but /crewai/run."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -11,14 +11,20 @@ from crewrelay import __version__
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.request import RunRequest
 from crewrelay.http.app import IdempotencyKey, new_app
+from crewrelay.http.batches import batch_routes
 from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Responses, problems
+from crewrelay.http.events import event_routes
 from crewrelay.http.links import base_url, file_urls, status_path, status_url
+from crewrelay.http.listing import listing_routes
+from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.problems import RETRY_SECONDS
+from crewrelay.http.status import status_routes
 from crewrelay.http.waiting import Resumption
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.answer import FILE_TYPE
+from crewrelay.jobs.batch import Batches
 from crewrelay.jobs.errors import InvalidCrew, UnknownFile, UnknownJob
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobRecord, JobStore, record_of_tenant
@@ -35,7 +41,12 @@ def _run_routes() -> Iterable[BaseRoute]:
 
 
 def create_api(
-    submission: Submission, intervention: Intervention, store: JobStore, anonymous: Caller | None
+    submission: Submission,
+    intervention: Intervention,
+    store: JobStore,
+    batches: Batches,
+    long_poll: LongPoll,
+    anonymous: Caller | None,
 ) -> FastAPI:
     app = new_app(
         "Durable CrewAI crews: answered inline when they fit the request, relayed to a queue when they don't.",
@@ -70,16 +81,15 @@ def create_api(
         response.headers["Retry-After"] = str(RETRY_SECONDS)
         return Accepted.of(job, status_url(request, job.id))
 
-    @app.get("/crewai/status/{job_id}", responses=_job(404, 422, 503), tags=["jobs"])
-    def status(caller: Reader, job_id: str, request: Request, response: Response) -> JobStatus:
-        """The job as it is now, with its result once it has one."""
-        return _status(record_of_tenant(store, caller.tenant, job_id), request, response)
+    app.include_router(status_routes(store, long_poll))
+    app.include_router(event_routes(store, long_poll))
 
     @app.get("/crewai/messages/{message_id}", responses=_job(404, 422, 503), tags=["jobs"])
     def message(caller: Reader, message_id: str, request: Request, response: Response) -> JobStatus:
         """The job of a message of the intake queue, by the MessageId that SQS returned to the sender."""
+        job_id = keyed_id(caller.tenant, message_key(message_id))
         try:
-            return status(caller, keyed_id(caller.tenant, message_key(message_id)), request, response)
+            return _status(record_of_tenant(store, caller.tenant, job_id), request, response)
         except UnknownJob:
             raise UnknownJob(f"There is no job of message {message_id}, or not yet.") from None
 
@@ -93,6 +103,8 @@ def create_api(
         """What the job has paid for, call by call: usage and cost, never prompts or answers."""
         job = record_of_tenant(store, caller.tenant, job_id).job
         return JobCalls.of(job, store.entries(job), after, limit)
+
+    app.include_router(listing_routes(store, batches))
 
     @app.get(
         "/crewai/jobs/{job_id}/files/{number}",
@@ -123,10 +135,17 @@ def create_api(
         """Retry a failed job: it continues where its journal ends, and pays for no call twice."""
         return _status(intervention.retry(caller.tenant, job_id), request, response)
 
+    @app.delete("/crewai/jobs/{job_id}", status_code=204, responses=problems(404, 409, 422, 503), tags=["jobs"])
+    def delete(caller: Admin, job_id: str) -> None:
+        """Delete a job that has ended: its row, input, journal and result. Its idempotency key may be used again."""
+        intervention.delete(caller.tenant, job_id)
+
     @app.post("/crewai/jobs/{job_id}/resume", responses=_job(400, 404, 409, 413, 415, 422, 503), tags=["jobs"])
     def resume(caller: Starter, job_id: str, body: Resumption, request: Request, response: Response) -> JobStatus:
         """Answer the question that the job waits for: it goes on where it stopped. The first answer counts."""
         return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), request, response)
+
+    app.include_router(batch_routes(batches, long_poll.clock, long_poll.timeout))
 
     @app.get("/crewai/crews", responses=problems(), tags=["crews"])
     def crews(_: Reader) -> Crews:

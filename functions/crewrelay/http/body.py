@@ -1,4 +1,4 @@
-"""Which request bodies are read: up to 256 KB, uncompressed, in UTF-8. Others are refused before the app sees them."""
+"""Which request bodies are read: up to 256 KB, or 4 MB of a batch, uncompressed, in UTF-8. Others are refused."""
 
 from email.message import Message as Headed
 
@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from crewrelay.http.problems import plain_problem
 
 LARGEST_BODY = 256 * 1024  # bytes
+LARGEST_BATCH = 4 * 1024 * 1024  # as an event, with its quotation marks escaped, within Lambda's 6 MB
+_BATCH = "/crewai/run/batch"
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
 
 
@@ -21,14 +23,14 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        body = bytearray()
+        body, largest = bytearray(), LARGEST_BATCH if scope["path"].endswith(_BATCH) else LARGEST_BODY
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 return
             body += message.get("body", b"")
-            if len(body) > LARGEST_BODY:
-                refusal = plain_problem(413, f"The body is larger than {LARGEST_BODY:,} bytes.")
+            if len(body) > largest:
+                refusal = plain_problem(413, f"The body is larger than {largest:,} bytes.")
                 return await refusal(scope, receive, send)
             if not message.get("more_body"):
                 break

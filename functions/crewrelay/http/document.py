@@ -15,6 +15,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 TAGS = [
     {"name": "jobs", "description": "Run crews, follow their jobs, cancel, retry and answer them."},
+    {"name": "batches", "description": "Many jobs of one request."},
     {"name": "crews", "description": "The crews of this deployment and their inputs."},
     {"name": "service", "description": "The service itself. These need no token."},
 ]
@@ -27,6 +28,8 @@ RETRY_AFTER = {
 PREFERENCE = {
     "Preference-Applied": {"description": "The preferences that were applied (RFC 7240).", "schema": {"type": "string"}}
 }
+ETAG = {"ETag": {"description": "Changes with what the status shows (RFC 9110).", "schema": {"type": "string"}}}
+LINK = {"Link": {"description": "The address of the next lines (RFC 8288).", "schema": {"type": "string"}}}
 _CHALLENGE = {
     "WWW-Authenticate": {"description": "The authentication scheme (RFC 6750).", "schema": {"type": "string"}}
 }
@@ -35,9 +38,9 @@ _PROBLEMS = {
     400: "The body is not a JSON object",
     401: "The request has no valid token",
     403: "The token lacks the required scope, or may not search the collection",
-    404: "There is no such job",
+    404: "There is no such job or batch",
     409: "The job's state does not allow this",
-    413: "The body is larger than 256 KB",
+    413: "The body is larger than 256 KB, or 4 MB of a batch",
     415: "The body is compressed, or not in UTF-8",
     422: "A field breaks a rule, or the idempotency key was used with another body",
     429: "More requests, or more unfinished jobs, than are allowed: try again after Retry-After seconds",
@@ -89,10 +92,11 @@ def _operations(document: Document) -> Iterator[dict[str, Any]]:
 
 
 def _mark_problems(operation: dict[str, Any]) -> None:
-    """FastAPI documents every answer as application/json; those from 400 up are problem+json."""
+    """FastAPI documents every answer of a route with one media type; those from 400 up are problem+json."""
     for status, answer in operation["responses"].items():
         if status >= "400":
-            answer["content"] = {MEDIA_TYPE: answer["content"].pop("application/json")}
+            (content,) = answer["content"].values()
+            answer["content"] = {MEDIA_TYPE: content}
 
 
 def _drop_null_parameters(operation: dict[str, Any]) -> None:
@@ -100,7 +104,7 @@ def _drop_null_parameters(operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", []):
         alternatives = parameter["schema"].pop("anyOf", [])
         for schema in alternatives:
-            if schema["type"] != "null":
+            if schema.get("type") != "null":
                 parameter["schema"] |= schema
 
 

@@ -67,9 +67,17 @@ def with_cors(origin: str, app: ASGIApp) -> ASGIApp:
     return CORSMiddleware(
         app,
         allow_origins=[origin],
-        allow_methods=("GET", "POST"),
-        allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "Prefer", CORRELATION_ID, "traceparent"),
-        expose_headers=("Location", "Preference-Applied", "Retry-After", CORRELATION_ID),
+        allow_methods=("GET", "POST", "DELETE"),
+        allow_headers=(
+            "Authorization",
+            "Content-Type",
+            "Idempotency-Key",
+            "If-None-Match",
+            "Prefer",
+            CORRELATION_ID,
+            "traceparent",
+        ),
+        expose_headers=("ETag", "Link", "Location", "Preference-Applied", "Retry-After", CORRELATION_ID),
     )
 
 

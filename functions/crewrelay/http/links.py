@@ -11,12 +11,12 @@ def base_url(request: Request) -> str:
     host = context.get("domainName") or request.url.netloc
     forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
     scheme = next(one for one in (forwarded, request.url.scheme, "https") if one in ("http", "https"))
-    return f"{scheme}://{host}{_root(request)}"
+    return f"{scheme}://{host}{root_path(request)}"
 
 
 def status_path(request: Request, job_id: str) -> str:
     """For `Location`."""
-    return f"{_root(request)}/crewai/status/{job_id}"
+    return f"{root_path(request)}/crewai/status/{job_id}"
 
 
 def status_url(request: Request, job_id: str) -> str:
@@ -29,6 +29,6 @@ def file_urls(request: Request, job_id: str) -> Callable[[int], str]:
     return lambda number: f"{base_url(request)}/crewai/jobs/{job_id}/files/{number}"
 
 
-def _root(request: Request) -> str:
+def root_path(request: Request) -> str:
     root: str = request.scope.get("root_path", "")
     return root

@@ -23,7 +23,7 @@ RETRY_SECONDS = 5  # of Retry-After: with every retryable error and every job un
 _REMEDIES = {
     404: ("no_such_path", "See /docs for the paths of this API."),
     405: ("method_not_allowed", "Use a method of the Allow header."),
-    413: ("body_too_large", "Send at most 256 KB."),
+    413: ("body_too_large", "Send at most 256 KB, or 4 MB to /crewai/run/batch."),
     415: ("unsupported_encoding", "Send JSON in UTF-8, without compression."),
     400: ("not_json", "Send a JSON object with Content-Type: application/json."),
 }
@@ -48,15 +48,22 @@ class Problem(BaseModel):
 def problem(
     status: int, code: str, detail: str, remedy: str, *, headers: Mapping[str, str] | None = None, **more: Any
 ) -> JSONResponse:
-    content = {
+    return JSONResponse(_content(status, code, detail, remedy) | more, status, dict(headers or {}), MEDIA_TYPE)
+
+
+def _content(status: int, code: str, detail: str, remedy: str) -> dict[str, Any]:
+    return {
         "type": f"urn:crewrelay:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "remedy": remedy,
-        **more,
     }
-    return JSONResponse(content, status, dict(headers or {}), MEDIA_TYPE)
+
+
+def content_of(error: CrewrelayError) -> dict[str, Any]:
+    """The problem of one thing among others of an answer."""
+    return _content(error.http, error.code, str(error), error.remedy)
 
 
 def problem_of(error: CrewrelayError, /, **more: Any) -> JSONResponse:
@@ -128,5 +135,11 @@ def _invalid(error: RequestValidationError) -> JSONResponse:
         }
         for item in items
     ]
+    return invalid(errors)
+
+
+def invalid(errors: list[dict[str, str]]) -> JSONResponse:
+    """The refusal of a request with these errors, of which it names some."""
+    errors = errors[:_MOST_COMPLAINTS]
     detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
     return problem(InvalidRequest.http, InvalidRequest.code, detail, InvalidRequest.remedy, errors=errors)

@@ -10,7 +10,7 @@ from crewrelay.catalogue.definition import Card
 from crewrelay.http.problems import Problem
 from crewrelay.http.waiting import Waiting
 from crewrelay.jobs.answer import Answer, Source, Usage
-from crewrelay.jobs.job import Failure, Job, Status
+from crewrelay.jobs.job import Failure, Job, Progress, Status
 from crewrelay.jobs.journal import Call, Kind, in_order
 from crewrelay.jobs.money import Usd
 from crewrelay.jobs.ports import JobRecord
@@ -138,6 +138,26 @@ class JobReceipt(BaseModel):
         return cls(**job.receipt.model_dump(), attempts=job.attempts, relays=job.relays, restarts=job.restarts)
 
 
+class JobProgress(BaseModel):
+    """How far the crew has come: `current_task` is the last one that began, by name, and `current_agent` its agent. The
+    total is 0 until the first task begins; a flow's crews count one after the other.
+    """
+
+    completed_tasks: int
+    total_tasks: int
+    current_task: str | None
+    current_agent: str | None
+
+    @classmethod
+    def of(cls, progress: Progress) -> "JobProgress":
+        return cls(
+            completed_tasks=progress.ended,
+            total_tasks=max(progress.total, progress.begun),
+            current_task=progress.task or None,
+            current_agent=progress.agent or None,
+        )
+
+
 class Timestamps(BaseModel):
     created_at: datetime
     started_at: datetime | None
@@ -155,6 +175,7 @@ class JobStatus(BaseModel):
 
     job_id: str
     status: Status
+    batch: str | None
     crew: str
     inputs: dict[str, JsonValue]
     result: str | None
@@ -167,6 +188,7 @@ class JobStatus(BaseModel):
     files: Files = []
     error: Failure | None
     waiting: Waiting | None
+    progress: JobProgress
     usage: Usage | None
     receipt: JobReceipt
     attempts: int
@@ -178,6 +200,7 @@ class JobStatus(BaseModel):
         return cls(
             job_id=job.id,
             status=job.status,
+            batch=job.batch,
             crew=job.crew,
             inputs=dict(record.input.inputs),
             result=answer.text if answer else None,
@@ -190,6 +213,7 @@ class JobStatus(BaseModel):
             files=FileLink.all_of(answer, url_of),
             error=job.error,
             waiting=Waiting.of(record),
+            progress=JobProgress.of(job.progress),
             usage=answer.usage if answer else None,
             receipt=JobReceipt.of(job),
             attempts=job.attempts,

@@ -31,7 +31,7 @@ class Scope(StrEnum):
 
     RUN = "run"  # submit jobs, and answer what they ask
     READ = "read"  # read them
-    ADMIN = "admin"  # cancel and retry them
+    ADMIN = "admin"  # cancel, retry and delete them
 
 
 class Caller(BaseModel):

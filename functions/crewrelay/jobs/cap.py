@@ -43,6 +43,12 @@ class Cap:
                 self._count(tenant, self._most, count)
             count.result()  # many who ask at once wait for one answer
 
+    def room(self, tenant: str, jobs: int) -> int:
+        """How many of so many jobs may be submitted now, by a fresh count. Raises Unavailable."""
+        if self._most is None:
+            return jobs
+        return max(0, min(jobs, self._most - self._store.unfinished(tenant, self._most)))
+
     def _takes_room(self, tenant: str) -> bool:
         room = self._rooms.get(tenant)
         if room is None or room.jobs == 0 or self._clock() >= room.until:

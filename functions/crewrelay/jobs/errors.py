@@ -7,12 +7,14 @@ CrewrelayError
 ├── MissingScope         403  the token lacks the required scope
 ├── ForeignCollection    403  the token may not search the collection
 ├── UnknownJob           404  no such job for this tenant
+├── UnknownBatch         404  no such batch for this tenant
 ├── UnknownFile          404  the job has no such file
 ├── UnknownToken         404  no token has this id
 ├── TooManyJobs          429  the tenant's limit of unfinished jobs is reached
 ├── IdempotencyConflict  422  the key was used with a different body
 ├── RunFailed            502  the crew ended without an answer
 ├── JobFinished          409  the job has ended in a way that does not allow this
+├── JobUnfinished        409  the job must have ended for this
 ├── NotWaiting           409  the job does not wait for this answer
 ├── AlreadyAnswered      409  the question has another answer already
 ├── StaleWrite           409  conditional write refused: lease lost, job cancelled or finished
@@ -118,6 +120,14 @@ class UnknownJob(CrewrelayError):
     remedy = "Check the job id that the submission returned; results are kept for 30 days."
 
 
+class UnknownBatch(CrewrelayError):
+    """No such batch for this tenant: never submitted, another tenant's, or expired."""
+
+    code = "unknown_batch"
+    http = 404
+    remedy = "Check the batch id that the submission returned; batches are kept for 30 days."
+
+
 class UnknownFile(CrewrelayError):
     """The job's answer has no file of this number, or it was too large to be kept."""
 
@@ -148,6 +158,14 @@ class JobFinished(CrewrelayError):
     code = "job_finished"
     http = 409
     remedy = "Read the job's status; submit a new job to run it again."
+
+
+class JobUnfinished(CrewrelayError):
+    """The job has not ended, which the request needs, such as deleting it."""
+
+    code = "job_unfinished"
+    http = 409
+    remedy = "Cancel the job first, or wait for its end; then send the same request again."
 
 
 class NotWaiting(CrewrelayError):

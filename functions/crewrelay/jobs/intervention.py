@@ -1,15 +1,15 @@
-"""What a caller may do to a job: cancel it, retry a failed one, answer a waiting one."""
+"""What a caller may do to a job: cancel it, retry a failed one, answer a waiting one, delete one that has ended."""
 
 from collections.abc import Callable
 
 from crewrelay.jobs import transitions
 from crewrelay.jobs.cap import Cap
-from crewrelay.jobs.errors import AlreadyAnswered, JobFinished, NotWaiting, StaleWrite, Unavailable
+from crewrelay.jobs.errors import AlreadyAnswered, JobFinished, JobUnfinished, NotWaiting, StaleWrite, Unavailable
 from crewrelay.jobs.event_log import told, with_call
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, record_of_tenant
+from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, job_of_tenant, record_of_tenant
 from crewrelay.jobs.questions import Feedback
 from crewrelay.jobs.submission import ring
 
@@ -65,6 +65,21 @@ class Intervention:
             ring(self._doorbell, job_id)
         return record
 
+    def delete(self, tenant: str, job_id: str) -> None:
+        """Delete a job that has ended: its row, input, journal and answer. Its idempotency key may be used again.
+
+        Raises UnknownJob, JobUnfinished, Unavailable.
+        """
+        for _ in range(_TRIES):
+            job = job_of_tenant(self._store, tenant, job_id)
+            if not job.status.finished:
+                raise JobUnfinished(f"The job is {job.status}: only a job that has ended can be deleted.")
+            try:
+                return self._store.delete(job)
+            except StaleWrite:
+                continue
+        raise _being_changed(job_id)
+
     def answer(self, tenant: str, job_id: str, question_id: str, feedback: Feedback) -> JobRecord:
         """Journal the answer to the question that the job waits for, and resume the job. The same answer again changes
         nothing.
@@ -115,4 +130,8 @@ class Intervention:
             except StaleWrite:
                 continue
             return record._replace(job=changed)
-        raise Unavailable(f"Job {job_id} is being changed by others; try again.")
+        raise _being_changed(job_id)
+
+
+def _being_changed(job_id: str) -> Unavailable:
+    return Unavailable(f"Job {job_id} is being changed by others; try again.")

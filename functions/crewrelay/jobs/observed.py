@@ -13,6 +13,7 @@ from crewrelay.jobs.errors import Overdue, ServiceRefused
 from crewrelay.jobs.events import Stored
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind
+from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.log_keys import keys_of, logged_with
 from crewrelay.jobs.ports import JobRecord, JobStore, Measure, Meter
 from crewrelay.jobs.questions import Question
@@ -57,6 +58,19 @@ class ObservedStore:
     def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
         with self._refusals():
             return self._inner.load(job_id, tenant)
+
+    def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
+        with self._refusals():
+            return self._inner.jobs(job_ids, tenant)
+
+    def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
+        with self._refusals():
+            return self._inner.listed(tenant, wanted, after, limit)
+
+    def delete(self, job: Job) -> None:
+        with self._refusals():
+            self._inner.delete(job)
+        self._report(job, "job deleted", {})
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         with self._refusals():

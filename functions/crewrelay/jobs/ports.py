@@ -11,6 +11,7 @@ from crewrelay.jobs.errors import UnknownJob
 from crewrelay.jobs.events import Event, Stored, events_of
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
+from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.questions import Feedback, Question
 
 Clock = Callable[[], datetime]  # aware, UTC
@@ -45,8 +46,19 @@ class JobStore(Protocol):
         input and answer are then not read. Raises DamagedJob if it can't be read.
         """
 
+    def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
+        """A consistent read of the rows alone: those of this tenant that exist and can be read, in any order."""
+
+    def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
+        """The tenant's jobs that follow a position, newest first. Found by an eventually consistent index."""
+
     def save(self, before: Job, after: Job) -> None:
         """One conditional write of what changed. Raises StaleWrite if the row no longer equals `before`."""
+
+    def delete(self, job: Job) -> None:
+        """Delete a finished job with everything that belongs to it. Raises StaleWrite if the row no longer is `job`.
+        If the process dies meanwhile, the job is still there, perhaps as cancelled, and can be deleted again.
+        """
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         """Store the answer under the job's fence; it is read only if the job completes under that fence."""
@@ -104,6 +116,23 @@ def event_log_of(store: JobStore, job: Job, after: int = 0) -> list[Event]:
     """The events with numbers over `after`. The job is read before: what was moved out of it since is found twice."""
     stored = store.events(job, after) if after + 1 < job.log_from else ()
     return events_of(job.created_at, (*stored, Stored(job.log_from, job.log)), after)
+
+
+def job_of_tenant(store: JobStore, tenant: str, job_id: str) -> Job:
+    """The same for the row alone."""
+    for job in store.jobs([job_id], tenant):
+        return job
+    raise UnknownJob(f"There is no job {job_id}.")
+
+
+class Changes(Protocol):
+    """Tells those who wait that jobs have changed, if the engine can."""
+
+    def seen(self) -> int:
+        """A number that grows with each change that is told."""
+
+    async def after(self, seen: int, seconds: float) -> None:
+        """Return soon after the number has grown beyond `seen`, at the latest after so many seconds."""
 
 
 class Doorbell(Protocol):

@@ -69,8 +69,22 @@ class Submission:
         except TooManyJobs:
             if not key or self._store.load(job_id, tenant) is None:  # a repeated request adds no job
                 raise
-        now = self._clock()
-        job = submit(job_id, tenant, job_input, now, self._policy, correlation_id(), capped=self._capped)
+        return self._create(tenant, job_id, job_input)
+
+    def room(self, tenant: str, jobs: int) -> int:
+        """How many of so many jobs the tenant's limit admits now. Raises Unavailable."""
+        return self._cap.room(tenant, jobs) if jobs else 0
+
+    def submit_admitted(self, tenant: str, job_id: str, job_input: JobInput, batch: str) -> Job:
+        """As `submit`, for a job of a batch that there is room for."""
+        job = self._create(tenant, job_id, job_input, batch)
+        if job.status is Status.PENDING:
+            ring(self._doorbell, job.id)
+        return job
+
+    def _create(self, tenant: str, job_id: str, job_input: JobInput, batch: str | None = None) -> Job:
+        now, correlation = self._clock(), correlation_id()
+        job = submit(job_id, tenant, job_input, now, self._policy, correlation, capped=self._capped, batch=batch)
         return self._store.create(told(None, job, now), job_input)
 
 

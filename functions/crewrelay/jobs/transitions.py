@@ -25,9 +25,11 @@ def submit(
     correlation_id: str | None = None,
     *,
     capped: bool = True,
+    batch: str | None = None,
 ) -> Job:
     return Job(
         id=job_id,
+        batch=batch,
         revision=1,
         tenant=tenant,
         capped=capped,

@@ -120,7 +120,7 @@ class Database:
     def watch(self) -> Watch:
         """To be closed. Raises Unavailable."""
         with _unavailable_if_it_fails():
-            return Watch(self._open)
+            return Watch(self._open, self.changes)
 
     def backup(self, target: Path) -> None:
         """Copy the file while it is in use. The copy is complete and consistent, and only its owner can read it. Raises

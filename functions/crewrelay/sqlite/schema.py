@@ -2,7 +2,7 @@
 
 jobs: the row that every decision rests on, as JSON, with the columns that are searched.
 inputs, answers, questions, calls, events, files: bodies, which live as long as their job.
-bells: the queue of jobs to look at, one row for each. tokens: by SHA-256.
+bells: the queue of jobs to look at, one row for each. tokens: by SHA-256. batches: their items, not their jobs.
 
 Times are epoch microseconds, those of the wall clock.
 """
@@ -47,6 +47,18 @@ MIGRATIONS = (
     CREATE TABLE files (job_id TEXT, digest TEXT, content BLOB NOT NULL, PRIMARY KEY (job_id, digest));
     """,
     "ALTER TABLE tokens ADD COLUMN collections TEXT NOT NULL DEFAULT ''",
+    # Lists of jobs. Those of before were kept for 30 days. The index has what a list may be filtered by.
+    """
+    ALTER TABLE jobs ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN crew TEXT NOT NULL DEFAULT '';
+    UPDATE jobs SET created_at = expires_at - 2592000000000,
+        crew = CASE WHEN json_valid(job) THEN coalesce(json_extract(job, '$.crew'), '') ELSE '' END;
+    CREATE INDEX jobs_listed ON jobs (tenant, created_at, id, status, crew);
+    CREATE TABLE batches (
+        id TEXT PRIMARY KEY, tenant TEXT NOT NULL, expires_at INTEGER NOT NULL, body TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX batches_expiry ON batches (expires_at);
+    """,
 )
 
 

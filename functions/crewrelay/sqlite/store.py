@@ -1,8 +1,9 @@
 """The job store. Each transition is one transaction."""
 
 import json
+import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -13,10 +14,13 @@ from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite
 from crewrelay.jobs.events import MOST_STORED, Stored
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
+from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.questions import Question
 from crewrelay.sqlite.database import Database
-from crewrelay.sqlite.times import microseconds
+from crewrelay.sqlite.times import microseconds, moment
+
+logger = logging.getLogger(__name__)
 
 _PAGE = 100  # rows
 _CHILDREN = ("inputs", "answers", "questions", "calls", "events", "files")
@@ -35,7 +39,7 @@ class SqliteJobStore:
                 _forget(connection, [job.id])  # an expired job of the same id
                 connection.execute(
                     "INSERT INTO jobs VALUES (:id, :tenant, :status, :revision, :fence, :due_at, :unfinished,"
-                    " :expires_at, :job)",
+                    " :expires_at, :job, :created_at, :crew)",
                     _columns(job),
                 )
                 connection.execute("INSERT INTO inputs VALUES (?, ?)", (job.id, job_input.model_dump_json()))
@@ -69,6 +73,35 @@ class SqliteJobStore:
         completed = job.status is Status.COMPLETED
         return JobRecord(job, job_input, _read(Answer, job_id, answered and answered["body"]) if completed else None)
 
+    def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
+        asked = ", ".join("?" * len(job_ids))
+        rows = self._unexpired(f"tenant = ? AND id IN ({asked})", (tenant, *job_ids))
+        return list(_readable(rows))
+
+    def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
+        conditions: dict[str, tuple[str | int, ...]] = {"tenant = ?": (tenant,)}
+        if after:
+            conditions["(created_at, id) < (?, ?)"] = (microseconds(after.created_at), after.job_id)
+        if wanted.created_after:
+            conditions["created_at > ?"] = (microseconds(wanted.created_after),)
+        if wanted.status:
+            conditions["status = ?"] = (wanted.status.value,)
+        if wanted.crew is not None:
+            conditions["crew = ?"] = (wanted.crew,)
+        values = [value for some in conditions.values() for value in some]
+        newest = f"ORDER BY created_at DESC, id DESC LIMIT {limit + 1}"
+        rows = self._unexpired(" AND ".join(conditions), values, newest)
+        page, last = rows[:limit], rows[limit - 1] if len(rows) > limit else None
+        return Page(list(_readable(page)), Position(moment(last["created_at"]), last["id"]) if last else None)
+
+    def _unexpired(self, condition: str, values: Sequence[str | int], order: str = "") -> list[sqlite3.Row]:
+        with self._database.reading() as connection:
+            return connection.execute(
+                f"SELECT id, created_at, job FROM jobs WHERE {condition}"
+                f" AND (expires_at > ? OR due_at IS NOT NULL) {order}",
+                (*values, self._now()),
+            ).fetchall()
+
     def save(self, before: Job, after: Job) -> None:
         """Compare-and-set on revision, status and fence. A claim or renewal need not be durable: if a power failure
         undoes it, its holder is gone, too.
@@ -87,6 +120,13 @@ class SqliteJobStore:
             existing = connection.execute("SELECT job FROM jobs WHERE id = ?", (after.id,)).fetchone()
         if existing is None or existing["job"] != values["job"]:  # else a repeated write
             raise StaleWrite(f"job {after.id} was changed by another writer")
+
+    def delete(self, job: Job) -> None:
+        with self._database.writing() as connection:
+            existing = connection.execute("SELECT revision, status FROM jobs WHERE id = ?", (job.id,)).fetchone()
+            if existing and tuple(existing) != (job.revision, job.status.value):
+                raise StaleWrite(f"job {job.id} was changed by another writer")
+            _forget(connection, [job.id])
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         """Becomes durable with the save that completes the job."""
@@ -224,7 +264,8 @@ class SqliteJobStore:
             )
             found = [row["id"] for row in rows]
             _forget(connection, found)
-            connection.execute("DELETE FROM tokens WHERE expires_at <= ?", (self._now(),))
+            for table in ("tokens", "batches"):
+                connection.execute(f"DELETE FROM {table} WHERE expires_at <= ?", (self._now(),))
         return len(found)
 
     def _job(self, connection: sqlite3.Connection, job_id: str) -> Job | None:
@@ -258,6 +299,8 @@ def _columns(job: Job) -> dict[str, str | int | None]:
         "unfinished": job.tenant if counts else None,
         "expires_at": microseconds(job.expires_at),
         "job": job.model_dump_json(),
+        "created_at": microseconds(job.created_at),
+        "crew": job.crew,
     }
 
 
@@ -266,6 +309,14 @@ def _read(model: type[Model], job_id: str, written: str | None) -> Model:
         return model.model_validate_json(written or "")
     except ValidationError as error:
         raise DamagedJob(f"What the file holds of job {job_id} can't be read: {type(error).__name__}.") from error
+
+
+def _readable(rows: list[sqlite3.Row]) -> Iterator[Job]:
+    for row in rows:
+        try:
+            yield _read(Job, row["id"], row["job"])
+        except DamagedJob as error:
+            logger.error("%s", error)
 
 
 def _forget(connection: sqlite3.Connection, job_ids: list[str]) -> None:

@@ -4,16 +4,18 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from crewrelay.jobs.access import Token
 from crewrelay.jobs.answer import Answer, File, Usage
+from crewrelay.jobs.batch import Batch
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
 from crewrelay.jobs.events import Stored
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of, usage_of
+from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.questions import Feedback, Question
 
@@ -59,6 +61,16 @@ class MemoryJobStore:
             question = Question.model_validate_json(self._questions[job_id, job.question or ""]) if waiting else None
             return JobRecord(job, JobInput.model_validate_json(self._inputs[job_id]), answer, question=question)
 
+    def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
+        with self._lock:
+            found = [self._existing(job_id) for job_id in job_ids]
+        return [job for job in found if job and job.tenant == tenant]
+
+    def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
+        with self._lock:
+            ids = list(self._jobs)
+        return page_of(self.jobs(ids, tenant), wanted, after, limit)
+
     def save(self, before: Job, after: Job) -> None:
         written = after.model_dump_json()
         with self._lock:
@@ -68,6 +80,22 @@ class MemoryJobStore:
             if existing is None or _version(existing) != _version(before):
                 raise StaleWrite(f"job {after.id} was changed by another writer")
             self._jobs[after.id] = written
+
+    def delete(self, job: Job) -> None:
+        with self._lock:
+            existing = self._existing(job.id)
+            if existing and _version(existing) != _version(job):
+                raise StaleWrite(f"job {job.id} was changed by another writer")
+            self._forget(job.id)
+
+    def _forget(self, job_id: str) -> None:
+        self._jobs.pop(job_id, None)
+        self._inputs.pop(job_id, None)
+        self._calls.pop(job_id, None)
+        self._answers = {key: answer for key, answer in self._answers.items() if key[0] != job_id}
+        self._questions = {key: question for key, question in self._questions.items() if key[0] != job_id}
+        self._files = {key: content for key, content in self._files.items() if key[0] != job_id}
+        self._events.pop(job_id, None)
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         written = answer.model_dump_json()
@@ -129,8 +157,7 @@ class MemoryJobStore:
         with self._lock:
             expired = [job_id for job_id in self._jobs if self._existing(job_id) is None]
             for job_id in expired:
-                del self._jobs[job_id], self._inputs[job_id]
-                self._calls.pop(job_id, None)
+                self._forget(job_id)
             return len(expired)
 
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
@@ -229,3 +256,28 @@ class MemoryTokens:
                     token = self.kept[token.digest] = token.model_copy(update={"revoked_at": now})
                 return token
         raise UnknownToken(f"There is no token {token_id}.")
+
+
+class MemoryBatches:
+    """Batches in memory; passes the same contract tests as the engines (tests/integration/test_batch_store.py)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._batches: dict[str, str] = {}
+
+    def create(self, batch: Batch) -> Batch:
+        existing = self._existing(batch.id)
+        if existing is None:
+            self._batches[batch.id] = batch.model_dump_json()
+            return batch
+        if existing.digest != batch.digest:
+            raise IdempotencyConflict("This idempotency key was already used with a different body.")
+        return existing
+
+    def load(self, batch_id: str, tenant: str) -> Batch | None:
+        batch = self._existing(batch_id)
+        return batch if batch and batch.tenant == tenant else None
+
+    def _existing(self, batch_id: str) -> Batch | None:
+        batch = Batch.model_validate_json(self._batches[batch_id]) if batch_id in self._batches else None
+        return batch if batch and batch.expires_at > self._clock() else None

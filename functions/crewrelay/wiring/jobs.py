@@ -5,8 +5,9 @@ from typing import Protocol
 from crewrelay.aws.meter import EmfMeter
 from crewrelay.events.records import DeadLetters, Queue
 from crewrelay.jobs.access import Tokens
+from crewrelay.jobs.batch import BatchStore
 from crewrelay.jobs.observed import ObservedStore
-from crewrelay.jobs.ports import Doorbell, JobStore
+from crewrelay.jobs.ports import Changes, Doorbell, JobStore
 from crewrelay.settings import JobSettings, StoreSettings
 
 meter = EmfMeter()
@@ -21,6 +22,8 @@ class _Engine(Protocol):
     def doorbell(self, settings: JobSettings) -> JobQueue: ...
     def intake_queue(self, settings: JobSettings, queue_url: str) -> Queue: ...
     def wake(self, settings: StoreSettings) -> None: ...
+    def changes(self, settings: StoreSettings) -> Changes: ...
+    def batches(self, settings: StoreSettings) -> BatchStore: ...
     def dead_letters(self, settings: JobSettings, queue_url: str) -> DeadLetters: ...
     def tokens(self, settings: StoreSettings) -> Tokens: ...
 
@@ -52,6 +55,14 @@ def intake_queue(settings: JobSettings, queue_url: str) -> Queue:
 def wake(settings: StoreSettings) -> None:
     """Let those look who wait for a bell."""
     _engine(settings).wake(settings)
+
+
+def changes(settings: StoreSettings) -> Changes:
+    return _engine(settings).changes(settings)
+
+
+def batches(settings: StoreSettings) -> BatchStore:
+    return _engine(settings).batches(settings)
 
 
 def dead_letters(settings: JobSettings, queue_url: str) -> DeadLetters:

@@ -1,8 +1,10 @@
 """The engine on AWS or an emulator: DynamoDB, SQS, S3."""
 
+from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.clients import dynamodb, s3, sqs
 from crewrelay.aws.dead_letters import SqsDeadLetters
+from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.aws.tokens import DynamoTokens
@@ -24,6 +26,14 @@ def intake_queue(settings: JobSettings, queue_url: str) -> SqsQueue:
 
 def wake(settings: StoreSettings) -> None:
     pass  # SQS wakes who waits
+
+
+def changes(settings: StoreSettings) -> Polling:
+    return Polling()
+
+
+def batches(settings: StoreSettings) -> DynamoBatches:
+    return DynamoBatches(dynamodb(), settings.table, utcnow)
 
 
 def dead_letters(settings: JobSettings, queue_url: str) -> SqsDeadLetters:

@@ -4,6 +4,8 @@ from functools import cache
 from pathlib import Path
 
 from crewrelay.settings import JobSettings, StoreSettings
+from crewrelay.sqlite.batches import SqliteBatches
+from crewrelay.sqlite.changes import Changes
 from crewrelay.sqlite.database import FILE, Database
 from crewrelay.sqlite.doorbell import SqliteDoorbell
 from crewrelay.sqlite.intake import IntakeFolder
@@ -39,6 +41,14 @@ def intake_queue(settings: JobSettings, queue_url: str) -> IntakeFolder:
 
 def wake(settings: StoreSettings) -> None:
     database(_folder(settings)).changes.notify()
+
+
+def changes(settings: StoreSettings) -> Changes:
+    return database(_folder(settings)).changes
+
+
+def batches(settings: StoreSettings) -> SqliteBatches:
+    return SqliteBatches(database(_folder(settings)), utcnow)
 
 
 def dead_letters(settings: JobSettings, queue_url: str) -> RejectedLines:

@@ -15,6 +15,7 @@ from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
 from crewrelay.jobs.events import Stored
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
+from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Calls, JobRecord
 from crewrelay.jobs.questions import Question
 from crewrelay.testing import MemoryJobStore
@@ -84,6 +85,12 @@ class Table:
     def load(self, job_id: str, tenant: str | None = None) -> JobRecord | None:
         return self._request("load", lambda: self._world.table.load(job_id, tenant))
 
+    def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
+        return self._request("jobs", lambda: self._world.table.jobs(job_ids, tenant))
+
+    def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
+        return self._request("listed", lambda: self._world.table.listed(tenant, wanted, after, limit))
+
     def save(self, before: Job, after: Job) -> None:
         def write() -> None:
             standing = self._world.job(after.id)
@@ -95,6 +102,9 @@ class Table:
                 self._world.runs[self._process] = Run(after)
 
         self._request("save", write)
+
+    def delete(self, job: Job) -> None:
+        raise NotImplementedError("nothing is deleted here")
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         self._request("put answer", lambda: self._world.table.put_answer(job, answer))
