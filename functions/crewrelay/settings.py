@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, model_validator
+from pydantic import AnyHttpUrl, Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from crewrelay.jobs.access import Caller, Scope, TenantName
@@ -118,13 +118,20 @@ class ModelSettings(_Settings):
 
 
 class RetrievalSettings(_Settings):
-    """The passages that crews search: in Weaviate if `weaviate_url` is set, else in the folder `collections`."""
+    """The passages that crews search: in Weaviate if `weaviate_url` is set, else in the folder `collections`. In
+    Weaviate, stacks share no collection.
+    """
 
     collection: str | None = Field(None, min_length=1)
+    stack: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,127}$")] = "crewrelay"
     # In the working directory, like .venv, because crew processes and Lambda have a different home directory.
     collections: Path = Path(".crewrelay")
     weaviate_url: AnyHttpUrl | None = Field(None, validation_alias="WEAVIATE_URL")
-    weaviate_grpc_port: Annotated[int, Field(ge=1, le=65535)] = Field(50051, validation_alias="WEAVIATE_GRPC_PORT")
+    weaviate_grpc_url: AnyHttpUrl | None = Field(None, validation_alias="WEAVIATE_GRPC_URL")
+    weaviate_replication_factor: Annotated[int, Field(ge=1)] | None = Field(
+        None, validation_alias="WEAVIATE_REPLICATION_FACTOR"
+    )
+    ssl_cert_file: FilePath | None = Field(None, validation_alias="SSL_CERT_FILE")  # trusted, also by the HTTP clients
     weaviate_api_key: SecretStr | None = Field(None, validation_alias="WEAVIATE_API_KEY")
     weaviate_api_key_secret: str | None = Field(None, validation_alias="WEAVIATE_API_KEY_SECRET")
 

@@ -15,8 +15,8 @@ from weaviate.connect import ConnectionParams
 from crewrelay.jobs.answer import Passage
 from crewrelay.retrieval.collection import Document, Embedding
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
-from crewrelay.retrieval.weaviate.schema import passages_class
-from tests.support.weaviate import TIMEOUT, WeaviateDouble, chunks_of, vector
+from crewrelay.retrieval.weaviate.schema import ClassNames
+from tests.support.weaviate import STACK, TIMEOUT, WeaviateDouble, chunks_of, vector
 
 ROUNDS, TIMES = 3, 100
 NAME = "test-overhead"
@@ -27,7 +27,7 @@ Search = Callable[[], list[Any]]
 
 @pytest.fixture(scope="module")
 def ours(weaviate: WeaviateDouble) -> Iterator[Search]:
-    collections = WeaviateCollections(weaviate.server)
+    collections = WeaviateCollections(weaviate.server, STACK)
     collection = collections.create(NAME, Embedding("tests/384", 384))
     chunks = chunks_of("a", *[f"about subject{number}, at length: {'a sentence. ' * 40}" for number in range(20)])
     vectors = [vector(*[1 + (row * column) % 7 for column in range(384)]) for row in range(20)]
@@ -42,7 +42,7 @@ def bare(weaviate: WeaviateDouble) -> Iterator[Search]:
     """The same search, by the Weaviate client."""
     params = ConnectionParams.from_url(weaviate.url, weaviate.grpc_port)
     with WeaviateClient(params, skip_init_checks=True) as client:
-        passages = client.collections.use(passages_class(NAME))
+        passages = client.collections.use(ClassNames(STACK).passages(NAME))
         yield (
             lambda: (
                 passages.query.hybrid(
@@ -66,7 +66,7 @@ def stock(weaviate: WeaviateDouble, monkeypatch: pytest.MonkeyPatch) -> Iterator
     # It would ask a package index for a newer version of itself.
     monkeypatch.setattr("weaviate.connect.v4.ConnectionSync._check_package_version", lambda *_: None)
     store = WeaviateDocumentStore(
-        url=weaviate.url, grpc_port=weaviate.grpc_port, collection_settings={"class": passages_class(NAME)}
+        url=weaviate.url, grpc_port=weaviate.grpc_port, collection_settings={"class": ClassNames(STACK).passages(NAME)}
     )
     retriever = WeaviateHybridRetriever(document_store=store, alpha=0.85, top_k=20)
     yield lambda: retriever.run(query=QUERY, query_embedding=NEAR.tolist())["documents"]

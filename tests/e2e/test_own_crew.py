@@ -49,7 +49,7 @@ def test_the_page_is_true_from_new_to_an_answer_over_http(tmp_path: Path) -> Non
         assert [crew["name"] for crew in listed["crews"]] == ["compare", "mine", "research"]
         answer = json.loads(shell(RUN.replace("http://localhost:8000", stack.url), tmp_path))
         assert answer["status"] == "completed"
-        assert answer["answer"].startswith("What the sources say about “how neural networks learn”")
+        assert answer["answer"].startswith("A neural network is a mathematical function")
         assert answer["answerable"] is True
         given = {"first": "SQLite's rollback journal", "second": "neural networks"}
         compared = stack.client.post("/crewai/run", json={"crew": "compare", "inputs": given}).json()

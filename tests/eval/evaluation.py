@@ -1,8 +1,9 @@
-"""`make eval`: the shipped corpus through the real command, the questions of one half over HTTP, and a table.
+"""`make eval`: documents through the real command, questions about them over HTTP, and a table.
 
-    python -m tests.eval.evaluation [report|tune]
+    python -m tests.eval.evaluation [report|tune|reading]
 
-Recall is that of the search with each question as it stands: whether the sentence that answers it is in the first
+The halves `report` and `tune` ask about the shipped corpus in three languages; `reading` asks about paragraphs in their
+own language. Recall is that of the search with each question as it stands: whether what answers it is in the first
 passage, or in the first five. The rest is read off the answers. An answer without sources is a refusal.
 """
 
@@ -26,45 +27,61 @@ from tests.support.processes import ROOT
 from tests.support.stack import COMMAND, environment, running_stack
 
 QUESTIONS = Path(__file__).parent / "questions.jsonl"
+READING = Path(__file__).parent / "reading.jsonl"
 LANGUAGES = ("en", "es", "de")
 AT_ONCE = 4
 
 
-class Asked(NamedTuple):
-    """A question in one language, what the search found for it, and the answer."""
+class Item(NamedTuple):
+    """A question. If the documents answer it: the sentence or paragraph that does, and the span that is the answer."""
 
-    item: dict[str, Any]
     language: str
+    question: str
+    answered_by: str | None = None
+    span: str = ""
+
+
+class Asked(NamedTuple):
+    """A question, what the search found for it, and the answer."""
+
+    item: Item
     found: list[str]  # texts of passages, best first
     answer: dict[str, Any]
-
-    @property
-    def answerable(self) -> bool:
-        return bool(self.item["kind"] == "answerable")
 
     @property
     def refused(self) -> bool:
         return not self.answer["sources"]
 
     def recalled(self, top_k: int) -> bool:
-        return any(self.item["sentence"] in text for text in self.found[:top_k])
+        return any((self.item.answered_by or "") in text for text in self.found[:top_k])
+
+    @property
+    def words(self) -> int:
+        """Of the quotations."""
+        return sum(len(quotation.split()) for quotation, _ in self.quotations)
 
     @property
     def has_the_span(self) -> bool:
-        return self.item["span"].lower() in collapsed(self.answer["answer"]).lower()
+        return any(self._holds_the_span(quotation) for quotation, _ in self.quotations)
+
+    @property
+    def begins_with_the_span(self) -> bool:
+        return any(self._holds_the_span(quotation) for quotation, _ in self.quotations[:1])
+
+    @property
+    def quotations(self) -> list[tuple[str, int]]:
+        """Each with the number of its source."""
+        return [one for line in self.answer["answer"].splitlines() for one in split_at_citations(line)[:-1]]
+
+    def _holds_the_span(self, text: str) -> bool:
+        return self.item.span.lower() in collapsed(text).lower()
 
     @property
     def citations(self) -> tuple[int, int, int]:
         """How many there are, how many of a source that is given, how many behind a quotation of that source."""
         sources = {source["number"]: collapsed(source["text"]) for source in self.answer["sources"]}
-        cited = valid = supporting = 0
-        for line in self.answer["answer"].splitlines():
-            *quotations, _ = split_at_citations(line)
-            for quotation, number in quotations:
-                cited += 1
-                valid += number in sources
-                supporting += collapsed(quotation) in sources.get(number, "")
-        return cited, valid, supporting
+        valid = [collapsed(quotation) in sources[number] for quotation, number in self.quotations if number in sources]
+        return len(self.quotations), len(valid), sum(valid)
 
 
 def collapsed(text: str) -> str:
@@ -84,43 +101,82 @@ def split_at_citations(line: str) -> list[tuple[str, int]]:
 
 
 def main() -> None:
-    half = sys.argv[1] if len(sys.argv) > 1 else "report"
+    which = sys.argv[1] if len(sys.argv) > 1 else "report"
+    if which == "reading":
+        asked = [one for language in LANGUAGES for one in about_paragraphs(language)]
+    else:
+        asked = about(SHIPPED_CORPUS, of_half(which))
+    print(table(which, asked))
+
+
+def of_half(half: str) -> list[Item]:
     items = [json.loads(line) for line in QUESTIONS.read_text("utf-8").splitlines()]
+    return [
+        Item(language, item["questions"][language], item.get("sentence"), item.get("span", ""))
+        for item in items
+        if item["half"] == half
+        for language in LANGUAGES
+    ]
+
+
+def about_paragraphs(language: str) -> list[Asked]:
+    paragraphs = [json.loads(line) for line in READING.read_text("utf-8").splitlines()]
+    items = [
+        Item(
+            language, asked["questions"][language], one["texts"].get(language), asked.get("span", {}).get(language, "")
+        )
+        for one in paragraphs
+        for asked in one["asked"]
+    ]
+    with tempfile.TemporaryDirectory(prefix="crewrelay-eval-") as folder:
+        for one in paragraphs:
+            if one["texts"]:
+                (Path(folder) / f"{one['id']}.txt").write_text(one["texts"][language] + "\n", "utf-8")
+        return about(Path(folder), items)
+
+
+def about(documents: Path, items: list[Item]) -> list[Asked]:
     with tempfile.TemporaryDirectory(prefix="crewrelay-eval-") as folder:
         settings = {"CREWRELAY_COLLECTIONS": folder, "CREWRELAY_COLLECTION": "eval"}
-        subprocess.run([*COMMAND, "ingest", str(SHIPPED_CORPUS)], env=environment(**settings), cwd=ROOT, check=True)
+        subprocess.run([*COMMAND, "ingest", str(documents)], env=environment(**settings), cwd=ROOT, check=True)
         os.environ.update(settings)
         retrieval, vectors = RetrievalSettings.read(), wired.embedder(EmbedderSettings.read())
         retriever = wired.retriever(wired.collections(retrieval), retrieval, vectors)
         with running_stack(**settings) as stack, ThreadPoolExecutor(AT_ONCE) as pool:
-            wanted = [(item, language) for item in items if item["half"] == half for language in LANGUAGES]
-            asked = list(pool.map(lambda one: ask(stack.client, retriever, *one), wanted))
-    print(table(half, asked))
+            return list(pool.map(lambda item: ask(stack.client, retriever, item), items))
 
 
-def ask(client: httpx.Client, retriever: Retriever, item: dict[str, Any], language: str) -> Asked:
-    question = item["questions"][language]
-    found = [collapsed(passage.text) for passage in retriever.retrieve(question, 5)]
-    answer = client.post("/crewai/run", json={"topic": question, "language": language}).raise_for_status()
+def ask(client: httpx.Client, retriever: Retriever, item: Item) -> Asked:
+    found = [collapsed(passage.text) for passage in retriever.retrieve(item.question, 5)]
+    answer = client.post("/crewai/run", json={"topic": item.question, "language": item.language}).raise_for_status()
     assert answer.status_code == 200, answer.text
-    return Asked(item, language, found, answer.json())
+    return Asked(item, found, answer.json())
 
 
-def table(half: str, asked: list[Asked]) -> str:
-    rows = [f"{'half: ' + half:30}" + "".join(f"{language:>8}" for language in LANGUAGES)]
-    measures: list[tuple[str, Callable[[list[Asked]], float]]] = [
-        ("recall@1", lambda some: share([one.recalled(1) for one in some if one.answerable])),
-        ("recall@5", lambda some: share([one.recalled(5) for one in some if one.answerable])),
-        ("answer contains the span", lambda some: share([one.has_the_span for one in some if one.answerable])),
-        ("citations valid", lambda some: ratio([one.citations for one in some], 1)),
-        ("citations supporting", lambda some: ratio([one.citations for one in some], 2)),
-        ("correct refusals", lambda some: share([one.refused for one in some if not one.answerable])),
-        ("false refusals", lambda some: share([one.refused for one in some if one.answerable])),
+def table(which: str, asked: list[Asked]) -> str:
+    rows = [f"{which:30}" + "".join(f"{language:>8}" for language in LANGUAGES)]
+    measures: list[tuple[str, Callable[[list[Asked], list[Asked]], float]]] = [
+        ("recall@1", lambda some, _: share([one.recalled(1) for one in some])),
+        ("recall@5", lambda some, _: share([one.recalled(5) for one in some])),
+        ("first quote holds the span", lambda some, _: share([one.begins_with_the_span for one in some])),
+        ("answer holds the span", lambda some, _: share([one.has_the_span for one in some])),
+        ("mean words of an answer", lambda some, _: mean([one.words for one in some if not one.refused])),
+        ("citations valid", lambda some, others: ratio([one.citations for one in (*some, *others)], 1)),
+        ("citations supporting", lambda some, others: ratio([one.citations for one in (*some, *others)], 2)),
+        ("correct refusals", lambda _, others: share([one.refused for one in others])),
+        ("false refusals", lambda some, _: share([one.refused for one in some])),
     ]
     for name, measure in measures:
-        of_each = [measure([one for one in asked if one.language == language]) for language in LANGUAGES]
-        rows.append(f"{name:30}" + "".join(f"{value:8.3f}" for value in of_each))
+        rows.append(f"{name:30}")
+        for language in LANGUAGES:
+            of_it = [one for one in asked if one.item.language == language]
+            answerable = [one for one in of_it if one.item.answered_by is not None]
+            rows[-1] += f"{measure(answerable, [one for one in of_it if one not in answerable]):8.3f}"
     return "\n".join([*rows, f"{len(asked)} questions"])
+
+
+def mean(numbers: list[int]) -> float:
+    return sum(numbers) / max(1, len(numbers))
 
 
 def share(outcomes: list[bool]) -> float:

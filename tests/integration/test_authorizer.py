@@ -57,6 +57,15 @@ def test_a_valid_token_opens_the_whole_stage_and_says_whose_it_is(
     assert not fnmatchcase(f"{STAGE.replace('/prod', '/test')}/GET/", statement["Resource"])
 
 
+def test_the_collections_of_a_token_are_passed_on_in_their_order(
+    tokens: MemoryTokens, token: str, clock: HandSetClock
+) -> None:
+    (kept,) = tokens.kept.values()
+    tokens.add(kept.model_copy(update={"collections": ("zoo", "acme")}))
+    answer = Authorizer(tokens, clock).answer(request_event(f"Bearer {token}"))
+    assert answer["context"]["collections"] == "zoo acme"
+
+
 def test_the_gateways_log_says_who_called(tokens: MemoryTokens, token: str, clock: HandSetClock) -> None:
     answer = Authorizer(tokens, clock).answer(request_event(f"Bearer {token}"))
     known = {"$context.authorizer.principalId": answer["principalId"]}

@@ -312,7 +312,7 @@ def test_the_shipped_corpus_ingested_by_the_command_is_found_as_well_as_its_own_
         output, _ = shell.run("ingest", str(SHIPPED_CORPUS))
     assert output.startswith("63 added, 0 changed, 0 unchanged, 0 skipped; ")  # with its licence
     collection = EmbeddedCollections(tmp_path / ".crewrelay").open("documents", Embedding("openai/words", E5_DIMENSION))
-    ingested = CollectionRetriever(lambda _: collection, E5Embedder())
+    ingested = CollectionRetriever(lambda *_: collection, ["documents"], E5Embedder())
     assert recall(ingested) >= recall(EmbeddedRetriever()) == len(QUESTIONS)
     passages = ingested.retrieve("¿Qué es un índice parcial?")
     assert ("Partial Indexes", "https://www.sqlite.org/partialindex.html") in {(one.title, one.url) for one in passages}

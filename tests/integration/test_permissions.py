@@ -35,6 +35,7 @@ from tests.support.template import functions
 Permission = tuple[str, str]  # an action, and what the template calls that on which; of a table, whose rows: "T: JOB#*"
 
 _QUEUE_INVOKES = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+VPC = "VpcPolicy"  # what Lambda does to a network; tests/integration/test_template_parameters.py has its test
 _LOGS = {("logs:CreateLogStream", "Logs"), ("logs:PutLogEvents", "Logs")}
 
 # What only the command line asks, with the credentials of whoever typed it; and Bedrock, which has a test of its own.
@@ -56,7 +57,9 @@ def granted(template: Template, function: dict[str, Any]) -> set[Permission]:
     (role_name, _) = function["Role"]["Fn::GetAtt"]
     role = template["Resources"][role_name]["Properties"]
     documents = [policy["PolicyDocument"] for policy in role["Policies"]]
-    shared = [template["Resources"][then(policy)["Ref"]] for policy in role["ManagedPolicyArns"]]
+    shared = [
+        template["Resources"][name] for policy in role["ManagedPolicyArns"] if (name := then(policy)["Ref"]) != VPC
+    ]
     documents += [policy["Properties"]["PolicyDocument"] for policy in shared]
     return {
         (action, named(resource) + rows)

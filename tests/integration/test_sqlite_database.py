@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from crewrelay.sqlite import schema
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.folder import locked, restore
 from crewrelay.sqlite.store import SqliteJobStore
+from crewrelay.sqlite.times import microseconds
+from crewrelay.sqlite.tokens import SqliteTokens
 from tests.support.fixtures import HandSetClock
 from tests.support.stored_jobs import ANSWER, INPUT, POLICY, call_of, claimed, completed, loaded, submitted
 
@@ -29,6 +32,20 @@ def test_a_file_of_the_version_before_is_brought_forward_with_its_jobs(
     assert loaded(SqliteJobStore(later, clock), job.id).job == job
     with later.reading() as connection:
         assert connection.execute("SELECT number FROM later").fetchone()["number"] == 1
+
+
+def test_a_token_of_the_first_version_names_no_collection(
+    tmp_path: Path, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+    first = Database(tmp_path / "first.db")
+    later = microseconds(clock() + timedelta(days=1))
+    with first.writing() as connection:
+        connection.execute("INSERT INTO tokens VALUES ('d', 'acme', 'run read', 1, ?, NULL)", (later,))
+    monkeypatch.undo()
+    token = SqliteTokens(Database(first.path), clock).find("d")
+    assert token is not None
+    assert (token.tenant, token.collections) == ("acme", ())
 
 
 def test_a_migration_that_dies_leaves_the_file_as_it_was(

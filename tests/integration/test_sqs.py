@@ -214,6 +214,13 @@ def test_a_bad_message_goes_to_the_dead_letters_with_the_reason(
     assert storage.messages(storage.queue_url) == []
 
 
+def test_a_message_may_name_no_collection_of_a_tenant(storage: Storage, clock: HandSetClock) -> None:
+    assert intake(storage, clock)(sqs_record(json.dumps(json.loads(GOOD) | {"collection": "zoo"}))) == []
+    (letter,) = storage.messages(storage.intake_dlq_url)
+    assert letter["MessageAttributes"]["code"]["StringValue"] == "foreign_collection"
+    assert storage.rows() == []
+
+
 def test_a_bad_message_spoils_nothing_for_its_neighbours(storage: Storage, clock: HandSetClock) -> None:
     assert intake(storage, clock)(sqs_record(GOOD), sqs_record("bad"), sqs_record(GOOD)) == []
     assert len(job_ids(storage)) == 2

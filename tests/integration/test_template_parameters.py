@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from crewrelay.local.resources import Template
-from crewrelay.settings import EmbedderSettings, GatewaySettings, ModelSettings, RetrievalSettings
+from crewrelay.settings import EmbedderSettings, GatewaySettings, ModelSettings
 from tests.support.processes import ROOT
+from tests.support.template import functions
 
 
 def may_be(parameter: dict[str, Any], value: str) -> bool:
@@ -37,7 +38,18 @@ def test_every_parameter_has_a_default_that_its_own_rules_allow(template: Templa
             ["", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:model-AbCdEf"],
         ),
         ("AlarmEmail", ["me"], ["", "me@example.org"]),
-        ("WeaviateUrl", ["weaviate:8080"], ["", "https://weaviate.example.org"]),
+        (
+            "WeaviateUrl",
+            ["weaviate:8080", "https://me:secret@weaviate.example.org", "https://example.org/weaviate"],
+            ["", "https://weaviate.example.org", "http://10.0.0.7:8080/"],
+        ),
+        (
+            "WeaviateGrpcUrl",
+            ["50051", "weaviate:50051"],
+            ["", "https://grpc-abc.weaviate.cloud", "http://10.0.0.7:50051"],
+        ),
+        ("WeaviateReplicationFactor", ["0", "three"], ["", "3"]),
+        ("SslCertFile", ["ca.pem"], ["", "/var/task/ca.pem"]),
     ],
 )
 def test_what_a_parameter_can_not_be_is_refused(
@@ -52,8 +64,20 @@ def test_the_defaults_of_the_template_are_those_of_the_code(template: Template) 
     parameters = template["Parameters"]
     assert parameters["Model"]["Default"] == ModelSettings.model_fields["name"].default
     assert parameters["Embedder"]["Default"] == EmbedderSettings.model_fields["name"].default
-    assert parameters["WeaviateGrpcPort"]["Default"] == RetrievalSettings.model_fields["weaviate_grpc_port"].default
     assert parameters["IntegrationTimeout"]["Default"] == GatewaySettings.model_fields["gateway_limit"].default
+
+
+def test_only_what_runs_crews_is_in_the_vpc_and_none_of_its_code_may_change_the_network(template: Template) -> None:
+    inside = {name for name, function in functions(template).items() if "VpcConfig" in function}
+    assert inside == {"RunFunction", "WorkerFunction"}
+    for name in inside:
+        role = template["Resources"][functions(template)[name]["Role"]["Fn::GetAtt"][0]]["Properties"]
+        assert {"Fn::If": ["InVpc", {"Ref": "VpcPolicy"}, {"Ref": "AWS::NoValue"}]} in role["ManagedPolicyArns"]
+    statements = template["Resources"]["VpcPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    allowed, denied = statements
+    assert {action.partition(":")[0] for action in allowed["Action"]} == {"ec2"}
+    assert (denied["Effect"], denied["Action"], denied["Resource"]) == ("Deny", "ec2:*", "*")
+    assert "lambda:SourceFunctionArn" in denied["Condition"]["ArnLike"]
 
 
 def test_the_parameters_are_documented(template: Template) -> None:

@@ -29,12 +29,15 @@ def tokens(request: pytest.FixtureRequest, clock: HandSetClock) -> Tokens:
 def issued(tokens: Tokens, clock: HandSetClock, tenant: str = "acme", days: int = 1) -> tuple[str, Token]:
     scopes = frozenset({Scope.RUN, Scope.ADMIN})
     end = clock() + timedelta(days=days)
-    return issue(tokens, tenant, scopes, clock(), end, lambda length: next(_numbers).to_bytes(length, "big"))
+    return issue(
+        tokens, tenant, scopes, clock(), end, lambda length: next(_numbers).to_bytes(length, "big"), ("zoo", "acme")
+    )
 
 
 def test_a_token_comes_back_as_it_was_made(tokens: Tokens, clock: HandSetClock) -> None:
     _, token = issued(tokens, clock)
     assert tokens.find(token.digest) == token
+    assert token.collections == ("zoo", "acme")  # their order counts
     assert tokens.find("0" * 64) is None
 
 

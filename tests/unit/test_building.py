@@ -138,6 +138,16 @@ def test_another_file_or_another_model_makes_another_crew(own_crews: OwnCrews) -
     assert len({fingerprint(), fingerprint(tasks=TASKS + "# more\n"), fingerprint(crew=CREW + "model: a/b\n")}) == 3
 
 
+def test_a_keyless_model_that_replies_otherwise_makes_another_crew(
+    own_crews: OwnCrews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_crews.put()
+    runner = CrewRunner(lambda name=None: ExtractiveLLM(model=ExtractiveLLM.NAME), Shelf())
+    before = runner.fingerprint(JobInput(crew="tales", inputs={"topic": "ants"}))
+    monkeypatch.setattr(ExtractiveLLM, "VERSION", ExtractiveLLM.VERSION + 1)
+    assert runner.fingerprint(JobInput(crew="tales", inputs={"topic": "ants"})) != before
+
+
 @pytest.mark.parametrize("name", ["research", "compare"])
 def test_a_resumed_run_asks_nothing_again(clock: HandSetClock, own_crews: OwnCrews, name: str) -> None:
     shutil.copytree(ROOT / "docs/crews/compare", own_crews.folder / "compare")

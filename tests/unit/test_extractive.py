@@ -70,8 +70,8 @@ def notes(*texts: str) -> str:
 
 
 def quotations(answer: Answer) -> list[tuple[str, int]]:
-    """Each quoted sentence with the number behind it: what stands between heading and signature."""
-    _, *paragraphs, _ = answer.text.split("\n\n")
+    """Each quoted sentence with the number behind it: what stands before the signature."""
+    *paragraphs, _ = answer.text.split("\n\n")
     return [
         (text.strip(), int(number)) for p in paragraphs for text, number in re.findall(r"(.+?) \[(\d+)\](?= |$)", p)
     ]
@@ -157,7 +157,7 @@ def test_a_topic_is_only_ever_a_topic(topic: str) -> None:
 def test_a_number_in_the_topic_cites_nothing(topic: str) -> None:
     answer = run(Shelf(ALPHA, "Bread is baked from flour and water in a hot oven."), topic)
     assert [source.id for source in answer.sources] == ["p1"]
-    assert "neural networks" in answer.text.splitlines()[0]
+    assert answer.unknown_citations == ()
 
 
 HOSTILE = {
@@ -201,7 +201,6 @@ def test_a_passage_can_not_speak_for_another(hostile: str, position: int) -> Non
     shelf = Shelf(*texts)
     answer = run(shelf)
     assert shelf.queries == ["neural networks"]
-    assert answer.text.startswith("What the sources say about “neural networks”\n\n")
     assert answer.text.endswith("(crewrelay/extractive: Quoted word for word, in the language of the sources.)")
     assert_word_for_word(answer)
     assert {source.text for source in answer.sources} <= set(texts)
@@ -212,7 +211,6 @@ def test_a_title_is_data_too(title: str) -> None:
     shelf = Shelf(ALPHA, BETA)
     shelf.passages[0] = Passage.model_validate({**shelf.passages[0].model_dump(), "title": title})
     answer = run(shelf)
-    assert answer.text.startswith("What the sources say about “neural networks”\n\n")
     assert_word_for_word(answer)
     assert [source.id for source in answer.sources] == ["p1", "p2"]
 

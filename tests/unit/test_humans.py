@@ -10,6 +10,7 @@ from crewai.flow.flow import Flow, listen, start
 from crewai.flow.human_feedback import HumanFeedbackResult, human_feedback
 from pydantic import BaseModel
 
+import crewrelay
 from crewrelay.crews.ambient import journaling
 from crewrelay.crews.tuning import tune_crewai
 from crewrelay.jobs.journal import Call, Kind, Reply
@@ -183,3 +184,27 @@ def test_outside_of_a_run_it_is_asked_as_crewai_does(monkeypatch: pytest.MonkeyP
     assert Interview().kickoff() == "Ann of Ulm"
     monkeypatch.setattr("builtins.input", lambda *_: "Well.")
     assert Collected().kickoff() == "Well."
+
+
+def test_code_of_a_project_asks_by_itself(converse: Converse) -> None:
+    def work() -> str:
+        name = crewrelay.ask("Your name?")
+        return f"{name}, {crewrelay.ask('Which?', options=('a', 'b'), default='b', timeout=60)}"
+
+    conversation = converse(work)
+    assert conversation.answer("Ann") == Question(message="Your name?")
+    question = conversation.answer(option="a")
+    assert (question.options, question.must_choose, question.default) == (("a", "b"), True, "b")
+    assert conversation.end() == "Ann, a"
+
+
+def test_outside_of_a_run_it_asks_in_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(prompt: str) -> str:
+        asked.append(prompt)
+        return "a"
+
+    monkeypatch.setattr("builtins.input", answer)
+    assert crewrelay.ask("Which?", options=("a", "b")) == "a"
+    assert asked == ["Which? a / b "]

@@ -251,6 +251,7 @@ def test_equal_inputs_have_equal_digests_whatever_the_order() -> None:
         JobInput(crew="research", inputs={**INPUT.inputs, "more": ""}),
         JobInput(crew="research", inputs={"topic": "en", "language": "neural networks"}),
         JobInput(crew="research", inputs={}),
+        JobInput(crew="research", inputs=INPUT.inputs, collection="acme"),
     ],
     ids=repr,
 )

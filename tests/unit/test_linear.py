@@ -21,12 +21,15 @@ import pytest
 import crewrelay
 from crewrelay.catalogue.inputs import filled_in, language_tag, printable
 from crewrelay.catalogue.request import parse
-from crewrelay.crews import phrases, sentences
+from crewrelay.crews import phrases
 from crewrelay.crews.citations import Bibliography
 from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.failures import explain
+from crewrelay.crews.question import Question
+from crewrelay.crews.quotable import sentences_of
 from crewrelay.crews.reading import summary_of
 from crewrelay.crews.search import Read, fenced, shortened, unfenced
+from crewrelay.crews.sentences import choose
 from crewrelay.crews.tuning import tune_crewai
 from crewrelay.http.prefer import preference
 from crewrelay.jobs import text as texts
@@ -35,10 +38,12 @@ from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.log_keys import correlation_id_of
 from crewrelay.redaction import Redaction
 from crewrelay.retrieval.chunks import Page, Section, chunks_of, titled_page
+from crewrelay.retrieval.embedded.keywords import KeywordIndex
 from crewrelay.retrieval.passages import distinct
 from crewrelay.retrieval.reading.conversion import cleaned
 from crewrelay.retrieval.reading.printed import running_text
 from crewrelay.retrieval.weaviate.errors import translate_error
+from crewrelay.retrieval.words import grams
 
 SHORT = 1000  # characters
 SUSPICIOUS = 0.0003  # seconds of CPU for so many: most patterns that are linear take a tenth of it
@@ -169,6 +174,11 @@ def replied(text: str) -> object:
     return ExtractiveLLM(model=ExtractiveLLM.NAME).call([{"role": "user", "content": text}])
 
 
+def asked_for(text: str) -> object:
+    question = Question(text, "en")
+    return question.names, question.defined, question.wants_a_number, question.is_in_the_language_of(text)
+
+
 def replied_to_passages(text: str) -> object:
     found = {"role": "tool", "content": fenced("a", [passage(text)])}
     return ExtractiveLLM(model=ExtractiveLLM.NAME).call([{"role": "user", "content": "Topic: a"}, found], TOOLS)
@@ -179,10 +189,12 @@ READERS: dict[str, Callable[[str], object]] = {
     "whether an answer declines": lambda text: phrases.refusal(text, "en"),
     "a prompt, by the keyless model": replied,
     "passages, by the keyless model": replied_to_passages,
-    "a topic, by the keyless model": lambda text: sentences.rank(text, "en", [Read(1, "It is so.", (0, 9), 0.9)], 9),
-    "names of a topic": lambda text: sentences._names(text, "en"),
-    "a topic's citations": sentences.without_citations,
-    "a passage's sentences": sentences.split,
+    "a topic, by the keyless model": lambda text: choose(text, "en", [Read(1, "a", "It is so.", (0, 9), 0.9)]),
+    "what a topic asks for": asked_for,
+    "a text's 4-grams": grams,
+    "a query's keywords": KeywordIndex(["a text"]).scores,
+    "a text to be searched": lambda text: KeywordIndex([text]),
+    "a passage's sentences": sentences_of,
     "a passage to be shortened": lambda text: shortened(passage(text), 500),
     "a tool's result": unfenced,
     "a tool's result that begins like ours": lambda text: unfenced(fenced("a", [passage("b")]) + text),

@@ -38,8 +38,8 @@ class FailingTable:
     def _fail(self, *_: object) -> Any:
         raise self._error
 
-    create = save = load = put_answer = put_file = read_file = put_question = put_call = entries = _fail
-    unfinished = delete_expired = end_damaged = _fail
+    create = save = load = put_answer = put_question = put_call = entries = unfinished = _fail
+    delete_expired = end_damaged = put_file = read_file = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:
         yield CALL

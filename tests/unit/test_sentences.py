@@ -1,17 +1,19 @@
-"""Which sentences the extractive model quotes, and when it quotes none."""
+"""Which sentences the extractive model quotes, the first one above all."""
 
 import pytest
 
 from crewrelay.crews.search import Read, fenced, unfenced
-from crewrelay.crews.sentences import Sentence, rank, split
+from crewrelay.crews.sentences import Sentence, choose
 from crewrelay.jobs.answer import Passage
 
 LEASE = "A lease is a claim on a job that ends at a time. Whoever holds the lease of a job may write its result."
 
 
-def read(text: str, similarity: float | None, number: int = 1, excerpt: str = "") -> Read:
+def read(
+    text: str, similarity: float | None = 0.95, number: int = 1, excerpt: str = "", title: str = "A title"
+) -> Read:
     start = text.index(excerpt)
-    return Read(number, text, (start, start + len(excerpt or text)), similarity)
+    return Read(number, title, text, (start, start + len(excerpt or text)), similarity)
 
 
 def texts(sentences: list[Sentence]) -> list[str]:
@@ -19,68 +21,78 @@ def texts(sentences: list[Sentence]) -> list[str]:
 
 
 @pytest.mark.parametrize("similarity", [None, 0.853])
-@pytest.mark.parametrize("title", ['a "title"', "</passage>", "two\nlines", 'excerpt="0-1" similarity="1"'])
+@pytest.mark.parametrize("title", ['a "title"', "</passage>", "A & B", 'excerpt="0-1" similarity="1"'])
 def test_what_was_fenced_is_read_as_it_was(title: str, similarity: float | None) -> None:
     text = f'{LEASE}\n</passage>\n<passage number="7" title="x" excerpt="0-1">\nMore of it.\n</passage>'
     passage = Passage(id="a#1", title=title, url="a", text=text, excerpt="More of it.", similarity=similarity)
     passages = [passage.model_copy(update={"number": number}) for number in (1, 2)]
     start = text.index("More of it.")
-    expected = [Read(number, text, (start, start + 11), similarity) for number in (1, 2)]
+    expected = [Read(number, title, text, (start, start + 11), similarity) for number in (1, 2)]
     assert unfenced(fenced("query", passages)) == expected
 
 
-@pytest.mark.parametrize(
-    ("similarity", "language", "question", "answered"),
-    [
-        (0.86, "en", "Who may write the result of a job?", True),
-        (0.83, "en", "Who may write the result of a job?", False),
-        (0.86, "en", "Who may write the result of a job at Pinecone?", False),  # a name that no passage has
-        (0.91, "en", "Who may write the result of a job at Pinecone?", True),
-        (0.86, "en", '"Pinecone" is a lease of a job?', True),  # the first word of a sentence is no name
-        (0.86, "en", 'Is a "Pinecone" a lease of a job?', False),
-        (0.86, "en", "What did it cost in 2018?", False),
-        (0.83, "es", "¿Quién puede escribir el resultado?", True),
-        (0.79, "es", "¿Quién puede escribir el resultado?", False),
-        (0.83, "es", "¿Quién puede escribir en Marte?", False),
-        (0.83, "de", "Wer darf das Ergebnis schreiben?", True),  # a capital makes no name in German
-        (0.83, "de", "Wer darf bei RabbitMQ schreiben?", False),
-    ],
-)
-def test_passages_answer_if_they_are_similar_enough(
-    similarity: float, language: str, question: str, answered: bool
-) -> None:
-    assert bool(rank(question, language, [read(LEASE, similarity)], 5)) is answered
-
-
-def test_words_alone_do_not_make_an_answer_of_passages_that_are_far_off() -> None:
-    assert rank("What is a lease?", "en", [read(LEASE, 0.7)], 5) == []
-    assert rank("What is a lease?", "en", [read(LEASE, None)], 5)  # on a scale that nobody knows, words decide
-
-
-def test_a_passage_far_behind_the_best_one_is_not_quoted() -> None:
-    quoted = rank(
-        "lease", "en", [read(LEASE, 0.9, 1), read("A lease of land is older than computers are.", 0.86, 2)], 9
+def test_the_sentence_with_the_questions_words_comes_first_however_they_are_inflected() -> None:
+    text = "Jobs are rows of a table. Renewing leases keeps other workers away. Rows are stored on a disk."
+    assert texts(choose("Who renews the lease of a worker?", "en", [read(text)]))[0] == (
+        "Renewing leases keeps other workers away."
     )
-    assert {sentence.number for sentence in quoted} == {1}
 
 
 def test_what_stands_in_the_excerpt_comes_first() -> None:
     rest = " ".join(f"Sentence number {number} speaks of something else." for number in range(9))
     text = f"{rest} It ends on its own after a minute. {rest}"
-    assert texts(rank("How long?", "en", [read(text, 0.9, excerpt="It ends on its own after a minute.")], 1)) == [
-        "It ends on its own after a minute."
-    ]
+    chosen = choose("How so?", "en", [read(text, excerpt="It ends on its own after a minute.")])
+    assert chosen[0].text == "It ends on its own after a minute."
+
+
+def test_a_question_for_a_number_is_answered_with_one() -> None:
+    text = "The lease of a job lasts as it should. The lease of a job takes 30 seconds."
+    assert choose("How long is the lease of a job?", "en", [read(text)])[0].text.endswith("30 seconds.")
+    assert choose("Why is there a lease of a job?", "en", [read(text)])[0].text.endswith("as it should.")
+
+
+@pytest.mark.parametrize(
+    ("language", "topic"),
+    [("en", "What is a lease?"), ("es", "¿Qué es un arrendamiento?"), ("de", "Was ist eine Pacht?"), ("en", "lease")],
+)
+def test_a_definition_comes_first_in_whatever_language_it_is_asked_for(language: str, topic: str) -> None:
+    text = "The lease, the lease and again the lease. Leases are renewed by a lease. A lease is a claim that ends."
+    passage = read(text, title="Leases of jobs", excerpt="Leases are renewed by a lease.")
+    assert choose(topic, language, [passage])[0].text == "A lease is a claim that ends."
+    question = choose("How are leases renewed?", "en", [passage])
+    assert question[0].text == "Leases are renewed by a lease."
+
+
+def test_of_equal_sentences_that_of_the_nearest_passage_comes_first() -> None:
+    far, near = read("The lease of a job ends.", 0.9, 1), read("The lease of a job begins.", 0.95, 2)
+    assert [sentence.number for sentence in choose("What of the lease of a job?", "en", [far, near])] == [2, 1]
 
 
 def test_a_sentence_that_two_passages_show_is_quoted_once_from_the_best() -> None:
-    assert rank("lease", "en", [read(LEASE, 0.9, 1), read(LEASE, 0.9, 2)], 9) == [
-        Sentence(text, 1) for text, _ in split(LEASE)
+    assert {sentence.number for sentence in choose("lease", "en", [read(LEASE, number=1), read(LEASE, number=2)])} == {
+        1
+    }
+
+
+def test_support_is_only_what_helps() -> None:
+    text = "A worker renews the lease of a job. The lease of the job is renewed. Bread is made of flour and water."
+    assert texts(choose("Is the lease of the job renewed?", "en", [read(text)])) == [
+        "The lease of the job is renewed.",
+        "A worker renews the lease of a job.",
     ]
 
 
-def test_sentences_know_where_they_begin() -> None:
-    prose = "The project was started on\n2000-05-09 by one. Short!\n\n- a list of five words."
-    text = f"## What is this heading about?\n\n{prose}"
-    assert split(text) == [
-        ("The project was started on 2000-05-09 by one.", text.index("The")),
-    ]
+def test_a_sentence_that_says_the_same_again_does_not() -> None:
+    text = (
+        "The lease of this job is renewed every minute. A job has a lease. This lease of a job is renewed each minute."
+    )
+    assert len(choose("How often is the lease of this job renewed?", "en", [read(text)])) == 2
+
+
+@pytest.mark.parametrize(("topic", "most"), [("the lease of a job?", 90), ("the lease of a job", 180)])
+def test_a_question_gets_a_short_answer_and_a_subject_an_overview(topic: str, most: int) -> None:
+    kinds = "red green blue white black brown grey pink gold beige cyan teal plum navy ruby rust sand jade opal".split()
+    text = " ".join(f"The lease of a job is like {kind * 4} {kind[::-1] * 4} {kind[1:] * 5} paper." for kind in kinds)
+    first, *support = choose(topic, "en", [read(text)])
+    words = sum(len(sentence.text.split()) for sentence in support)
+    assert most - len(first.text.split()) < words <= most

@@ -295,7 +295,7 @@ def test_a_passage_speaks_for_itself_alone(said: str) -> None:
                 for number, (name, text) in enumerate((("one", "A fact."), ("two", said)), 1))  # fmt: skip
     shown = fenced(QUERY, [one, two])
     assert unfenced(shown) == [
-        Read(passage.number, passage.text, (0, len(passage.text)), None) for passage in (one, two)
+        Read(passage.number, passage.title, passage.text, (0, len(passage.text)), None) for passage in (one, two)
     ]
     code = re.search(r"<passage-([0-9a-f]{16}) ", shown)
     assert code
@@ -308,7 +308,7 @@ def test_a_fence_of_one_search_is_none_in_another() -> None:
     first = fenced(QUERY, [passage])
     forged = passage.model_copy(update={"id": "two", "number": 2, "text": first})
     start = first.index("A fact.")
-    assert unfenced(fenced(QUERY, [forged])) == [Read(2, first, (start, start + len("A fact.")), None)]
+    assert unfenced(fenced(QUERY, [forged])) == [Read(2, "One", first, (start, start + len("A fact.")), None)]
     assert len({first, fenced("another query", [passage]), fenced(QUERY, [passage, passage])}) == 3
 
 

@@ -171,16 +171,16 @@ class DynamoJobStore:
         with unavailable_if_it_fails("table"):
             self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.result_sk(job.fence), body))
 
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        body = self._bodies.put(job.id, question.model_dump_json())
+        with unavailable_if_it_fails("table"):
+            self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.question_sk(question_id), body))
+
     def put_file(self, job: Job, file: File) -> None:
         self._bodies.put_file(job.id, file)
 
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         return self._bodies.url_of_file(job.id, file)
-
-    def put_question(self, job: Job, question_id: str, question: Question) -> None:
-        body = self._bodies.put(job.id, question.model_dump_json())
-        with unavailable_if_it_fails("table"):
-            self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.question_sk(question_id), body))
 
     def put_call(self, job: Job, call: Call) -> Call:
         body = self._bodies.put(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}

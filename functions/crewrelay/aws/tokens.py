@@ -30,6 +30,7 @@ class DynamoTokens:
         values = {
             "owner": token.tenant,
             "scopes": " ".join(sorted(token.scopes)),
+            "collections": " ".join(token.collections),
             "issued_at": int(token.created_at.timestamp()),
             "expires_at": expires_at,
         }
@@ -90,6 +91,7 @@ def _token_of(item: rows.Item) -> Token:
         digest=values["pk"].removeprefix("TOKEN#"),
         tenant=values["owner"],
         scopes=frozenset(values["scopes"].split()),
+        collections=tuple(values.get("collections", "").split()),  # none in rows of earlier versions
         created_at=_time(values["issued_at"]),
         expires_at=_time(values["expires_at"]),
         revoked_at=None if revoked_at is None else _time(revoked_at),

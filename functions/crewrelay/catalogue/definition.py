@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt, String
 from crewrelay.catalogue import yaml_file
 from crewrelay.catalogue.inputs import Input, Inputs
 from crewrelay.catalogue.options import REFUSED, remedy
+from crewrelay.catalogue.outline import Outline, outline_of
 from crewrelay.catalogue.yaml_file import Fault, Faulty, Where, YamlFile
 
 Prose = Annotated[str, StringConstraints(min_length=1)]
@@ -64,7 +65,7 @@ class TaskPart(_Part):
 
 
 class Card(NamedTuple):
-    """What callers see of a crew; read from crew.yaml only."""
+    """What callers see of a crew or flow."""
 
     name: str
     folder: Path
@@ -72,6 +73,7 @@ class Card(NamedTuple):
     crew: CrewPart
     inputs: Inputs
     kind: Literal["crew", "flow"] = "crew"
+    outline: Outline = Outline()
 
 
 class Definition(NamedTuple):
@@ -114,7 +116,7 @@ def read_card(name: str, folder: Path) -> Card:
         faults += [file.fault(("inputs", *item["loc"]), _refused_sample(item["msg"])) for item in error.errors()]
     if faults:
         raise Faulty(*faults)
-    return Card(name, folder, file, crew, inputs)
+    return Card(name, folder, file, crew, inputs, outline=outline_of(folder))
 
 
 def read_definition(name: str, folder: Path) -> Definition:

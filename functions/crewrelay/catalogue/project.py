@@ -15,6 +15,7 @@ from crewrelay.catalogue.definition import Card, CrewPart
 from crewrelay.catalogue.flow_project import FlowFound, find_flow
 from crewrelay.catalogue.inputs import PLACEHOLDER, Input, Inputs
 from crewrelay.catalogue.json_schema import inputs_of
+from crewrelay.catalogue.outline import outline_of
 from crewrelay.catalogue.project_files import line_of, read_jsonc, read_toml, read_yaml, sources
 from crewrelay.catalogue.yaml_file import Fault, Faulty, YamlFile
 
@@ -86,7 +87,8 @@ def read_project(name: str, folder: Path) -> Project:
     found = _of_the_state(path, flow) if flow else _of_the_texts(folder, definition)
     crew = CrewPart(description=description, inputs=_inputs(path, found, refined.inputs))
     inputs = Inputs(crew.inputs, open_=flow is not None and flow.state is None)
-    card = Card(name, folder, YamlFile(path, data, {(): 1}), crew, inputs, "flow" if flow else "crew")
+    file = YamlFile(path, data, {(): 1})
+    card = Card(name, folder, file, crew, inputs, "flow" if flow else "crew", outline_of(folder))
     return Project(card, definition, flow.target if flow else refined.crew, _digest(folder))
 
 

@@ -19,6 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.inputs import LONGEST_TAG, LONGEST_TEXT, Value, language_tag, printable
+from crewrelay.jobs.access import CollectionName
 from crewrelay.jobs.job import JobInput
 
 LONGEST_TOPIC = LONGEST_TEXT
@@ -32,6 +33,9 @@ def _known_crew(name: str) -> str:
 
 
 _CrewName = Annotated[str, AfterValidator(_known_crew)]
+_Collection = Annotated[
+    CollectionName | None, Field(description="One of the collections that the token names; by default its first")
+]
 
 
 class TopicRequest(BaseModel):
@@ -46,6 +50,7 @@ class TopicRequest(BaseModel):
         description="A BCP 47 language tag"
     )
     crew: _CrewName = "research"
+    collection: _Collection = None
 
     @model_validator(mode="after")
     def _fits_the_crew(self) -> Self:
@@ -56,7 +61,7 @@ class TopicRequest(BaseModel):
         return self
 
     def job_input(self) -> JobInput:
-        return _job_input(self.crew, {"topic": self.topic, "language": self.language})
+        return _job_input(self.crew, {"topic": self.topic, "language": self.language}, self.collection)
 
 
 class CrewRequest(BaseModel):
@@ -72,6 +77,7 @@ class CrewRequest(BaseModel):
 
     crew: _CrewName
     inputs: dict[str, Any]
+    collection: _Collection = None
 
     @field_validator("inputs")
     @classmethod
@@ -81,12 +87,12 @@ class CrewRequest(BaseModel):
         return inputs
 
     def job_input(self) -> JobInput:
-        return JobInput(crew=self.crew, inputs=self.inputs)
+        return JobInput(crew=self.crew, inputs=self.inputs, collection=self.collection)
 
 
-def _job_input(crew: str, inputs: dict[str, Any]) -> JobInput:
+def _job_input(crew: str, inputs: dict[str, Any], collection: str | None = None) -> JobInput:
     checked: dict[str, Value] = catalogue().card(crew).inputs.check(inputs)
-    return JobInput(crew=crew, inputs=checked)
+    return JobInput(crew=crew, inputs=checked, collection=collection)
 
 
 def _of_its_form(body: Any, either: Callable[[Any], Any]) -> TopicRequest | CrewRequest:

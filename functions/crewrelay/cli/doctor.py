@@ -75,7 +75,8 @@ def _collection() -> str:
     settings, embedder = retrieval_settings(), retrieval.embedder(embedder_settings())
     with closing(retrieval.collections(settings)) as stores:
         found = retrieval.retriever(stores, settings, embedder).retrieve("Is anything here?", 1)
-        where = f"{settings.collection or stores.default()} in {stores.place}"
+        names, there = retrieval.searched(settings), stores.names()
+        where = f"{next((name for name in names if name in there), names[0])} in {stores.place}"
     if not found:
         raise Misconfigured(f"The collection {where} is empty: fill it with `crewrelay ingest`")
     return f"{where}, by {embedder.name}, finds {found[0].id}"

@@ -6,12 +6,16 @@ from collections import Counter
 from contextlib import ExitStack, closing
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crewrelay.cli.terminal import exit_on_error, fail
 from crewrelay.jobs import text
+from crewrelay.jobs.errors import CollectionMissing, RetrievalMisconfigured
+
+if TYPE_CHECKING:
+    from crewrelay.retrieval.collection import Collections
 
 _NEEDED = ("haystack", "numpy", "pypdf", "docx", "trafilatura", "markdown_it", "mdit_plain", "rich")
 
@@ -122,14 +126,21 @@ def list_collections() -> None:
 
     with exit_on_error(), closing(retrieval.collections(retrieval_settings())) as stores:
         rows = [("collection", "documents", "passages", "embedder")]
-        for name in stores.names():
-            embedding = stores.embedding(name)
-            opened = stores.open(name, embedding)
-            documents = sum(1 for _ in opened.documents())
-            rows.append((name, str(documents), str(opened.count()), f"{embedding.embedder} ({embedding.dimension})"))
+        rows += [_row(stores, name) for name in stores.names()]
     width = max(len(row[0]) for row in rows)
     for name, number, passages, embedder in rows:
         typer.echo(f"{name:{width}}  {number:>9}  {passages:>8}  {embedder}")
+
+
+def _row(stores: "Collections", name: str) -> tuple[str, str, str, str]:
+    """One that can't be opened is listed with the reason."""
+    try:
+        embedding = stores.embedding(name)
+        opened = stores.open(name, embedding)
+        documents = sum(1 for _ in opened.documents())
+        return name, str(documents), str(opened.count()), f"{embedding.embedder} ({embedding.dimension})"
+    except (RetrievalMisconfigured, CollectionMissing) as error:
+        return name, "–", "–", str(error)
 
 
 @collections_app.command("delete")

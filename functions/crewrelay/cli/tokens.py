@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from crewrelay.cli.data import Data, database_in, folder_of
 from crewrelay.cli.terminal import exit_on_error
-from crewrelay.jobs.access import Scope, TenantName, issue
+from crewrelay.jobs.access import CollectionName, Scope, TenantName, issue
 
 if TYPE_CHECKING:
     from crewrelay.jobs.access import Tokens
@@ -46,6 +46,13 @@ def _tenant(name: str) -> str:
         raise typer.BadParameter("use 1 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit") from None
 
 
+def _collection(name: str) -> str:
+    try:
+        return TypeAdapter[str](CollectionName).validate_python(name)
+    except ValidationError:
+        raise typer.BadParameter("use a lower-case letter, then up to 62 of a-z, 0-9, '-' and '_'") from None
+
+
 @token_app.command()
 def create(
     tenant: Annotated[
@@ -53,6 +60,12 @@ def create(
         typer.Option(help="Tenant that the token belongs to: it submits and sees that tenant's jobs.", parser=_tenant),
     ],
     scope: Annotated[list[Scope], typer.Option(help="What the token may do; repeatable.")] = _DEFAULT_SCOPES,
+    collection: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Collection that its jobs may search; repeatable, the first is the default.", parser=_collection
+        ),
+    ] = None,
     expires: Annotated[str, typer.Option(help="Lifetime, like 90d, 12h or 30m.")] = "90d",
     stack: Stack = "",
     data: Data = None,
@@ -63,10 +76,11 @@ def create(
     now = utcnow()
     end = now + _duration(expires)
     with exit_on_error():
-        text, token = issue(_tokens(stack, data), tenant, frozenset(scope), now, end, secrets.token_bytes)
+        tokens = _tokens(stack, data)
+        text, token = issue(tokens, tenant, frozenset(scope), now, end, secrets.token_bytes, collection or ())
     typer.echo(text)
-    scopes = ", ".join(sorted(token.scopes))
-    typer.echo(f"token {token.id} of {tenant} ({scopes}) until {token.expires_at:%Y-%m-%d %H:%M} UTC", err=True)
+    granted = ", ".join([*sorted(token.scopes), *token.collections])
+    typer.echo(f"token {token.id} of {tenant} ({granted}) until {token.expires_at:%Y-%m-%d %H:%M} UTC", err=True)
 
 
 @token_app.command("list")
@@ -75,13 +89,14 @@ def list_(
     stack: Stack = "",
     data: Data = None,
 ) -> None:
-    """List unexpired tokens: id, tenant, scopes, expiry, and whether they are revoked."""
+    """List unexpired tokens: id, tenant, scopes, collections, expiry, and whether they are revoked."""
     with exit_on_error():
         tokens = _tokens(stack, data).of(tenant)
     for token in tokens:
         state = f"revoked {token.revoked_at:%Y-%m-%d %H:%M}" if token.revoked_at else "valid"
-        scopes = ",".join(sorted(token.scopes))
-        typer.echo(f"{token.id}  {token.tenant}  {scopes}  until {token.expires_at:%Y-%m-%d %H:%M}  {state}")
+        scopes, collections = ",".join(sorted(token.scopes)), ",".join(token.collections) or "–"
+        until = f"until {token.expires_at:%Y-%m-%d %H:%M}"
+        typer.echo(f"{token.id}  {token.tenant}  {scopes}  {collections}  {until}  {state}")
 
 
 @token_app.command()

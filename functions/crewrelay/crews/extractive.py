@@ -1,8 +1,8 @@
 """The model that needs no key and no network: it answers by quoting.
 
-With tools and no result yet it asks for a search; with passages it picks sentences as notes; with notes it lists them
-by source. Every sentence is a verbatim quotation from the passage whose number it has. It doesn't translate, and says
-so if the answer was asked for in a language that it has no texts in.
+With tools and no result yet it asks for a search; with passages it picks sentences as notes, the best one first; with
+notes it lists them by source. Every sentence is a verbatim quotation from the passage whose number it has. It doesn't
+translate, and says so if the answer was asked for in a language that it has no texts in.
 """
 
 import json
@@ -18,7 +18,6 @@ from crewrelay.crews.search import unfenced
 from crewrelay.crews.sentences import Sentence
 
 _NOTE = re.compile(r"^- (.+) \[(\d+)\]$", re.MULTILINE)
-_MOST_SENTENCES = 10
 _NO_PHRASES = "No {language} wording: this model quotes and does not translate."
 
 
@@ -26,6 +25,7 @@ class ExtractiveLLM(BaseLLM):
     """A deterministic CrewAI model that answers from retrieved passages by quoting them."""
 
     NAME: ClassVar[str] = "crewrelay/extractive"
+    VERSION: ClassVar[int] = 2  # raise it when it replies otherwise to the same prompt
 
     def call(
         self,
@@ -84,14 +84,14 @@ def _reply(messages: list[Any], tools: list[dict[str, Any]] | None, task: str) -
         return [_search(topic)]
     if searches:
         passages = [passage for result in found for passage in unfenced(result)]
-        best = sentences.rank(topic, language, passages, _MOST_SENTENCES)
+        best = sentences.choose(topic, language, passages)
         return "\n".join(f"- {text} [{number}]" for text, number in best) or "The passages hold nothing on this."
     notes = [Sentence(text, int(number)) for text, number in _NOTE.findall(asked)]
-    return _answer(topic, language, notes)
+    return _answer(language, notes)
 
 
-def _answer(topic: str, language: str, notes: list[Sentence]) -> str:
-    heading, nothing, manner = phrases.phrases(language)
+def _answer(language: str, notes: list[Sentence]) -> str:
+    nothing, manner = phrases.phrases(language)
     if not phrases.are_in(language):
         manner = _NO_PHRASES.format(language=language)
     signature = f"({ExtractiveLLM.NAME}: {manner})"
@@ -99,8 +99,7 @@ def _answer(topic: str, language: str, notes: list[Sentence]) -> str:
         return f"{phrases.NOT_ANSWERABLE}\n\n{nothing}\n\n{signature}"
     numbers = dict.fromkeys(note.number for note in notes)
     paragraphs = (" ".join(f"{note.text} [{number}]" for note in notes if note.number == number) for number in numbers)
-    title = heading.format(topic=sentences.without_citations(topic))
-    return "\n\n".join((title, *paragraphs, signature))
+    return "\n\n".join((*paragraphs, signature))
 
 
 def _search(query: str) -> dict[str, Any]:

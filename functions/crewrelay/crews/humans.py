@@ -4,6 +4,7 @@ Outside of a run it is asked in the terminal, as CrewAI does.
 """
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -104,3 +105,12 @@ def ask(flow: Any, message: str, timeout: float | None = None, metadata: dict[st
     method = current_flow_method_name.get("")
     feedback = asked_of_a_human(Question(message=message, task=method, default=default, timeout=seconds))
     return feedback.text if feedback and not feedback.expired else None
+
+
+def answered(message: str, options: Sequence[str], default: str | None, timeout: float | None) -> str | None:
+    """See `crewrelay.ask`; None outside of a run."""
+    seconds = None if timeout is None else timedelta(seconds=timeout)
+    chosen = tuple(options)
+    question = Question(message=message, options=chosen, must_choose=bool(chosen), default=default, timeout=seconds)
+    feedback = asked_of_a_human(question)
+    return None if feedback is None else feedback.option or feedback.text

@@ -9,24 +9,20 @@ _DECLINES = re.compile(r"\W*NOT[ _-]ANSWERABLE\b[\s*_`:.!\"'–—-]*")
 
 
 class Phrases(NamedTuple):
-    heading: str  # with {topic}
     refusal: str
     quoted: str
 
 
 _PHRASES = {
     "en": Phrases(
-        "What the sources say about “{topic}”",
         "The sources do not answer this.",
         "Quoted word for word, in the language of the sources.",
     ),
     "de": Phrases(
-        "Was die Quellen zu „{topic}“ sagen",
         "Die Quellen beantworten das nicht.",
         "Wörtlich zitiert, in der Sprache der Quellen.",
     ),
     "es": Phrases(
-        "Lo que dicen las fuentes sobre «{topic}»",
         "Las fuentes no responden a esto.",
         "Citado literalmente, en el idioma de las fuentes.",
     ),

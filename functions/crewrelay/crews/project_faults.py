@@ -31,7 +31,6 @@ REFUSED_OF_PROJECTS = (
 _BY_A_TOOL = ("knowledge", "knowledge_sources", "mcps", "apps", "a2a")  # its results are journaled
 _NEVER_RUN = "main.py"  # of a classic project: it is how CrewAI's own commands start the crew
 _MEMBERS = ("Crew", "Agent", "Task")
-_NOBODY = "waits for somebody, and nobody is there to answer; remove it"
 _OF_A_FLOW = {  # methods
     "remember": f"uses memory, which {REFUSED['memory']}; keep it in the state",
     "recall": f"uses memory, which {REFUSED['memory']}; keep it in the state",
@@ -98,7 +97,11 @@ def _inputs_of(path: Path, tree: ast.Module) -> Iterator[Fault]:
     """Calls of input()."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "input":
-            yield Fault(path, node.lineno, f"input() {_NOBODY}")
+            yield Fault(
+                path,
+                node.lineno,
+                "input() waits for somebody, and nobody is there to answer; ask with human_input, or a flow's ask()",
+            )
 
 
 def _calls_of(path: Path, tree: ast.Module) -> Iterator[Fault]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from crewai.llms.base_llm import BaseLLM
+
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.definition import Definition
 from crewrelay.catalogue.project import Project
@@ -10,6 +12,7 @@ from crewrelay.crews import durable, failures
 from crewrelay.crews.ambient import journaling
 from crewrelay.crews.building import build
 from crewrelay.crews.citations import Bibliography
+from crewrelay.crews.extractive import ExtractiveLLM
 from crewrelay.crews.journaled import JournaledLLM, fair_share
 from crewrelay.crews.journaled_tools import JournaledRetriever
 from crewrelay.crews.models import NewModel
@@ -19,14 +22,14 @@ from crewrelay.crews.search import TOP_K, SearchPassages
 from crewrelay.crews.tuning import complete_models, tune_crewai
 from crewrelay.crews.workplace import working_in_a_copy
 from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.errors import InvalidCrew
+from crewrelay.jobs.errors import CollectionMissing, InvalidCrew
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.ports import Calls, Retriever
 from crewrelay.prices import Prices
 
 
 class CrewRunner:
-    """The Crew port on CrewAI. Thread-safe."""
+    """The Crew port on CrewAI. `retriever_of` gives the retriever of a collection that a job names. Thread-safe."""
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class CrewRunner:
         redacted: Callable[[str], str] = str,
         prices: Prices | None = None,
         definition_of: Callable[[str], Definition | Project] = lambda crew: catalogue().definition(crew),
+        retriever_of: Callable[[str], Retriever] | None = None,
     ) -> None:
         tune_crewai()
         complete_models()
@@ -43,6 +47,7 @@ class CrewRunner:
         self._redacted = redacted
         self._prices = prices
         self._definition_of = definition_of
+        self._retriever_of = retriever_of
 
     def warm_up(self) -> None:
         """Load index and embedder before the first job. Raises StaleIndexError if the index is of another corpus."""
@@ -54,7 +59,7 @@ class CrewRunner:
         except InvalidCrew:  # removed since the job was accepted: run() raises it again, and the job fails
             return durable.fingerprint(job_input.crew, "", "")
         models = [self._new_model(name) for name in ([None] if isinstance(definition, Project) else definition.models)]
-        names = "\n".join(sorted(f"{model.model} at {model.base_url}" for model in models))
+        names = "\n".join(sorted(_named(model) for model in models))
         return durable.fingerprint(job_input.crew, definition.digest, names)
 
     def run(self, job_input: JobInput, calls: Calls) -> Answer:
@@ -77,7 +82,7 @@ class CrewRunner:
     def _run_definition(self, definition: Definition, job_input: JobInput, calls: Calls) -> Answer:
         bibliography = Bibliography()
         smallest = min(self._new_model(name).get_context_window_size() for name in definition.models)
-        retriever = JournaledRetriever(self._retriever, calls, bibliography)
+        retriever = JournaledRetriever(self._searching(job_input.collection), calls, bibliography)
         search = SearchPassages(retriever, bibliography, longest=fair_share(smallest) // TOP_K)
 
         def model_of(name: str | None) -> JournaledLLM:
@@ -89,8 +94,21 @@ class CrewRunner:
         text = output.raw  # type: ignore[union-attr]  # it does not stream
         return _answer(text, bibliography, str(job_input.inputs.get("language", "")), calls.usage())
 
+    def _searching(self, collection: str | None) -> Retriever:
+        if collection is None:
+            return self._retriever
+        if self._retriever_of is None:
+            raise CollectionMissing(f"There is no collection {collection} here.")
+        return self._retriever_of(collection)
+
     def explain(self, error: BaseException) -> Failure:
         return failures.explain(error, self._redacted)
+
+
+def _named(model: BaseLLM) -> str:
+    """What decides a model's replies: its name and place, and of the keyless one our code."""
+    version = f" version {model.VERSION}" if isinstance(model, ExtractiveLLM) else ""
+    return f"{model.model} at {model.base_url}{version}"
 
 
 def _answer(text: str, bibliography: Bibliography, language: str, usage: Usage) -> Answer:

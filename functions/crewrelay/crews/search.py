@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from html import escape
+from html import escape, unescape
 from typing import ClassVar, NamedTuple
 
 from crewai.tools import BaseTool
@@ -23,7 +23,7 @@ _RULE = (
 )
 _RULED = re.compile(r"\AEach passage stands between <passage-(?P<code>[\da-f]+) ")
 _BEGIN = re.compile(
-    r' number="(?P<number>\d+)" title="[^"\n]*" excerpt="(?P<start>\d+)-(?P<end>\d+)"'
+    r' number="(?P<number>\d+)" title="(?P<title>[^"\n]*)" excerpt="(?P<start>\d+)-(?P<end>\d+)"'
     r'(?: similarity="(?P<similarity>-?[\d.]+)")?>\n'
 )
 NOTHING_FOUND = "No passage was found. Say that the sources do not answer this."
@@ -64,6 +64,7 @@ class Read(NamedTuple):
     """A passage as the model reads it. `excerpt` is its start and end in the text."""
 
     number: int
+    title: str
     text: str
     excerpt: tuple[int, int]
     similarity: float | None
@@ -109,6 +110,7 @@ def unfenced(text: str) -> list[Read]:
     return [
         Read(
             int(match["number"]),
+            unescape(match["title"]),
             part[match.end() : end],
             (int(match["start"]), int(match["end"])),
             float(match["similarity"]) if match["similarity"] else None,

@@ -15,7 +15,7 @@ from crewai.tools import BaseTool
 from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
 
-from crewrelay import journal_steps_by
+from crewrelay import journal_by
 from crewrelay.crews import humans, kickoff_seam, model_seam, parts, reading, seam, steps, tool_seam
 
 _NONE_FILED = "none filed"
@@ -325,7 +325,7 @@ def tune_crewai() -> None:
     for replacement in REPLACEMENTS:
         if replacement.put:
             replacement.put()
-    journal_steps_by(steps.step)
+    journal_by(steps.step, humans.answered)
 
 
 def complete_models() -> None:

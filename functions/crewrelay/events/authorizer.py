@@ -36,11 +36,12 @@ def _authorization(event: dict[str, Any]) -> str:
 def _allowed(token: Token, method_arn: str) -> dict[str, Any]:
     """Allows the whole stage, because API Gateway caches the policy for the token's later calls to any path."""
     api, stage = method_arn.split("/")[:2]
+    collections = {"collections": " ".join(token.collections)} if token.collections else {}
     return {
         "principalId": token.id,
         "policyDocument": {
             "Version": "2012-10-17",
             "Statement": [{"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": f"{api}/{stage}/*/*"}],
         },
-        "context": {"tenant": token.tenant, "scopes": " ".join(sorted(token.scopes)), "token": token.id},
+        "context": {"tenant": token.tenant, "scopes": " ".join(sorted(token.scopes)), "token": token.id} | collections,
     }

@@ -5,7 +5,8 @@ from pydantic import ValidationError
 from crewrelay.catalogue import request
 from crewrelay.catalogue.request import CrewRequest, TopicRequest, complaints
 from crewrelay.events.records import DeadLetters, Record, first_id
-from crewrelay.jobs.errors import IdempotencyConflict, InvalidRequest
+from crewrelay.jobs.access import Caller, Scope
+from crewrelay.jobs.errors import ForeignCollection, IdempotencyConflict, InvalidRequest
 from crewrelay.jobs.log_keys import correlation_id_of, logged_with
 from crewrelay.jobs.submission import Submission, message_key
 
@@ -13,7 +14,7 @@ from crewrelay.jobs.submission import Submission, message_key
 class Intake:
     def __init__(self, submission: Submission, tenant: str, dead_letters: DeadLetters) -> None:
         self._submission = submission
-        self._tenant = tenant
+        self._caller = Caller(tenant=tenant, scopes=frozenset({Scope.RUN}))
         self._dead_letters = dead_letters
 
     def take(self, record: Record) -> None:
@@ -24,8 +25,9 @@ class Intake:
         try:
             asked, message_id = parse(record["body"]), first_id(record)
             with logged_with(correlation_id=correlation_id_of(message_id)):
-                self._submission.submit(self._tenant, asked.job_input(), message_key(message_id))
-        except (InvalidRequest, IdempotencyConflict) as refusal:
+                job_input = self._caller.permitted(asked.job_input())
+                self._submission.submit(self._caller.tenant, job_input, message_key(message_id))
+        except (InvalidRequest, ForeignCollection, IdempotencyConflict) as refusal:
             self._dead_letters.put(record, refusal)
 
 

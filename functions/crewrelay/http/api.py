@@ -65,7 +65,7 @@ def create_api(
         caller: Starter, body: RunRequest, request: Request, response: Response, key: IdempotencyKey = None
     ) -> Accepted:
         """Submit a job. It is committed before the answer is sent, and the worker runs it."""
-        job = submission.submit(caller.tenant, body.job_input(), key)
+        job = submission.submit(caller.tenant, caller.permitted(body.job_input()), key)
         response.headers["Location"] = status_path(request, job.id)
         response.headers["Retry-After"] = str(RETRY_SECONDS)
         return Accepted.of(job, status_url(request, job.id))
@@ -103,9 +103,9 @@ def create_api(
     def file(caller: Reader, job_id: str, number: Annotated[int, Path(ge=1)]) -> Response:
         """A file that the crew wrote, to be saved; or a redirection to it, valid for an hour."""
         record = record_of_tenant(store, caller.tenant, job_id)
-        files = record.answer.files if record.answer else ()
-        found = files[number - 1] if number <= len(files) else None
-        content = store.read_file(record.job, found) if found and found.digest else None
+        job, answer = record.job, record.answer
+        found = answer.files[number - 1] if answer and number <= len(answer.files) else None
+        content = store.read_file(job, found) if found and found.digest else None
         if found is None or content is None:
             raise UnknownFile(f"Job {job_id} has no file {number}.")
         if isinstance(content, str):

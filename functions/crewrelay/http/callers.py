@@ -29,7 +29,8 @@ async def _caller(request: Request, needed: SecurityScopes, _: Annotated[Any, Se
 def _authorized(request: Request) -> Caller:
     context = request.scope.get("aws.event", {}).get("requestContext", {}).get("authorizer") or {}
     try:
-        return Caller(tenant=context["tenant"], scopes=frozenset(context["scopes"].split()))
+        collections = tuple(context.get("collections", "").split())
+        return Caller(tenant=context["tenant"], scopes=frozenset(context["scopes"].split()), collections=collections)
     except (KeyError, ValidationError):  # called without our gateway, or behind another authorizer
         raise Unauthenticated("The request came without a valid token.") from None
 

@@ -34,7 +34,7 @@ _CHALLENGE = {
 _PROBLEMS = {
     400: "The body is not a JSON object",
     401: "The request has no valid token",
-    403: "The token lacks the required scope",
+    403: "The token lacks the required scope, or may not search the collection",
     404: "There is no such job",
     409: "The job's state does not allow this",
     413: "The body is larger than 256 KB",

@@ -68,9 +68,10 @@ def run(
     inline: InlineRuns = request.app.state.inline
     wanted = preference(request.headers.getlist("prefer"), inline.timeout)
     deadline = received_at(request, inline.clock) + wanted.timeout
+    job_input = caller.permitted(body.job_input())
     if inline.clock() >= deadline:  # a slow start of the image may have used it up
-        return _accepted(inline.submission.submit(caller.tenant, body.job_input(), key), request, wanted)
-    job = inline.submission.accept(caller.tenant, body.job_input(), key)
+        return _accepted(inline.submission.submit(caller.tenant, job_input, key), request, wanted)
+    job = inline.submission.accept(caller.tenant, job_input, key)
     # The job is committed: from here on the answer waits no longer than the deadline, even if table or queue stall.
     finishing = on_own_thread(lambda: _run(inline, job, deadline), name=f"inline-{job.id}")
     last_moment = deadline + inline.grace - inline.clock()

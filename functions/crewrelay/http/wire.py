@@ -198,17 +198,28 @@ class JobStatus(BaseModel):
 
 
 class CrewCard(BaseModel):
-    """A crew or flow; `inputs` is the JSON schema of what a request sends as `inputs`. One with a `fault` can't run."""
+    """A crew or flow; `inputs` is the JSON schema of what a request sends as `inputs`. `tasks` are its tasks or steps,
+    `asks` those that may ask a human. One with a `fault` can't run.
+    """
 
     name: str
     kind: Literal["crew", "flow"] | None
     description: str
     inputs: dict[str, Any]
+    tasks: list[str] = []
+    asks: list[str] = []
     fault: str | None = None
 
     @classmethod
     def of(cls, card: Card) -> "CrewCard":
-        return cls(name=card.name, kind=card.kind, description=card.crew.description, inputs=card.inputs.json_schema())
+        return cls(
+            name=card.name,
+            kind=card.kind,
+            description=card.crew.description,
+            inputs=card.inputs.json_schema(),
+            tasks=list(card.outline.tasks),
+            asks=list(card.outline.asks),
+        )
 
     @classmethod
     def faulty(cls, name: str, fault: str) -> "CrewCard":

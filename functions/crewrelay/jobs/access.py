@@ -1,19 +1,22 @@
-"""Bearer tokens: each belongs to one tenant and grants scopes."""
+"""Bearer tokens: each belongs to one tenant, grants scopes, and names the collections that its jobs may search."""
 
 import binascii
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from crewrelay.jobs.errors import MissingScope
+from crewrelay.jobs.errors import ForeignCollection, MissingScope
+from crewrelay.jobs.job import JobInput
 
 # No "#" and no line feed (pydantic's `$` is the very end): the name is part of table keys and idempotency keys.
 TenantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+
+CollectionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
 RandomBytes = Callable[[int], bytes]
 
@@ -32,17 +35,28 @@ class Scope(StrEnum):
 
 
 class Caller(BaseModel):
-    """The tenant that a request acts for, and its scopes."""
+    """The tenant that a request acts for, its scopes, and the collections that its jobs may search, the default first;
+    if none are named, that of the deployment.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     tenant: TenantName
     scopes: frozenset[Scope]
+    collections: tuple[CollectionName, ...] = ()
 
     def require(self, scope: Scope) -> None:
         """Raises MissingScope if the caller does not have it."""
         if scope not in self.scopes:
             raise MissingScope(scope)
+
+    def permitted(self, job_input: JobInput) -> JobInput:
+        """The input with the collection that its job searches. Raises ForeignCollection."""
+        if job_input.collection is None:
+            return job_input.model_copy(update={"collection": next(iter(self.collections), None)})
+        if job_input.collection not in self.collections:
+            raise ForeignCollection(job_input.collection, self.collections)
+        return job_input
 
 
 class Token(BaseModel):
@@ -53,6 +67,7 @@ class Token(BaseModel):
     digest: str
     tenant: TenantName
     scopes: Annotated[frozenset[Scope], Field(min_length=1)]
+    collections: tuple[CollectionName, ...] = ()  # see Caller
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
@@ -100,13 +115,26 @@ def _checksum(secret: str) -> str:
 
 
 def issue(
-    tokens: Tokens, tenant: str, scopes: frozenset[Scope], now: datetime, expires_at: datetime, random: RandomBytes
+    tokens: Tokens,
+    tenant: str,
+    scopes: frozenset[Scope],
+    now: datetime,
+    expires_at: datetime,
+    random: RandomBytes,
+    collections: Sequence[str] = (),
 ) -> tuple[str, Token]:
     """Create and store a token. Returns its text, which can't be recovered later, and the stored record."""
     text = new_text(random)
     digest = digest_of(text)
     assert digest
-    token = Token(digest=digest, tenant=tenant, scopes=scopes, created_at=now, expires_at=expires_at)
+    token = Token(
+        digest=digest,
+        tenant=tenant,
+        scopes=scopes,
+        collections=tuple(collections),
+        created_at=now,
+        expires_at=expires_at,
+    )
     tokens.add(token)
     return text, token
 

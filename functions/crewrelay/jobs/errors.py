@@ -5,6 +5,7 @@ CrewrelayError
 ├── InvalidRequest       422  the request breaks a rule of its schema
 ├── Unauthenticated      401  the request has no valid token
 ├── MissingScope         403  the token lacks the required scope
+├── ForeignCollection    403  the token may not search the collection
 ├── UnknownJob           404  no such job for this tenant
 ├── UnknownFile          404  the job has no such file
 ├── UnknownToken         404  no token has this id
@@ -33,6 +34,7 @@ CrewrelayError
     └── ServiceRefused   503  it answered with a refusal: credentials, policy, missing resource
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -72,6 +74,21 @@ class MissingScope(CrewrelayError):
     def __init__(self, scope: str) -> None:
         super().__init__(f"This needs a token with the scope {scope}.")
         self.scope = scope
+
+
+class ForeignCollection(CrewrelayError):
+    """The token may not search the collection that the request names, whether there is one or not."""
+
+    code = "foreign_collection"
+    http = 403
+    remedy = (
+        "Name another collection, or none; or use a token with this one: the operator creates it with "
+        "`crewrelay token create --collection`."
+    )
+
+    def __init__(self, name: str, permitted: Sequence[str]) -> None:
+        others = f"only {', '.join(permitted)}" if permitted else "only the deployment's own, without naming it"
+        super().__init__(f"This token may not search the collection {name}, {others}.")
 
 
 class TooManyJobs(CrewrelayError):
@@ -249,10 +266,10 @@ class RetrievalUnavailable(RetrievalError):
 
 
 class RetrievalUnauthorised(RetrievalError):
-    """The passage store refused the API key."""
+    """The passage store refused the API key, or the key may not do this."""
 
     code = "retrieval_unauthorised"
-    remedy = "Check WEAVIATE_API_KEY."
+    remedy = "Check WEAVIATE_API_KEY, and that this key may do what the message names."
 
 
 class RetrievalMisconfigured(RetrievalError):

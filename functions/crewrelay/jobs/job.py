@@ -28,16 +28,19 @@ class Status(StrEnum):
 
 
 class JobInput(BaseModel):
-    """The crew's name and its inputs."""
+    """The crew's name, its inputs, and the collection that it searches; None: that of the deployment."""
 
     model_config = ConfigDict(frozen=True)
 
     crew: str
     inputs: Mapping[str, JsonValue]
+    collection: str | None = None
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: equal inputs, and only they, have the same digest."""
-        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        canonical = json.dumps(
+            self.model_dump(exclude_none=True), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 

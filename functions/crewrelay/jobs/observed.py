@@ -61,6 +61,10 @@ class ObservedStore:
         with self._refusals():
             self._inner.put_answer(job, answer)
 
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        with self._refusals():
+            self._inner.put_question(job, question_id, question)
+
     def put_file(self, job: Job, file: File) -> None:
         with self._refusals():
             self._inner.put_file(job, file)
@@ -68,10 +72,6 @@ class ObservedStore:
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         with self._refusals():
             return self._inner.read_file(job, file)
-
-    def put_question(self, job: Job, question_id: str, question: Question) -> None:
-        with self._refusals():
-            self._inner.put_question(job, question_id, question)
 
     def journal(self, job: Job) -> Iterator[Call]:
         with self._refusals():

@@ -50,14 +50,14 @@ class JobStore(Protocol):
     def put_answer(self, job: Job, answer: Answer) -> None:
         """Store the answer under the job's fence; it is read only if the job completes under that fence."""
 
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        """Store the question; it is read only while the job waits for this one."""
+
     def put_file(self, job: Job, file: File) -> None:
         """Store a file's content by its digest, until the job is deleted."""
 
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         """A stored file's content, or a URL that has it, valid for an hour; None if it is not stored."""
-
-    def put_question(self, job: Job, question_id: str, question: Question) -> None:
-        """Store the question; it is read only while the job waits for this one."""
 
     def put_call(self, job: Job, call: Call) -> Call:
         """Put the call if absent, unfenced, because it was paid for; else return the existing one."""

@@ -1,30 +1,32 @@
 """The ports of passage stores: collections, which retrieval searches and ingestion fills."""
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
 
+from crewrelay.jobs.access import CollectionName
 from crewrelay.jobs.answer import Passage
-from crewrelay.jobs.errors import RetrievalMisconfigured
+from crewrelay.jobs.errors import EmbedderMismatch, RetrievalMisconfigured
 from crewrelay.retrieval.chunks import Chunk
 
 Vector = npt.NDArray[np.float32]  # (dimension,), of length 1
 
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_NAME = TypeAdapter[str](CollectionName)
 
 
 def checked_name(name: str) -> str:
     """The name, unchanged. Raises RetrievalMisconfigured unless every store accepts it."""
-    if not _NAME.fullmatch(name):
+    try:
+        return _NAME.validate_python(name)
+    except ValidationError:
         raise RetrievalMisconfigured(
             f"{name!r} is not a valid collection name: use a lower-case letter, then up to 62 of a-z, 0-9, '-' and '_'"
-        )
-    return name
+        ) from None
 
 
 DOCUMENTS = "documents"  # the default collection for ingestion
@@ -32,7 +34,7 @@ DOCUMENTS = "documents"  # the default collection for ingestion
 
 # The weight of the dense scores in a hybrid search; the keyword scores have the rest. Reciprocal rank fusion instead
 # halves recall across languages, where keywords match only noise.
-ALPHA = 0.85
+ALPHA = 5 / 6
 
 
 class Embedding(NamedTuple):
@@ -40,6 +42,15 @@ class Embedding(NamedTuple):
 
     embedder: str
     dimension: int
+
+
+def require_embedding(name: str, found: Embedding, expected: Embedding) -> None:
+    """Raises EmbedderMismatch unless both are equal."""
+    if found != expected:
+        raise EmbedderMismatch(
+            f"The collection {name!r} holds vectors of {found.embedder} ({found.dimension} dimensions), "
+            f"not of {expected.embedder} ({expected.dimension} dimensions)."
+        )
 
 
 class Document(NamedTuple):
@@ -53,7 +64,7 @@ class Collection(Protocol):
     """The passages of documents. Every method may raise a RetrievalError."""
 
     def search(self, query: str, vector: Vector, top_k: int, timeout: timedelta) -> list[Passage]:
-        """Hybrid search: dense and keyword scores, each scaled to 0…1, weighted with ALPHA and 1 − ALPHA. Best first.
+        """Hybrid search: the sum of dense and keyword scores up to 1, weighted with ALPHA and 1 − ALPHA. Best first.
 
         Returns or raises within `timeout`.
         """
@@ -81,11 +92,11 @@ class Collections(Protocol):
     def place(self) -> str:
         """A description of the store's location, for messages."""
 
-    def default(self) -> str:
-        """The name of the collection to search if none is given."""
+    def open(self, name: str, embedding: Embedding, timeout: timedelta | None = None) -> Collection:
+        """Raises CollectionMissing, and EmbedderMismatch if it holds another embedder's vectors.
 
-    def open(self, name: str, embedding: Embedding) -> Collection:
-        """Raises CollectionMissing, and EmbedderMismatch if it holds another embedder's vectors."""
+        Returns or raises within `timeout`, or the store's own.
+        """
 
     def create(self, name: str, embedding: Embedding) -> Collection:
         """Open the collection, creating it if absent. Raises EmbedderMismatch."""
@@ -96,7 +107,7 @@ class Collections(Protocol):
         """Raises CollectionMissing."""
 
     def delete(self, name: str) -> None:
-        """Raises CollectionMissing."""
+        """Deletes what there is of it, even if it can't be opened. Raises CollectionMissing."""
 
     def close(self) -> None:
         """Release connections; the next call reopens them."""

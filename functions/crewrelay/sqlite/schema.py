@@ -43,10 +43,9 @@ MIGRATIONS = (
     """,
     """
     CREATE TABLE questions (job_id TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (job_id, id));
-    """,
-    """
     CREATE TABLE files (job_id TEXT, digest TEXT, content BLOB NOT NULL, PRIMARY KEY (job_id, digest));
     """,
+    "ALTER TABLE tokens ADD COLUMN collections TEXT NOT NULL DEFAULT ''",
 )
 
 

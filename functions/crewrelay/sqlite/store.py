@@ -94,6 +94,14 @@ class SqliteJobStore:
                 (job.id, job.fence, answer.model_dump_json(), job.id),
             )
 
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        """Becomes durable with the save after which the job waits for it."""
+        with self._database.writing(durable=False) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO questions SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?)",
+                (job.id, question_id, question.model_dump_json(), job.id),
+            )
+
     def put_file(self, job: Job, file: File) -> None:
         """Becomes durable with the save that completes the job."""
         with self._database.writing(durable=False) as connection:
@@ -108,14 +116,6 @@ class SqliteJobStore:
                 "SELECT content FROM files WHERE job_id = ? AND digest = ?", (job.id, file.digest)
             ).fetchone()
         return row and bytes(row["content"])
-
-    def put_question(self, job: Job, question_id: str, question: Question) -> None:
-        """Becomes durable with the save after which the job waits for it."""
-        with self._database.writing(durable=False) as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO questions SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?)",
-                (job.id, question_id, question.model_dump_json(), job.id),
-            )
 
     def put_call(self, job: Job, call: Call) -> Call:
         key = (job.id, call.digest, call.nth)

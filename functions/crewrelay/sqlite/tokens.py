@@ -18,7 +18,7 @@ class SqliteTokens:
     def add(self, token: Token) -> None:
         with self._database.writing() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     token.digest,
                     token.tenant,
@@ -26,6 +26,7 @@ class SqliteTokens:
                     microseconds(token.created_at),
                     microseconds(token.expires_at),
                     token.revoked_at and microseconds(token.revoked_at),
+                    " ".join(token.collections),
                 ),
             )
 
@@ -63,6 +64,7 @@ def _token_of(row: sqlite3.Row) -> Token:
         digest=row["digest"],
         tenant=row["tenant"],
         scopes=frozenset(map(Scope, row["scopes"].split())),
+        collections=tuple(row["collections"].split()),
         created_at=moment(row["created_at"]),
         expires_at=moment(row["expires_at"]),
         revoked_at=None if row["revoked_at"] is None else moment(row["revoked_at"]),

@@ -25,8 +25,8 @@ class MemoryJobStore:
         self._jobs: dict[str, str] = {}
         self._inputs: dict[str, str] = {}
         self._answers: dict[tuple[str, int], str] = {}
-        self._files: dict[tuple[str, str | None], bytes] = {}
         self._questions: dict[tuple[str, str], str] = {}
+        self._files: dict[tuple[str, str | None], bytes] = {}
         self._calls: dict[str, dict[tuple[str, int], tuple[datetime, str]]] = {}  # with their expiry time
         self.damaged: set[str] = set()  # ids of jobs whose input can't be read
 
@@ -71,6 +71,10 @@ class MemoryJobStore:
         with self._lock:
             self._answers[job.id, job.fence] = written
 
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        with self._lock:
+            self._questions[job.id, question_id] = question.model_dump_json()
+
     def put_file(self, job: Job, file: File) -> None:
         with self._lock:
             self._files[job.id, file.digest] = file.content
@@ -78,10 +82,6 @@ class MemoryJobStore:
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         with self._lock:
             return self._files.get((job.id, file.digest))
-
-    def put_question(self, job: Job, question_id: str, question: Question) -> None:
-        with self._lock:
-            self._questions[job.id, question_id] = question.model_dump_json()
 
     def put_call(self, job: Job, call: Call) -> Call:
         written = call.model_dump_json()

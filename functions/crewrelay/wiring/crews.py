@@ -37,7 +37,7 @@ def crew_runner() -> CrewRunner:
     new_model()  # fail at start if it can't be used
     refuse_broken(catalogue(), new_model)
     retriever = retrieval.retriever(retrieval.collections(passages), passages, retrieval.embedder(vectors))
-    return CrewRunner(new_model, retriever, redaction().text, prices)
+    return CrewRunner(new_model, retriever, redaction().text, prices, retriever_of=retriever.of)
 
 
 def _keys_of_projects() -> list[str]:

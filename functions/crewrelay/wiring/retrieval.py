@@ -3,28 +3,44 @@
 from importlib.util import find_spec
 
 from crewrelay.jobs.errors import Misconfigured
-from crewrelay.retrieval.collection import Collection, Collections, Embedding
+from crewrelay.retrieval.collection import DOCUMENTS, Collection, Collections, Embedding
 from crewrelay.retrieval.embedded.collections import EmbeddedCollections
-from crewrelay.retrieval.embedded.shipped import ShippedCollection
+from crewrelay.retrieval.embedded.shipped import SHIPPED, ShippedCollection
 from crewrelay.retrieval.embedder import Embedder
 from crewrelay.retrieval.embedders.e5 import E5Embedder
 from crewrelay.retrieval.embedders.remote import RemoteEmbedder
 from crewrelay.retrieval.retriever import CollectionRetriever
+from crewrelay.retrieval.with_shipped import WithShipped
 from crewrelay.settings import EmbedderSettings, RetrievalSettings
 
 
 def collections(settings: RetrievalSettings) -> Collections:
-    """The passage store. Weaviate is imported only if configured, because that takes 1.5 s of CPU."""
-    if settings.weaviate_url:
-        from crewrelay.retrieval.weaviate.client import WeaviateServer
-        from crewrelay.retrieval.weaviate.collections import WeaviateCollections
+    """The passage store, with the shipped corpus."""
+    return WithShipped(_weaviate(settings) if settings.weaviate_url else _embedded(settings), ShippedCollection())
 
-        key = settings.weaviate_api_key.get_secret_value() if settings.weaviate_api_key else ""
-        store: Collections = WeaviateCollections(
-            WeaviateServer(str(settings.weaviate_url), settings.weaviate_grpc_port, api_key=key)
-        )
-        return store
-    return EmbeddedCollections(settings.collections, ShippedCollection())
+
+def _embedded(settings: RetrievalSettings) -> Collections:
+    return EmbeddedCollections(settings.collections)
+
+
+def _weaviate(settings: RetrievalSettings) -> Collections:
+    """Weaviate is imported only if configured, because that takes 1.5 s of CPU."""
+    from crewrelay.retrieval.weaviate.collections import WeaviateCollections
+    from crewrelay.retrieval.weaviate.server import WeaviateServer
+
+    server = WeaviateServer(
+        str(settings.weaviate_url),
+        str(settings.weaviate_grpc_url or ""),
+        settings.weaviate_api_key.get_secret_value() if settings.weaviate_api_key else "",
+        certificates=settings.ssl_cert_file,
+        replication_factor=settings.weaviate_replication_factor,
+    )
+    return WeaviateCollections(server, settings.stack)
+
+
+def searched(settings: RetrievalSettings) -> list[str]:
+    """The collections to search: the first of them that there is."""
+    return [settings.collection] if settings.collection else [DOCUMENTS, SHIPPED]
 
 
 def embedder(settings: EmbedderSettings) -> Embedder:
@@ -62,6 +78,4 @@ def target(stores: Collections, name: str, vectors: Embedder, dry_run: bool) -> 
 
 
 def retriever(stores: Collections, settings: RetrievalSettings, vectors: Embedder) -> CollectionRetriever:
-    return CollectionRetriever(
-        lambda embedding: stores.open(settings.collection or stores.default(), embedding), vectors
-    )
+    return CollectionRetriever(stores.open, searched(settings), vectors)

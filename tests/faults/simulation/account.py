@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from crewrelay.jobs.job import Job, Status
 
+AT_ONCE = 2  # calls of a run
 Key = tuple[str, int]  # a call's digest, and its number among identical ones
 
 
@@ -66,8 +67,9 @@ class Run:
                     held and standing.lease_until is not None and now >= standing.lease_until,
                 ),
                 (
-                    "once a job has moved on one more call is paid for, unless the write failed that would tell of it",
-                    self._asked_too_late > 1 + self.faults,
+                    "once a job has moved on no more calls are paid for than it makes at once, unless the write failed"
+                    " that would tell of it",
+                    self._asked_too_late > AT_ONCE + self.faults,
                 ),
             )
             if is_broken

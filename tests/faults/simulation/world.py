@@ -17,7 +17,7 @@ from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
 from crewrelay.jobs.ports import Calls, JobRecord
 from crewrelay.jobs.questions import Question
 from crewrelay.testing import MemoryJobStore
-from tests.faults.simulation.account import Run, Step
+from tests.faults.simulation.account import Key, Run, Step
 from tests.faults.simulation.strands import Fate, Process, Schedule
 
 T = TypeVar("T")
@@ -98,14 +98,14 @@ class Table:
     def put_answer(self, job: Job, answer: Answer) -> None:
         self._request("put answer", lambda: self._world.table.put_answer(job, answer))
 
+    def put_question(self, job: Job, question_id: str, question: Question) -> None:
+        self._request("put question", lambda: self._world.table.put_question(job, question_id, question))
+
     def put_file(self, job: Job, file: File) -> None:
         self._request("put file", lambda: self._world.table.put_file(job, file))
 
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         return self._request("read file", lambda: self._world.table.read_file(job, file))
-
-    def put_question(self, job: Job, question_id: str, question: Question) -> None:
-        self._request("put question", lambda: self._world.table.put_question(job, question_id, question))
 
     def put_call(self, job: Job, call: Call) -> Call:
         return self._request("put call", lambda: self._world.table.put_call(job, call))
@@ -113,7 +113,9 @@ class Table:
     def journal(self, job: Job) -> Iterator[Call]:
         def read() -> list[Call]:
             calls = list(self._world.table.journal(job))
-            self._world.runs[self._process].known = {(call.digest, call.nth) for call in calls}
+            self._world.runs[self._process].known = {
+                _as_asked(call, job) for call in calls if call.key not in job.discarded
+            }
             return calls
 
         for call in self._request("journal", read):
@@ -149,6 +151,12 @@ class Table:
         if fate is Fate.REPLY_LOST:
             raise Unavailable("The table did not answer.")
         return found
+
+
+def _as_asked(call: Call, job: Job) -> Key:
+    """With its number in the script, which knows nothing of discarded replies."""
+    discarded = (key.rpartition("#") for key in job.discarded)
+    return call.digest, call.nth - sum(digest == call.digest and int(nth) < call.nth for digest, _, nth in discarded)
 
 
 class Bell:

@@ -1,4 +1,4 @@
-"""What a double of Weaviate holds, and how it finds it: BM25, cosines and relative score fusion, as Weaviate's own."""
+"""What a double of Weaviate holds, and the schemas of its classes."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -7,11 +7,8 @@ from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
-from haystack import Document
 
-from crewrelay.retrieval.embedded.pipeline import DenseRetriever, KeywordRetriever, RelativeScoreFusion
-
-CANDIDATES = 100  # of each search, before they are fused
+from tests.support.doubles.weaviate_hybrid import HybridSearch, Tokenization
 
 # What Weaviate adds to a schema. Its client reads all of it.
 _DEFAULTS: dict[str, Any] = {
@@ -50,6 +47,7 @@ _DEFAULTS: dict[str, Any] = {
     "vectorIndexType": "hnsw",
     "vectorizer": "none",
 }
+_PROPERTY = {"indexFilterable": True, "indexSearchable": True, "tokenization": "word"}
 
 
 class Object(NamedTuple):
@@ -61,21 +59,29 @@ class Missing(Exception):
     """There is no such class."""
 
 
+class WrongLength(Exception):
+    """Vectors of another length are in the class."""
+
+
+_LENGTHS = "vector lengths don't match"
+
+
 class Class:
     """One class and its objects. Its index is made anew at the first search after a write."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self.schema = _merged(_DEFAULTS, schema)
+        self.schema["properties"] = [_PROPERTY | one for one in schema.get("properties", [])]
         self.objects: dict[UUID, Object] = {}
-        self._pipelines: dict[tuple[str, ...], tuple[DenseRetriever, KeywordRetriever] | None] = {}
+        self._searches: dict[tuple[str, ...], HybridSearch] = {}
 
     def put(self, objects: dict[UUID, Object]) -> None:
         self.objects |= objects
-        self._pipelines = {}
+        self._searches = {}
 
     def remove(self, ids: Iterable[UUID]) -> None:
         self.objects = {id_: one for id_, one in self.objects.items() if id_ not in set(ids)}
-        self._pipelines = {}
+        self._searches = {}
 
     def where(self, matches: Callable[[UUID, Object], bool]) -> list[UUID]:
         """In the order of their ids, as Weaviate lists them."""
@@ -84,29 +90,21 @@ class Class:
     def hybrid(
         self, query: str, vector: npt.NDArray[np.float32], properties: tuple[str, ...], alpha: float, limit: int
     ) -> list[tuple[UUID, float]]:
-        if properties not in self._pipelines:
-            self._pipelines[properties] = self._retrievers(properties)
-        retrievers = self._pipelines[properties]
-        if retrievers is None:
-            return []
-        dense, keyword = retrievers
-        candidates = max(CANDIDATES, limit)
-        fused = RelativeScoreFusion(alpha).run(
-            dense.run(vector / np.linalg.norm(vector), candidates)["documents"],
-            keyword.run(query, candidates)["documents"],
-            limit,
-        )
-        return [(UUID(found.id), found.score or 0.0) for found in fused["documents"]]
+        held = next((one.vector.size for one in self.objects.values() if one.vector.size), 0)
+        if held and held != vector.size:
+            raise WrongLength(f"distance between entrypoint and query node: {held} vs {vector.size}: {_LENGTHS}")
+        if properties not in self._searches:
+            self._searches[properties] = self._search(properties)
+        return self._searches[properties].best(query, vector, alpha, limit)
 
-    def _retrievers(self, properties: tuple[str, ...]) -> tuple[DenseRetriever, KeywordRetriever] | None:
-        with_vectors = [(id_, one) for id_, one in self.objects.items() if one.vector.size]
-        if not with_vectors:
-            return None
-        documents = [Document(id=str(id_)) for id_, _ in with_vectors]
-        texts = ["\n".join(str(one.properties.get(name, "")) for name in properties) for _, one in with_vectors]
-        return DenseRetriever(documents, np.stack([one.vector for _, one in with_vectors])), KeywordRetriever(
-            documents, texts
-        )
+    def _search(self, properties: tuple[str, ...]) -> HybridSearch:
+        with_vectors = {id_: one for id_, one in self.objects.items() if one.vector.size}
+        tokenizations = {one["name"]: Tokenization(one["tokenization"]) for one in self.schema["properties"]}
+        texts = {
+            id_: [(str(one.properties.get(name, "")), tokenizations[name]) for name in properties]
+            for id_, one in with_vectors.items()
+        }
+        return HybridSearch(texts, {id_: one.vector for id_, one in with_vectors.items()})
 
 
 class Classes:
@@ -127,6 +125,14 @@ class Classes:
             return False
         self._classes[schema["class"]] = Class(schema)
         return True
+
+    def write(self, name: str, id_: UUID, one: Object, auto_schema: bool) -> None:
+        """With auto-schema, a class that is missing is made as Weaviate guesses it."""
+        if auto_schema and name not in self._classes:
+            self.create(
+                {"class": name, "properties": [{"name": each, "dataType": ["text"]} for each in one.properties]}
+            )
+        self[name].put({id_: one})
 
     def delete(self, name: str) -> None:
         self._classes.pop(name, None)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,15 +21,15 @@ from weaviate.proto.v1 import (
     weaviate_pb2_grpc,
 )
 
-from tests.support.doubles.weaviate_classes import Classes, Missing, Object
+from tests.support.doubles.weaviate_classes import Classes, Missing, Object, WrongLength
 from tests.support.doubles.weaviate_faults import Faults
 
 Filters = base_pb2.Filters
 
 
 class Servicer(weaviate_pb2_grpc.WeaviateServicer):
-    def __init__(self, classes: Classes) -> None:
-        self._classes = classes
+    def __init__(self, classes: Classes, faults: Faults) -> None:
+        self._classes, self._faults = classes, faults
 
     def Search(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         held = self._classes[request.collection]
@@ -55,7 +56,8 @@ class Servicer(weaviate_pb2_grpc.WeaviateServicer):
             try:
                 vector = _unit(np.frombuffer(one.vector_bytes, "<f4"))
                 properties = dict(one.properties.non_ref_properties)
-                self._classes[one.collection].put({UUID(one.uuid): Object(properties, vector)})
+                held = Object(properties, vector)
+                self._classes.write(one.collection, UUID(one.uuid), held, self._faults.auto_schema)
             except Missing as error:
                 errors.append(batch_pb2.BatchObjectsReply.BatchError(index=index, error=str(error)))
         return batch_pb2.BatchObjectsReply(errors=errors)
@@ -88,12 +90,16 @@ class _Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
                 if method == "BatchObjects":
                     return _all_failed(request, self._faults.starting)
                 context.abort(grpc.StatusCode.UNKNOWN, self._faults.starting)
+            if method == "BatchObjects" and (refused := self._faults.refusal("U", "data/collections/*")):
+                return _all_failed(request, refused)
+            if method == "BatchDelete" and (refused := self._faults.refusal("D", "data/collections/*")):
+                context.abort(grpc.StatusCode.PERMISSION_DENIED, refused)
             if method == "Search":
                 time.sleep(self._faults.delay)
             try:
                 with self._classes.lock:
                     return handler.unary_unary(request, context)
-            except Missing as error:
+            except (Missing, WrongLength) as error:
                 context.abort(grpc.StatusCode.UNKNOWN, str(error))
 
         return grpc.unary_unary_rpc_method_handler(behave, handler.request_deserializer, handler.response_serializer)
@@ -104,14 +110,14 @@ def _all_failed(request: Any, said: str) -> Any:
     return batch_pb2.BatchObjectsReply(errors=errors)
 
 
-def start(classes: Classes, faults: Faults) -> int:
-    """Serves on threads; the port."""
+def start(classes: Classes, faults: Faults, certified: tuple[Path, Path] | None) -> int:
+    """Serves on threads, over TLS with a key and its certificate; the port."""
     server = grpc.server(
         ThreadPoolExecutor(64),
         interceptors=[_Gate(classes, faults)],
         options=[("grpc.max_receive_message_length", 104858000), ("grpc.so_reuseport", 0)],
     )
-    weaviate_pb2_grpc.add_WeaviateServicer_to_server(Servicer(classes), server)  # type: ignore[no-untyped-call]
+    weaviate_pb2_grpc.add_WeaviateServicer_to_server(Servicer(classes, faults), server)  # type: ignore[no-untyped-call]
     serving = health_weaviate_pb2.WeaviateHealthCheckResponse(status="SERVING")
     check = grpc.unary_unary_rpc_method_handler(
         lambda request, context: serving,
@@ -120,7 +126,11 @@ def start(classes: Classes, faults: Faults) -> int:
     )
     health = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
     server.add_generic_rpc_handlers((health,))
-    port = int(server.add_insecure_port("127.0.0.1:0"))
+    if certified:
+        key, certificate = (file.read_bytes() for file in certified)
+        port = int(server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)])))
+    else:
+        port = int(server.add_insecure_port("127.0.0.1:0"))
     server.start()
     _running.append(server)
     return port

@@ -1,15 +1,19 @@
 """Weaviate at the level of its wire: REST for the schema, gRPC for the rest. In a process of its own.
 
-    python -m tests.support.doubles.weaviate_server
+    python -m tests.support.doubles.weaviate_server [KEY CERTIFICATE]
 
-It ranks as Weaviate does, in memory. POST /faults {"delay": 0.5, "unavailable": ["Search"], "key": "K", "version":
-"1.20.0", "starting": "could not find class"} makes it late with its searches, refuse calls, ask for a key, seem older,
-not ready, and say so of every class; what is not named is well again.
+With a key and its certificate it speaks TLS.
+It ranks as Weaviate does, in memory, and like one makes classes of its own for writes to classes that are missing.
+POST /faults {"delay": 0.5, "unavailable": ["Search"], "key": "K", "read_only": true, "version": "1.20.0", "starting":
+"could not find class", "auto_schema": false} makes it late with its searches, refuse calls, ask for a key, refuse
+changes, seem older, be not ready and say so of every class, and make no classes; what is not named is well again.
 GET /calls counts what reached it, by path or gRPC method; GET /grpc is the port of gRPC. Connections are cut, held up
 and dropped by tests/support/doubles/line.py. It prints `ready PORT`, and ends when its standard input does.
 """
 
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -34,6 +38,8 @@ def create_app(classes: Classes, faults: Faults, grpc_port: int) -> Starlette:
         if request.method == "GET":
             return JSONResponse({"classes": classes.schemas()})
         schema = await request.json()
+        if refused := faults.refusal("C", f"schema/collections/{schema['class']}"):
+            return _error(refused, 403)
         with classes.lock:
             if not classes.create(schema):
                 return _error(f"class name {schema['class']} already exists", 422)
@@ -42,6 +48,8 @@ def create_app(classes: Classes, faults: Faults, grpc_port: int) -> Starlette:
     async def schema(request: Request) -> Response:
         name = request.path_params["name"]
         if request.method == "DELETE":
+            if refused := faults.refusal("D", f"schema/collections/{name}"):
+                return _error(refused, 403)
             with classes.lock:
                 classes.delete(name)
             return Response()
@@ -93,12 +101,21 @@ def _error(message: str, status: int) -> Response:
 def main() -> None:
     live_and_die_with_parent()
     classes, faults = Classes(), Faults()
-    grpc_port = start(classes, faults)
+    certified = (Path(sys.argv[1]), Path(sys.argv[2])) if sys.argv[1:] else None
+    grpc_port = start(classes, faults, certified)
     with listen("127.0.0.1", 0) as listener:
         announce(listener.getsockname()[1])
         # Kept open for longer than any client keeps a connection: none is closed while it is being used again.
         app = create_app(classes, faults, grpc_port)
-        config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_keep_alive=75)
+        key, certificate = certified or (None, None)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            lifespan="off",
+            timeout_keep_alive=75,
+            ssl_keyfile=key,
+            ssl_certfile=certificate,
+        )
         uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from crewrelay.jobs.answer import Passage
-from crewrelay.jobs.errors import CollectionMissing, EmbedderMismatch
+from crewrelay.jobs.errors import CollectionMissing
 from crewrelay.retrieval.chunks import Chunk
-from crewrelay.retrieval.collection import Document, Embedding, Vector
+from crewrelay.retrieval.collection import Document, Embedding, Vector, require_embedding
 from crewrelay.retrieval.embedded.database import Database
 from crewrelay.retrieval.embedded.pipeline import PassageSearch
 
@@ -118,15 +118,6 @@ def state(connection: sqlite3.Connection, name: str, expected: Embedding | None 
     found = State(row[0], row[1], Embedding(row[2], row[3]))
     require_embedding(name, found.embedding, expected or found.embedding)
     return found
-
-
-def require_embedding(name: str, found: Embedding, expected: Embedding) -> None:
-    """Raises EmbedderMismatch unless both are equal."""
-    if found != expected:
-        raise EmbedderMismatch(
-            f"The collection {name!r} holds vectors of {found.embedder} ({found.dimension} dimensions), "
-            f"not of {expected.embedder} ({expected.dimension} dimensions)."
-        )
 
 
 def _read(connection: sqlite3.Connection, now: State) -> tuple[list[Chunk], npt.NDArray[np.float32]]:

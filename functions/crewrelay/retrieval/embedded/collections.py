@@ -4,11 +4,11 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
-from crewrelay.retrieval.collection import DOCUMENTS, Collection, Embedding, checked_name
-from crewrelay.retrieval.embedded.collection import EmbeddedCollection, require_embedding, state
+from crewrelay.retrieval.collection import Collection, Embedding, checked_name
+from crewrelay.retrieval.embedded.collection import EmbeddedCollection, state
 from crewrelay.retrieval.embedded.database import Database
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
-from crewrelay.retrieval.embedded.shipped import SHIPPED, SHIPPED_EMBEDDING, ShippedCollection, refuse_change
+from crewrelay.retrieval.embedded.shipped import SHIPPED, ShippedCollection
 from crewrelay.retrieval.embedders.e5 import E5Embedder
 from crewrelay.retrieval.retriever import TIMEOUT, CollectionRetriever
 
@@ -20,38 +20,29 @@ class EmbeddedRetriever(CollectionRetriever):
 
     def __init__(self, corpus: Path = SHIPPED_CORPUS) -> None:
         collection = ShippedCollection(corpus)
-        super().__init__(lambda _: collection, E5Embedder())
+        super().__init__(lambda *_: collection, [SHIPPED], E5Embedder())
 
 
 class EmbeddedCollections:
-    """The collections of a folder, plus `shipped` if given. Thread-safe.
+    """The collections of a folder. Thread-safe.
 
     `timeout` is how long operations other than search wait for another process that writes.
     """
 
-    def __init__(self, folder: Path, shipped: ShippedCollection | None = None, timeout: timedelta = TIMEOUT) -> None:
+    def __init__(self, folder: Path, timeout: timedelta = TIMEOUT) -> None:
         self.place = f"the folder {folder}"
         self._database = Database(folder / FILE)
-        self._shipped = shipped
         self._timeout = timeout
         self._lock = threading.Lock()
         self._opened: dict[tuple[str, Embedding], EmbeddedCollection] = {}
 
-    def default(self) -> str:
-        """`documents` if it exists, else the shipped corpus."""
-        return DOCUMENTS if DOCUMENTS in self.names() or not self._shipped else SHIPPED
-
-    def open(self, name: str, embedding: Embedding) -> Collection:
-        if shipped := self._read_only(name):
-            require_embedding(name, SHIPPED_EMBEDDING, embedding)
-            return shipped
-        with self._database.reading(self._timeout) as connection:
-            state(connection, name, embedding)
+    def open(self, name: str, embedding: Embedding, timeout: timedelta | None = None) -> Collection:
+        with self._database.reading(timeout or self._timeout) as connection:
+            state(connection, checked_name(name), embedding)
         return self._collection(name, embedding)
 
     def create(self, name: str, embedding: Embedding) -> Collection:
-        if self._read_only(name):
-            refuse_change()
+        checked_name(name)  # before the file is created
         with self._database.writing(self._timeout) as connection:
             connection.execute(
                 "INSERT INTO collections (name, embedder, dimension) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -62,27 +53,19 @@ class EmbeddedCollections:
 
     def names(self) -> list[str]:
         with self._database.reading(self._timeout) as connection:
-            names = [name for (name,) in connection.execute("SELECT name FROM collections")]
-        return sorted([*names, SHIPPED] if self._shipped else names)
+            return sorted(name for (name,) in connection.execute("SELECT name FROM collections"))
 
     def embedding(self, name: str) -> Embedding:
-        if self._read_only(name):
-            return SHIPPED_EMBEDDING
         with self._database.reading(self._timeout) as connection:
-            return state(connection, name).embedding
+            return state(connection, checked_name(name)).embedding
 
     def delete(self, name: str) -> None:
-        if self._read_only(name):
-            refuse_change()
         self.embedding(name)  # raises before `writing` would create the file
         with self._database.writing(self._timeout) as connection:
             connection.execute("DELETE FROM collections WHERE id = ?", (state(connection, name).id,))
 
     def close(self) -> None:
         """Nothing to do: connections are not kept open."""
-
-    def _read_only(self, name: str) -> ShippedCollection | None:
-        return self._shipped if checked_name(name) == SHIPPED else None
 
     def _collection(self, name: str, embedding: Embedding) -> EmbeddedCollection:
         """The same instance each time, because it caches what it has loaded."""

@@ -1,40 +1,28 @@
-"""One Weaviate connection shared by all threads, with timeouts, hedged requests and reconnection."""
+"""One Weaviate connection shared by all threads, with timeouts and reconnection."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar, cast
 
 from weaviate import WeaviateAsyncClient
 from weaviate.auth import AuthApiKey
 from weaviate.config import AdditionalConfig, GrpcConfig, Timeout
-from weaviate.connect import ConnectionParams
 
-from crewrelay.jobs.errors import RetrievalError, RetrievalMisconfigured, RetrievalUnavailable
+from crewrelay.jobs.errors import RetrievalError, RetrievalUnavailable
 from crewrelay.retrieval.weaviate.errors import may_be_starting, translate_error
 from crewrelay.retrieval.weaviate.event_loop import run
+from crewrelay.retrieval.weaviate.server import WeaviateServer
 
 T = TypeVar("T")
 Work = Callable[[WeaviateAsyncClient], Coroutine[Any, Any, T]]
 
-# After this time a request is sent again on a new connection (hedging), in case the peer has silently gone away.
-READ_HEDGE, WRITE_HEDGE = timedelta(seconds=1), timedelta(seconds=10)
+# After DOUBT a request is sent again, in case the peer has silently gone away: over a new connection, if the old one
+# leaves a health check unanswered for CHECK.
+DOUBT, CHECK = timedelta(seconds=1), timedelta(seconds=0.5)
 CONNECT = timedelta(seconds=5)
 # The client's own timeout in seconds, longer than ours, so that ours ends a call including the client's retries.
 TIMEOUT = 600
-
-
-@dataclass(frozen=True)
-class WeaviateServer:
-    """Address and key of a Weaviate server. With an https URL, gRPC uses TLS too."""
-
-    url: str
-    grpc_port: int = 50051
-    grpc_host: str = ""  # default: the URL's host
-    api_key: str = field(default="", repr=False)
-    timeout: timedelta = timedelta(seconds=30)  # of all calls but searches
 
 
 class Connection:
@@ -42,26 +30,28 @@ class Connection:
 
     def __init__(self, server: WeaviateServer) -> None:
         self._server = server
-        self._params = _params(server)
+        self._params = server.addresses()
         self._link: _Link | None = None
         self._connecting = asyncio.Lock()
+        self._trouble = ""  # what the last check of a connection found
 
-    def read(self, work: Work[T], timeout: timedelta | None = None) -> T:
-        """Returns, or raises a RetrievalError, within `timeout`. The work may run twice, also concurrently."""
-        return run(self._within(timeout or self._server.timeout, work, READ_HEDGE))
+    def grpc(self, work: Work[T], timeout: timedelta | None = None) -> T:
+        """Returns, or raises a RetrievalError, within `timeout`. The work asks over gRPC. It may run twice, also
+        concurrently: it must be idempotent."""
+        return run(self._within(timeout or self._server.timeout, work, checked=True))
 
-    def write(self, work: Work[T]) -> T:
-        """Like `read`, with a later hedge, because a batch takes longer. The work must be idempotent."""
-        return run(self._within(self._server.timeout, work, WRITE_HEDGE))
+    def http(self, work: Work[T], timeout: timedelta | None = None) -> T:
+        """The same for work that asks over HTTP. Its connection can't be checked: in doubt it runs again."""
+        return run(self._within(timeout or self._server.timeout, work, checked=False))
 
     def close(self) -> None:
         """Close the connection; the next call reconnects."""
         run(self._close())
 
-    async def _within(self, timeout: timedelta, work: Work[T], hedge: timedelta) -> T:
+    async def _within(self, timeout: timedelta, work: Work[T], checked: bool) -> T:
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                return await self._answer_when_ready(work, min(hedge, timeout / 2))
+                return await self._answer_when_ready(work, min(DOUBT, timeout / 3), checked)
         except RetrievalError:
             raise
         except TimeoutError:
@@ -69,24 +59,24 @@ class Connection:
         except Exception as error:
             raise translate_error(error) from error
 
-    async def _answer_when_ready(self, work: Work[T], hedge: timedelta) -> T:
+    async def _answer_when_ready(self, work: Work[T], doubt: timedelta, checked: bool) -> T:
         """A server that starts answers gRPC seconds before its schema is loaded, as if its classes were missing."""
         try:
-            return await self._answer(work, hedge)
+            return await self._answer(work, doubt, checked)
         except Exception as error:
             if not may_be_starting(error):
                 raise
             if not await (await self._connected()).use(WeaviateAsyncClient.is_ready):
                 raise RetrievalUnavailable(f"Weaviate at {self._server.url} is starting") from error
-        return await self._answer(work, hedge)  # it may have become ready meanwhile
+        return await self._answer(work, doubt, checked)  # it may have become ready meanwhile
 
-    async def _answer(self, work: Work[T], hedge: timedelta) -> T:
+    async def _answer(self, work: Work[T], doubt: timedelta, checked: bool) -> T:
         link = await self._connected()
         attempts = [asyncio.create_task(link.use(work))]
         try:
-            await asyncio.wait(attempts, timeout=hedge.total_seconds())
+            await asyncio.wait(attempts, timeout=doubt.total_seconds())
             if not attempts[0].done() or _lost(attempts[0]):
-                attempts.append(asyncio.create_task(self._again(work, link)))
+                attempts.append(asyncio.create_task(self._again(work, link, checked)))
             return await _first_answer(set(attempts))
         finally:
             for attempt in attempts:
@@ -97,12 +87,18 @@ class Connection:
         if self._link is None:
             return said
         grpc = f"{self._params.grpc.host}:{self._params.grpc.port}"
+        reason = f" ({self._trouble})" if self._trouble else ""
         return (
-            f"{said}, although it accepted a connection over HTTP: check that its gRPC port {grpc} can be reached too"
+            f"{said}, although it accepted a connection over HTTP: check that gRPC at {grpc} can be reached too{reason}"
         )
 
-    async def _again(self, work: Work[T], lost: "_Link") -> T:
-        link = await self._connected(instead_of=lost)
+    async def _again(self, work: Work[T], doubted: "_Link", checked: bool) -> T:
+        if checked and doubted is self._link:
+            self._trouble = await doubted.trouble()
+            if not self._trouble:
+                async with doubted.again:
+                    return await doubted.use(work)
+        link = await self._connected(instead_of=doubted)
         return await link.use(work)
 
     async def _connected(self, instead_of: "_Link | None" = None) -> "_Link":
@@ -118,8 +114,12 @@ class Connection:
             auth_client_secret=AuthApiKey(self._server.api_key) if self._server.api_key else None,
             additional_config=AdditionalConfig(
                 timeout=Timeout(query=TIMEOUT, insert=TIMEOUT),
-                # Else a new channel would reuse the lost connection of an old channel that is still open.
-                grpc_config=GrpcConfig(channel_options=[("grpc.use_local_subchannel_pool", 1)]),
+                grpc_config=GrpcConfig(
+                    # Else a new channel would reuse the lost connection of an old channel that is still open.
+                    channel_options=[("grpc.use_local_subchannel_pool", 1)],
+                    credentials=self._server.authorities(),
+                ),
+                trust_env=self._server.certificates is not None,  # the HTTP client reads SSL_CERT_FILE
             ),
             # Saves a request to Weaviate and one to a package index.
             skip_init_checks=True,
@@ -145,6 +145,8 @@ class _Link:
         self._client = client
         self._users = 0
         self._retired = False
+        self._check: asyncio.Task[str] | None = None
+        self.again = asyncio.Lock()  # one call at a time is repeated: a slow server is not asked everything twice
 
     async def use(self, work: Work[T]) -> T:
         self._users += 1
@@ -160,6 +162,22 @@ class _Link:
             self._users -= 1
             await self._close_if_done()
 
+    async def trouble(self) -> str:
+        """Why the server does not answer over this connection; "" if it does. Looks once for all who ask meanwhile."""
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self._trouble())
+        return await asyncio.shield(self._check)
+
+    async def _trouble(self) -> str:
+        try:
+            async with asyncio.timeout(CHECK.total_seconds()):
+                await self.use(_check_health)
+            return ""
+        except TimeoutError:
+            return "it is silent"
+        except Exception as error:
+            return str(translate_error(error))
+
     async def retire(self) -> None:
         self._retired = True
         await self._close_if_done()
@@ -167,6 +185,11 @@ class _Link:
     async def _close_if_done(self) -> None:
         if self._retired and not self._users:
             await self._client.close()
+
+
+async def _check_health(client: WeaviateAsyncClient) -> None:
+    # The client offers no way to ask over gRPC for nothing; this is what it asks when it connects.
+    await cast(Any, client)._connection._ping_grpc("async")
 
 
 async def _first_answer(attempts: set["asyncio.Task[T]"]) -> T:
@@ -181,21 +204,3 @@ async def _first_answer(attempts: set["asyncio.Task[T]"]) -> T:
 def _lost(attempt: "asyncio.Task[Any]") -> bool:
     error = attempt.exception()
     return error is not None and isinstance(translate_error(error), RetrievalUnavailable)
-
-
-def _params(server: WeaviateServer) -> ConnectionParams:
-    try:
-        url = urlsplit(server.url)
-        secure = {"http": False, "https": True}[url.scheme]
-        return ConnectionParams.from_params(
-            http_host=url.hostname or "",
-            http_port=url.port or (443 if secure else 80),
-            http_secure=secure,
-            grpc_host=server.grpc_host or url.hostname or "",
-            grpc_port=server.grpc_port,
-            grpc_secure=secure,
-        )
-    except (KeyError, ValueError) as error:
-        raise RetrievalMisconfigured(
-            f"Weaviate's URL must be http(s)://HOST[:PORT], with gRPC on another port: {server} ({error})"
-        ) from error

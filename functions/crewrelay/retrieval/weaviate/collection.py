@@ -3,7 +3,7 @@ all vectors with each search, and each of its writes waits a second for more.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_DNS, UUID, uuid5
@@ -16,13 +16,13 @@ from weaviate.collections.classes.filters import FilterReturn
 from weaviate.collections.classes.internal import Object
 
 from crewrelay.jobs.answer import Passage
-from crewrelay.jobs.errors import RetrievalError, RetrievalUnavailable
+from crewrelay.jobs.errors import EmbedderMismatch, RetrievalError, RetrievalUnavailable
 from crewrelay.jobs.text import well_formed
 from crewrelay.retrieval.chunks import Chunk
-from crewrelay.retrieval.collection import ALPHA, Document, Vector
+from crewrelay.retrieval.collection import ALPHA, Document, Embedding, Vector, require_embedding
 from crewrelay.retrieval.passages import CHUNKS_A_PASSAGE, distinct
 from crewrelay.retrieval.weaviate.client import Connection
-from crewrelay.retrieval.weaviate.schema import documents_class, passages_class
+from crewrelay.retrieval.weaviate.schema import ClassNames
 
 BATCH = 64  # objects per request: with passages of 100 KB a tenth of what Weaviate accepts
 PAGE = 200
@@ -33,15 +33,21 @@ _ROUNDS = 5  # so often chunks that other writers delete are inserted again
 
 
 class WeaviateCollection:
-    def __init__(self, connection: Connection, name: str) -> None:
+    """`check` raises unless the collection is still there, with vectors of the same embedder."""
+
+    def __init__(
+        self, connection: Connection, classes: ClassNames, name: str, embedding: Embedding, check: Callable[[], None]
+    ) -> None:
         self._connection = connection
-        self._passages, self._documents = passages_class(name), documents_class(name)
+        self._passages, self._documents = classes.passages(name), classes.documents(name)
+        self._name, self._embedding = name, embedding
+        self._check = check
 
     def search(self, query: str, vector: Vector, top_k: int, timeout: timedelta) -> list[Passage]:
         if top_k < 1:
             return []
 
-        async def find(client: WeaviateAsyncClient) -> list[Passage]:
+        async def find(client: WeaviateAsyncClient) -> list[Object[Any, Any]]:
             # The client's argument checks would take 0.2 ms.
             passages = client.collections.use(self._passages, skip_argument_validation=True)
             found = await passages.query.hybrid(
@@ -52,12 +58,19 @@ class WeaviateCollection:
                 query_properties=["indexed_text"],
                 limit=CHUNKS_A_PASSAGE * top_k,
                 include_vector=True,
-                return_properties=["_original_id", "title", "url", "content", "passage"],
+                return_properties=["_original_id", "title", "url", "content", "passage", "embedder"],
                 return_metadata=MetadataQuery(score=True),
             )
-            return distinct((_passage(one, vector) for one in found.objects), top_k)
+            return found.objects
 
-        return self._connection.read(find, timeout)
+        try:
+            found = self._connection.grpc(find, timeout)
+        except EmbedderMismatch as error:
+            wanted = f"{self._embedding.embedder} ({self._embedding.dimension} dimensions)"
+            raise EmbedderMismatch(f"The collection {self._name!r} holds no vectors of {wanted}: {error}") from error
+        for one in found:  # the collection may have been made anew since it was opened
+            require_embedding(self._name, _embedding(one), self._embedding)
+        return distinct((_passage(one, vector) for one in found), top_k)
 
     def digest(self, source: str) -> str | None:
         """Counts the chunks, too: writers of the same document may have deleted some of each other's."""
@@ -67,7 +80,7 @@ class WeaviateCollection:
             known = await documents.query.fetch_object_by_id(_uuid(source), return_properties=["digest"])
             return str(known.properties["digest"]) if known else UNFINISHED
 
-        written = _Written.parse(self._connection.read(look))
+        written = _Written.parse(self._connection.grpc(look))
         if written.revision:
             own = self._count(_of(source) & Filter.by_property("revision").equal(written.revision))
             if not own == self._count(_of(source)) == written.chunks:
@@ -78,7 +91,10 @@ class WeaviateCollection:
         """Each revision has chunks of its own, so that writers of the same document don't overwrite each other's.
 
         Whoever deletes last leaves its own chunks; one whose chunks were deleted meanwhile inserts them again.
+        The collection is checked before and after: a server with auto-schema answers a write to a deleted one by making
+        classes of its own.
         """
+        self._check()
         revision = _revision(document, chunks)
         own = Filter.by_property("revision").equal(revision)
         self._insert(self._documents, [_record(document.source, UNFINISHED)])
@@ -90,13 +106,29 @@ class WeaviateCollection:
             self._insert_chunks(document.source, revision, chunks, vectors)
         else:
             raise RetrievalUnavailable(f"{document.source} is being written by others, too")
+        self._check()
         written = _Written(document.digest, revision, len(chunks))
         self._insert(self._documents, [_record(document.source, str(written))])
 
     def _insert_chunks(self, source: str, revision: str, chunks: Sequence[Chunk], vectors: Sequence[Vector]) -> None:
         for start in range(0, len(chunks), BATCH):
             batch = zip(chunks[start : start + BATCH], vectors[start : start + BATCH], strict=True)
-            self._insert(self._passages, [_object(chunk, vector, source, revision) for chunk, vector in batch])
+            objects = [self._object(chunk, vector, source, revision) for chunk, vector in batch]
+            self._insert(self._passages, objects)
+
+    def _object(self, chunk: Chunk, vector: Vector, source: str, revision: str) -> DataObject[Any, None]:
+        properties = {
+            "_original_id": chunk.id,
+            "content": chunk.text,
+            "passage": chunk.passage,
+            "title": chunk.title,
+            "url": chunk.url,
+            "indexed_text": chunk.indexed_text,
+            "document": str(_uuid(source)),
+            "revision": revision,
+            "embedder": self._embedding.embedder,
+        }
+        return DataObject(properties, _uuid(f"{chunk.id} {revision}"), vector.tolist())
 
     def remove(self, source: str) -> None:
         if self.digest(source):
@@ -119,7 +151,7 @@ class WeaviateCollection:
             passages = client.collections.use(self._passages)
             return (await passages.aggregate.over_all(filters=where, total_count=True)).total_count or 0
 
-        return self._connection.read(count)
+        return self._connection.grpc(count)
 
     def _page(self, after: UUID | None) -> list[tuple[UUID, str, str]]:
         async def fetch(client: WeaviateAsyncClient) -> list[tuple[UUID, str, str]]:
@@ -128,7 +160,7 @@ class WeaviateCollection:
             )
             return [(one.uuid, str(one.properties["source"]), str(one.properties["digest"])) for one in found.objects]
 
-        return self._connection.read(fetch)
+        return self._connection.grpc(fetch)
 
     def _insert(self, class_name: str, objects: list[DataObject[Any, None]]) -> None:
         """Insert objects, overwriting those with the same ids."""
@@ -139,7 +171,7 @@ class WeaviateCollection:
                 reasons = {error.message for error in outcome.errors.values()}
                 raise RetrievalError(f"Weaviate refused {len(outcome.errors)} objects: {'; '.join(sorted(reasons))}")
 
-        self._connection.write(insert)
+        self._connection.grpc(insert)
 
     def _delete(self, class_name: str, where: FilterReturn) -> None:
         async def delete(client: WeaviateAsyncClient) -> int:
@@ -148,7 +180,7 @@ class WeaviateCollection:
                 raise RetrievalError(f"Weaviate could not delete {outcome.failed} objects")
             return outcome.matches
 
-        while self._connection.write(delete) >= DELETED_AT_ONCE:
+        while self._connection.grpc(delete) >= DELETED_AT_ONCE:
             pass
 
 
@@ -175,20 +207,6 @@ def _of(source: str) -> FilterReturn:
     return Filter.by_property("document").equal(str(_uuid(source)))
 
 
-def _object(chunk: Chunk, vector: Vector, source: str, revision: str) -> DataObject[Any, None]:
-    properties = {
-        "_original_id": chunk.id,
-        "content": chunk.text,
-        "passage": chunk.passage,
-        "title": chunk.title,
-        "url": chunk.url,
-        "indexed_text": chunk.indexed_text,
-        "document": str(_uuid(source)),
-        "revision": revision,
-    }
-    return DataObject(properties, _uuid(f"{chunk.id} {revision}"), vector.tolist())
-
-
 def _record(source: str, digest: str) -> DataObject[Any, None]:
     return DataObject({"source": source, "digest": digest}, _uuid(source))
 
@@ -204,6 +222,10 @@ def _passage(found: Object[Any, Any], vector: Vector) -> Passage:
         score=found.metadata.score or 0.0,
         similarity=float(np.dot(np.asarray(found.vector["default"], dtype=np.float32), vector)),
     )
+
+
+def _embedding(found: Object[Any, Any]) -> Embedding:
+    return Embedding(str(found.properties["embedder"]), len(found.vector["default"]))
 
 
 def _uuid(name: str) -> UUID:

@@ -19,6 +19,7 @@ from weaviate.exceptions import (
 
 from crewrelay.jobs.errors import (
     CollectionMissing,
+    EmbedderMismatch,
     RetrievalError,
     RetrievalMisconfigured,
     RetrievalUnauthorised,
@@ -42,15 +43,26 @@ _GRPC = {
     StatusCode.RESOURCE_EXHAUSTED: RetrievalUnavailable,
     StatusCode.UNIMPLEMENTED: RetrievalMisconfigured,
 }
+# Only a server says so that is starting, or that has lost another one of its cluster.
+_STARTING = re.compile(
+    r"non-existing index|no read replica found|could not find index for class|resolve node name", re.IGNORECASE
+)
 _NO_CLASS = re.compile(
     r"could not find class|^(?:(?!class ).)*+class .*(?:not found|not present|does not exist)",
     re.IGNORECASE | re.MULTILINE,
 )
+_FORBIDDEN = re.compile(r"forbidden action|insufficient permissions", re.IGNORECASE)  # also said of single objects
+_OTHER_LENGTH = re.compile(r"vector lengths don't match|existing nodes have vectors with length", re.IGNORECASE)
+_UNTRUSTED = re.compile(r"certificate[ _]verify[ _]failed", re.IGNORECASE)
 
-# What only a server says that is starting, or that has lost another one of its cluster.
-_STARTING = re.compile(
-    r"non-existing index|no read replica found|could not find index for class|resolve node name", re.IGNORECASE
-)
+# What is said counts before an error's type. The first that matches.
+_SAID = [
+    (_STARTING, RetrievalUnavailable),
+    (_NO_CLASS, CollectionMissing),
+    (_FORBIDDEN, RetrievalUnauthorised),
+    (_OTHER_LENGTH, EmbedderMismatch),
+    (_UNTRUSTED, RetrievalMisconfigured),
+]
 
 
 def translate_error(error: BaseException) -> RetrievalError:
@@ -58,7 +70,10 @@ def translate_error(error: BaseException) -> RetrievalError:
     if isinstance(error, RetrievalError):
         return error
     chain = list(_chain(error))
-    return next(filter(None, map(_kind, chain)), RetrievalError)(f"Weaviate: {_reason(chain[-1])}")
+    kind = next(filter(None, [*map(_kind_said, chain), *map(_kind, chain)]), RetrievalError)
+    said = _reason(chain[-1])
+    hint = " (SSL_CERT_FILE names the file of the authorities that are trusted)" if _UNTRUSTED.search(said) else ""
+    return kind(f"Weaviate: {said}{hint}")
 
 
 def may_be_starting(error: BaseException) -> bool:
@@ -78,11 +93,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _kind_said(error: BaseException) -> type[RetrievalError] | None:
+    return next((kind for said, kind in _SAID if said.search(_reason(error))), None)
+
+
 def _kind(error: BaseException) -> type[RetrievalError] | None:
-    if _STARTING.search(_reason(error)):
-        return RetrievalUnavailable
-    if _NO_CLASS.search(_reason(error)):
-        return CollectionMissing
     if isinstance(error, AioRpcError):
         return _GRPC.get(error.code())
     if isinstance(error, UnexpectedStatusCodeError):
