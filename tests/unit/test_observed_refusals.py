@@ -39,7 +39,7 @@ class FailingTable:
         raise self._error
 
     create = save = load = put_answer = put_question = put_call = entries = unfinished = _fail
-    delete_expired = end_damaged = put_file = read_file = _fail
+    delete_expired = end_damaged = put_file = read_file = put_events = events = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:
         yield CALL

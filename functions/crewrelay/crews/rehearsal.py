@@ -62,6 +62,10 @@ class RehearsedCalls:
     def ask(self, question: Question) -> Feedback:
         return question.accepted()
 
+    def begin_task(self, name: str, agent: str, number: int, of: int) -> None: ...
+
+    def end_task(self) -> None: ...
+
     def journaled(self, kind: Kind) -> list[Reply]:
         return []
 
