@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import openai
 import pytest
 from crewai import LLM
 
 import crewrelay
 from crewrelay.crews.ambient import NotInTheRun, journaling
 from crewrelay.crews.tuning import tune_crewai
+from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.ports import RelayDue
 from crewrelay.jobs.run import RunStopped
@@ -127,7 +129,17 @@ def test_a_model_that_a_step_asks_is_not_paid_again_after_the_step_was_interrupt
     assert len(server.asked) == 2
 
 
-def test_a_relay_inside_of_a_step_is_a_relay_even_if_the_step_catches_it(
+def test_what_a_step_asked_is_not_missed_when_its_result_is_replayed(attempts: Attempts, server: OpenAIServer) -> None:
+    for _ in range(2):
+        run = attempts.start()
+        with journaling(run):
+            crewrelay.step("advice", lambda: advised(server))
+    run.finish(Answer(text="done", usage=Usage(model="none")))
+    assert run.receipt.diverged == 0
+    assert len(server.asked) == 2
+
+
+def test_a_run_that_ends_inside_of_a_step_journals_no_result_even_if_the_step_catches_it(
     attempts: Attempts, server: OpenAIServer
 ) -> None:
     def careless() -> str:
@@ -136,14 +148,20 @@ def test_a_relay_inside_of_a_step_is_a_relay_even_if_the_step_catches_it(
         except Exception:
             return "no advice"
 
-    run = attempts.start(seconds=3, first_call_is_free=True)
-    with journaling(run):
-        crewrelay.step("first", lambda: None)
-        attempts.clock.pass_(seconds=2)
-        with pytest.raises(RunStopped):
-            crewrelay.step("advice", careless)
+    server.failing = 503
+    run = attempts.start()
+    with journaling(run), pytest.raises(openai.InternalServerError):
+        crewrelay.step("advice", careless)
+    assert isinstance(reason(run), openai.InternalServerError)
+    assert attempts.journal == []
+
+
+def test_a_relay_before_a_step_is_a_relay(attempts: Attempts) -> None:
+    function, run = Counter(), attempts.start(seconds=1)
+    with journaling(run), pytest.raises(RunStopped):
+        crewrelay.step("advice", function)
     assert isinstance(reason(run), RelayDue)
-    assert [call.reply.body for call in attempts.journal] == ["null"]
+    assert function.calls == []
 
 
 def test_a_step_in_a_thread_that_does_not_know_its_run_is_refused(attempts: Attempts) -> None:

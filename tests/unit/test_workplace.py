@@ -99,6 +99,17 @@ def test_where_a_thread_can_have_none_only_output_files_lead_there(
         assert [(file.name, file.content) for file in place.files()] == [("report.md", b"done")]
 
 
+def test_where_a_thread_can_have_none_and_the_disk_is_read_only_paths_lead_to_tmp(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(workplace, "_has_a_directory_of_its_own", lambda: False)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(project)
+    with working_in_a_copy(project):
+        assert Path.cwd() == tmp_path
+
+
 def saved(place: Workplace, result: Any, **options: Any) -> None:
     task = Task(description="a", expected_output="b", **options)
     with journaling(Unjournaled(), workplace=place):

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,7 @@ def faults_of_crew(project: Project, crew: Crew) -> Iterator[Fault]:
         if not isinstance(agent, Agent):
             what = f"{agent.role} is a {type(agent).__name__}, which asks its model past the journal; use crewai.Agent"
             yield Fault(project.folder / FILE, 1, what)
-    for path, tree in _code(project):
-        if path.name != _NEVER_RUN:
-            yield from _inputs_of(path, tree)
+    yield from _in_files(project.folder, project.digest, is_flow=False)
 
 
 def faults_of_flow(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
@@ -57,12 +56,22 @@ def faults_of_flow(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
     if flow.memory is not None:
         yield _fault(project, "memory", f"memory of the flow {REFUSED['memory']}; {_remedy('memory')}")
     yield from _missing_inputs(project, flow)
-    for path, tree in _code(project):
-        yield from _inputs_of(path, tree)
-        yield from _calls_of(path, tree)
-    for path in sources(project.folder):
+    yield from _in_files(project.folder, project.digest, is_flow=True)
+
+
+@cache
+def _in_files(folder: Path, digest: str, *, is_flow: bool) -> tuple[Fault, ...]:
+    """Faults that are seen in its files, which are of this digest."""
+    faults: list[Fault] = []
+    for path, tree in _code(folder):
+        if is_flow or path.name != _NEVER_RUN:
+            faults += _inputs_of(path, tree)
+        if is_flow:
+            faults += _calls_of(path, tree)
+    for path in sources(folder) if is_flow else ():
         if path.suffix in (".yaml", ".yml", ".json", ".jsonc"):
-            yield from _options_in(path)
+            faults += _options_in(path)
+    return tuple(faults)
 
 
 def _missing_inputs(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
@@ -74,10 +83,10 @@ def _missing_inputs(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
             yield Fault(project.folder / FILE, 1, what)
 
 
-def _code(project: Project) -> Iterator[tuple[Path, ast.Module]]:
+def _code(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
     """Its Python files without tests. One that can't be parsed would have failed before, if anything imported it."""
-    for path in sources(project.folder):
-        if path.suffix == ".py" and "tests" not in path.relative_to(project.folder).parts:
+    for path in sources(folder):
+        if path.suffix == ".py" and "tests" not in path.relative_to(folder).parts:
             try:
                 yield path, ast.parse(path.read_bytes())
             except SyntaxError:

@@ -1,7 +1,7 @@
 """The working directory of a run: a copy of the project, which relative paths of its code lead to.
 
 On Linux a thread, and the threads that it starts, can have a working directory of their own. Where that is refused, the
-process keeps its own, and only `output_file` leads here.
+jobs of a process share one, and only `output_file` leads here.
 """
 
 import ctypes
@@ -87,6 +87,8 @@ def _copy(project: Path, place: Path) -> None:
 @contextmanager
 def _working_in(place: str) -> Iterator[None]:
     if not _has_a_directory_of_its_own():
+        if not os.access(".", os.W_OK):  # as on Lambda
+            os.chdir(tempfile.gettempdir())
         yield
         return
     before = os.getcwd()
