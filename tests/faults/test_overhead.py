@@ -53,7 +53,7 @@ def run_of(store: JobStore, job: Job) -> Run:
         store,
         utcnow,
         POLICY,
-        Lease(store, job),
+        Lease(store, job, utcnow),
         list(store.journal(job)),
         utcnow() + timedelta(minutes=10),
         True,
@@ -100,13 +100,13 @@ def test_replaying_a_finished_crew_is_cheap(storage: Storage, figure: Figure) ->
     store = storage.store(utcnow)
     runner = CrewRunner(lambda name=None: ExtractiveLLM(model=ExtractiveLLM.NAME), EmbeddedRetriever())
     job = claimed(store)
-    lease = Lease(store, job)
+    lease = Lease(store, job, utcnow)
     first = Run(store, utcnow, POLICY, lease, [], utcnow() + timedelta(minutes=10), True, done_within)
     answer = runner.run(INPUT, first)
     spent: list[float] = []
     for _ in range(11):
         job = resumed(store, lease.advance(lambda job: transitions.relay(job, utcnow(), POLICY)))
-        lease = Lease(store, job)
+        lease = Lease(store, job, utcnow)
         begun = time.process_time()
         run = Run(
             store, utcnow, POLICY, lease, list(store.journal(job)), utcnow() + timedelta(minutes=10), True, done_within

@@ -18,11 +18,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from crewrelay.jobs import lease, run, sweeper
 from crewrelay.jobs.errors import AlreadyAnswered, CrewrelayError, NotWaiting, StaleWrite
+from crewrelay.jobs.event_log import what_of
+from crewrelay.jobs.events import What, key_of
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.journal import Kind
+from crewrelay.jobs.journal import Call, Kind
 from crewrelay.jobs.policy import Budget, Policy
+from crewrelay.jobs.ports import event_log_of
 from crewrelay.jobs.questions import Feedback
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.sweeper import Sweeper
@@ -39,6 +42,7 @@ from tests.faults.simulation.world import (
 )
 from tests.support.fixtures import Figure
 
+_ENDS = (What.COMPLETED, What.FAILED, What.CANCELLED)
 LONG_FORM = os.environ.get("FAULTS") == "long"
 POLICY = Policy(max_attempts=3, budget=Budget(calls=6))
 MOST_PROCESSES = 6  # at a time
@@ -239,6 +243,7 @@ class DurableRuns(RuleBasedStateMachine):
         record = self.world.table.load(job.id)
         assert record
         journal = list(self.world.table.journal(job))
+        self.assert_told(job, journal)
         paid = model_calls(journal)[Kind.MODEL]
         assert paid <= POLICY.budget.calls + job.restarts
         if job.status is Status.COMPLETED:
@@ -250,6 +255,23 @@ class DurableRuns(RuleBasedStateMachine):
             assert job.error
             assert job.error.type != "Surprise"  # a fault of the table or the queue is not the job's
         assert job.status is not Status.COMPLETED or job.error is None
+
+    def assert_told(self, job: Job, journal: list[Call]) -> None:
+        """Each accepted write is one event, and each call that the job knows of."""
+        log = event_log_of(self.world.table, job)
+        assert [event.number for event in log] == list(range(1, len(log) + 1))
+        for number in (1, len(log) // 2, len(log)):
+            assert event_log_of(self.world.table, job, number) == log[number:]
+        steps = self.world.history[job.id]
+        written = Counter(what_of(step.before, step.after) for step in steps)
+        found = Counter(event.what for event in log)
+        assert found[What.SUBMITTED] == 1
+        for what in (*_ENDS, What.CLAIMED, What.WAITING, What.RESUMED, What.RELAYED, What.BACKED_OFF, What.RETRIED):
+            assert found[what] == written[what], what
+        told = [event.details["key"] for event in log if event.what is What.CALL]
+        assert len(told) == len(set(told)) == job.calls_told
+        assert set(told) <= {key_of(call) for call in journal}
+        TOLD["events"] += len(log)
 
     # ---- who does it
 

@@ -55,6 +55,7 @@ def test_status_of_a_pending_job(client: TestClient, clock: HandSetClock) -> Non
             "calls_replayed": 0,
             "prompt_tokens": 0,
             "completion_tokens": 0,
+            "diverged": 0,
             "cost_usd": 0,
             "attempts": 0,
             "relays": 0,

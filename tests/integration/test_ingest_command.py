@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import signal
 import stat
 import subprocess
@@ -93,7 +94,11 @@ def test_documents_are_ingested_listed_searched_and_deleted(shell: Shell) -> Non
     assert not (shell.folder / ".crewrelay").exists()
 
     output, errors = shell.run("ingest", "docs")
-    assert output.startswith("5 added, 0 changed, 0 unchanged, 0 skipped; 5 passages into documents in ")
+    assert re.match(
+        r"5 added, 0 changed, 0 unchanged, 0 skipped; 5 passages into documents in \d+\.\d s: "
+        r"\d+\.\d a second, \d+ ms of CPU each$",
+        output.splitlines()[0],
+    )
     assert errors == ""
     asked = shell.asked()
     assert shell.run("ingest", "docs")[0].startswith("0 added, 0 changed, 5 unchanged, 0 skipped; 0 passages")
@@ -242,6 +247,8 @@ def test_progress_is_shown_to_a_person(shell: Shell) -> None:
     os.close(person)
     assert b"into documents" in shown
     assert b"100%" in shown
+    assert re.search(rb"\d\.\d passages/s", shown)
+    assert re.search(rb"\d\d:\d\d", shown)  # left
     assert process.returncode == 0
 
 

@@ -77,11 +77,15 @@ class PayingCrew(ScriptedCrew):
             reply = Reply(body=TEXT[:length], model="openai/gpt-4o-mini", prompt_tokens=3_000, completion_tokens=300)
             calls.call(Kind.MODEL, {"number": number}, lambda: reply)
 
+        calls.begin_task("research_task", "Researcher", 1, 2)
         model(1, 100)
         found = "[" + ",".join(passage.model_dump_json() for passage in PASSAGES) + "]"
         calls.call(Kind.RETRIEVAL, {"query": "it"}, lambda: Reply(body=found))
         model(2, 1_500)
+        calls.end_task()
+        calls.begin_task("writing_task", "Writer", 2, 2)
         model(3, 1_500)
+        calls.end_task()
         cited = [passage.model_dump(include={"id", "title", "url", "text", "excerpt"}) for passage in PASSAGES]
         sources = tuple(Source(number=number, **passage) for number, passage in enumerate(cited, 1))
         return Answer(text=self._answer, sources=sources, usage=calls.usage())

@@ -103,7 +103,7 @@ def test_a_write_to_a_job_that_is_not_there_is_refused(store: JobStore, clock: H
 
 def test_a_holder_that_missed_the_reply_to_its_renewal_can_still_finish(store: JobStore, clock: HandSetClock) -> None:
     running = claimed(store, submitted(store, clock), clock)
-    lease = Lease(store, running)
+    lease = Lease(store, running, clock)
     clock.pass_(seconds=20)
     store.save(running, transitions.renew(running, clock(), POLICY))
     store.put_answer(running, ANSWER)

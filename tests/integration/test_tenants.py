@@ -149,7 +149,6 @@ def jobs_of(storage: Storage, tenant: str) -> dict[Status, Job]:
             reply = Reply(body=json.dumps(result), model="scripted/one")
             store.put_call(job, Call(digest="d" * 64, nth=0, kind=Kind.MODEL, seconds=1, at=now, reply=reply))
             source = Source(number=1, id="p1", title=result, url="https://example.org", text=result)
-            store.put_answer(job, Answer(text=result, sources=(source,), usage=Usage(model="scripted/one")))
             store.put_question(job, QUESTION_ID, Question(message=reason, output=result))
             file = File(name="a", size=1, digest="d", content=b"a")
             store.put_file(job, file)

@@ -126,6 +126,20 @@ methods:
         topic: "${{outputs.plan.raw}}"
 """
 
+LITTLE_FLOW = """
+from crewai import LLM, Agent, Crew, Task
+from crewai.flow.flow import Flow, listen, start
+from pydantic import BaseModel
+
+class State(BaseModel):
+    topic: str = "rain"
+
+class Little(Flow[State]):
+    @start()
+    def begin(self):
+        {step}
+"""
+
 
 def create(folder: Path, name: str, *options: str) -> Path:
     """Made by `crewai create`."""
@@ -199,6 +213,15 @@ def declared_flow(folder: Path, name: str) -> Path:
     (package / "tools/weather.py").write_text(WEATHER.format(looks=str(looks_of(project))))
     (package / "flow.yaml").write_text(DECLARED.format(name=name))
     return project
+
+
+def little_flow(folder: Path, step: str, name: str, more: str = "") -> Path:
+    """A flow of one step, written by hand."""
+    package = folder / name / "src" / name
+    package.mkdir(parents=True)
+    (package / "main.py").write_text(LITTLE_FLOW.format(step=step) + more)
+    (folder / name / "pyproject.toml").write_text(f'[project]\nname = "{name}"\n[tool.crewai]\ntype = "flow"\n')
+    return folder / name
 
 
 def edit(path: Path, *changes: tuple[str, str]) -> None:

@@ -84,7 +84,7 @@ class Attempts:
 
     def _run(self, claimed: Job, policy: Policy, seconds: float, *, first_call_is_free: bool) -> Run:
         deadline = self.clock() + timedelta(seconds=seconds)
-        lease, journal = Lease(self.table, claimed), list(self.table.journal(claimed))
+        lease, journal = Lease(self.table, claimed, self.clock), list(self.table.journal(claimed))
         return Run(self.table, self.clock, policy, lease, journal, deadline, first_call_is_free, self._wait)
 
     def _wait(self, outcome: "Future[Any]", seconds: float) -> bool:

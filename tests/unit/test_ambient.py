@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import openai
@@ -38,7 +39,7 @@ def server() -> Iterator[OpenAIServer]:
 
 
 def model_of(server: OpenAIServer, cls: Any = LLM) -> BaseLLM:
-    name = "openai/gpt-4o-mini" if cls is LLM else "gpt-4o-mini"
+    name = "gpt-4o-mini" if cls is Described else "openai/gpt-4o-mini"
     model: BaseLLM = cls(model=name, base_url=server.url, api_key="none")
     return model
 
@@ -212,7 +213,11 @@ WAYS: dict[str, Way] = {
 }
 
 
-@pytest.mark.parametrize("cls", [LLM, Described], ids=["native", "described"])
+@pytest.mark.parametrize(
+    "cls",
+    [LLM, Described, partial(LLM, stream=True)],
+    ids=["native", "described", "streaming"],
+)
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_a_model_is_asked_once_and_never_past_the_journal(
     attempts: Attempts, server: OpenAIServer, way: Way, cls: Any

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
+from threading import Barrier
 from typing import Any
 
 import boto3
@@ -16,7 +18,8 @@ from crewrelay.aws.embeddings import BedrockEmbeddings
 from crewrelay.jobs.errors import CrewrelayError, Misconfigured, RetrievalUnavailable
 from crewrelay.retrieval.embedder import Vectors
 from crewrelay.retrieval.embedders.e5 import E5Embedder
-from crewrelay.retrieval.embedders.remote import BATCH, LONGEST_QUERY, PersistentEmbedder, RemoteEmbedder
+from crewrelay.retrieval.embedders.remote import BATCH, LONGEST_QUERY, RemoteEmbedder
+from crewrelay.retrieval.persistence import PersistentEmbedder
 from tests.support.doubles.embedder import WordEmbedder
 
 TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-multilingual-v3"
@@ -75,8 +78,8 @@ def test_an_ingestion_asks_an_embedder_again_that_did_not_answer() -> None:
     assert pauses == [1.0, 2.0]
     Flaky.failures = 99
     with pytest.raises(RetrievalUnavailable):
-        PersistentEmbedder(Flaky(), pauses.append, attempts=3).passages(["a"])
-    assert pauses == [1.0, 2.0, 1.0, 2.0]
+        PersistentEmbedder(Flaky(), pauses.append).passages(["a"])
+    assert pauses[2:] == [1.0, 2.0, 4.0, 8.0, 16.0]
 
 
 def test_the_offline_embedder_is_loaded_by_its_first_text_and_not_before() -> None:
@@ -160,3 +163,18 @@ def test_no_answer_of_bedrock_may_pass_and_no_credentials_may_not(
 def test_other_models_of_bedrock_are_refused_by_name() -> None:
     with pytest.raises(Misconfigured, match=r"bedrock/meta\.llama is not supported: use bedrock/amazon\.titan"):
         BedrockEmbeddings(None, "meta.llama")
+
+
+def test_passages_are_embedded_on_all_cores_and_come_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread waits until as many are at work as there are cores."""
+    cores, barrier = len(os.sched_getaffinity(0)), Barrier(len(os.sched_getaffinity(0)), timeout=20)
+
+    class Model:
+        def passage(self, text: str) -> Vectors:
+            barrier.wait()
+            return np.array([float(text)], dtype=np.float32)
+
+    embedder = E5Embedder()
+    monkeypatch.setattr(embedder, "_loaded", Model())
+    texts = [str(number) for number in range(3 * cores)]
+    assert embedder.passages(texts).ravel().tolist() == [float(text) for text in texts]

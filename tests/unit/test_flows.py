@@ -26,21 +26,7 @@ from crewrelay.jobs.job import JobInput
 from crewrelay.testing import Unjournaled
 from tests.support.crews import Shelf
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
-from tests.support.projects import create, declared_flow, edit, flow
-
-BEGIN = """
-from crewai import LLM, Agent, Crew, Task
-from crewai.flow.flow import Flow, listen, start
-from pydantic import BaseModel
-
-class State(BaseModel):
-    topic: str = "rain"
-
-class Little(Flow[State]):
-    @start()
-    def begin(self):
-        {step}
-"""
+from tests.support.projects import create, declared_flow, edit, flow, little_flow
 
 
 @pytest.fixture(autouse=True)
@@ -54,15 +40,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIServer]:
         for name, value in {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none"}.items():
             monkeypatch.setenv(name, value)
         yield server
-
-
-def written(tmp_path: Path, step: str, name: str, more: str = "") -> Path:
-    """A flow of one step, written by hand."""
-    package = tmp_path / name / "src" / name
-    package.mkdir(parents=True)
-    (package / "main.py").write_text(BEGIN.format(step=step) + more)
-    (tmp_path / name / "pyproject.toml").write_text(f'[project]\nname = "{name}"\n[tool.crewai]\ntype = "flow"\n')
-    return tmp_path / name
 
 
 def new_model(name: str | None = None) -> BaseLLM:
@@ -96,11 +73,11 @@ def run(folder: Path, calls: Any = None, **inputs: Any) -> str:
 def test_the_answer_is_what_the_last_step_returns_or_else_the_state(
     tmp_path: Path, server: OpenAIServer, request: pytest.FixtureRequest, step: str, text: str
 ) -> None:
-    assert run(written(tmp_path, step, f"told_{request.node.callspec.id}")) == text
+    assert run(little_flow(tmp_path, step, f"told_{request.node.callspec.id}")) == text
 
 
 def test_a_flow_of_a_dict_takes_any_inputs(tmp_path: Path, server: OpenAIServer) -> None:
-    folder = written(tmp_path, "return self.state['deep']['a']", "dicted")
+    folder = little_flow(tmp_path, "return self.state['deep']['a']", "dicted")
     edit(folder / "src/dicted/main.py", ("Flow[State]", "Flow"))
     assert run(folder, deep={"a": [1]}) == "[1]"
     assert project_of(folder).card.inputs.json_schema()["additionalProperties"] is True
@@ -109,7 +86,7 @@ def test_a_flow_of_a_dict_takes_any_inputs(tmp_path: Path, server: OpenAIServer)
 
 
 def test_a_flow_gets_its_trigger_payload(tmp_path: Path, server: OpenAIServer) -> None:
-    folder = written(tmp_path, "return crewai_trigger_payload", "paid")
+    folder = little_flow(tmp_path, "return crewai_trigger_payload", "paid")
     edit(folder / "src/paid/main.py", ("def begin(self)", "def begin(self, crewai_trigger_payload: dict = None)"))
     assert json.loads(run(folder, crewai_trigger_payload={"a": 1})) == {"a": 1}
 
@@ -119,7 +96,7 @@ def test_a_flow_gets_its_trigger_payload(tmp_path: Path, server: OpenAIServer) -
 
 def test_of_several_flows_the_one_that_kickoff_makes_or_that_is_named(tmp_path: Path, server: OpenAIServer) -> None:
     other = "\nclass Other(Little):\n    pass\n"
-    folder = written(tmp_path, "return type(self).__name__", "many", other)
+    folder = little_flow(tmp_path, "return type(self).__name__", "many", other)
     with pytest.raises(Faulty, match=r"pyproject.toml:3: its flows are many.main:Little, many.main:Other; name one"):
         project_of(folder)
     path = folder / "pyproject.toml"
@@ -156,13 +133,14 @@ def test_fresh_flows_have_no_faults(tmp_path: Path, server: OpenAIServer) -> Non
         ("self.remember('a')", "self.remember() uses memory"),
         ("Crew(agents=[], tasks=[], memory=True)", "memory of the Crew is not the same in the next run"),
         ("Agent(role='a', goal='b', backstory='c', mcps=['https://example.org'])", "mcps of the Agent asks services"),
+        ("Agent(role='a', goal='b', backstory='c', multimodal=True)", "multimodal of the Agent asks services"),
     ],
-    ids=["input", "remember", "memory", "mcps"],
+    ids=["input", "remember", "memory", "mcps", "multimodal"],
 )
 def test_what_a_flow_can_not_do_is_told_with_file_and_line(
     tmp_path: Path, server: OpenAIServer, request: pytest.FixtureRequest, step: str, told: str
 ) -> None:
-    folder = written(tmp_path, step, f"faulty_{request.node.callspec.id}")
+    folder = little_flow(tmp_path, step, f"faulty_{request.node.callspec.id}")
     (fault,) = faults_of(project_of(folder), new_model)
     line = (folder / f"src/{folder.name}/main.py").read_text().split("\n").index(f"        {step}") + 1
     assert f"main.py:{line}: {told}" in str(fault)
@@ -171,14 +149,14 @@ def test_what_a_flow_can_not_do_is_told_with_file_and_line(
 def test_options_in_its_yaml_are_told_with_file_and_line(tmp_path: Path, server: OpenAIServer) -> None:
     folder = flow(tmp_path, "options")
     path = folder / "src/options/crews/content_crew/config/tasks.yaml"
-    edit(path, ("  agent: editor", "  agent: editor\n  multimodal: true"))
+    edit(path, ("  output_file: output/post.md", "  output_file: output/post.md\n  a2a: true"))
     (fault,) = faults_of(project_of(folder), new_model)
-    line = path.read_text().split("\n").index("  multimodal: true") + 1
-    assert f"tasks.yaml:{line}: multimodal asks services past the journal" in str(fault)
+    line = path.read_text().split("\n").index("  a2a: true") + 1
+    assert f"tasks.yaml:{line}: a2a asks services past the journal" in str(fault)
 
 
 def test_a_field_of_the_state_that_is_not_found_in_the_code_is_told(tmp_path: Path, server: OpenAIServer) -> None:
-    folder = written(tmp_path, "return 'a'", "hidden")
+    folder = little_flow(tmp_path, "return 'a'", "hidden")
     made = "import pydantic\nBase = pydantic.create_model('Base', more=(int, 1))\n\nclass State(Base, BaseModel)"
     edit(folder / "src/hidden/main.py", ("class State(BaseModel)", made))
     (fault,) = faults_of(project_of(folder), new_model)
@@ -193,17 +171,18 @@ def test_a_field_of_the_state_that_is_not_found_in_the_code_is_told(tmp_path: Pa
 
 
 def test_a_crew_that_a_flow_builds_is_checked_when_it_starts(tmp_path: Path, server: OpenAIServer) -> None:
-    crew = "Crew(agents=[a], tasks=[Task(description='d', expected_output='e', agent=a)], **dict(memory=True))"
-    step = f"a = Agent(role='a', goal='b', backstory='c'); return {crew}.kickoff()"
-    with pytest.raises(InvalidCrew, match="memory of the crew is not the same"):
-        run(written(tmp_path, step, "late_crew"))
+    task = "Task(description='d', expected_output='e', agent=a)"
+    agent = "a = Agent(role='a', goal='b', backstory='c', **dict(multimodal=True))"
+    step = f"{agent}; return Crew(agents=[a], tasks=[{task}]).kickoff()"
+    with pytest.raises(InvalidCrew, match="multimodal of a asks services past the journal"):
+        run(little_flow(tmp_path, step, "late_crew"))
     assert server.asked == []
 
 
 def test_an_agent_that_a_flow_builds_is_checked_when_it_starts(tmp_path: Path, server: OpenAIServer) -> None:
     step = "return Agent(role='a', goal='b', backstory='c', **dict(multimodal=True)).kickoff('Tell.')"
     with pytest.raises(InvalidCrew, match="multimodal of a asks services past the journal"):
-        run(written(tmp_path, step, "late_agent"))
+        run(little_flow(tmp_path, step, "late_agent"))
     assert server.asked == []
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from crewrelay.jobs.errors import RetrievalUnavailable
-from crewrelay.retrieval.collection import Collection, Embedding
+from crewrelay.retrieval.chunks import Chunk
+from crewrelay.retrieval.collection import Collection, Document, Embedding, Vector
+from crewrelay.retrieval.embedded.collection import EmbeddedCollection
 from crewrelay.retrieval.embedded.collections import EmbeddedCollections
 from crewrelay.retrieval.embedder import Vectors
-from crewrelay.retrieval.ingestion import Ingested, Ingestion, Outcome
+from crewrelay.retrieval.ingestion import SLICE, Ingested, Ingestion, Outcome
+from crewrelay.retrieval.persistence import PersistentCollection
 from crewrelay.retrieval.reading.files import File, files_under
 from crewrelay.retrieval.reading.reader import Reader
 from tests.support import documents
@@ -209,3 +212,54 @@ def test_a_source_is_the_same_however_its_path_is_written(desk: Desk, monkeypatc
         assert [one.outcome for one in ingestion.ingest(files_under([path]))] == [Outcome.UNCHANGED]
     monkeypatch.chdir("/")
     assert desk.outcomes() == {f"{desk.docs}/a.txt".removeprefix("/"): Outcome.ADDED}
+
+
+def test_how_much_is_embedded_is_told_slice_by_slice(desk: Desk) -> None:
+    desk.write(long="\n\n".join(f"Paragraph {number}: {'word ' * 40}." for number in range(2 * SLICE + 10)))
+    told: list[tuple[int, float]] = []
+    ingestion = Ingestion(
+        desk.collection, desk.embedder, desk.reader, embedded=lambda chunks, share: told.append((chunks, share))
+    )
+    [one] = ingestion.ingest(files_under([desk.docs]))
+    assert [chunks for chunks, _ in told] == [SLICE, SLICE, one.passages - 2 * SLICE]
+    assert sum(share for _, share in told) == pytest.approx(1)
+    assert desk.collection.count() == one.passages
+
+
+class Restarting(EmbeddedCollection):
+    """Does not answer `failures` times in a row, whatever it is asked."""
+
+    failures = 0
+
+    def digest(self, source: str) -> str | None:
+        self._answer()
+        return super().digest(source)
+
+    def put(self, document: Document, chunks: Sequence[Chunk], vectors: Sequence[Vector]) -> None:
+        self._answer()
+        super().put(document, chunks, vectors)
+
+    def _answer(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise RetrievalUnavailable("It starts.")
+
+
+def test_an_ingestion_outlives_a_restart_of_its_store(desk: Desk) -> None:
+    desk.write(a="One.", b="Two.")
+    restarting = desk.collection
+    restarting.__class__ = Restarting
+    assert isinstance(restarting, Restarting)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    persistent = PersistentCollection(restarting, pause)
+    restarting.failures = 3
+    done = Ingestion(persistent, desk.embedder, desk.reader).ingest(files_under([desk.docs]))
+    assert [one.outcome for one in done] == [Outcome.ADDED, Outcome.ADDED]
+    assert pauses == [1.0, 2.0, 4.0]
+    restarting.failures = 99
+    with pytest.raises(RetrievalUnavailable):
+        list(Ingestion(persistent, desk.embedder, desk.reader).ingest(files_under([desk.docs])))

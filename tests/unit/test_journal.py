@@ -78,6 +78,7 @@ def test_a_job_that_has_paid_for_nothing_has_cost_nothing() -> None:
         "calls_replayed": 0,
         "prompt_tokens": 0,
         "completion_tokens": 0,
+        "diverged": 0,
         "cost_usd": Decimal(),
     }
     assert receipt.tokens == 0

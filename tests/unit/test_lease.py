@@ -44,7 +44,7 @@ def lease(table: Table, clock: HandSetClock) -> Lease:
     job = transitions.claim(submitted, "me", "crew-1", clock(), POLICY)
     table.save(submitted, job)
     table.writes = 0
-    return Lease(table, job)
+    return Lease(table, job, clock)
 
 
 def standing(table: Table) -> Job:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.errors import ServiceRefused, Unavailable
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
@@ -24,6 +24,7 @@ INPUT = JobInput(crew="research", inputs={"topic": "neural networks"})
 JOB = transitions.submit("an-id", "acme", INPUT, NOW, Policy())
 CALL = Call(digest="a-digest", nth=0, kind=Kind.MODEL, seconds=1, reply=Reply(body="a reply"))
 ANSWER = Answer(text="an answer", usage=Usage(model="scripted/one"))
+FILE = File(name="a", size=1, digest="d", content=b"a")
 QUESTION = Question(message="Is it good?")
 FAILURE = Failure(type="damaged_job", message="It can't be read.")
 
@@ -38,7 +39,7 @@ class FailingTable:
         raise self._error
 
     create = save = load = put_answer = put_question = put_call = entries = unfinished = _fail
-    delete_expired = end_damaged = put_file = read_file = _fail
+    delete_expired = end_damaged = put_file = read_file = put_events = events = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:
         yield CALL
@@ -56,6 +57,8 @@ REQUESTS: dict[str, Callable[[ObservedStore], object]] = {
     "put_answer": lambda store: store.put_answer(JOB, ANSWER),
     "put_question": lambda store: store.put_question(JOB, "id#0", QUESTION),
     "put_call": lambda store: store.put_call(JOB, CALL),
+    "put_file": lambda store: store.put_file(JOB, FILE),
+    "read_file": lambda store: store.read_file(JOB, FILE),
     "journal": lambda store: list(store.journal(JOB)),
     "entries": lambda store: store.entries(JOB),
     "due": lambda store: list(store.due(Status.PENDING, NOW)),

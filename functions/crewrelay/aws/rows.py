@@ -1,11 +1,12 @@
 """Domain objects as DynamoDB items and back.
 
 pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>, sk=QUESTION#<id>,
-sk=CALL#<hash>#<nth> (`entry` is the call without its reply's body). Tokens: see tokens.py.
+sk=EVENTS#<first>, sk=CALL#<hash>#<nth> (`entry` is the call without its reply's body). Tokens: see tokens.py.
 
 Times are epoch milliseconds; `expires_at` is epoch seconds, as DynamoDB's TTL requires.
 """
 
+import json
 import zlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from crewrelay.aws.bodies import Values
+from crewrelay.jobs.events import Stored
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.journal import Call
 
@@ -34,7 +36,8 @@ _TIMES = (
     "finished_at",
 )
 _SHARDS = {Status.RUNNING: "LEASE", Status.WAITING: "QUESTION"}
-_RARE = ("alone", "strikes")  # omitted when false or zero, to keep the row small
+_AS_JSON = ("log", "progress")  # as text, which is shorter than typed values
+_RARE = ("alone", "strikes", "calls_told")  # omitted when false or zero, to keep the row small
 
 Item = dict[str, Any]
 
@@ -93,6 +96,8 @@ def job_values(job: Job) -> Values:
     values["ran"] = job.ran // timedelta(milliseconds=1)
     shard = due_shard(job.status, zlib.crc32(job.id.encode()) % DUE_SHARDS)
     values["due_shard"] = None if job.due_at is None else shard
+    values["log"] = json.dumps(job.log, separators=(",", ":"), ensure_ascii=False) if job.log else None
+    values["progress"] = job.progress.model_dump_json(exclude_defaults=True) if job.progress.begun else None
     for name in _RARE:
         values[name] = values[name] or None
     values["unfinished"] = job.tenant if job.capped and not job.status.finished else None
@@ -105,8 +110,25 @@ def job_of(item: Item) -> Job:
         values[name] = moment(values.get(name))
     values["expires_at"] = datetime.fromtimestamp(int(values["expires_at"]), UTC)
     values["ran"] = timedelta(milliseconds=int(values.get("ran", 0)))
+    for name in _AS_JSON:
+        if name in values:
+            values[name] = json.loads(values[name])
     values["id"] = job_id(item)
     return Job.model_validate(values)
+
+
+def events_sk(first: int) -> str:
+    return f"EVENTS#{first:08d}"
+
+
+def events_item(job: Job, row: Stored) -> Item:
+    entries = json.dumps(row.entries, separators=(",", ":"), ensure_ascii=False)
+    return body_item(job, events_sk(row.first), {"entries": entries, "count": len(row.entries)})
+
+
+def events_of(item: Item) -> Stored:
+    first = int(item["sk"]["S"].rpartition("#")[2])
+    return Stored(first, [tuple(each) for each in json.loads(item["entries"]["S"])])
 
 
 def body_item(job: Job, sk: str, body: Values) -> Item:

@@ -13,6 +13,7 @@ from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
 from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflict, StaleWrite
+from crewrelay.jobs.events import MOST_STORED, Stored
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.ports import Clock, JobRecord
@@ -181,6 +182,32 @@ class DynamoJobStore:
 
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         return self._bodies.url_of_file(job.id, file)
+
+    def put_events(self, job: Job, row: Stored) -> None:
+        with unavailable_if_it_fails("table"):
+            try:
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=rows.events_item(job, row),
+                    ConditionExpression="attribute_not_exists(pk) OR #count < :count",
+                    ExpressionAttributeNames={"#count": "count"},
+                    ExpressionAttributeValues=rows.typed({":count": len(row.entries)}),
+                )
+            except ClientError as error:
+                _existing(error)  # another holder has put as many or more
+
+    def events(self, job: Job, after: int = 0) -> list[Stored]:
+        first = max(0, after + 1 - MOST_STORED)
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+            ExpressionAttributeValues=rows.typed(
+                {":pk": rows.pk(job.id), ":first": rows.events_sk(first), ":last": rows.events_sk(job.log_from)}
+            ),
+            ConsistentRead=True,
+        )
+        with unavailable_if_it_fails("table"):
+            return [rows.events_of(item) for page in pages for item in page["Items"]]
 
     def put_call(self, job: Job, call: Call) -> Call:
         body = self._bodies.put(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}

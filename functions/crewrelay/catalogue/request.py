@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from crewrelay.catalogue.catalogue import catalogue
@@ -34,7 +35,11 @@ def _known_crew(name: str) -> str:
 
 _CrewName = Annotated[str, AfterValidator(_known_crew)]
 _Collection = Annotated[
-    CollectionName | None, Field(description="One of the collections that the token names; by default its first")
+    CollectionName | SkipJsonSchema[None],
+    Field(
+        description="One of the collections that the token names; by default its first",
+        json_schema_extra=lambda schema: schema.pop("default", None),
+    ),
 ]
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from crewrelay.cli.projects import check_project, rehearse
 from crewrelay.cli.terminal import exit_on_error, fail
 
 if TYPE_CHECKING:
     from crewrelay.catalogue.definition import Definition
-    from crewrelay.catalogue.project import Project
 
 crews_app = typer.Typer(help="Create, check and list crews.", no_args_is_help=True)
 
@@ -94,10 +94,13 @@ def _line_of(name: str) -> str:
 @crews_app.command("check")
 def check(
     crew: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", help="A crew's name, or its folder.")],
+    inputs: Annotated[str | None, typer.Option(help="Of a project's run, as JSON; default: any that fit.")] = None,
+    run: Annotated[bool, typer.Option("--run/--no-run", help="Whether a project is run.")] = True,
 ) -> None:
     """Report all faults of a crew; if there are none, run it with the built-in model, which needs no key.
 
-    A project of CrewAI's own is loaded, but not run.
+    A project of CrewAI's own is run twice against a model's double, to find what differs. Its own code, and the tools
+    that this calls, do what they do.
     """
     from crewrelay.catalogue.definition import read_definition
     from crewrelay.catalogue.project import Project, is_project, name_of, read_project
@@ -118,9 +121,15 @@ def check(
         os.environ.update(CREW_ENVIRONMENT)  # before CrewAI is imported
         os.environ.setdefault("CREWAI_STORAGE_DIR", scratch)
         if isinstance(definition, Project):
-            _check_project(definition)
+            check_project(definition, inputs, run=run)
         else:
             _check(definition)
+
+
+@crews_app.command("rehearse", hidden=True)
+def rehearse_project(folder: Path, work: Path) -> None:
+    """A run of `check`, in a process of its own."""
+    rehearse(folder, work)
 
 
 def _folder_of(crew: str) -> Path:
@@ -167,20 +176,6 @@ def _check(definition: "Definition") -> None:
         fail(f"the dry run failed: {type(error).__name__}: {error}")
     for outcome in outcomes:
         typer.echo(f"\n--- {outcome.task}, by {outcome.agent}\n{outcome.text}")
-
-
-def _check_project(project: "Project") -> None:
-    from crewrelay.crews import checks
-    from crewrelay.wiring.crews import models
-    from crewrelay.wiring.secrets import model_settings
-
-    with exit_on_error():
-        if faults := checks.faults_of(project, models(model_settings())):
-            _refuse(*map(str, faults))
-    inputs = ", ".join(
-        name if one.required else f"{name}={one.default!r}" for name, one in project.card.crew.inputs.items()
-    )
-    typer.echo(f"{project.card.name}: no faults; its inputs: {inputs or 'none'}")
 
 
 def _refuse(*faults: str) -> NoReturn:

@@ -47,37 +47,32 @@ def ingest(
 
     with exit_on_error(), ExitStack() as until_done:
         reader = until_done.enter_context(Reader())  # starts in the background during the imports below
-        from rich.console import Console
-        from rich.progress import Progress
-
+        from crewrelay.cli.ingestion_progress import IngestionProgress
         from crewrelay.retrieval.collection import DOCUMENTS
-        from crewrelay.retrieval.embedders.remote import PersistentEmbedder
         from crewrelay.retrieval.ingestion import Ingestion, Outcome
+        from crewrelay.retrieval.persistence import PersistentCollection, PersistentEmbedder
         from crewrelay.retrieval.reading.files import FORMATS, files_under
         from crewrelay.wiring import retrieval
         from crewrelay.wiring.secrets import embedder_settings, retrieval_settings
 
-        started, console = time.monotonic(), Console(stderr=True)
-        outcomes, passages = Counter[Outcome](), 0
-        progress = until_done.enter_context(Progress(console=console, disable=not console.is_terminal))
+        started, outcomes, passages = time.monotonic(), Counter[Outcome](), 0
         settings = retrieval_settings(collection)
         name = settings.collection or DOCUMENTS
         embedder = PersistentEmbedder(retrieval.embedder(embedder_settings()), time.sleep)
-        total = sum(1 for _ in files_under(paths))
-        if not total and not prune:
+        if not any(True for _ in files_under(paths)) and not prune:
             fail(f"there is nothing to ingest: no file name ends with {', '.join(sorted(FORMATS))}")
         stores = until_done.enter_context(closing(retrieval.collections(settings)))
-        target = retrieval.target(stores, name, embedder, dry_run)
-        ingestion = Ingestion(target, embedder, reader, dry_run)
-        task = progress.add_task(f"into {name}", total=total)
-        for one in ingestion.ingest(files_under(paths)):
+        found = retrieval.target(stores, name, embedder, dry_run)
+        target = found and PersistentCollection(found, time.sleep)
+        progress = until_done.enter_context(IngestionProgress(name, files_under(paths)))
+        ingestion = Ingestion(target, embedder, reader, dry_run, progress.embedded)
+        for one in ingestion.ingest(progress.through(files_under(paths))):
             outcomes[one.outcome] += 1
             passages += one.passages
             if one.outcome is Outcome.SKIPPED:
                 typer.echo(f"crewrelay: skipped {one.source}: {one.reason}", err=True)
             elif dry_run and one.outcome is not Outcome.UNCHANGED:
                 typer.echo(f"{one.outcome} {one.source}, {one.passages} passages")
-            progress.update(task, advance=1)
         for one in ingestion.prune(paths) if prune else ():
             outcomes[one.outcome] += 1
             typer.echo(f"{one.outcome} {text.name(one.source)}")
@@ -85,7 +80,8 @@ def ingest(
         f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes[outcome] or outcome != "removed"
     )
     would = "dry run, nothing was written: " if dry_run else ""
-    typer.echo(f"{would}{counts}; {passages} passages into {name} in {time.monotonic() - started:.1f} s")
+    took = f"in {time.monotonic() - started:.1f} s{progress.summary()}"
+    typer.echo(f"{would}{counts}; {passages} passages into {name} {took}")
     if outcomes[Outcome.SKIPPED]:
         raise typer.Exit(1)
 

@@ -65,7 +65,7 @@ def _models(definition: Definition, model_of: ModelOf) -> Iterator[Fault]:
 
 def _built(definition: Definition) -> Iterator[Fault]:
     try:
-        dry_run_crew(definition, definition.card.inputs.sample(), _Empty(), DryRunCalls())
+        dry_run_crew(definition, definition.card.inputs.sample(), NoPassages(), DryRunCalls())
     except Faulty as faulty:
         yield from faulty.faults
     except InvalidCrew as error:
@@ -75,7 +75,7 @@ def _built(definition: Definition) -> Iterator[Fault]:
             yield definition.tasks_file.fault((), f"CrewAI refuses the crew: {item['msg']}")
 
 
-class _Empty:
+class NoPassages:
     """A retriever that finds nothing."""
 
     def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:

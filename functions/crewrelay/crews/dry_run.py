@@ -47,6 +47,10 @@ class DryRunCalls:
     def ask(self, question: Question) -> Feedback:
         return question.accepted()
 
+    def begin_task(self, name: str, agent: str, number: int, of: int) -> None: ...
+
+    def end_task(self) -> None: ...
+
     def stop(self, error: BaseException) -> None:
         self.error = self.error or error
 

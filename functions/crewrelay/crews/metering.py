@@ -31,7 +31,9 @@ def metered(inner: BaseLLM, body: str, prices: Prices) -> Reply:
 
 
 def name_of(model: BaseLLM) -> str:
-    """provider/model, as in CREWRELAY_MODEL. CrewAI's own models leave their provider out."""
+    """provider/model, as in CREWRELAY_MODEL. CrewAI's own models leave their provider out, LiteLLM's don't."""
+    if getattr(model, "is_litellm", False):
+        return model.model
     return f"{model.provider}/{model.model}" if model.provider in PROVIDERS else model.model
 
 

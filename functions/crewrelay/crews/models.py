@@ -77,6 +77,10 @@ def for_one_call(model: BaseLLM, seconds: float) -> BaseLLM:
         client: Any = getattr(copy, name, None)
         if options := _options_for_one_call(client, max(_SHORTEST, seconds)):
             setattr(copy, name, client.with_options(**options))
+    if getattr(copy, "is_litellm", False):
+        timeout = getattr(model, "timeout", None)  # the copy has lost it
+        copy.timeout = min(timeout or seconds, max(_SHORTEST, seconds))
+        copy.additional_params = {**copy.additional_params, "max_retries": 0}
     built: BaseLLM = copy
     return built
 

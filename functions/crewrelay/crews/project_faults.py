@@ -27,6 +27,7 @@ REFUSED_OF_PROJECTS = (
     "allow_code_execution",
     "stream",
 )
+_BY_A_TOOL = ("knowledge", "knowledge_sources", "mcps", "apps", "a2a")  # its results are journaled
 _NEVER_RUN = "main.py"  # of a classic project: it is how CrewAI's own commands start the crew
 _MEMBERS = ("Crew", "Agent", "Task")
 _OF_A_FLOW = {  # methods
@@ -131,6 +132,8 @@ def _switched_on(data: Any) -> Iterator[str]:
 
 
 def _remedy(option: str) -> str:
+    if option in _BY_A_TOOL:
+        return "remove it, and ask for it in a tool of your own"
     return f"remove it, or switch it off: {option} = false"
 
 

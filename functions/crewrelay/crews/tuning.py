@@ -16,7 +16,7 @@ from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
 
 from crewrelay import journal_by
-from crewrelay.crews import humans, kickoff_seam, model_seam, parts, reading, seam, steps, tool_seam
+from crewrelay.crews import humans, kickoff_seam, model_seam, parts, reading, seam, steps, task_seam, tool_seam
 
 _NONE_FILED = "none filed"
 # Rebuilding all of OpenAI's models takes 2.5 s; these, which every answer is read with, take 0.05 s.
@@ -170,6 +170,20 @@ REPLACEMENTS = (
         "The same, for an agent without a crew.",
         "Never: it is a check.",
         "test_flows.py::test_an_agent_that_a_flow_builds_is_checked_when_it_starts",
+    ),
+    _attribute(
+        "crewai.task.Task._execute_core",
+        task_seam.execute,
+        "It tells of its beginning and end by events, in no certain order and after the fact.",
+        "Its events come in order, before what they tell of.",
+        "test_task_events.py::test_a_run_tells_of_its_tasks",
+    ),
+    _attribute(
+        "crewai.task.Task._aexecute_core",
+        task_seam.aexecute,
+        "The same, for an asynchronous task.",
+        "Its events come in order, before what they tell of.",
+        "test_task_events.py::test_a_run_tells_of_its_tasks",
     ),
     _attribute(
         "crewai.task.Task._save_file",

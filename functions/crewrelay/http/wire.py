@@ -118,6 +118,7 @@ class RunAnswer(BaseModel):
 
 class JobReceipt(BaseModel):
     """What the job has cost so far. `calls_replayed` were replayed from its journal instead of being paid again;
+    `diverged` is how many calls were made in vain, because the crew asked something else when it was resumed;
     `cost_usd` is the sum of all paid calls, or null if the cost of one is unknown; `attempts` are starts that were not
     relays; `restarts` are starts from the beginning, because the crew had changed.
     """
@@ -126,6 +127,7 @@ class JobReceipt(BaseModel):
     calls_replayed: int
     prompt_tokens: int
     completion_tokens: int
+    diverged: int
     cost_usd: Usd | None
     attempts: int
     relays: int

@@ -15,12 +15,24 @@ from typing import Any, TypeVar
 
 from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import CrewStuck, DamagedJob, Misconfigured, Overdue, StaleWrite, Unavailable
+from crewrelay.jobs.event_log import told, with_missing
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.log_keys import add_log_keys, keys_of, log_keys, logged_with
 from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Clock, Crew, Doorbell, Jitter, JobRecord, JobStore, NewId, RelayDue, Wait
+from crewrelay.jobs.ports import (
+    Clock,
+    Crew,
+    Doorbell,
+    Jitter,
+    JobRecord,
+    JobStore,
+    NewId,
+    RelayDue,
+    Wait,
+    event_log_of,
+)
 from crewrelay.jobs.process import Process, Visit
 from crewrelay.jobs.questions import AnswerNeeded
 from crewrelay.jobs.run import Run, RunStopped
@@ -123,10 +135,10 @@ class Execution:
         before, now = record.job, self._clock()
         reason = transitions.reason_to_give_up(before, now, self._policy)
         if reason:
-            self._store.save(before, transitions.give_up(before, Failure.of(reason), now))
+            self._store.save(before, told(before, transitions.give_up(before, Failure.of(reason), now), now))
             return None
         fingerprint = self._crew.fingerprint(record.input)
-        job = transitions.claim(before, self._new_id(), fingerprint, now, self._policy)
+        job = told(before, transitions.claim(before, self._new_id(), fingerprint, now, self._policy), now)
         self._store.save(before, job)
         if job.restarts > before.restarts:
             logger.warning("the crew has changed: starting afresh")
@@ -141,7 +153,7 @@ class Execution:
         first_call_is_free: bool,
         grace: timedelta,
     ) -> None:
-        lease = Lease(self._store, job)
+        lease = Lease(self._store, job, self._clock)
         try:
             journal = self._journal(lease) if job.fence > 1 else []  # nothing can have been paid before the first claim
         except (Unavailable, DamagedJob) as error:
@@ -165,7 +177,15 @@ class Execution:
             if self._clock() >= renewal:
                 self._renew(lease)
                 renewal = self._clock() + self._policy.renewal
+        if len(calls) > lease.job.calls_told:
+            self._tell_missing(lease, calls)
         return calls
+
+    def _tell_missing(self, lease: Lease, journal: list[Call]) -> None:
+        """Those of a run that died between journaling a call and telling it."""
+        known = event_log_of(self._store, lease.job)
+        now = self._clock()
+        lease.advance(lambda job: transitions.progress(with_missing(job, journal, known, now)))
 
     def _see_through(self, lease: Lease, run: Run, crew: Stray, visit: Visit, grace: timedelta) -> None:
         while not self._wait(run.outcome, self._timeout(run.deadline)):
@@ -273,7 +293,7 @@ def _where(error: BaseException) -> list[str]:
 
 
 def _counted(job: Job, run: Run | None) -> Job:
-    return job.model_copy(update={"receipt": run.receipt}) if run else job
+    return run.counted(job) if run else job
 
 
 def on_own_thread(work: Callable[[], T], name: str) -> Future[T]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from crewrelay.jobs import transitions
 from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import AlreadyAnswered, JobFinished, NotWaiting, StaleWrite, Unavailable
+from crewrelay.jobs.event_log import told, with_call
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Policy
@@ -71,33 +72,36 @@ class Intervention:
         Raises UnknownJob, NotWaiting, AlreadyAnswered, InvalidRequest, Unavailable.
         """
 
-        def resumed(job: Job) -> Job:
-            if job.status is Status.WAITING and job.question == question_id:
-                return transitions.resume(job, self._clock(), self._policy)
-            return job
-
         record = record_of_tenant(self._store, tenant, job_id)
         asked = record.question if record.job.question == question_id else None
         if asked:
             asked.require_answer(feedback)
         elif question_id not in (entry.key for entry in self._store.entries(record.job) if entry.kind is Kind.HUMAN):
             raise NotWaiting("The job does not wait for an answer to this question.")
-        counts = self._journal(record.job, question_id, feedback)
-        record = self._change(tenant, job_id, resumed)  # also with another's answer, who may have died before this
+        kept, counts = self._journal(record.job, question_id, feedback)
+
+        def resumed(job: Job) -> Job:  # also with another's answer, who may have died before this
+            if job.status is not Status.WAITING or job.question != question_id:
+                return job
+            now = self._clock()
+            return with_call(transitions.resume(job, now, self._policy), kept, now)
+
+        record = self._change(tenant, job_id, resumed)
         if record.job.status is Status.PENDING:
             ring(self._doorbell, job_id)
         if not counts:
             raise AlreadyAnswered("The question was answered otherwise before.")
         return record
 
-    def _journal(self, job: Job, question_id: str, feedback: Feedback) -> bool:
-        """Whether this is the answer that counts, which is the first."""
+    def _journal(self, job: Job, question_id: str, feedback: Feedback) -> tuple[Call, bool]:
+        """The answer that counts, which is the first, and whether it is this one."""
         digest, _, nth = question_id.rpartition("#")
         now = self._clock()
         seconds = max(0.0, (now - (job.asked_at or now)).total_seconds())
         reply = Reply(body=feedback.model_dump_json())
         call = Call(digest=digest, nth=int(nth), kind=Kind.HUMAN, seconds=seconds, fence=job.fence, at=now, reply=reply)
-        return self._store.put_call(job, call).reply.body == reply.body
+        kept = self._store.put_call(job, call)
+        return kept, kept.reply.body == reply.body
 
     def _change(self, tenant: str, job_id: str, transition: Callable[[Job], Job]) -> JobRecord:
         for _ in range(_TRIES):
@@ -105,6 +109,7 @@ class Intervention:
             changed = transition(record.job)
             if changed == record.job:
                 return record
+            changed = told(record.job, changed, self._clock())
             try:
                 self._store.save(record.job, changed)
             except StaleWrite:

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from crewrelay.jobs.errors import CrewrelayError
+from crewrelay.jobs.events import Entry
 from crewrelay.jobs.journal import Receipt
 from crewrelay.jobs.text import Text
 
@@ -69,6 +70,20 @@ class Failure(BaseModel):
         return cls(type=error.code, message=message, retryable=error.retryable, outage=error.outage)
 
 
+class Progress(BaseModel):
+    """Tasks that have begun and ended in the run that came furthest, and the last one that began, by name and agent.
+    `total` is their number as far as it is known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    begun: int = 0
+    ended: int = 0
+    total: int = 0
+    task: str = ""
+    agent: str = ""
+
+
 class Job(BaseModel):
     """The job row, which every decision rests on. All times are UTC."""
 
@@ -97,6 +112,10 @@ class Job(BaseModel):
     question: str | None = None  # id of the last one that was not answered when it was asked
     asked_at: datetime | None = None  # while the job waits
     receipt: Receipt = Receipt()
+    progress: Progress = Progress()
+    log: tuple[Entry, ...] = ()  # the last entries of the event log
+    log_from: int = 1  # number of the first one of them
+    calls_told: int = 0  # journal entries that the event log has
     created_at: datetime
     not_before: datetime | None = None  # set by a backoff only, because clocks differ
     due_at: datetime | None  # when the sweeper must look again, or the question expires; None once the job has ended

@@ -41,7 +41,9 @@ class Reply(BaseModel):
 
 
 class Call(BaseModel):
-    """A journal entry. `fence` is that of the claim which paid, `at` the time of the reply."""
+    """A journal entry. `fence` is that of the claim which paid, `at` the time of the reply, `fingerprint` the crew's,
+    `within` the digest of the tool's call that made this one.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,6 +53,8 @@ class Call(BaseModel):
     seconds: float
     fence: int | None = None
     at: datetime | None = None
+    fingerprint: str | None = None
+    within: str | None = None
     reply: Reply
 
     @property
@@ -62,7 +66,9 @@ class Call(BaseModel):
 
 
 class Receipt(BaseModel):
-    """What a job's model calls have cost so far. `calls_replayed` were answered from the journal and not paid again."""
+    """What a job's model calls have cost so far. `calls_replayed` were answered from the journal and not paid again.
+    `diverged` is how many calls of any kind were made in vain: the run that completed the job asked others instead.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -70,6 +76,7 @@ class Receipt(BaseModel):
     calls_replayed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    diverged: int = 0
     # None in rows that paid calls before costs were recorded.
     cost_usd: Usd | None = Field(default_factory=lambda known: None if known["calls_paid"] else Decimal())
 
@@ -100,6 +107,23 @@ class Receipt(BaseModel):
         for call in calls:
             receipt = receipt.with_paid(call)
         return receipt
+
+
+def in_vain(journal: Iterable[Call], used: Iterable[Call], fingerprint: str | None) -> list[Call]:
+    """The journaled calls of this crew that a run, now at its end, did not ask for.
+
+    What a tool had asked for is not among them if the tool's own result was replayed.
+    """
+    keys, replayed, left = {call.key for call in used}, set[str](), list[Call]()
+    for call in journal:
+        if call.key in keys:
+            replayed.add(call.digest)
+        elif call.fingerprint == fingerprint:
+            left.append(call)
+    while inner := [call for call in left if call.within in replayed]:
+        replayed |= {call.digest for call in inner}
+        left = [call for call in left if call.within not in replayed]
+    return left
 
 
 def digest_of(fingerprint: str, kind: Kind, request: dict[str, Any]) -> str:

@@ -1,16 +1,25 @@
-"""A claimed job in the hands of its holder: every write is fenced, and a lock serialises the threads."""
+"""A claimed job in the hands of its holder: every write is fenced, and a lock serialises the threads.
 
+It tells each write in the event log, and moves what is in the row to rows of its own when that is much.
+"""
+
+import logging
 import threading
 from collections.abc import Callable
 
+from crewrelay.jobs import event_log
 from crewrelay.jobs.errors import StaleWrite
+from crewrelay.jobs.events import are_many, in_rows
 from crewrelay.jobs.job import Job, Status
-from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.ports import Clock, JobStore
+
+logger = logging.getLogger(__name__)
 
 
 class Lease:
-    def __init__(self, store: JobStore, job: Job) -> None:
+    def __init__(self, store: JobStore, job: Job, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._job = job
         self._lost: StaleWrite | None = None
         self._turn = threading.Lock()
@@ -40,10 +49,24 @@ class Lease:
                 raise
 
     def _write(self, transition: Callable[[Job], Job]) -> Job:
-        after = transition(self._job)
+        now = self._clock()
+        after = event_log.told(self._job, transition(self._with_a_short_log()), now)
         self._store.save(self._job, after)
         self._job = after
         return after
+
+    def _with_a_short_log(self) -> Job:
+        """What is moved stands in the row that was saved, so the numbers are final, whatever becomes of this write."""
+        job = self._job
+        if not are_many(job.log):
+            return job
+        try:
+            for row in in_rows(job.log_from, job.log):
+                self._store.put_events(job, row)
+        except Exception:  # the row only stays long
+            logger.warning("could not move the event log", exc_info=True)
+            return job
+        return event_log.without_moved(job, len(job.log))
 
     def _catch_up(self) -> bool:
         """Reload a row that changed but is still ours: the sweeper wrote it, or our own write's reply was lost."""

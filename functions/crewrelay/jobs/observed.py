@@ -4,12 +4,13 @@ A job ends by exactly one conditional write of a worker, the sweeper or a caller
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import Overdue, ServiceRefused
+from crewrelay.jobs.events import Stored
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind
 from crewrelay.jobs.log_keys import keys_of, logged_with
@@ -72,6 +73,14 @@ class ObservedStore:
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         with self._refusals():
             return self._inner.read_file(job, file)
+
+    def put_events(self, job: Job, row: Stored) -> None:
+        with self._refusals():
+            self._inner.put_events(job, row)
+
+    def events(self, job: Job, after: int = 0) -> Iterable[Stored]:
+        with self._refusals():
+            return self._inner.events(job, after)
 
     def journal(self, job: Job) -> Iterator[Call]:
         with self._refusals():

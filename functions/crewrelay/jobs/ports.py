@@ -1,6 +1,6 @@
 """The domain's ports, as Protocols. Adapters: aws/ and sqlite/ (store, doorbell), aws/ (meter), crews/ (crew)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from crewrelay.jobs.answer import Answer, File, Passage, Usage
 from crewrelay.jobs.errors import UnknownJob
+from crewrelay.jobs.events import Event, Stored, events_of
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.questions import Feedback, Question
@@ -59,6 +60,14 @@ class JobStore(Protocol):
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         """A stored file's content, or a URL that has it, valid for an hour; None if it is not stored."""
 
+    def put_events(self, job: Job, row: Stored) -> None:
+        """Put these entries of the job's event log. Of two rows with the same first entry, the longer one stays: it has
+        all of the other.
+        """
+
+    def events(self, job: Job, after: int = 0) -> Iterable[Stored]:
+        """The rows of the event log that may have entries with numbers over `after`; the last ones are in the job."""
+
     def put_call(self, job: Job, call: Call) -> Call:
         """Put the call if absent, unfenced, because it was paid for; else return the existing one."""
 
@@ -89,6 +98,12 @@ def record_of_tenant(store: JobStore, tenant: str, job_id: str) -> JobRecord:
     if record is None:
         raise UnknownJob(f"There is no job {job_id}.")
     return record
+
+
+def event_log_of(store: JobStore, job: Job, after: int = 0) -> list[Event]:
+    """The events with numbers over `after`. The job is read before: what was moved out of it since is found twice."""
+    stored = store.events(job, after) if after + 1 < job.log_from else ()
+    return events_of(job.created_at, (*stored, Stored(job.log_from, job.log)), after)
 
 
 class Doorbell(Protocol):
@@ -147,6 +162,12 @@ class Calls(Protocol):
 
         Raises RunStopped if there is none: the job waits then, and a later run goes on with the answer.
         """
+
+    def begin_task(self, name: str, agent: str, number: int, of: int) -> None:
+        """Tell that the `number`-th of so many tasks begins. Each run tells of all its tasks; a task counts once."""
+
+    def end_task(self) -> None:
+        """Tell that a task has ended, with the next write."""
 
     def journaled(self, kind: Kind) -> Sequence[Reply]:
         """The replies of a kind that the journal held when the run began, in journal order."""

@@ -8,10 +8,11 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
 
-from crewrelay.jobs import transitions
+from crewrelay.jobs import event_log, transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import Overdue, StaleWrite, Unanswered
-from crewrelay.jobs.journal import Call, Kind, Receipt, Reply, digest_of, usage_of
+from crewrelay.jobs.job import Job
+from crewrelay.jobs.journal import Call, Kind, Receipt, Reply, digest_of, in_vain, usage_of
 from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, JobStore, RelayDue, Wait
@@ -66,6 +67,7 @@ class Run:
             digest, _, nth = key.rpartition("#")
             self._numbers[digest].add(int(nth))
         self._used: list[Call] = []
+        self._begun = self._ended = 0  # tasks, also those of earlier runs that are gone through again
         self._last_was_answered = True
         self._tried = first_call_is_free
         self._stopped: BaseException | None = None
@@ -117,7 +119,14 @@ class Run:
     def finish(self, answer: Answer) -> None:
         with self._turn:
             if not self._stopped:
+                self._count_divergence()
                 self.outcome.set_result(answer)
+
+    def _count_divergence(self) -> None:
+        diverged = len(in_vain(self._journal.values(), self._used, self._lease.job.fingerprint))
+        if diverged:
+            logger.warning("the crew asked something else than before: %d calls were made in vain", diverged)
+        self._spending.receipt = self._spending.receipt.model_copy(update={"diverged": diverged})
 
     def stop(self, error: BaseException) -> None:
         with self._turn:
@@ -137,7 +146,7 @@ class Run:
                 with self._turn:
                     self._spending.receipt = self._spending.receipt.with_replayed(call)
             else:
-                call = self._paid(digest, nth, kind, pay)
+                call = self._paid(digest, nth, kind, request, pay)
         except BaseException:
             with self._turn:
                 self._numbers[digest].discard(nth)  # no reply: a retry counts as the same call
@@ -158,6 +167,9 @@ class Run:
                 self._numbers[digest].discard(nth)
                 self._last_was_answered = False
             raise
+        with self._turn:
+            self._used.append(call)
+            self._last_was_answered = False
         return Feedback.model_validate_json(call.reply.body)
 
     def _by_default(self, question: Question, digest: str, nth: int) -> Call:
@@ -175,6 +187,36 @@ class Run:
             )
         raise RunStopped("this run goes no further without an answer")
 
+    def counted(self, job: Job) -> Job:
+        """The job with what this run has cost and ended so far."""
+        return event_log.end_tasks(job.model_copy(update={"receipt": self.receipt}), self._ended, self._clock())
+
+    def begin_task(self, name: str, agent: str, number: int, of: int) -> None:
+        with self._turn:
+            self._begun += 1
+            known = self._begun <= self._lease.job.progress.begun
+        if known or self._stopped:
+            return
+
+        def begun(job: Job) -> Job:
+            job = transitions.progress(self.counted(job))
+            return event_log.begin_task(job, name, agent, number, of, self._clock())
+
+        self._tell(begun)
+
+    def end_task(self) -> None:
+        with self._turn:
+            self._ended += 1
+
+    def _tell(self, transition: Callable[[Job], Job]) -> None:
+        """Save under the fence. If refused, the job is no longer ours: stop before spending again."""
+        try:
+            self._lease.advance(transition)
+        except StaleWrite as refused:
+            self.stop(refused)
+        except Exception:  # nothing depends on it, and the next claim recounts what was paid: don't fail the crew
+            logger.warning("could not tell how far the run has come", exc_info=True)
+
     def _number(self, digest: str) -> int:
         with self._turn:
             taken = self._numbers[digest]
@@ -182,14 +224,24 @@ class Run:
             taken.add(nth)
             return nth
 
-    def _paid(self, digest: str, nth: int, kind: Kind, pay: Callable[[], Reply]) -> Call:
+    def _paid(self, digest: str, nth: int, kind: Kind, request: dict[str, Any], pay: Callable[[], Reply]) -> Call:
         self._set_out(kind)
         try:
             begun = self._clock()
             reply = pay()
-            ended, fence = self._clock(), self._lease.job.fence
-            seconds = max(0.0, (ended - begun).total_seconds())
-            call = Call(digest=digest, nth=nth, kind=kind, seconds=seconds, fence=fence, at=ended, reply=reply)
+            ended, job = self._clock(), self._lease.job
+            within = request.get("within")
+            call = Call(
+                digest=digest,
+                nth=nth,
+                kind=kind,
+                seconds=max(0.0, (ended - begun).total_seconds()),
+                fence=job.fence,
+                at=ended,
+                fingerprint=job.fingerprint,
+                within=within and digest_of(job.fingerprint or "", Kind.TOOL, within),
+                reply=reply,
+            )
             call = self._kept(call)
             self._account(call)
             return call
@@ -238,13 +290,12 @@ class Run:
         return self._store.put_call(self._lease.job, call)
 
     def _account(self, call: Call) -> None:
-        """Save the receipt under the fence. If refused, the job is no longer ours: stop before spending again."""
         with self._turn:
             self._spending.add(call)
             self._first_call_is_free = False
-        try:
-            self._lease.advance(lambda job: transitions.paid(job, self.receipt, self._clock(), self._policy))
-        except StaleWrite as refused:
-            self.stop(refused)
-        except Exception:  # the entry is stored and the next claim recounts it: don't fail the crew
-            logger.warning("could not write the receipt", exc_info=True)
+
+        def paid(job: Job) -> Job:
+            now = self._clock()
+            return event_log.with_call(transitions.paid(self.counted(job), self.receipt, now, self._policy), call, now)
+
+        self._tell(paid)

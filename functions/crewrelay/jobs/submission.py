@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import TooManyJobs
+from crewrelay.jobs.event_log import told
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.log_keys import correlation_id
 from crewrelay.jobs.policy import Policy
@@ -68,8 +69,9 @@ class Submission:
         except TooManyJobs:
             if not key or self._store.load(job_id, tenant) is None:  # a repeated request adds no job
                 raise
-        job = submit(job_id, tenant, job_input, self._clock(), self._policy, correlation_id(), capped=self._capped)
-        return self._store.create(job, job_input)
+        now = self._clock()
+        job = submit(job_id, tenant, job_input, now, self._policy, correlation_id(), capped=self._capped)
+        return self._store.create(told(None, job, now), job_input)
 
 
 def ring(doorbell: Doorbell, job_id: str, delay: timedelta = timedelta()) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from crewrelay.jobs.errors import AttemptsExhausted, CrewrelayError, Overdue, StaleWrite
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.job import Failure, Job, JobInput, Progress, Status
 from crewrelay.jobs.journal import Call, Receipt
 from crewrelay.jobs.policy import Policy
 
@@ -62,6 +62,7 @@ def claim(job: Job, holder: str, fingerprint: str, now: datetime, policy: Policy
     """Start an attempt under a new fence: writes under an older fence are refused from now on."""
     if not claimable(job, now):
         raise StaleWrite(f"job {job.id} is {job.status} and can't be claimed now")
+    afresh = job.fingerprint not in (None, fingerprint)
     return _next_revision(
         job,
         status=Status.RUNNING,
@@ -72,7 +73,8 @@ def claim(job: Job, holder: str, fingerprint: str, now: datetime, policy: Policy
         stalled=failures(job, now) + 1,
         alone=is_suspect(job, now),
         rung_in_vain=0,
-        restarts=job.restarts + (job.fingerprint not in (None, fingerprint)),
+        restarts=job.restarts + afresh,
+        progress=Progress() if afresh else job.progress,
         not_before=None,
         claimed_at=now,
         started_at=job.started_at or now,
@@ -90,6 +92,12 @@ def run_until(job: Job, policy: Policy) -> datetime:
 def renew(job: Job, now: datetime, policy: Policy) -> Job:
     _require_running(job)
     return _next_revision(job, lease_until=now + policy.lease, due_at=now + policy.lease)
+
+
+def progress(job: Job) -> Job:
+    """A task has begun. The lease stands: only its row is written, not the index of what is due."""
+    _require_running(job)
+    return _next_revision(job)
 
 
 def paid(job: Job, receipt: Receipt, now: datetime, policy: Policy) -> Job:

@@ -5,7 +5,7 @@ is written last, so that after an interruption the next ingestion writes that do
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from crewrelay.jobs.text import name
 from crewrelay.retrieval.chunks import Chunk
-from crewrelay.retrieval.collection import Collection, Document
+from crewrelay.retrieval.collection import Collection, Document, Vector
 from crewrelay.retrieval.embedder import Embedder
 from crewrelay.retrieval.reading.files import File, Unreadable, is_gone, lies_under, source_of
 from crewrelay.retrieval.reading.reader import Reader
@@ -36,16 +36,28 @@ class Ingested(NamedTuple):
     reason: str = ""
 
 
+SLICE = 64  # chunks that are embedded between two reports
+
+
 class Ingestion:
-    """A dry run neither embeds nor writes; its `collection` is None if the collection does not exist yet."""
+    """A dry run neither embeds nor writes; its `collection` is None if the collection does not exist yet.
+
+    `embedded` is told of each slice of a document: the number of its chunks, and their share of the document.
+    """
 
     def __init__(
-        self, collection: Collection | None, embedder: Embedder, reader: Reader, dry_run: bool = False
+        self,
+        collection: Collection | None,
+        embedder: Embedder,
+        reader: Reader,
+        dry_run: bool = False,
+        embedded: Callable[[int, float], None] = lambda chunks, share: None,
     ) -> None:
         self._collection = collection
         self._embedder = embedder
         self._reader = reader
         self._dry_run = dry_run
+        self._embedded = embedded
 
     def ingest(self, files: Iterable[File]) -> Iterator[Ingested]:
         """Yields one outcome per file as it is done. Raises what the collection and the embedder raise."""
@@ -75,9 +87,16 @@ class Ingestion:
         if before == document.digest:
             return Ingested(source, Outcome.UNCHANGED)
         if self._collection and not self._dry_run:
-            vectors = self._embedder.passages([chunk.indexed_text for chunk in chunks])
-            self._collection.put(document, chunks, list(vectors))
+            self._collection.put(document, chunks, self._vectors(chunks))
         return Ingested(source, Outcome.CHANGED if before else Outcome.ADDED, len(chunks))
+
+    def _vectors(self, chunks: Sequence[Chunk]) -> list[Vector]:
+        vectors: list[Vector] = []
+        for start in range(0, len(chunks), SLICE):
+            texts = [chunk.indexed_text for chunk in chunks[start : start + SLICE]]
+            vectors.extend(self._embedder.passages(texts))
+            self._embedded(len(texts), len(texts) / len(chunks))
+        return vectors
 
 
 def _digest(chunks: Sequence[Chunk]) -> str:

@@ -1,7 +1,7 @@
 """The tables, and how a file of an earlier version becomes one of this version.
 
 jobs: the row that every decision rests on, as JSON, with the columns that are searched.
-inputs, answers, questions, calls, files: bodies, which live as long as their job.
+inputs, answers, questions, calls, events, files: bodies, which live as long as their job.
 bells: the queue of jobs to look at, one row for each. tokens: by SHA-256.
 
 Times are epoch microseconds, those of the wall clock.
@@ -43,6 +43,7 @@ MIGRATIONS = (
     """,
     """
     CREATE TABLE questions (job_id TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (job_id, id));
+    CREATE TABLE events (job_id TEXT, first INTEGER, entries TEXT NOT NULL, PRIMARY KEY (job_id, first));
     CREATE TABLE files (job_id TEXT, digest TEXT, content BLOB NOT NULL, PRIMARY KEY (job_id, digest));
     """,
     "ALTER TABLE tokens ADD COLUMN collections TEXT NOT NULL DEFAULT ''",

@@ -1,5 +1,6 @@
 """The job store. Each transition is one transaction."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite
+from crewrelay.jobs.events import MOST_STORED, Stored
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.ports import Clock, JobRecord
@@ -17,7 +19,7 @@ from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.times import microseconds
 
 _PAGE = 100  # rows
-_CHILDREN = ("inputs", "answers", "questions", "calls", "files")
+_CHILDREN = ("inputs", "answers", "questions", "calls", "events", "files")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -116,6 +118,23 @@ class SqliteJobStore:
                 "SELECT content FROM files WHERE job_id = ? AND digest = ?", (job.id, file.digest)
             ).fetchone()
         return row and bytes(row["content"])
+
+    def put_events(self, job: Job, row: Stored) -> None:
+        """Becomes durable with the save that takes them out of the job's row."""
+        with self._database.writing(durable=False) as connection:
+            connection.execute(
+                "INSERT INTO events SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?) ON CONFLICT DO UPDATE"
+                " SET entries = excluded.entries WHERE length(excluded.entries) > length(entries)",
+                (job.id, row.first, json.dumps(row.entries), job.id),
+            )
+
+    def events(self, job: Job, after: int = 0) -> list[Stored]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT first, entries FROM events WHERE job_id = ? AND first > ? ORDER BY first",
+                (job.id, after - MOST_STORED),
+            ).fetchall()
+        return [Stored(row["first"], [tuple(each) for each in json.loads(row["entries"])]) for row in rows]
 
     def put_call(self, job: Job, call: Call) -> Call:
         key = (job.id, call.digest, call.nth)

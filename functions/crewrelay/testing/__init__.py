@@ -2,6 +2,7 @@
 (tests/integration/test_store_*.py).
 """
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 from crewrelay.jobs.access import Token
 from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
+from crewrelay.jobs.events import Stored
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of, usage_of
 from crewrelay.jobs.ports import Clock, JobRecord
@@ -25,6 +27,7 @@ class MemoryJobStore:
         self._jobs: dict[str, str] = {}
         self._inputs: dict[str, str] = {}
         self._answers: dict[tuple[str, int], str] = {}
+        self._events: dict[str, dict[int, str]] = {}
         self._questions: dict[tuple[str, str], str] = {}
         self._files: dict[tuple[str, str | None], bytes] = {}
         self._calls: dict[str, dict[tuple[str, int], tuple[datetime, str]]] = {}  # with their expiry time
@@ -82,6 +85,16 @@ class MemoryJobStore:
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         with self._lock:
             return self._files.get((job.id, file.digest))
+
+    def put_events(self, job: Job, row: Stored) -> None:
+        with self._lock:
+            kept, written = self._events.setdefault(job.id, {}), json.dumps(row.entries)
+            kept[row.first] = max(kept.get(row.first, ""), written, key=len)
+
+    def events(self, job: Job, after: int = 0) -> list[Stored]:
+        with self._lock:
+            kept = sorted(self._events.get(job.id, {}).items())
+        return [Stored(first, [tuple(each) for each in json.loads(entries)]) for first, entries in kept]
 
     def put_call(self, job: Job, call: Call) -> Call:
         written = call.model_dump_json()
@@ -152,6 +165,10 @@ class Unjournaled:
 
     def ask(self, question: Question) -> Feedback:
         return question.accepted()
+
+    def begin_task(self, name: str, agent: str, number: int, of: int) -> None: ...
+
+    def end_task(self) -> None: ...
 
     def stop(self, error: BaseException) -> None:
         self.stopped = self.stopped or error

@@ -117,7 +117,7 @@ def _answer_of(
     runner = CrewRunner(lambda name=None: model, collection, definition_of=lambda crew: definition)
     record = store.load(job.id)
     assert record
-    lease, deadline = Lease(store, record.job), utcnow() + _TIME
+    lease, deadline = Lease(store, record.job, utcnow), utcnow() + _TIME
     run = Run(store, utcnow, Policy(), lease, list(store.journal(job)), deadline, True, done_within)
     try:
         run.finish(runner.run(job_input, run))

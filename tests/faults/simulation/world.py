@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from crewrelay.crews.failures import explain
 from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
+from crewrelay.jobs.events import Stored
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
 from crewrelay.jobs.ports import Calls, JobRecord
@@ -106,6 +107,12 @@ class Table:
 
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         return self._request("read file", lambda: self._world.table.read_file(job, file))
+
+    def put_events(self, job: Job, row: Stored) -> None:
+        self._request("put events", lambda: self._world.table.put_events(job, row))
+
+    def events(self, job: Job, after: int = 0) -> list[Stored]:
+        return self._request("events", lambda: self._world.table.events(job, after))
 
     def put_call(self, job: Job, call: Call) -> Call:
         return self._request("put call", lambda: self._world.table.put_call(job, call))
@@ -205,8 +212,11 @@ class ScriptedCrew:
     def _text(self, job_input: JobInput, calls: Calls) -> str:
         said: list[str] = []
         try:
-            for at_once in script(job_input):
+            whole = script(job_input)
+            for number, at_once in enumerate(whole, 1):
+                calls.begin_task(f"task {number}", "somebody", number, len(whole))
                 said += self._process.together([partial(self._said, asked, calls) for asked in at_once])
+                calls.end_task()
         except BaseException as error:
             calls.stop(error)
             raise

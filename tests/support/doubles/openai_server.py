@@ -1,5 +1,6 @@
 """An OpenAI-compatible server in this process, which counts every request that reaches it, whoever makes it."""
 
+import asyncio
 import json
 import re
 import threading
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.support.doubles.model_replies import completion
+from tests.support.doubles.model_replies import completion, in_pieces
 
 _CITY = {"name": "Ulm"}
 _CITY_CALL = ("weather", {"city": "Ulm"})
@@ -27,28 +28,39 @@ def said(body: dict[str, Any]) -> dict[str, Any]:
     """Calls the tool that it is offered, once; answers in the shape that is asked for; else says how much it read."""
     messages = body["messages"]
     text = "\n".join(str(message.get("content")) for message in messages)
+    if isinstance(body.get("tool_choice"), dict):  # an answer in a shape, by a library that has it called as a tool
+        return _called(body["tool_choice"]["function"]["name"], _shaped(json.dumps(body["tools"])))
     offered = {tool["function"]["name"] for tool in body.get("tools", [])}
     if not any(message["role"] == "tool" for message in messages):
         for name, arguments in (_DELEGATION, _CITY_CALL):
             if name in offered:
-                function = {"name": name, "arguments": json.dumps(arguments)}
-                return {
-                    "role": "assistant",
-                    "content": None,
-                    "tool_calls": [{"id": "call_1", "type": "function", "function": function}],
-                }
+                return _called(name, arguments)
     if "Action Input:" in text and not any(message["role"] == "assistant" for message in messages):
         name, arguments = _DELEGATION if _DELEGATION[0] in text else _CITY_CALL
         return _text(f"Thought: I look.\nAction: {name}\nAction Input: {json.dumps(arguments)}")
     shape = json.dumps(body.get("response_format")) if "response_format" in body else text
-    for name, value in _SHAPES.items():
-        if re.search(rf'"{name}\\*":', shape):
-            return _text(json.dumps(value))
+    if (shaped := _shaped(shape)) is not None:
+        return _text(json.dumps(shaped))
     return _text(f"Final Answer: after {len(text)} characters")
+
+
+def _shaped(schema: str) -> Any:
+    """What fits the schema that stands in the text; None if none is known."""
+    return next((value for name, value in _SHAPES.items() if re.search(rf'"{name}\\*":', schema)), None)
+
+
+def _called(name: str, arguments: Any) -> dict[str, Any]:
+    function = {"name": name, "arguments": json.dumps(arguments)}
+    called = {"id": "call_1", "type": "function", "function": function}
+    return {"role": "assistant", "content": None, "tool_calls": [called]}
 
 
 def _text(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": text}
+
+
+async def _streamed(answer: dict[str, Any]) -> str:
+    return "".join([piece async for piece in in_pieces(answer, cut=False)])
 
 
 class OpenAIServer(ThreadingHTTPServer):
@@ -75,9 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append(body)
         status = self.server.failing or 200
         answer = {"error": {"message": "scripted"}} if self.server.failing else completion(body, said(body), "7,3,0")
-        content = json.dumps(answer).encode()
+        streamed = status == 200 and body.get("stream")
+        content = (asyncio.run(_streamed(answer)) if streamed else json.dumps(answer)).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/event-stream" if streamed else "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

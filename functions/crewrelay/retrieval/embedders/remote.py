@@ -2,51 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.text import well_formed
-from crewrelay.retrieval.embedder import Embedder, Vectors
+from crewrelay.retrieval.embedder import Vectors
 
-T = TypeVar("T")
 Purpose = Literal["query", "passage"]
 Embed = Callable[[Sequence[str], Purpose], Sequence[Sequence[float]]]
 
 BATCH = 64  # texts per request
 LONGEST_QUERY = 8_000  # characters; models accept at most about 8,000 tokens
-
-
-class PersistentEmbedder:
-    """Retries with exponential backoff, for ingestion, which no queue retries."""
-
-    def __init__(self, embedder: Embedder, pause: Callable[[float], None], attempts: int = 6) -> None:
-        self._embedder = embedder
-        self._pause = pause
-        self._attempts = attempts
-
-    @property
-    def name(self) -> str:
-        return self._embedder.name
-
-    @property
-    def dimension(self) -> int:
-        return self._persist(lambda: self._embedder.dimension)
-
-    def query(self, text: str) -> Vectors:
-        return self._persist(lambda: self._embedder.query(text))
-
-    def passages(self, texts: Sequence[str]) -> Vectors:
-        return self._persist(lambda: self._embedder.passages(texts))
-
-    def _persist(self, ask: Callable[[], T]) -> T:
-        for attempt in range(1, self._attempts):
-            try:
-                return ask()
-            except RetrievalUnavailable:
-                self._pause(2.0**attempt / 2)
-        return ask()
 
 
 class RemoteEmbedder:

@@ -1,0 +1,64 @@
+"""`crewrelay crews check` of projects, as their users type it."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from crewrelay.catalogue.catalogue import catalogue
+from crewrelay.cli.commands import app
+from tests.support.projects import classic, declared_flow, flow, json_crew, little_flow, looks_of
+
+
+def checked(folder: Path, *options: str, code: int = 0) -> str:
+    catalogue.cache_clear()
+    result = CliRunner().invoke(app, ["crews", "check", str(folder), *options])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an address that nobody answers at: only its double does."""
+    for name, value in {"OPENAI_BASE_URL": "http://127.0.0.1:1", "OPENAI_API_KEY": "none"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(("make", "calls"), [(classic, 2), (json_crew, 1), (flow, 5), (declared_flow, 2)])
+def test_projects_of_all_forms_ask_the_same_twice(tmp_path: Path, make: Any, calls: int) -> None:
+    folder = make(tmp_path, f"rehearsed_{make.__name__}")
+    told = checked(folder)
+    assert "no faults" in told
+    assert "the second run asked nothing that the first had not asked" in told
+    assert f"{calls} model calls" in told
+    assert not looks_of(folder).exists()  # the double calls no tool
+
+
+def test_what_differs_is_told_of_a_project(tmp_path: Path) -> None:
+    texts = "(set('abcdefgh'), 'all', __import__('uuid').uuid4())"
+    step = f"return [LLM(model='openai/gpt-4o-mini').call(f'Tell {{text}}.') for text in {texts}]"
+    told = checked(little_flow(tmp_path, step, "unsteady"), code=1)
+    assert "call 1, the prompt “Tell {" in told
+    assert "differs by the order of a set or of files" in told
+    assert "call 3, the prompt “Tell " in told
+    assert "differs by a random id" in told
+    assert "up to 3 model calls are paid again; sort it" in told
+    assert "call 2" not in told
+
+
+def test_todays_date_is_told_of_a_project(tmp_path: Path) -> None:
+    now = "{__import__('datetime').date.today()}"
+    step = f'return LLM(model="openai/gpt-4o-mini").call(f"It is {now}.")'
+    told = checked(little_flow(tmp_path, step, "dated"), code=1)
+    assert f"differs by today's date: '{date.today()}'" in told
+
+
+def test_inputs_can_be_given_and_a_run_left_out(tmp_path: Path) -> None:
+    folder = little_flow(tmp_path, "open('/gone/' + self.state.topic)", "told")
+    assert "ended early, and what follows was not compared: FileNotFoundError" in checked(folder)
+    assert "'/gone/snow'" in checked(folder, "--inputs", '{"topic": "snow"}')
+    assert "topic: " in checked(folder, "--inputs", '{"topic": 1}', code=1)
+    assert "--inputs is no JSON" in checked(folder, "--inputs", "{", code=1)
+    assert checked(folder, "--no-run") == "told: no faults; its inputs: topic='rain'\n"

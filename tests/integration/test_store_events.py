@@ -1,0 +1,61 @@
+"""What every job store promises of the event log's rows."""
+
+from crewrelay.jobs import events, transitions
+from crewrelay.jobs.event_log import begin_task, told, with_call
+from crewrelay.jobs.events import Entry, Stored
+from crewrelay.jobs.job import Job
+from crewrelay.jobs.ports import JobStore, event_log_of
+from tests.support.fixtures import HandSetClock
+from tests.support.stored_jobs import INPUT, POLICY, call_of, claimed, loaded, submitted
+
+
+def entries(count: int) -> list[Entry]:
+    return [
+        ("call", number, "model", 1.5, None, f"é🌍#{number}", "scripted/one", 9, 1, 0.00001) for number in range(count)
+    ]
+
+
+def row(store: JobStore, clock: HandSetClock) -> Job:
+    return claimed(store, submitted(store, clock), clock)
+
+
+def test_a_rows_log_is_read_back_as_it_was_saved(store: JobStore, clock: HandSetClock) -> None:
+    job = transitions.submit("an-id", "acme", INPUT, clock(), POLICY)
+    job = store.create(told(None, job, clock()), INPUT)
+    running = transitions.claim(job, "me", "crew-1", clock(), POLICY)
+    running = begin_task(with_call(told(job, running, clock()), call_of(), clock()), "é", "🌍", 1, 2, clock())
+    store.save(job, running)
+    assert loaded(store, job.id).job == running
+    assert [event.what.value for event in event_log_of(store, running)] == [
+        "submitted",
+        "claimed",
+        "call",
+        "task_started",
+    ]
+
+
+def test_stored_entries_are_read_back_in_order_from_any_number(store: JobStore, clock: HandSetClock) -> None:
+    job = row(store, clock)
+    whole = entries(200)
+    for each in reversed(list(events.in_rows(1, whole))):
+        store.put_events(job, each)
+    job = job.model_copy(update={"log_from": 201})
+    assert [event.number for event in event_log_of(store, job)] == list(range(1, 201))
+    for after in (0, 63, 64, 65, 127, 128, 199, 200):
+        assert [event.number for event in event_log_of(store, job, after)] == list(range(after + 1, 201))
+    found = {number: each for first, some in store.events(job) for number, each in enumerate(some, first)}
+    assert [tuple(found[number]) for number in sorted(found)] == whole
+
+
+def test_of_two_rows_with_the_same_first_entry_the_longer_one_stays(store: JobStore, clock: HandSetClock) -> None:
+    job = row(store, clock)
+    for count in (2, 5, 5, 3):
+        store.put_events(job, Stored(1, entries(count)))
+    ((first, found),) = store.events(job.model_copy(update={"log_from": 6}))
+    assert (first, len(found)) == (1, 5)
+
+
+def test_the_rows_of_one_job_are_not_anothers(store: JobStore, clock: HandSetClock) -> None:
+    one, other = row(store, clock), row(store, clock)
+    store.put_events(one, Stored(1, entries(2)))
+    assert list(store.events(other.model_copy(update={"log_from": 6}))) == []
