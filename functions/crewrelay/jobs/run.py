@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
 
-from crewrelay.jobs import event_log, transitions
+from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import Overdue, StaleWrite, Unanswered
 from crewrelay.jobs.job import Job
@@ -18,6 +18,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, JobStore, RelayDue, Wait
 from crewrelay.jobs.questions import AnswerNeeded, Feedback, Question
 from crewrelay.jobs.spending import Spending
+from crewrelay.jobs.telling import Telling
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Run:
             digest, _, nth = key.rpartition("#")
             self._numbers[digest].add(int(nth))
         self._used: list[Call] = []
-        self._begun = self._ended = 0  # tasks, also those of earlier runs that are gone through again
+        self._telling = Telling(lease, clock, policy, lambda: self.receipt, self.stop)
         self._last_was_answered = True
         self._tried = first_call_is_free
         self._stopped: BaseException | None = None
@@ -188,34 +189,14 @@ class Run:
         raise RunStopped("this run goes no further without an answer")
 
     def counted(self, job: Job) -> Job:
-        """The job with what this run has cost and ended so far."""
-        return event_log.end_tasks(job.model_copy(update={"receipt": self.receipt}), self._ended, self._clock())
+        return self._telling.counted(job)
 
     def begin_task(self, name: str, agent: str, number: int, of: int) -> None:
-        with self._turn:
-            self._begun += 1
-            known = self._begun <= self._lease.job.progress.begun
-        if known or self._stopped:
-            return
-
-        def begun(job: Job) -> Job:
-            job = transitions.progress(self.counted(job))
-            return event_log.begin_task(job, name, agent, number, of, self._clock())
-
-        self._tell(begun)
+        if not self._stopped:
+            self._telling.begin_task(name, agent, number, of)
 
     def end_task(self) -> None:
-        with self._turn:
-            self._ended += 1
-
-    def _tell(self, transition: Callable[[Job], Job]) -> None:
-        """Save under the fence. If refused, the job is no longer ours: stop before spending again."""
-        try:
-            self._lease.advance(transition)
-        except StaleWrite as refused:
-            self.stop(refused)
-        except Exception:  # nothing depends on it, and the next claim recounts what was paid: don't fail the crew
-            logger.warning("could not tell how far the run has come", exc_info=True)
+        self._telling.end_task()
 
     def _number(self, digest: str) -> int:
         with self._turn:
@@ -293,9 +274,4 @@ class Run:
         with self._turn:
             self._spending.add(call)
             self._first_call_is_free = False
-
-        def paid(job: Job) -> Job:
-            now = self._clock()
-            return event_log.with_call(transitions.paid(self.counted(job), self.receipt, now, self._policy), call, now)
-
-        self._tell(paid)
+        self._telling.paid(call)

@@ -1,0 +1,77 @@
+"""Tells how far a run has come, under its lease: in the receipt, the progress and the event log."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from crewrelay.jobs import event_log, transitions
+from crewrelay.jobs.errors import StaleWrite
+from crewrelay.jobs.job import Job
+from crewrelay.jobs.journal import Call, Receipt
+from crewrelay.jobs.lease import Lease
+from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.ports import Clock
+
+logger = logging.getLogger(__name__)
+
+
+class Telling:
+    """`receipt` is what the run has cost so far; `stop` ends it, once its lease is lost. Thread-safe."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        clock: Clock,
+        policy: Policy,
+        receipt: Callable[[], Receipt],
+        stop: Callable[[BaseException], None],
+    ) -> None:
+        self._lease = lease
+        self._clock = clock
+        self._policy = policy
+        self._receipt = receipt
+        self._stop = stop
+        self._turn = threading.Lock()
+        self._begun = self._ended = 0  # tasks, also those of earlier runs that are gone through again
+
+    def counted(self, job: Job) -> Job:
+        """The job with what this run has cost and ended so far."""
+        return event_log.end_tasks(job.model_copy(update={"receipt": self._receipt()}), self._ended, self._clock())
+
+    def begin_task(self, name: str, agent: str, number: int, of: int) -> None:
+        with self._turn:
+            self._begun += 1
+            known = self._begun <= self._lease.job.progress.begun
+        if known:
+            return
+
+        def begun(job: Job) -> Job:
+            job = transitions.progress(self.counted(job))
+            return event_log.begin_task(job, name, agent, number, of, self._clock())
+
+        self._tell(begun)
+
+    def end_task(self) -> None:
+        """Told with the next write."""
+        with self._turn:
+            self._ended += 1
+
+    def paid(self, call: Call) -> None:
+        """The journal has grown: save the receipt and renew the lease."""
+
+        def paid(job: Job) -> Job:
+            now = self._clock()
+            return event_log.with_call(
+                transitions.paid(self.counted(job), self._receipt(), now, self._policy), call, now
+            )
+
+        self._tell(paid)
+
+    def _tell(self, transition: Callable[[Job], Job]) -> None:
+        """If refused, the job is no longer ours: stop before spending again."""
+        try:
+            self._lease.advance(transition)
+        except StaleWrite as refused:
+            self._stop(refused)
+        except Exception:  # the journal has what was paid, and the next claim recounts it: don't fail the crew
+            logger.warning("could not tell how far the run has come", exc_info=True)
