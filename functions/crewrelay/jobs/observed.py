@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import Overdue, ServiceRefused
-from crewrelay.jobs.events import Stored
+from crewrelay.jobs.event_log import what_of
+from crewrelay.jobs.events import Stored, What
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind
 from crewrelay.jobs.listing import Filter, Page, Position
@@ -24,6 +25,13 @@ _ENDS = {
     Status.COMPLETED: Measure.JOBS_COMPLETED,
     Status.FAILED: Measure.JOBS_FAILED,
     Status.CANCELLED: Measure.JOBS_CANCELLED,
+}
+
+_LINES = {
+    What.WAITING: "job waits for an answer",
+    What.RESUMED: "job answered, or its question expired",
+    What.BACKED_OFF: "job given back: to be tried again",
+    What.RETRIED: "job to be tried again, as was asked for",
 }
 
 Measures = dict[Measure, float]
@@ -145,17 +153,8 @@ class ObservedStore:
 
 def transition_event(before: Job, after: Job) -> str | None:
     """Log event of a transition, or None."""
-    if after.status.finished:
-        return f"job {after.status}"
-    if after.status is Status.RUNNING:
-        return "job claimed" if after.fence > before.fence else None
-    if after.status is Status.WAITING:
-        return "job waits for an answer"
-    if before.status is Status.WAITING:
-        return "job answered, or its question expired"
-    if before.status is Status.RUNNING:
-        return "job relayed" if after.relays > before.relays else "job given back: to be tried again"
-    return "job to be tried again, as was asked for" if before.status.finished else None
+    what = what_of(before, after)
+    return what and _LINES.get(what, f"job {what}")
 
 
 def measures_of(before: Job, after: Job) -> Measures:
