@@ -48,6 +48,7 @@ def test_status_of_a_pending_job(client: TestClient, clock: HandSetClock) -> Non
         "sources": [],
         "error": None,
         "waiting": None,
+        "progress": {"completed_tasks": 0, "total_tasks": 0, "current_task": None, "current_agent": None},
         "answerable": None,
         "unknown_citations": [],
         "usage": None,

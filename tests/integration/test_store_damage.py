@@ -7,46 +7,28 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.aws import clients, rows
+from crewrelay.aws import clients
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import DamagedJob, ServiceRefused, Unavailable
-from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.job import JobInput, Status
 from crewrelay.jobs.ports import JobStore
-from crewrelay.sqlite.store import SqliteJobStore
-from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import HandSetClock, Storage
-from tests.support.stored_jobs import FAILURE, bodies, claimed, loaded, submitted, text_of_compressed_size
-
-SQL = {
-    "input": "DELETE FROM inputs WHERE job_id = ?",
-    "row": "UPDATE jobs SET job = json_set(job, '$.receipt', 'nonsense') WHERE id = ?",
-}
-
-
-def damage(request: pytest.FixtureRequest, store: JobStore, job: Job, what: str) -> None:
-    if isinstance(store, MemoryJobStore):
-        store.damaged.add(job.id)
-        return
-    if isinstance(store, SqliteJobStore):
-        with request.getfixturevalue("database").writing() as connection:
-            connection.execute(SQL[what], (job.id,))
-        return
-    storage: Storage = request.getfixturevalue("storage")
-    if what == "input":
-        storage.dynamodb.delete_item(TableName=storage.table, Key=rows.key(job.id, "INPUT"))
-    else:
-        storage.dynamodb.update_item(
-            TableName=storage.table,
-            Key=rows.key(job.id, "JOB"),
-            UpdateExpression="SET receipt = :nonsense",
-            ExpressionAttributeValues=rows.typed({":nonsense": "nonsense"}),
-        )
+from tests.support.stored_jobs import (
+    FAILURE,
+    SQL_OF_DAMAGE,
+    bodies,
+    claimed,
+    damage,
+    loaded,
+    submitted,
+    text_of_compressed_size,
+)
 
 
 @pytest.mark.parametrize("claim_it", [False, True], ids=["pending", "running"])
-@pytest.mark.parametrize("what", SQL)
+@pytest.mark.parametrize("what", SQL_OF_DAMAGE)
 def test_a_job_that_can_not_be_read_says_so_until_it_is_ended(
     request: pytest.FixtureRequest, store: JobStore, clock: HandSetClock, what: str, claim_it: bool
 ) -> None:

@@ -16,9 +16,8 @@ from crewrelay.sqlite import schema
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.store import SqliteJobStore
 from crewrelay.testing import MemoryJobStore
-from tests.integration.test_store_damage import damage
 from tests.support.fixtures import HandSetClock, Storage
-from tests.support.stored_jobs import FAILURE, INPUT, POLICY, claimed, completed, submitted
+from tests.support.stored_jobs import FAILURE, INPUT, POLICY, claimed, completed, damage, submitted
 
 EVERY = Filter()
 

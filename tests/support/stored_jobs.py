@@ -7,6 +7,8 @@ import uuid
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
+
 from crewrelay.aws import rows
 from crewrelay.aws.bodies import Bodies
 from crewrelay.jobs import transitions
@@ -15,6 +17,8 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, JobStore
+from crewrelay.sqlite.store import SqliteJobStore
+from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import HandSetClock, Storage
 
 POLICY = Policy()
@@ -82,3 +86,29 @@ def due_job_ids(storage: Storage) -> set[str]:
         )
         found |= {item["pk"]["S"].removeprefix("JOB#") for item in page["Items"]}
     return found
+
+
+SQL_OF_DAMAGE = {
+    "input": "DELETE FROM inputs WHERE job_id = ?",
+    "row": "UPDATE jobs SET job = json_set(job, '$.receipt', 'nonsense') WHERE id = ?",
+}
+
+
+def damage(request: pytest.FixtureRequest, store: JobStore, job: Job, what: str) -> None:
+    if isinstance(store, MemoryJobStore):
+        store.damaged.add(job.id)
+        return
+    if isinstance(store, SqliteJobStore):
+        with request.getfixturevalue("database").writing() as connection:
+            connection.execute(SQL_OF_DAMAGE[what], (job.id,))
+        return
+    storage: Storage = request.getfixturevalue("storage")
+    if what == "input":
+        storage.dynamodb.delete_item(TableName=storage.table, Key=rows.key(job.id, "INPUT"))
+    else:
+        storage.dynamodb.update_item(
+            TableName=storage.table,
+            Key=rows.key(job.id, "JOB"),
+            UpdateExpression="SET receipt = :nonsense",
+            ExpressionAttributeValues=rows.typed({":nonsense": "nonsense"}),
+        )

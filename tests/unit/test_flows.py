@@ -152,7 +152,7 @@ def test_options_in_its_yaml_are_told_with_file_and_line(tmp_path: Path, server:
     edit(path, ("  output_file: output/post.md", "  output_file: output/post.md\n  a2a: true"))
     (fault,) = faults_of(project_of(folder), new_model)
     line = path.read_text().split("\n").index("  a2a: true") + 1
-    assert f"tasks.yaml:{line}: a2a asks services past the journal" in str(fault)
+    assert f"tasks.yaml:{line}: a2a asks services that are not journaled" in str(fault)
 
 
 def test_a_field_of_the_state_that_is_not_found_in_the_code_is_told(tmp_path: Path, server: OpenAIServer) -> None:
@@ -174,14 +174,14 @@ def test_a_crew_that_a_flow_builds_is_checked_when_it_starts(tmp_path: Path, ser
     task = "Task(description='d', expected_output='e', agent=a)"
     agent = "a = Agent(role='a', goal='b', backstory='c', **dict(multimodal=True))"
     step = f"{agent}; return Crew(agents=[a], tasks=[{task}]).kickoff()"
-    with pytest.raises(InvalidCrew, match="multimodal of a asks services past the journal"):
+    with pytest.raises(InvalidCrew, match="multimodal of a asks services that are not journaled"):
         run(little_flow(tmp_path, step, "late_crew"))
     assert server.asked == []
 
 
 def test_an_agent_that_a_flow_builds_is_checked_when_it_starts(tmp_path: Path, server: OpenAIServer) -> None:
     step = "return Agent(role='a', goal='b', backstory='c', **dict(multimodal=True)).kickoff('Tell.')"
-    with pytest.raises(InvalidCrew, match="multimodal of a asks services past the journal"):
+    with pytest.raises(InvalidCrew, match="multimodal of a asks services that are not journaled"):
         run(little_flow(tmp_path, step, "late_agent"))
     assert server.asked == []
 

@@ -241,7 +241,7 @@ def changed(
             "src/{name}/flow.yaml",
             "backstory: You plan.",
             "mcps: ['https://example.org/mcp']\n        backstory: You plan.",
-            "flow.yaml:{line}: mcps asks services past the journal; remove it, and ask for it in a tool of your own",
+            "flow.yaml:{line}: mcps asks services that are not journaled; remove it, and ask for it in a tool",
         ),
     ],
     ids=[

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from crewrelay.catalogue.yaml_file import nearest
 
 _ANOTHER_PROMPT = "makes other prompts in every run"
-_PAST_THE_JOURNAL = "asks services past the journal"
+_PAST_THE_JOURNAL = "asks services that are not journaled"
 
 # With these a resumed run would ask something else than the first.
 NOT_TO_BE_RESUMED = {

@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 
 from crewrelay.jobs.job import Status
+from crewrelay.jobs.text import ended
 
 TIMEOUT = 40.0  # seconds: longer than the gateway's timeout
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between polls of a job
@@ -144,5 +145,5 @@ def _body(answer: httpx.Response, url: str) -> Json:
     if answer.is_success and isinstance(body, dict):
         return body
     if isinstance(body, dict) and "detail" in body:
-        raise Refused(f"{body['detail']} {body.get('remedy', '')}".strip())
+        raise Refused(f"{ended(body['detail'])} {body.get('remedy', '')}".strip())
     raise Refused(f"{url} answered {answer.status_code}, but not as crewrelay does: is the address right?")

@@ -111,6 +111,13 @@ def answered(message: str, options: Sequence[str], default: str | None, timeout:
     """See `crewrelay.ask`; None outside of a run."""
     seconds = None if timeout is None else timedelta(seconds=timeout)
     chosen = tuple(options)
-    question = Question(message=message, options=chosen, must_choose=bool(chosen), default=default, timeout=seconds)
+    question = Question(
+        message=message,
+        task=current_flow_method_name.get(""),
+        options=chosen,
+        must_choose=bool(chosen),
+        default=default,
+        timeout=seconds,
+    )
     feedback = asked_of_a_human(question)
     return None if feedback is None else feedback.option or feedback.text

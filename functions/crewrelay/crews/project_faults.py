@@ -143,7 +143,7 @@ def _switched_on(data: Any) -> Iterator[str]:
 def _remedy(option: str) -> str:
     if option in _BY_A_TOOL:
         return "remove it, and ask for it in a tool of your own"
-    return f"remove it, or switch it off: {option} = false"
+    return "remove it, or switch it off"
 
 
 def _fault(project: Project, option: str, what: str) -> Fault:

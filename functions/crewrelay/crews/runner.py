@@ -76,7 +76,8 @@ class CrewRunner:
             try:
                 kickoff = new_kickoff(project)
             except Faulty as faulty:
-                raise InvalidCrew(str(faulty)) from faulty
+                told = str(faulty).replace(f"{project.folder.parent}/", "")  # a caller reads it
+                raise InvalidCrew(told) from faulty
             return Answer(text=kickoff(job_input.inputs), usage=calls.usage(), files=workplace.files())
 
     def _run_definition(self, definition: Definition, job_input: JobInput, calls: Calls) -> Answer:

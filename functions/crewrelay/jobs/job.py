@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from crewrelay.jobs.errors import CrewrelayError
 from crewrelay.jobs.events import Entry
 from crewrelay.jobs.journal import Receipt
-from crewrelay.jobs.text import Text
+from crewrelay.jobs.text import Text, ended
 
 
 class Status(StrEnum):
@@ -66,7 +66,7 @@ class Failure(BaseModel):
 
     @classmethod
     def of(cls, error: CrewrelayError) -> "Failure":
-        message = f"{error} {error.remedy}"
+        message = f"{ended(str(error))} {error.remedy}"
         return cls(type=error.code, message=message, retryable=error.retryable, outage=error.outage)
 
 

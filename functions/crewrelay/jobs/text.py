@@ -35,6 +35,11 @@ def shown(text: str) -> str:
     return _UNSEEN.sub("", _LINE_END.sub("\n", well_formed(text)))
 
 
+def ended(text: str) -> str:
+    """The text as a sentence, which another one may follow."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def name(text: str) -> str:
     """The name with invisible characters percent-encoded, so that different names stay different."""
     return _UNSEEN_IN_NAME.sub(lambda match: quote(match[0]), well_formed(text))

@@ -236,9 +236,11 @@ class SqliteJobStore:
         return int(count)
 
     def count_unfinished(self) -> int:
-        """Of all tenants."""
+        """Of all tenants, without those that wait for a human."""
         with self._database.reading() as connection:
-            (count,) = connection.execute("SELECT count(*) FROM jobs WHERE due_at IS NOT NULL").fetchone()
+            (count,) = connection.execute(
+                "SELECT count(*) FROM jobs WHERE due_at IS NOT NULL AND status <> 'waiting'"
+            ).fetchone()
         return int(count)
 
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
