@@ -244,3 +244,15 @@ def test_names_are_short(clock: HandSetClock) -> None:
     desk = desk_of(clock, lambda calls: calls.begin_task("x" * 100, "y" * 100, 1, 1) or ANSWER)  # type: ignore[func-returns-value]
     desk.run()
     assert (desk.job.status, desk.job.progress.task) == (Status.COMPLETED, "x" * 59 + "…")
+
+
+def test_many_calls_that_no_run_told_are_told_by_the_next(clock: HandSetClock) -> None:
+    desk = desk_of(clock, works(1))
+    job = desk.job
+    claimed = transitions.claim(job, "one that dies", "crew-1", clock(), POLICY)
+    desk.table.save(job, claimed)
+    for nth in range(300):
+        desk.table.put_call(claimed, call(nth))
+    clock.pass_(seconds=61)
+    desk.run(first_call_is_free=True)
+    assert told(desk) == ["submitted", "claimed", *["call"] * 300, *TASK, "completed"]

@@ -124,7 +124,7 @@ async def _stream(
             async for now, _ in seen:
                 if _last(now) <= after:
                     continue
-                for event in await run_in_threadpool(event_log_of, store, now, after):
+                for event in (await run_in_threadpool(event_log_of, store, now, after))[:_MOST_EVENTS]:
                     after = event.number
                     data = JobEvent.of_event(event).model_dump_json()
                     yield f"id: {after}\nevent: {event.what}\ndata: {data}\n\n"

@@ -47,12 +47,10 @@ def with_call(job: Job, call: Call, now: datetime) -> Job:
     return job.model_copy(update={"log": logged, "calls_told": job.calls_told + 1})
 
 
-def with_missing(job: Job, journal: Iterable[Call], known: Iterable[events.Event], now: datetime) -> Job:
-    """With the calls of which no run could tell, because it died after it had journaled them."""
-    keys = {event.details.get("key") for event in known}
-    for call in journal:
-        if events.key_of(call) not in keys:
-            job = with_call(job, call, now)
+def with_calls(job: Job, calls: Iterable[Call], now: datetime) -> Job:
+    """With calls of which no run could tell, because it died after it had journaled them."""
+    for call in calls:
+        job = with_call(job, call, now)
     return job
 
 

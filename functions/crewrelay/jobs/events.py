@@ -14,7 +14,7 @@ from crewrelay.jobs.journal import Call
 Value = str | int | float | None
 Entry = tuple[Value, ...]  # what, milliseconds since the job was created, and the details in the order of _DETAILS
 MOST_STORED = 64  # entries of a row of their own
-_LONGEST_ROW = 300  # characters of entries: the job's row stays under 1 KB, the unit of a write
+_LONGEST_ROW = 220  # characters of entries: the job's row stays under 1 KB, the unit of a write
 _LONGEST_NAME = 60  # characters
 
 

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import CrewStuck, DamagedJob, Misconfigured, Overdue, StaleWrite, Unavailable
-from crewrelay.jobs.event_log import told, with_missing
+from crewrelay.jobs.event_log import told, with_calls
+from crewrelay.jobs.events import MOST_STORED, key_of
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.lease import Lease
@@ -183,9 +184,14 @@ class Execution:
 
     def _tell_missing(self, lease: Lease, journal: list[Call]) -> None:
         """Those of a run that died between journaling a call and telling it."""
-        known = event_log_of(self._store, lease.job)
+        known = {event.details.get("key") for event in event_log_of(self._store, lease.job)}
+        missing = [call for call in journal if key_of(call) not in known]
+        for start in range(0, len(missing), MOST_STORED):  # a row holds only so much
+            self._tell_calls(lease, missing[start : start + MOST_STORED])
+
+    def _tell_calls(self, lease: Lease, calls: list[Call]) -> None:
         now = self._clock()
-        lease.advance(lambda job: transitions.progress(with_missing(job, journal, known, now)))
+        lease.advance(lambda job: transitions.progress(with_calls(job, calls, now)))
 
     def _see_through(self, lease: Lease, run: Run, crew: Stray, visit: Visit, grace: timedelta) -> None:
         while not self._wait(run.outcome, self._timeout(run.deadline)):
