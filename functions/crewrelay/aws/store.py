@@ -135,8 +135,15 @@ class DynamoJobStore:
             return Question.model_validate_json(self._bodies.read(rows.plain(self._get(job.id, sk)[sk])))
 
     def save(self, before: Job, after: Job) -> None:
-        """Compare-and-set on the revision, and on status and fence for rows of versions without revisions."""
-        guard = {"revision": before.revision or None, "status": before.status.value, "fence": before.fence}
+        """Compare-and-set on the revision; on status and fence for rows of versions without revisions; and on the holder,
+        for a job that was deleted and submitted again begins with the same numbers.
+        """
+        guard = {
+            "revision": before.revision or None,
+            "status": before.status.value,
+            "fence": before.fence,
+            "holder": before.holder,
+        }
         old, new = rows.job_values(before), rows.job_values(after)
         # Always set the status: DynamoDB rejects an update without changes, and the condition must be checked.
         changed = {name: value for name, value in new.items() if value != old[name] or name == "status"}

@@ -175,7 +175,7 @@ class MemoryJobStore:
 
 
 def _version(job: Job) -> tuple[object, ...]:
-    return job.revision, job.status, job.fence
+    return job.revision, job.status, job.fence, job.holder
 
 
 class Unjournaled:
