@@ -20,10 +20,14 @@ HTTP = (ROOT / "docs/http.md").read_text()
 
 
 def curl(command: str, stack: RunningStack, **variables: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(said(command, stack, **variables) or "{}")
+    return answer
+
+
+def said(command: str, stack: RunningStack, **variables: str) -> str:
     command = command.replace("http://localhost:8000", stack.url).replace("curl ", "curl --silent ")
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=True, env={**os.environ, **variables})
-    answer: dict[str, Any] = json.loads(done.stdout or "{}")
-    return answer
+    return done.stdout.decode()
 
 
 def blocks(kind: str, page: str) -> list[str]:
@@ -34,7 +38,7 @@ BLOCKS = blocks("bash", HTTP)
 
 
 def test_the_page_has_every_call_and_an_error() -> None:
-    assert len(BLOCKS) == 11
+    assert len(BLOCKS) == 13
 
 
 def test_the_readmes_calls_and_answers_are_the_pages_first() -> None:
@@ -49,19 +53,20 @@ def test_the_readme_fits_a_screen_and_a_half() -> None:
 
 def test_the_calls_answer_as_they_are_shown_to(stack: RunningStack) -> None:
     shown = [json.loads(block) for block in blocks("json", HTTP) if "5d0c…" not in block]  # but what waits
-    sync, submit, status, wait, jobs, calls, _, _, _, refused, batch = BLOCKS
+    sync, submit, status, wait, events, stream, jobs, calls, _, _, _, refused, batch = BLOCKS
     answers = [curl(sync, stack), curl(submit, stack)]
     job_id = answers[1]["job_id"]
     wait_until(lambda: curl(status, stack, JOB_ID=job_id)["status"] == "completed", within=20)
     assert curl(wait, stack, JOB_ID=job_id)["status"] == "completed"
-    answers += [curl(block, stack, JOB_ID=job_id) for block in (status, jobs, calls, refused, batch)]
+    answers += [curl(block, stack, JOB_ID=job_id) for block in (status, events, jobs, calls, refused, batch)]
     for answer, example in zip(answers, shown, strict=True):
         assert_same_shape(answer, example)
-    assert answers[5] == shown[5]
+    assert answers[6] == shown[6]
+    assert "\nevent: completed\n" in said(stream, stack, JOB_ID=job_id)
 
 
 def test_a_job_can_be_cancelled_and_a_failed_one_tried_again_as_it_is_shown(scripted: ScriptedStack) -> None:
-    _, submit, status, _, _, _, cancel, retry, delete, _, _ = BLOCKS
+    _, submit, status, *_, cancel, retry, delete, _, _ = BLOCKS
     stack, model = scripted
     model.script("--delay", "1", "--statuses", "401", "--for-ever")
     cancelled = curl(cancel, stack, JOB_ID=curl(submit, stack)["job_id"])
@@ -112,7 +117,7 @@ def test_every_setting_is_documented() -> None:
     names = re.findall(r"^    (\w+): (?!ClassVar)", settings, re.MULTILINE)
     page = (ROOT / "docs/settings.md").read_text()
     for name in names:
-        prefixes = ("",) if name.startswith("weaviate") else ("CREWRELAY_", "CREWRELAY_MODEL_", "CREWRELAY_EMBEDDER_")
+        prefixes = ("",) if name.startswith(("weaviate", "ssl")) else ("CREWRELAY_", "CREWRELAY_MODEL_", "CREWRELAY_EMBEDDER_")
         variants = {f"{prefix}{name}".upper() for prefix in prefixes}
         assert name == "name" or any(f"`{variant}`" in page for variant in variants), name
 

@@ -132,3 +132,16 @@ def test_jobs_are_listed_page_by_page_to_the_number_asked_for(api: Api, deployme
     ]
     api.script = [page(0, 3, None)]
     assert len(list(deployment.jobs(150))) == 3
+
+
+def test_who_follows_a_job_hears_of_each_task(api: Api, deployment: Client) -> None:
+    tasks = [{"status": "running", "progress": {"current_task": task}} for task in (None, "find", "find", "write")]
+    api.script = [(200, job) for job in (*tasks, {"status": "completed"})]
+    told = [(job.get("progress") or {}).get("current_task") for job in deployment.follow("an-id")]
+    assert told == [None, "find", "write", None]
+
+
+def test_events_are_read_page_by_page(api: Api, deployment: Client) -> None:
+    pages: list[list[int]] = [[1, 2], [3], []]
+    api.script = [(200, {"events": [{"number": number} for number in page]}) for page in pages]
+    assert [event["number"] for event in deployment.events("an-id")] == [1, 2, 3]

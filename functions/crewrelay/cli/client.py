@@ -77,12 +77,21 @@ class Client:
         """Answer what the job waits for. A lost response is retried: the same answer again changes nothing."""
         return self._ask("POST", f"crewai/jobs/{job_id}/resume", _TRIES, json=answer)
 
+    def events(self, job_id: str) -> Iterator[Json]:
+        """What has happened to the job so far."""
+        last = 0
+        while found := self._ask("GET", f"crewai/jobs/{job_id}/events", _TRIES, params={"after": last})["events"]:
+            yield from found
+            last = found[-1]["number"]
+
     def follow(self, job_id: str) -> Iterator[Json]:
-        """Poll the job, yielding it whenever its status or error changes, until it has ended or waits for an answer."""
+        """Poll the job, yielding it whenever its status, error or current task changes, until it has ended or waits for
+        an answer.
+        """
         shown, pause = None, _FIRST_PAUSE
         while True:
             job = self.status(job_id, _TRIES)
-            if (seen := (job["status"], job.get("error"))) != shown:
+            if (seen := (job["status"], job.get("error"), (job.get("progress") or {}).get("current_task"))) != shown:
                 shown = seen
                 yield job
             if (status := Status(job["status"])).finished or status is Status.WAITING:

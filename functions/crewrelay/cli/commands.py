@@ -25,6 +25,7 @@ for command in (
     job_commands.status,
     job_commands.jobs,
     job_commands.watch,
+    job_commands.events,
     job_commands.cancel,
     job_commands.retry,
     job_commands.delete,

@@ -115,6 +115,13 @@ def watch(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") ->
         _follow(deployment, job_id)
 
 
+def events(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
+    """Print what has happened to a job, an event per line, as JSON."""
+    with _deployment(url, stack, token) as deployment:
+        for event in deployment.events(job_id):
+            typer.echo(json.dumps(event, ensure_ascii=False))
+
+
 def cancel(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
     """Cancel a job: at once if it is pending, before its next call if it is running."""
     with _deployment(url, stack, token) as deployment:
@@ -223,7 +230,7 @@ def _follow(deployment: "Client", job_id: str) -> None:
     typer.echo(f"job {job_id}", err=True)
     job: dict[str, Any] = {}
     for job in deployment.follow(job_id):
-        typer.echo(f"{job['status']} {job['timestamps']['finished_at'] or ''}".rstrip(), err=True)
+        typer.echo(f"{job['status']} {job['timestamps']['finished_at'] or _task(job)}".rstrip(), err=True)
         if job["status"] == "pending" and job["error"]:
             typer.echo(f"the last attempt failed and will be retried: {job['error']['message']}", err=True)
     if job["status"] == "waiting":
@@ -235,6 +242,14 @@ def _follow(deployment: "Client", job_id: str) -> None:
     typer.echo(f"\n{deployment.result(job)}\n")
     for source in job["sources"]:
         typer.echo(f"[{source['number']}] {source['title']} ({source['url']})\n“{source['excerpt']}”\n")
+
+
+def _task(job: dict[str, Any]) -> str:
+    progress = job["progress"]
+    if job["status"] != "running" or not progress["current_task"]:
+        return ""
+    number = min(progress["completed_tasks"] + 1, progress["total_tasks"])
+    return f"task {number} of {progress['total_tasks']}: {progress['current_task']} ({progress['current_agent']})"
 
 
 def _print(job: dict[str, Any]) -> None:
