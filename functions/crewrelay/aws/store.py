@@ -135,8 +135,8 @@ class DynamoJobStore:
             return Question.model_validate_json(self._bodies.read(rows.plain(self._get(job.id, sk)[sk])))
 
     def save(self, before: Job, after: Job) -> None:
-        """Compare-and-set on the revision; on status and fence for rows of versions without revisions; and on the holder,
-        for a job that was deleted and submitted again begins with the same numbers.
+        """Compare-and-set on the revision; on status and fence for rows of versions without revisions; and on the
+        holder, for a job that was deleted and submitted again begins with the same numbers.
         """
         guard = {
             "revision": before.revision or None,

@@ -103,8 +103,8 @@ class SqliteJobStore:
             ).fetchall()
 
     def save(self, before: Job, after: Job) -> None:
-        """Compare-and-set on revision, status, fence and holder. A claim or renewal need not be durable: if a power failure
-        undoes it, its holder is gone, too.
+        """Compare-and-set on revision, status, fence and holder. A claim or renewal need not be durable: if a power
+        failure undoes it, its holder is gone, too.
         """
         values = _columns(after)
         old = {
