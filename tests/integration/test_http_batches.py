@@ -198,6 +198,18 @@ def test_what_the_limit_has_no_room_for_is_told_and_submitted_by_a_repetition(
     assert [one["status"] for one in again["items"]] == ["cancelled", "cancelled", "pending", "pending"]
 
 
+def test_while_there_is_no_room_a_new_batch_writes_nothing(storage: Storage, clock: HandSetClock) -> None:
+    client = TestClient(api_app(storage, clock, most_unfinished=2))
+    first = submit(client, item("a"), item("b"), item("c"), **KEY)
+    before = storage.rows()
+    for headers in ({}, {"Idempotency-Key": "two"}):
+        refused = client.post("/crewai/run/batch", json={"items": [item("d")]}, headers=headers)
+        assert_problem(refused, 429, "too_many_jobs")
+    assert storage.rows() == before
+    again = submit(client, item("a"), item("b"), item("c"), **KEY)
+    assert again == first
+
+
 def test_items_that_time_ran_out_for_are_submitted_by_a_repetition(
     storage: Storage, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,5 +386,5 @@ def test_a_thousand_items_fit_the_gateways_time(storage: Storage, figure: Figure
         client.meta.events.unregister("before-send", aws)
     assert (answer["accepted"], len({one["job_id"] for one in answer["items"]})) == (1000, 1000)
     figure(f"1,000 items, 20 ms a request: {took:.1f} s, {cpu:.1f} s of CPU; {dict(aws.asked)}")
-    assert aws.asked == {"PutItem": 1 + 2 * 1000, "SendMessage": 1000, "BatchGetItem": 10, "Query": 10 * 4}
+    assert aws.asked == {"PutItem": 1 + 2 * 1000, "SendMessage": 1000, "BatchGetItem": 10, "Query": 11 * 4}
     assert took < 27

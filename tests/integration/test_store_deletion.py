@@ -153,3 +153,16 @@ def test_no_row_of_it_is_left_in_any_table(database: Database, clock: HandSetClo
         left = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
     assert len(tables) >= 6
     assert not any(left.values())
+
+
+def test_a_holder_of_the_deleted_job_can_not_write_to_a_new_one_of_its_id(store: JobStore, clock: HandSetClock) -> None:
+    running = claimed(store, submitted(store, clock), clock)
+    store.save(running, cancelled := transitions.cancel(running, clock()))
+    store.delete(cancelled)
+    again = store.create(transitions.submit(running.id, "acme", OTHER_INPUT, clock(), POLICY), OTHER_INPUT)
+    rivals = claimed(store, again, clock, "a rival")
+    assert (rivals.revision, rivals.fence) == (running.revision, running.fence)
+    store.put_answer(running, ANSWER)
+    with pytest.raises(StaleWrite):
+        store.save(running, transitions.complete(running, clock()))
+    assert loaded(store, running.id).job == rivals

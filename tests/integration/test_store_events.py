@@ -59,3 +59,15 @@ def test_the_rows_of_one_job_are_not_anothers(store: JobStore, clock: HandSetClo
     one, other = row(store, clock), row(store, clock)
     store.put_events(one, Stored(1, entries(2)))
     assert list(store.events(other.model_copy(update={"log_from": 6}))) == []
+
+
+def test_a_job_does_not_have_the_events_of_an_expired_one_of_its_id(store: JobStore, clock: HandSetClock) -> None:
+    """DynamoDB may take days to delete the expired rows."""
+    old = row(store, clock)
+    store.put_events(old, Stored(1, entries(9)))
+    store.put_events(old, Stored(10, entries(9)))
+    store.save(old, transitions.cancel(old, clock()))
+    clock.now = old.expires_at
+    new = claimed(store, submitted(store, clock, job_id=old.id), clock)
+    store.put_events(new, Stored(1, entries(3)))
+    assert [(first, len(found)) for first, found in store.events(new.model_copy(update={"log_from": 20}))] == [(1, 3)]

@@ -197,3 +197,22 @@ def test_a_job_that_is_gone_is_lost(table: Table, lease: Lease) -> None:
     with pytest.raises(StaleWrite):
         lease.advance(counted)
     assert table.writes == 1
+
+
+def test_a_job_that_was_deleted_and_submitted_again_is_not_taken_for_the_old_one(
+    table: Table, lease: Lease, clock: HandSetClock
+) -> None:
+    """Its id is that of the same idempotency key, and its fence begins anew."""
+    running = standing(table)
+    table.save(running, cancelled := transitions.cancel(running, clock()))
+    table.delete(cancelled)
+    again = table.create(transitions.submit("an-id", "acme", INPUT, clock(), POLICY), INPUT)
+    rivals = transitions.claim(again, "a rival", "crew-1", clock(), POLICY)
+    table.save(again, rivals)
+    with pytest.raises(StaleWrite):
+        lease.advance(lambda job: transitions.complete(job, clock()))
+    table.save(rivals, renewed := transitions.renew(rivals, clock(), POLICY))
+    other = Lease(table, running, clock)
+    with pytest.raises(StaleWrite):
+        other.advance(lambda job: transitions.complete(job, clock()))
+    assert standing(table) == renewed

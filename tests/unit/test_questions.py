@@ -283,6 +283,27 @@ def test_a_question_expires_while_the_row_is_there_and_a_job_too_old_to_wait_fai
     assert transitions.answer_by(job, None, clock.now, POLICY) <= clock.now
 
 
+@pytest.mark.parametrize(
+    ("timeout", "within"),
+    [
+        pytest.param(timedelta(), timedelta(), id="none"),
+        pytest.param(-WEEK, timedelta(), id="past"),
+        pytest.param(timedelta.max, POLICY.keep - POLICY.max_age, id="beyond-all-dates"),
+    ],
+)
+def test_any_timeout_of_a_question_ends_in_its_default(
+    clock: HandSetClock, timeout: timedelta, within: timedelta
+) -> None:
+    office = Office(clock, Question(message="Who?", default="nobody", timeout=timeout))
+    begun = clock()
+    assert office.run() is Status.WAITING
+    assert office.desk.job.due_at == begun + within
+    clock.pass_(seconds=within.total_seconds() + POLICY.skew.total_seconds())
+    assert office.sweep() == {Swept.RUNG: 1}
+    assert office.run() is Status.COMPLETED
+    assert office.text == "After nobody"
+
+
 def test_only_a_running_job_waits_and_only_a_waiting_one_is_resumed(clock: HandSetClock) -> None:
     pending = transitions.submit("an-id", "acme", INPUT, clock.now, POLICY)
     with pytest.raises(StaleWrite):

@@ -135,8 +135,15 @@ class DynamoJobStore:
             return Question.model_validate_json(self._bodies.read(rows.plain(self._get(job.id, sk)[sk])))
 
     def save(self, before: Job, after: Job) -> None:
-        """Compare-and-set on the revision, and on status and fence for rows of versions without revisions."""
-        guard = {"revision": before.revision or None, "status": before.status.value, "fence": before.fence}
+        """Compare-and-set on the revision; on status and fence for rows of versions without revisions; and on the
+        holder, for a job that was deleted and submitted again begins with the same numbers.
+        """
+        guard = {
+            "revision": before.revision or None,
+            "status": before.status.value,
+            "fence": before.fence,
+            "holder": before.holder,
+        }
         old, new = rows.job_values(before), rows.job_values(after)
         # Always set the status: DynamoDB rejects an update without changes, and the condition must be checked.
         changed = {name: value for name, value in new.items() if value != old[name] or name == "status"}
@@ -210,14 +217,15 @@ class DynamoJobStore:
         return self._bodies.url_of_file(job.id, file)
 
     def put_events(self, job: Job, row: Stored) -> None:
+        now = int(self._clock().timestamp())
         with unavailable_if_it_fails("table"):
             try:
                 self._client.put_item(
                     TableName=self._table,
                     Item=rows.events_item(job, row),
-                    ConditionExpression="attribute_not_exists(pk) OR #count < :count",
+                    ConditionExpression="attribute_not_exists(pk) OR #count < :count OR expires_at <= :now",
                     ExpressionAttributeNames={"#count": "count"},
-                    ExpressionAttributeValues=rows.typed({":count": len(row.entries)}),
+                    ExpressionAttributeValues=rows.typed({":count": len(row.entries), ":now": now}),
                 )
             except ClientError as error:
                 _existing(error)  # another holder has put as many or more
@@ -233,7 +241,8 @@ class DynamoJobStore:
             ConsistentRead=True,
         )
         with unavailable_if_it_fails("table"):
-            return [rows.events_of(item) for page in pages for item in page["Items"]]
+            found = [item for page in pages for item in page["Items"]]
+        return [rows.events_of(item) for item in found if not rows.expired(item, self._clock())]
 
     def put_call(self, job: Job, call: Call) -> Call:
         body = self._bodies.put(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}

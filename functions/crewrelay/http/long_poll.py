@@ -29,11 +29,12 @@ async def looks(
     store: JobStore, long_poll: LongPoll, tenant: str, job_id: str, end: datetime
 ) -> AsyncGenerator[tuple[Job, bool], None]:
     """The job as it is, again and again until that time, and whether this is the last look. Raises UnknownJob."""
-    pause = _FIRST_PAUSE
+    pause, time = _FIRST_PAUSE, asyncio.get_running_loop().time
+    latest = time() + (end - long_poll.clock()).total_seconds()  # whatever becomes of the clock meanwhile
     while True:
         told = long_poll.changes.seen()
         job = await run_in_threadpool(job_of_tenant, store, tenant, job_id)
-        left = (end - long_poll.clock()).total_seconds()
+        left = min((end - long_poll.clock()).total_seconds(), latest - time())
         yield job, job.status.finished or left <= 0
         if job.status.finished or left <= 0:
             return

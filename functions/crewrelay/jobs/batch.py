@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 MOST_ITEMS = 1000
 _WAVE = 100  # items between two looks at the clock and at the tenant's limit
 _THREADS = 16  # each waits for the store
+_NO_ROOM = "There are as many unfinished jobs as the limit allows."
 T = TypeVar("T")
 
 
@@ -112,9 +113,11 @@ class Batches:
         """Commit the batch, then its jobs. Returns what became of each item that was not rejected, by its custom_id.
         What there was no time for until `end`, or no room, is submitted when the same request is repeated.
 
-        Raises IdempotencyConflict, Unavailable (nothing was accepted).
+        Raises IdempotencyConflict, Unavailable, TooManyJobs if there is room for none (nothing was accepted).
         """
         batch_id = keyed_id(tenant, f"batch:{key}") if key else self._new_id()
+        if not self._submission.room(tenant, 1) and not self._batches.load(batch_id, tenant):
+            raise TooManyJobs(_NO_ROOM)  # a repeated request adds no batch, and is answered
         now = self._clock()
         new = Batch(
             id=batch_id,
@@ -161,7 +164,7 @@ class Batches:
 
         # Each thread logs with the request's keys, and no context can be entered twice at once.
         made = list(pool.map(lambda item, context: context.run(submit, item), new[:room], _contexts(room)))
-        refused = Submitted(error=TooManyJobs("There are as many pending and running jobs as the limit allows."))
+        refused = Submitted(error=TooManyJobs(_NO_ROOM))
         found = dict(zip(new[:room], made, strict=True)) | dict.fromkeys(new[room:], refused)
         return {
             item.custom_id: found[item] if item in found else Submitted(standing[batch.job_id(item)]) for item in wave

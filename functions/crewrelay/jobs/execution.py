@@ -253,7 +253,7 @@ class Execution:
     def _ask(self, lease: Lease, run: Run, needed: AnswerNeeded) -> None:
         now = self._clock()
         until = transitions.answer_by(lease.job, needed.question.timeout, now, self._policy)
-        if until <= now:
+        if until < now:
             return self._failed(lease, Overdue("The job is too old to wait for an answer."), run)
         self._store.put_question(lease.job, needed.id, needed.question)
         lease.advance(lambda job: transitions.wait(_counted(job, run), needed.id, now, until, self._policy))

@@ -73,7 +73,8 @@ class Lease:
         record = self._store.load(self._job.id)
         if record is None or record.job.revision == self._job.revision:
             return False
-        if (record.job.status, record.job.fence) != (Status.RUNNING, self._job.fence):
+        ours = (Status.RUNNING, self._job.fence, self._job.holder)  # the fence of a job that was deleted begins anew
+        if (record.job.status, record.job.fence, record.job.holder) != ours:
             return False
         self._job = record.job
         return True

@@ -139,7 +139,8 @@ def may_back_off(job: Job, error: Failure, until: datetime, policy: Policy) -> b
 
 def answer_by(job: Job, timeout: timedelta | None, now: datetime, policy: Policy) -> datetime:
     """When a question that is asked now expires: while the row is there, and early enough for the job to end."""
-    return min(now + (timeout or policy.answer_within), job.expires_at - policy.max_age)
+    within = policy.answer_within if timeout is None else max(timedelta(), timeout)
+    return now + min(within, job.expires_at - policy.max_age - now)
 
 
 def wait(job: Job, question: str, now: datetime, until: datetime, policy: Policy) -> Job:

@@ -103,16 +103,22 @@ class SqliteJobStore:
             ).fetchall()
 
     def save(self, before: Job, after: Job) -> None:
-        """Compare-and-set on revision, status and fence. A claim or renewal need not be durable: if a power failure
-        undoes it, its holder is gone, too.
+        """Compare-and-set on revision, status, fence and holder. A claim or renewal need not be durable: if a power
+        failure undoes it, its holder is gone, too.
         """
         values = _columns(after)
-        old = {"old_revision": before.revision, "old_status": before.status.value, "old_fence": before.fence}
+        old = {
+            "old_revision": before.revision,
+            "old_status": before.status.value,
+            "old_fence": before.fence,
+            "old_holder": before.holder,
+        }
         with self._database.writing(durable=after.status is not Status.RUNNING) as connection:
             done = connection.execute(
                 "UPDATE jobs SET status = :status, revision = :revision, fence = :fence, due_at = :due_at,"
                 " unfinished = :unfinished, expires_at = :expires_at, job = :job"
-                " WHERE id = :id AND revision = :old_revision AND status = :old_status AND fence = :old_fence",
+                " WHERE id = :id AND revision = :old_revision AND status = :old_status AND fence = :old_fence"
+                " AND json_extract(job, '$.holder') IS :old_holder",
                 values | old,
             )
             if done.rowcount:

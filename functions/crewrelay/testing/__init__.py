@@ -40,6 +40,7 @@ class MemoryJobStore:
         with self._lock:
             existing = self._existing(job.id)
             if existing is None:
+                self._forget(job.id)  # an expired job of the same id
                 self._jobs[job.id], self._inputs[job.id] = written, written_input
                 return job
         if existing.input_digest != job.input_digest:
@@ -175,7 +176,7 @@ class MemoryJobStore:
 
 
 def _version(job: Job) -> tuple[object, ...]:
-    return job.revision, job.status, job.fence
+    return job.revision, job.status, job.fence, job.holder
 
 
 class Unjournaled:
