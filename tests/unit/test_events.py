@@ -223,7 +223,7 @@ def test_a_holder_that_lost_its_lease_takes_nothing_from_the_log(clock: HandSetC
     """It moves what it knows late, over what its successor has moved."""
     table, job = running(clock)
     zombie = Lease(table, job, clock)
-    for nth in range(5):
+    for nth in range(4):
         job = paid(clock, zombie, nth)
     assert events.are_many(job.log)
     clock.pass_(seconds=61)
@@ -231,7 +231,7 @@ def test_a_holder_that_lost_its_lease_takes_nothing_from_the_log(clock: HandSetC
     table.save(job, successor)
     lease = Lease(table, successor, clock)
     table.refuses = True
-    for nth in range(5, 8):
+    for nth in range(4, 8):
         paid(clock, lease, nth)
     table.refuses = False
     last = paid(clock, lease, 8)
@@ -252,7 +252,7 @@ def test_many_calls_that_no_run_told_are_told_by_the_next(clock: HandSetClock) -
     claimed = transitions.claim(job, "one that dies", "crew-1", clock(), POLICY)
     desk.table.save(job, claimed)
     for nth in range(300):
-        desk.table.put_call(claimed, call(nth))
+        desk.table.put_call(claimed, call(nth).model_copy(update={"kind": Kind.TOOL}))
     clock.pass_(seconds=61)
     desk.run(first_call_is_free=True)
     assert told(desk) == ["submitted", "claimed", *["call"] * 300, *TASK, "completed"]
