@@ -117,7 +117,9 @@ def test_every_setting_is_documented() -> None:
     names = re.findall(r"^    (\w+): (?!ClassVar)", settings, re.MULTILINE)
     page = (ROOT / "docs/settings.md").read_text()
     for name in names:
-        prefixes = ("",) if name.startswith(("weaviate", "ssl")) else ("CREWRELAY_", "CREWRELAY_MODEL_", "CREWRELAY_EMBEDDER_")
+        prefixes = (
+            ("",) if name.startswith(("weaviate", "ssl")) else ("CREWRELAY_", "CREWRELAY_MODEL_", "CREWRELAY_EMBEDDER_")
+        )
         variants = {f"{prefix}{name}".upper() for prefix in prefixes}
         assert name == "name" or any(f"`{variant}`" in page for variant in variants), name
 

@@ -41,12 +41,15 @@ def check_project(project: "Project", given: str | None, *, run: bool) -> None:
 def _refuse_faults(project: "Project") -> None:
     from crewrelay.crews import checks
     from crewrelay.wiring.crews import models
+    from crewrelay.wiring.logs import redaction
     from crewrelay.wiring.secrets import model_settings
+    from crewrelay.wiring.variables import provide
 
     with exit_on_error():
+        provide([project])
         faults = checks.faults_of(project, models(model_settings()))
     for fault in faults:
-        typer.echo(fault, err=True)
+        typer.echo(redaction().text(str(fault)), err=True)
     if faults:
         raise typer.Exit(1)
 
@@ -54,6 +57,7 @@ def _refuse_faults(project: "Project") -> None:
 def _compare(project: "Project", inputs: dict[str, Any]) -> None:
     from crewrelay.crews.divergence import differences, told
     from crewrelay.jobs.journal import Kind
+    from crewrelay.wiring.logs import redaction
 
     first = _rehearsed(project.folder, inputs, None)
     second = _rehearsed(project.folder, inputs, first)
@@ -61,10 +65,10 @@ def _compare(project: "Project", inputs: dict[str, Any]) -> None:
     others = len(first.asked) - models
     typer.echo(f"run twice against a model's double: {models} model calls, {others} calls of tools and steps")
     if first.ended:
-        typer.echo(f"the runs ended early, and what follows was not compared: {first.ended}")
+        typer.echo(f"the runs ended early, and what follows was not compared: {redaction().text(first.ended)}")
     found = differences(first, second, date.today())
     for line in told(found):
-        typer.echo(line)
+        typer.echo(redaction().text(line))
     if found:
         raise typer.Exit(1)
     typer.echo("the second run asked nothing that the first had not asked")
@@ -73,6 +77,7 @@ def _compare(project: "Project", inputs: dict[str, Any]) -> None:
 def _rehearsed(folder: Path, inputs: dict[str, Any], journal: "Rehearsed | None") -> "Rehearsed":
     """In a process of its own, as a resumed job has."""
     from crewrelay.crews.rehearsal import Rehearsed
+    from crewrelay.wiring.logs import redaction
 
     with tempfile.TemporaryDirectory(prefix="crewrelay-") as place:
         work = Path(place, "work.json")
@@ -87,7 +92,7 @@ def _rehearsed(folder: Path, inputs: dict[str, Any], journal: "Rehearsed | None"
             check=False,
         )
         if done.returncode:
-            fail(f"the run against a model's double failed:\n{done.stderr[-2000:]}")
+            fail(f"the run against a model's double failed:\n{redaction().text(done.stderr)[-2000:]}")
         return Rehearsed.model_validate_json(work.read_text())
 
 
