@@ -20,6 +20,31 @@ if TYPE_CHECKING:
 _SEEDS = ("1", "2")  # of hashes: sets have another order in the second run
 
 
+def add_project(folder: Path) -> None:
+    """Install what it needs, check it in a process that has it, and say how to serve it."""
+    from crewrelay.catalogue.project import FILE, is_project, name_of, read_project
+    from crewrelay.catalogue.yaml_file import Faulty
+    from crewrelay.local.dependencies import install
+    from crewrelay.settings import CrewsSettings
+
+    if not is_project(folder):
+        fail(f"{folder} is no project of CrewAI: it has no {FILE} with [tool.crewai]; `crewai create` makes one")
+    try:
+        read_project(name_of(folder), folder)
+    except Faulty as faulty:
+        fail(str(faulty))
+    with exit_on_error():
+        served = CrewsSettings.read().folders
+        new = install([folder], ["--python", sys.executable])
+    typer.echo(f"installed {', '.join(new)}" if new else "all that it needs is installed")
+    checked = subprocess.run([sys.executable, "-m", "crewrelay", "crews", "check", str(folder)], check=False)
+    if checked.returncode:
+        raise typer.Exit(checked.returncode)
+    if not {folder.resolve(), folder.resolve().parent} & {one.resolve() for one in served}:
+        served.append(folder)
+    typer.echo(f"to serve it: CREWRELAY_CREWS={os.pathsep.join(map(str, served))} crewrelay serve")
+
+
 def check_project(project: "Project", given: str | None, *, run: bool) -> None:
     """Report its faults; if there are none, run it twice against a model's double, and report what differs."""
     from crewrelay.catalogue.request import complaints
