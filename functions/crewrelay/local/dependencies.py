@@ -14,7 +14,7 @@ from crewrelay.catalogue.catalogue import crews_in
 from crewrelay.catalogue.project import is_project
 from crewrelay.jobs.errors import Misconfigured
 
-_WANTS = re.compile(r"(\S+) depends on ([\w.-]+(?:\[[^\]]*\])?(?:(?:[<>=!~]=?|,)+[\w.*+!-]+)*)")
+_SEPARATORS = re.compile(r"[-_.]+")
 _NAME = re.compile(r"[\w.-]+")
 
 
@@ -51,7 +51,7 @@ def _pins(path: list[str] | None) -> Iterator[str]:
 
 def _normal(pin: str) -> str:
     name, _, version = pin.partition("==")
-    return f"{re.sub(r'[-_.]+', '-', name).lower()}=={version.strip()}"
+    return f"{_SEPARATORS.sub('-', name).lower()}=={version.strip()}"
 
 
 def _uv(command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -67,10 +67,11 @@ def _uv(command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 def _explained(projects: Sequence[Path], told: str, pins: Sequence[str]) -> str:
     """Who wants what, and what crewrelay pins of it; then how uv concludes that."""
     names = ", ".join(str(project) for project in projects)
-    text = " ".join(told.split())  # uv wraps its lines
-    wants = dict.fromkeys(_WANTS.findall(text))
+    words = [word.rstrip(",.") for word in told.split()]  # uv wraps its lines
+    verbs = [at for at in range(1, len(words) - 2) if words[at : at + 2] == ["depends", "on"]]
+    wants = dict.fromkeys((words[at - 1], words[at + 2]) for at in verbs)
     wanted = {_normal(name[0]).removesuffix("==") for _, what in wants if (name := _NAME.match(what))}
-    pinned = [pin for pin in pins if pin.partition("==")[0] in wanted and re.search(rf"\b{re.escape(pin)}\b", text)]
+    pinned = [pin for pin in pins if pin.partition("==")[0] in wanted and pin in words]
     return "\n".join(
         [
             f"{names}: what is needed can't be installed beside crewrelay; nothing was changed",
