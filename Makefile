@@ -18,7 +18,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 BROWSERS := chromium chromium-browser google-chrome
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser build image runtime sam-local sam-emulator small-model eval lock format index
+.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser build image FORCE runtime sam-local sam-emulator small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,7 +75,7 @@ browser: setup ## A hostile page in real Chromium against the stack (as root, in
 		|| { echo 'Chromium is missing and apt-get could not install it: see .venv/chromium.log' >&2; exit 1; }
 	.venv/bin/pytest tests/browser
 
-build: setup .venv-sam/.sam .aws-sam/.built ## Build what is deployed: the zip functions and the files of the crew image
+build: setup .venv-sam/.sam .aws-sam/.built ## Build what is deployed: zip functions, files of the crew image (CREWS="PATH …": with these)
 
 image: build ## build, plus the image itself (needs Docker)
 	$(SAM) build
@@ -140,8 +140,13 @@ $(UV):
 	@$(UV) $(SYNC) --python .venv-scan/bin/python locks/scan.lock
 	@touch $@
 
-.aws-sam/.built: template.yaml samconfig.toml pyproject.toml locks/requirements.lock $(wildcard infra/*) $(shell find functions -type f ! -name '*.pyc')
+.aws-sam/.built: template.yaml samconfig.toml pyproject.toml locks/requirements.lock $(wildcard infra/*) .aws-sam/.crews $(shell find functions -path functions/.crews -prune -o -type f ! -name '*.pyc' -print)
 	$(SAM) build $(IMAGES:%=--exclude %)
 	rm -rf .aws-sam/crew
 	infra/layout.sh crew .aws-sam/crew
 	@touch $@
+
+# Touched when the crews have changed.
+.aws-sam/.crews: FORCE | .venv/.crewrelay
+	@mkdir -p .aws-sam
+	@.venv/bin/python -m crewrelay.local.staging functions/.crews $@ $(CREWS)

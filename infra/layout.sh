@@ -18,9 +18,19 @@ mkdir -p "$target"
 if [[ -n $(ls -A "$target") ]]; then echo "layout.sh: $target is not empty" >&2 && exit 2; fi
 
 # The lock file as a constraint: only what the extra needs is installed, and uv verifies the hashes.
-uv pip install --quiet --target "$target" --python "$(command -v python3.11)" \
-    --python-platform $platform --python-version 3.11 --only-binary :all: \
-    --constraint locks/requirements.lock --requirements pyproject.toml --extra $extra --excludes infra/left-out.txt
+options=(--python "$(command -v python3.11)" --python-platform "$platform" --python-version 3.11
+    --only-binary :all: --excludes infra/left-out.txt)
+uv pip install --quiet --target "$target" "${options[@]}" \
+    --constraint locks/requirements.lock --requirements pyproject.toml --extra $extra
+# The user's own crews: those that lie in the checkout, and those that `make build CREWS=…` has copied.
+shelves=()
+for shelf in functions/crews functions/.crews; do
+    if [[ -d $shelf ]]; then shelves+=("$shelf"); fi
+done
+if [[ $kind == crew && ${#shelves[@]} -gt 0 ]]; then
+    # What CrewAI's projects need, beside what has just been installed.
+    PYTHONPATH="functions:$target" python3.11 -B -m crewrelay.local.dependencies "$target" "${shelves[@]}" -- "${options[@]}"
+fi
 rm -r "$target/bin"
 find "$target" \( -name tests -o -name test \) -type d -prune -exec rm -r {} +
 if [[ $kind == light ]]; then
@@ -38,8 +48,11 @@ done
 cp -R functions/crewrelay "$target"
 rm -r "$target"/crewrelay/{cli,local,sqlite,testing} # for one machine only: the command, the local stack and its engine, tests of crews
 if [[ $kind == light ]]; then rm -r "$target/crewrelay/retrieval"; fi
-if [[ -d functions/crews ]]; then cp -R functions/crews "$target"; fi # the user's own crews, found in the working directory
-find "$target" \( -name __pycache__ -o -name .env \) -prune -exec rm -r {} +
+for shelf in "${shelves[@]}"; do # found in the working directory
+    mkdir -p "$target/crews"
+    cp -R "$shelf"/. "$target/crews"
+done
+find "$target" \( -name __pycache__ -o -name .env -o -name .venv -o -name .git \) -prune -exec rm -r {} +
 
 # Lambda's disk is read-only, so each cold start would compile again. unchecked-hash: a zip does not keep modification times.
 python3.11 -m compileall -q -j 0 --invalidation-mode unchecked-hash "$target"

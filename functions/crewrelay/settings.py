@@ -88,9 +88,12 @@ class LogSettings(_Settings):
 
 
 class CrewsSettings(_Settings):
-    """`crews`: crew folders, or folders of them, in addition to the shipped crew; separated like PATH."""
+    """`crews`: crew folders, or folders of them, in addition to the shipped crew; separated like PATH.
+    `crews_secret`: ARN of the secret with the environment variables that projects read.
+    """
 
     crews: str = ""
+    crews_secret: str | None = None
 
     @property
     def folders(self) -> list[Path]:

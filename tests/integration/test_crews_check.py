@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.cli.commands import app
-from tests.support.projects import classic, declared_flow, flow, json_crew, little_flow, looks_of
+from tests.support.projects import classic, declared_flow, flow, json_crew, little_flow, looks_of, read_variables
 
 
 def checked(folder: Path, *options: str, code: int = 0) -> str:
@@ -53,6 +53,19 @@ def test_todays_date_is_told_of_a_project(tmp_path: Path) -> None:
     step = f'return LLM(model="openai/gpt-4o-mini").call(f"It is {now}.")'
     told = checked(little_flow(tmp_path, step, "dated"), code=1)
     assert f"differs by today's date: '{date.today()}'" in told
+
+
+def test_the_variables_of_a_project_are_named_if_missing_and_never_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SERPER_API_KEY", raising=False)
+    step = "raise ValueError('no search with ' + __import__('os').environ['SERPER_API_KEY'])"
+    folder = read_variables(little_flow(tmp_path, step, "telling"), "SERPER_API_KEY")
+    assert "SERPER_API_KEY is not set; set it in the environment" in checked(folder, code=1)
+    monkeypatch.setenv("SERPER_API_KEY", "a-key-of-serper")
+    told = checked(folder)
+    assert "no search with [redacted]" in told
+    assert "a-key-of-serper" not in told
 
 
 def test_inputs_can_be_given_and_a_run_left_out(tmp_path: Path) -> None:

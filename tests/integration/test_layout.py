@@ -25,6 +25,8 @@ def checkout(tmp_path: Path) -> Path:
         (tmp_path / "functions/crews" / name / "config").mkdir(parents=True)
         (tmp_path / "functions/crews" / name / "config/agents.yaml").touch()
         (tmp_path / "functions/crews" / name / ".env").touch()
+    (tmp_path / "functions/.crews/given").mkdir(parents=True)
+    (tmp_path / "functions/.crews/given/pyproject.toml").touch()
     tools = tmp_path / ".venv/bin"
     tools.mkdir(parents=True)
     for name in ("uv", "python3.11"):
@@ -48,7 +50,13 @@ def laid_out(checkout: Path, *arguments: str) -> "subprocess.CompletedProcess[st
 )
 def test_each_function_has_its_files_and_every_crew(checkout: Path, kind: str, there: str, not_there: str) -> None:
     assert laid_out(checkout, kind, "out").returncode == 0
-    for path in ["crewrelay/jobs", "crews/own/config/agents.yaml", "crews/test/config/agents.yaml", *there.split()]:
+    for path in [
+        "crewrelay/jobs",
+        "crews/own/config/agents.yaml",
+        "crews/test/config/agents.yaml",
+        "crews/given/pyproject.toml",
+        *there.split(),
+    ]:
         assert (checkout / "out" / path).exists(), path
     for path in ["crewrelay/local", "bin", "package/tests", *not_there.split()]:
         assert not (checkout / "out" / path).exists(), path
@@ -57,6 +65,7 @@ def test_each_function_has_its_files_and_every_crew(checkout: Path, kind: str, t
 
 def test_without_crews_of_ones_own_there_are_none(checkout: Path) -> None:
     shutil.rmtree(checkout / "functions/crews")
+    shutil.rmtree(checkout / "functions/.crews")
     assert laid_out(checkout, "light", "out").returncode == 0
     assert not (checkout / "out/crews").exists()
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from tests.support.deployed import Deployed, Operation
 from tests.support.fixtures import Storage
 from tests.support.http_apps import REQUEST
 from tests.support.processes import ROOT
+from tests.support.projects import little_flow, read_variables
 from tests.support.template import functions
 
 Permission = tuple[str, str]  # an action, and what the template calls that on which; of a table, whose rows: "T: JOB#*"
@@ -139,7 +141,7 @@ def test_no_function_may_write_a_token(template: Template) -> None:
 class House:
     """The functions over one storage, each in a process of its own."""
 
-    def __init__(self, template: Template, storage: Storage, emulator: str) -> None:
+    def __init__(self, template: Template, storage: Storage, emulator: str, crews: Path) -> None:
         self._template = template
         self._made = {
             "JobsTable": storage.table,
@@ -150,20 +152,26 @@ class House:
             "IntakeDeadLetterQueue": storage.intake_dlq_url,
         }
         self._emulator = emulator
+        self._crews = read_variables(little_flow(crews, "return 'done'", "searching"), "SERPER_API_KEY")
         self._secrets = aws_client("secretsmanager", emulator)
         arns = {name: self._secret(name) for name in ("ModelSecretArn", "EmbedderSecretArn", "WeaviateSecretArn")}
+        arns["CrewsSecretArn"] = self._secret("CrewsSecretArn", '{"SERPER_API_KEY": "a key of serper"}')
         self._made |= arns
         self._logical = {physical: logical for logical, physical in self._made.items()}
         self._running: dict[str, Deployed] = {}
 
-    def _secret(self, name: str) -> str:
-        arn: str = self._secrets.create_secret(Name=f"{name}-{id(self)}", SecretString="a key")["ARN"]
+    def _secret(self, name: str, value: str = "a key") -> str:
+        arn: str = self._secrets.create_secret(Name=f"{name}-{id(self)}", SecretString=value)["ARN"]
         return arn
 
     def __getitem__(self, name: str) -> Deployed:
         """The function's handler, with the variables that the template gives it. Those of crews have large bodies."""
         if name not in self._running:
-            aws = {"AWS_ENDPOINT_URL": self._emulator, "AWS_DEFAULT_REGION": "us-east-1"}
+            aws = {
+                "AWS_ENDPOINT_URL": self._emulator,
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "CREWRELAY_CREWS": str(self._crews),
+            }
             keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
             variables = environment(self._template, name, self._made) | aws | keys
             heavy = functions(self._template)[name].get("PackageType") == "Image"
@@ -208,8 +216,10 @@ def parts(asked: dict[str, Any], physical: str) -> list[str]:
 
 
 @contextmanager
-def house(template: Template, storage: Storage, emulator: str) -> Iterator[tuple[House, dict[str, list[Operation]]]]:
-    made, done = House(template, storage, emulator), dict[str, list[Operation]]()
+def house(
+    template: Template, storage: Storage, emulator: str, crews: Path
+) -> Iterator[tuple[House, dict[str, list[Operation]]]]:
+    made, done = House(template, storage, emulator, crews), dict[str, list[Operation]]()
     try:
         yield made, done
     finally:
@@ -240,9 +250,9 @@ def submit(api: Deployed, key: str = "one") -> str:
 
 
 def test_each_function_may_do_what_it_does_and_nothing_else(
-    template: Template, storage: Storage, emulator: str
+    template: Template, storage: Storage, emulator: str, tmp_path: Path
 ) -> None:
-    with house(template, storage, emulator) as (made, done):
+    with house(template, storage, emulator, tmp_path) as (made, done):
         drive(made, storage)
     for name, function in functions(template).items():
         used = {permission for operation in done[name] for permission in made.permission(operation)}

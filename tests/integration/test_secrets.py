@@ -1,18 +1,24 @@
-"""Keys that lie in Secrets Manager: fetched by ARN when a process starts, and hidden as any other key."""
+"""Keys and variables that lie in Secrets Manager: fetched by ARN when a process starts, and hidden as any other key."""
 
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crewrelay.aws import clients
-from crewrelay.aws.secrets import secret
+from crewrelay.aws.secrets import secret, variables
+from crewrelay.catalogue.catalogue import catalogue
+from crewrelay.crews.rehearsal import RehearsedCalls
 from crewrelay.jobs.errors import Misconfigured, Unavailable
+from crewrelay.jobs.job import JobInput
 from crewrelay.wiring.crews import crew_runner
 from crewrelay.wiring.secrets import embedder_settings, model_settings, retrieval_settings
 from tests.support.aws import aws_client
+from tests.support.projects import little_flow, read_variables
 
 KEY = "sk-0123456789abcdef"
 
@@ -37,7 +43,7 @@ def forget() -> None:
     """As a new process would."""
     if clients.secrets_manager.cache_info().currsize:
         clients.secrets_manager().close()
-    for each in (clients.secrets_manager, secret, crew_runner):
+    for each in (clients.secrets_manager, secret, variables, catalogue, crew_runner):
         each.cache_clear()
 
 
@@ -120,6 +126,37 @@ def test_a_fetched_key_is_the_models_and_in_nothing_that_is_told(put: Put, monke
     runner = crew_runner()
     assert runner._new_model().api_key == KEY
     assert KEY not in runner.explain(ValueError(f"no such key: {KEY}")).message
+
+
+def test_a_project_reads_what_it_names_and_the_secret_has(
+    put: Put, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its module reads it when it is imported."""
+    folder = little_flow(tmp_path, "return TAKEN", "secretive", "\nimport os\nTAKEN = os.environ['SERPER_API_KEY']\n")
+    monkeypatch.setenv("CREWRELAY_CREWS", str(read_variables(folder, "SERPER_API_KEY", "DATABASE_URL")))
+    held = {"SERPER_API_KEY": KEY, "DATABASE_URL": "postgres://hidden", "PYTHONPATH": "/elsewhere"}
+    monkeypatch.setenv("CREWRELAY_CREWS_SECRET", put(SecretString=json.dumps(held)))
+    for name in held:
+        monkeypatch.setenv(name, "an older one")
+    runner = crew_runner()
+    answer = runner.run(JobInput(crew="secretive", inputs={}), RehearsedCalls())
+    assert (answer.text, os.environ["PYTHONPATH"]) == (KEY, "an older one")
+    assert runner.explain(ValueError(f"{KEY} at postgres://hidden")).message.endswith("[redacted] at [redacted]")
+
+
+@pytest.mark.parametrize(
+    "text", [KEY, json.dumps([KEY]), json.dumps({"A": KEY, "B": 1}), json.dumps({"A": KEY + "\0"})]
+)
+def test_what_holds_no_variables_is_refused_without_telling_what_it_holds(put: Put, text: str) -> None:
+    arn = put(SecretString=text)
+    with pytest.raises(Misconfigured, match="must be a JSON object with a text for each variable") as refused:
+        variables(arn)
+    assert KEY not in str(refused.value)
+
+
+def test_a_secret_that_no_project_needs_is_not_fetched(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREWRELAY_CREWS_SECRET", "arn:aws:secretsmanager:us-east-1:123456789012:secret:nobody-AbCdEf")
+    crew_runner()
 
 
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_a_function_has_no_key_in_its_environment_but_where_to_fetch_it(template
         variable
         for settings in CREW
         for variable in variables_of(settings)
-        if variable.endswith(("_API_KEY", "_API_KEY_SECRET"))
+        if variable.endswith(("_API_KEY", "_SECRET"))
     ]
     for properties in functions(template).values():
         given = properties.get("Environment", {}).get("Variables", {})

@@ -224,6 +224,14 @@ def little_flow(folder: Path, step: str, name: str, more: str = "") -> Path:
     return folder / name
 
 
+def read_variables(project: Path, *names: str) -> Path:
+    """Lets the project read these environment variables: each is a line of its pyproject.toml."""
+    path = project / "pyproject.toml"
+    listed = "".join(f'  "{name}",\n' for name in names)
+    path.write_text(f"{path.read_text()}[tool.crewrelay]\nenv = [\n{listed}]\n")
+    return project
+
+
 def edit(path: Path, *changes: tuple[str, str]) -> None:
     text = path.read_text()
     for before, after in changes:

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings
 from crewrelay.local.resources import Template
 from crewrelay.settings import (
     CallerSettings,
+    CrewsSettings,
     EmbedderSettings,
     IntakeSettings,
     JobSettings,
@@ -19,7 +20,7 @@ from crewrelay.settings import (
 from tests.support.processes import ROOT
 
 OPERATIONS = ROOT / "infra/operations.yaml"
-CREW = (ModelSettings, EmbedderSettings, RetrievalSettings)
+CREW = (CrewsSettings, ModelSettings, EmbedderSettings, RetrievalSettings)
 SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
     "api": (CallerSettings,),
     "authorizer": (StoreSettings,),

@@ -77,6 +77,7 @@ INLINE = {
     "cli.tokens": "the operator's option",
     "catalogue.project": "the operator's files",
     "catalogue.project_files": "the operator's files",
+    "catalogue.project_variables": "the operator's files",
     "crews.project_faults": "the operator's files",
 }
 

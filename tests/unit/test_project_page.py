@@ -42,7 +42,7 @@ def test_a_fresh_project_passes_the_check(project: Path, monkeypatch: pytest.Mon
 
 
 def test_its_pyproject_refines_the_inputs(project: Path) -> None:
-    (toml,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    toml = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)[0]
     path = project / "pyproject.toml"
     path.write_text(path.read_text() + toml)
     read = read_project("report", project)

@@ -11,7 +11,7 @@ import pytest
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
 
-from crewrelay.catalogue.catalogue import Catalogue, catalogue
+from crewrelay.catalogue.catalogue import Catalogue
 from crewrelay.catalogue.project import Project, name_of, read_project
 from crewrelay.catalogue.yaml_file import Faulty
 from crewrelay.crews.checks import faults_of, refuse_broken
@@ -22,7 +22,6 @@ from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.run import Run, RunStopped
 from crewrelay.testing import Unjournaled
-from crewrelay.wiring import crews as wired
 from tests.support.crews import Shelf
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
 from tests.support.fixtures import HandSetClock
@@ -282,20 +281,6 @@ def test_a_project_that_fails_to_load_fails_its_jobs_only(
     run = attempts.start()
     with pytest.raises(InvalidCrew, match="OSError: no disk"):
         runner_of(tmp_path).run(JobInput(crew="broken", inputs={}), run)
-
-
-def test_the_keys_that_projects_read_by_themselves_are_kept_out_of_the_log(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SERPER_API_KEY", "a-key-of-serper")
-    monkeypatch.setenv("OTHER_API_KEY", "none")
-    for folder, expected in ((shelf, True), (shelf / ".home", False)):
-        monkeypatch.setenv("CREWRELAY_CREWS", str(folder))
-        catalogue.cache_clear()
-        known = wired._keys_of_projects()
-        assert ("SERPER_API_KEY" in known) is expected
-        assert "OTHER_API_KEY" not in known
-    catalogue.cache_clear()
 
 
 # ---- run

@@ -17,6 +17,7 @@ from crewrelay.catalogue.inputs import PLACEHOLDER, Input, Inputs
 from crewrelay.catalogue.json_schema import inputs_of
 from crewrelay.catalogue.outline import outline_of
 from crewrelay.catalogue.project_files import line_of, read_jsonc, read_toml, read_yaml, sources
+from crewrelay.catalogue.project_variables import faults_of_names
 from crewrelay.catalogue.yaml_file import Fault, Faulty, YamlFile
 
 FILE = "pyproject.toml"
@@ -27,12 +28,15 @@ _OF_A_STATE = _TYPES | {str: "text", float: "number", list: "array", dict: "obje
 
 
 class Project(NamedTuple):
-    """`definition` is its crew.jsonc or flow.yaml, if it has one. `target` is its class, as module:Class."""
+    """`definition` is its crew.jsonc or flow.yaml, if it has one. `target` is its class, as module:Class. `env` are the
+    environment variables that it reads.
+    """
 
     card: Card
     definition: Path | None
     target: str | None
     digest: str
+    env: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -51,6 +55,7 @@ class _Refined(BaseModel):
     description: str | None = None
     crew: str | None = None
     flow: str | None = None
+    env: list[str] = []
     inputs: dict[str, dict[str, Any]] = {}
 
 
@@ -89,7 +94,7 @@ def read_project(name: str, folder: Path) -> Project:
     inputs = Inputs(crew.inputs, open_=flow is not None and flow.state is None)
     file = YamlFile(path, data, {(): 1})
     card = Card(name, folder, file, crew, inputs, "flow" if flow else "crew", outline_of(folder))
-    return Project(card, definition, flow.target if flow else refined.crew, _digest(folder))
+    return Project(card, definition, flow.target if flow else refined.crew, _digest(folder), tuple(refined.env))
 
 
 def _of_the_state(path: Path, flow: FlowFound) -> dict[str, dict[str, Any]]:
@@ -120,7 +125,7 @@ def _of_the_texts(folder: Path, definition: Path | None) -> dict[str, dict[str, 
 
 def _refined(path: Path, given: Any) -> _Refined:
     try:
-        return _Refined.model_validate(given)
+        refined = _Refined.model_validate(given)
     except ValidationError as error:
         faults = [
             Fault(
@@ -131,6 +136,9 @@ def _refined(path: Path, given: Any) -> _Refined:
             for item in error.errors(include_url=False)
         ]
         raise Faulty(*faults) from None
+    if faults := list(faults_of_names(path, refined.env)):
+        raise Faulty(*faults)
+    return refined
 
 
 def _inputs(path: Path, found: Mapping[str, dict[str, Any]], refined: Mapping[str, dict[str, Any]]) -> dict[str, Input]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from crewrelay.cli.projects import check_project, rehearse
+from crewrelay.cli.projects import add_project, check_project, rehearse
 from crewrelay.cli.terminal import exit_on_error, fail
 
 if TYPE_CHECKING:
@@ -124,6 +124,14 @@ def check(
             check_project(definition, inputs, run=run)
         else:
             _check(definition)
+
+
+@crews_app.command("add")
+def add(
+    path: Annotated[Path, typer.Argument(help="The folder of a project that `crewai create` made.")],
+) -> None:
+    """Install what a project needs into this environment, whose packages stay as they are, and check the project."""
+    add_project(path)
 
 
 @crews_app.command("rehearse", hidden=True)

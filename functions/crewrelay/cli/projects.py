@@ -20,6 +20,31 @@ if TYPE_CHECKING:
 _SEEDS = ("1", "2")  # of hashes: sets have another order in the second run
 
 
+def add_project(folder: Path) -> None:
+    """Install what it needs, check it in a process that has it, and say how to serve it."""
+    from crewrelay.catalogue.project import FILE, is_project, name_of, read_project
+    from crewrelay.catalogue.yaml_file import Faulty
+    from crewrelay.local.dependencies import install
+    from crewrelay.settings import CrewsSettings
+
+    if not is_project(folder):
+        fail(f"{folder} is no project of CrewAI: it has no {FILE} with [tool.crewai]; `crewai create` makes one")
+    try:
+        read_project(name_of(folder), folder)
+    except Faulty as faulty:
+        fail(str(faulty))
+    with exit_on_error():
+        served = CrewsSettings.read().folders
+        new = install([folder], ["--python", sys.executable])
+    typer.echo(f"installed {', '.join(new)}" if new else "all that it needs is installed")
+    checked = subprocess.run([sys.executable, "-m", "crewrelay", "crews", "check", str(folder)], check=False)
+    if checked.returncode:
+        raise typer.Exit(checked.returncode)
+    if not {folder.resolve(), folder.resolve().parent} & {one.resolve() for one in served}:
+        served.append(folder)
+    typer.echo(f"to serve it: CREWRELAY_CREWS={os.pathsep.join(map(str, served))} crewrelay serve")
+
+
 def check_project(project: "Project", given: str | None, *, run: bool) -> None:
     """Report its faults; if there are none, run it twice against a model's double, and report what differs."""
     from crewrelay.catalogue.request import complaints
@@ -41,12 +66,15 @@ def check_project(project: "Project", given: str | None, *, run: bool) -> None:
 def _refuse_faults(project: "Project") -> None:
     from crewrelay.crews import checks
     from crewrelay.wiring.crews import models
+    from crewrelay.wiring.logs import redaction
     from crewrelay.wiring.secrets import model_settings
+    from crewrelay.wiring.variables import provide
 
     with exit_on_error():
+        provide([project])
         faults = checks.faults_of(project, models(model_settings()))
     for fault in faults:
-        typer.echo(fault, err=True)
+        typer.echo(redaction().text(str(fault)), err=True)
     if faults:
         raise typer.Exit(1)
 
@@ -54,6 +82,7 @@ def _refuse_faults(project: "Project") -> None:
 def _compare(project: "Project", inputs: dict[str, Any]) -> None:
     from crewrelay.crews.divergence import differences, told
     from crewrelay.jobs.journal import Kind
+    from crewrelay.wiring.logs import redaction
 
     first = _rehearsed(project.folder, inputs, None)
     second = _rehearsed(project.folder, inputs, first)
@@ -61,10 +90,10 @@ def _compare(project: "Project", inputs: dict[str, Any]) -> None:
     others = len(first.asked) - models
     typer.echo(f"run twice against a model's double: {models} model calls, {others} calls of tools and steps")
     if first.ended:
-        typer.echo(f"the runs ended early, and what follows was not compared: {first.ended}")
+        typer.echo(f"the runs ended early, and what follows was not compared: {redaction().text(first.ended)}")
     found = differences(first, second, date.today())
     for line in told(found):
-        typer.echo(line)
+        typer.echo(redaction().text(line))
     if found:
         raise typer.Exit(1)
     typer.echo("the second run asked nothing that the first had not asked")
@@ -73,6 +102,7 @@ def _compare(project: "Project", inputs: dict[str, Any]) -> None:
 def _rehearsed(folder: Path, inputs: dict[str, Any], journal: "Rehearsed | None") -> "Rehearsed":
     """In a process of its own, as a resumed job has."""
     from crewrelay.crews.rehearsal import Rehearsed
+    from crewrelay.wiring.logs import redaction
 
     with tempfile.TemporaryDirectory(prefix="crewrelay-") as place:
         work = Path(place, "work.json")
@@ -87,7 +117,7 @@ def _rehearsed(folder: Path, inputs: dict[str, Any], journal: "Rehearsed | None"
             check=False,
         )
         if done.returncode:
-            fail(f"the run against a model's double failed:\n{done.stderr[-2000:]}")
+            fail(f"the run against a model's double failed:\n{redaction().text(done.stderr)[-2000:]}")
         return Rehearsed.model_validate_json(work.read_text())
 
 

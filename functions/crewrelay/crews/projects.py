@@ -1,6 +1,7 @@
 """Runs a project that `crewai create` made, unchanged: its crew or flow is built anew for every job."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from crewai import Crew
 from crewai.project.crew_loader import load_crew
 
 from crewrelay.catalogue.project import FILE, Project
+from crewrelay.catalogue.project_files import line_of
 from crewrelay.catalogue.yaml_file import Fault, Faulty
 from crewrelay.crews import durable
 from crewrelay.crews.flows import new_flow, result_of
@@ -19,6 +21,8 @@ _makers: dict[Path, Callable[[], tuple[Crew, dict[str, Any]]]] = {}
 
 def new_kickoff(project: Project) -> Callable[[Mapping[str, Any]], str]:
     """What runs its crew or flow for one job, from inputs to the result as text. Raises Faulty."""
+    if missing := list(_missing_variables(project)):
+        raise Faulty(*missing)
     with TURN:
         if project.is_flow:
             flow = new_flow(project)
@@ -36,6 +40,15 @@ def faults_of_project(project: Project) -> list[Fault]:
     except Faulty as faulty:
         return faulty.faults
     return []
+
+
+def _missing_variables(project: Project) -> Iterator[Fault]:
+    """An empty one counts as unset, as with settings."""
+    path = project.folder / FILE
+    for name in project.env:
+        if not os.environ.get(name):
+            what = f"{name} is not set; set it in the environment, on AWS in the secret CREWRELAY_CREWS_SECRET"
+            yield Fault(path, line_of(path, rf"""["']{name}["']"""), what)
 
 
 def _new_crew(project: Project) -> tuple[Crew, dict[str, Any]]:

@@ -1,23 +1,27 @@
 """Builds what runs crews: models, retrieval and prices."""
 
-import os
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from random import random
+from typing import cast
 
 from crewrelay.aws.bedrock import BedrockClient
 from crewrelay.catalogue.catalogue import catalogue
+from crewrelay.catalogue.project import Project
 from crewrelay.crews.checks import refuse_broken
 from crewrelay.crews.models import Models
 from crewrelay.crews.runner import CrewRunner
+from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.ports import Doorbell, JobStore
 from crewrelay.prices import Prices
-from crewrelay.redaction import SHORTEST
 from crewrelay.settings import JobSettings, ModelSettings
 from crewrelay.system import new_id, this_process, utcnow
 from crewrelay.wiring import retrieval
 from crewrelay.wiring.logs import redaction
 from crewrelay.wiring.secrets import embedder_settings, model_settings, retrieval_settings
+from crewrelay.wiring.variables import provide
 
 
 def models(settings: ModelSettings) -> Models:
@@ -30,8 +34,7 @@ def crew_runner() -> CrewRunner:
     passages, vectors, model = retrieval_settings(), embedder_settings(), model_settings()
     for key in filter(None, (passages.weaviate_api_key, vectors.api_key)):
         redaction().hide(key.get_secret_value())
-    for variable in _keys_of_projects():
-        redaction().hide(os.environ[variable])
+    provide(_projects())
     prices = Prices.read(model.prices)
     new_model = models(model)
     new_model()  # fail at start if it can't be used
@@ -40,11 +43,11 @@ def crew_runner() -> CrewRunner:
     return CrewRunner(new_model, retriever, redaction().text, prices, retriever_of=retriever.of)
 
 
-def _keys_of_projects() -> list[str]:
-    """The variables with keys, if there are projects of CrewAI's own: they read them themselves."""
-    if not any(map(catalogue().is_project, catalogue().names())):
-        return []
-    return [name for name, value in os.environ.items() if name.endswith("_API_KEY") and len(value) >= SHORTEST]
+def _projects() -> Iterator[Project]:
+    """The projects of CrewAI's own that can be read."""
+    for name in filter(catalogue().is_project, catalogue().names()):
+        with suppress(InvalidCrew):  # refuse_broken tells
+            yield cast(Project, catalogue().definition(name))
 
 
 def execution(settings: JobSettings, store: JobStore, doorbell: Doorbell) -> Execution:
