@@ -44,7 +44,7 @@ def created(stack: RunningStack, *arguments: str) -> tuple[str, str]:
 
 
 def test_the_readmes_commands_do_what_they_say(guarded: RunningStack) -> None:
-    create, list_, revoke = re.findall(r"^\$ crewrelay token (.*?)(?: +#.*)?$", TOKENS, re.MULTILINE)
+    create, _, list_, revoke = re.findall(r"^\$ crewrelay token (.*?)(?: +#.*)?$", TOKENS, re.MULTILINE)
     text, token_id = created(guarded, *create.split()[1:])
     assert text.startswith("crt_")
     assert token_id in token_command(guarded, *list_.split()).stdout
@@ -125,7 +125,7 @@ def test_a_token_is_listed_without_its_text_and_refused_once_it_is_revoked_and_f
 ) -> None:
     text, token_id = created(guarded, "--tenant", "gone", "--scope", "read", "--expires", "30m")
     listed = token_command(guarded, "list", "--tenant", "gone").stdout
-    assert re.fullmatch(rf"{token_id}  gone  read  until (\d{{4}}-\d\d-\d\d \d\d:\d\d)  valid\n", listed)
+    assert re.fullmatch(rf"{token_id}  gone  read  –  until (\d{{4}}-\d\d-\d\d \d\d:\d\d)  valid\n", listed)
     end = datetime.strptime(listed[listed.index("until ") + 6 :][:16], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
     assert abs(end - datetime.now(UTC) - timedelta(minutes=30)) < timedelta(minutes=2)
     everybodys = token_command(guarded, "list").stdout

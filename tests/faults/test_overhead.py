@@ -62,7 +62,7 @@ def run_of(store: JobStore, job: Job) -> Run:
 
 
 @ONLY_AWS
-def test_a_call_costs_two_writes_and_little_cpu(
+def test_a_call_costs_two_writes_and_a_third_and_little_cpu(
     new_bench: NewBench, storage: Storage, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
     bench = new_bench()
@@ -82,7 +82,8 @@ def test_a_call_costs_two_writes_and_little_cpu(
         f"journal: {len(writes) / CALLS:g} writes and {journaled[0]:.2f} ms of CPU a call (median {journaled[1]:.2f}); "
         f"a bare put takes {bare[0]:.2f} (median {bare[1]:.2f})"
     )
-    assert writes == ["PutItem", "UpdateItem"] * CALLS
+    assert writes.count("UpdateItem") == CALLS
+    assert writes.count("PutItem") <= CALLS * 4 / 3  # the event log is moved after three calls or more
     assert journaled[0] <= max(5, 3.5 * bare[0])  # where the SDK itself is slower, so are we
 
 

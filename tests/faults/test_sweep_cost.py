@@ -61,7 +61,7 @@ def test_a_sweep_reads_no_more_of_the_index_than_is_due(
     assert swept[Swept.RUNG] == len(set(bell.rings)) == DUE
     assert not filters
     assert sum(pages) == DUE
-    assert len(pages) == 2 * rows.DUE_SHARDS  # those of the running, and those of the pending
+    assert len(pages) == 3 * rows.DUE_SHARDS  # those of the running, the waiting and the pending
 
 
 def fill_backlog(storage: Storage, clock: HandSetClock, pending: int, crashed: int) -> set[str]:

@@ -101,7 +101,7 @@ def test_a_zombie_that_wakes_after_its_lease_commits_nothing(bench: Bench) -> No
 def test_one_heartbeat_that_fails_costs_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     functions = Functions(bench, monkeypatch)
     job = bench.submit("neural networks", ring=False)
-    functions.faults.after(1, Fate.REFUSED, Write.SAVE, times=bench.engine.tries)  # the claim goes well
+    functions.faults.after(2, Fate.REFUSED, Write.SAVE, times=bench.engine.tries)  # claim and first task go well
     functions.deliver(job)
     assert bench.status(job.id) is Status.COMPLETED
     assert bench.job(job.id).attempts == 1
@@ -114,7 +114,7 @@ def test_heartbeats_that_fail_past_the_lease_stop_the_run_and_lose_no_reply(
     bench = new_bench("--delay", "2", policy=SHORT)
     functions = Functions(bench, monkeypatch)
     job = bench.submit("neural networks", ring=False)
-    functions.faults.after(1, Fate.REFUSED, Write.SAVE, times=1000)
+    functions.faults.after(2, Fate.REFUSED, Write.SAVE, times=1000)
     functions.deliver(job)
     functions.faults.mend()
     assert len(bench.model.log()) == 1

@@ -23,7 +23,7 @@ def test_a_rows_log_is_read_back_as_it_was_saved(store: JobStore, clock: HandSet
     job = transitions.submit("an-id", "acme", INPUT, clock(), POLICY)
     job = store.create(told(None, job, clock()), INPUT)
     running = transitions.claim(job, "me", "crew-1", clock(), POLICY)
-    running = begin_task(with_call(told(job, running, clock()), call_of(), clock()), "é", "🌍", 1, 2, clock())
+    running = begin_task(with_call(told(job, running, clock()), call_of(), clock()), 1, "é", "🌍", 1, 2, clock())
     store.save(job, running)
     assert loaded(store, job.id).job == running
     assert [event.what.value for event in event_log_of(store, running)] == [

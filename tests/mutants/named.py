@@ -41,8 +41,8 @@ NAMED = (
     Named(
         "the journal is read eventually consistent",
         "aws/store.py",
-        "            ConsistentRead=True,\n",
-        "",
+        ':calls": rows.CALLS}),\n            ConsistentRead=True,\n',
+        ':calls": rows.CALLS}),\n',
         _STORE + "what_is_decided_on_is_read_consistently",
     ),
     Named(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 
 import pytest
 
@@ -222,22 +223,21 @@ def test_a_log_that_can_not_be_moved_stays_in_the_row(clock: HandSetClock) -> No
 def test_a_holder_that_lost_its_lease_takes_nothing_from_the_log(clock: HandSetClock) -> None:
     """It moves what it knows late, over what its successor has moved."""
     table, job = running(clock)
-    zombie = Lease(table, job, clock)
-    for nth in range(4):
-        job = paid(clock, zombie, nth)
-    assert events.are_many(job.log)
+    zombie, nth = Lease(table, job, clock), count()
+    while not events.are_many(job.log):
+        job = paid(clock, zombie, next(nth))
     clock.pass_(seconds=61)
     successor = transitions.claim(job, "another", "crew-1", clock(), POLICY)
     table.save(job, successor)
     lease = Lease(table, successor, clock)
     table.refuses = True
-    for nth in range(4, 8):
-        paid(clock, lease, nth)
+    for _ in range(3):
+        paid(clock, lease, next(nth))
     table.refuses = False
-    last = paid(clock, lease, 8)
+    last = paid(clock, lease, next(nth))
     with pytest.raises(StaleWrite):
-        paid(clock, zombie, 9)
-    assert keys(table, last) == [f"{'d' * 10}#{nth}" for nth in range(9)]
+        paid(clock, zombie, 1000)
+    assert keys(table, last) == [f"{'d' * 10}#{number}" for number in range(next(nth))]
 
 
 def test_names_are_short(clock: HandSetClock) -> None:

@@ -15,7 +15,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from crewrelay.catalogue.catalogue import catalogue
@@ -35,7 +34,7 @@ def _known_crew(name: str) -> str:
 
 _CrewName = Annotated[str, AfterValidator(_known_crew)]
 _Collection = Annotated[
-    CollectionName | SkipJsonSchema[None],
+    CollectionName,
     Field(
         description="One of the collections that the token names; by default its first",
         json_schema_extra=lambda schema: schema.pop("default", None),
@@ -55,7 +54,7 @@ class TopicRequest(BaseModel):
         description="A BCP 47 language tag"
     )
     crew: _CrewName = "research"
-    collection: _Collection = None
+    collection: _Collection = None  # type: ignore[assignment]  # left out; a null is refused
 
     @model_validator(mode="after")
     def _fits_the_crew(self) -> Self:
@@ -82,7 +81,7 @@ class CrewRequest(BaseModel):
 
     crew: _CrewName
     inputs: dict[str, Any]
-    collection: _Collection = None
+    collection: _Collection = None  # type: ignore[assignment]  # left out; a null is refused
 
     @field_validator("inputs")
     @classmethod

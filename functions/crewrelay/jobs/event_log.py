@@ -54,9 +54,10 @@ def with_calls(job: Job, calls: Iterable[Call], now: datetime) -> Job:
     return job
 
 
-def begin_task(job: Job, name: str, agent: str, number: int, of: int, now: datetime) -> Job:
+def begin_task(job: Job, nth: int, name: str, agent: str, number: int, of: int, now: datetime) -> Job:
+    """The `nth` task of its run, which is the `number`-th of its crew."""
     name, agent = events.short(name), events.short(agent)
-    job = _progressed(job, begun=job.progress.begun + 1, total=of, task=name, agent=agent)
+    job = _progressed(job, begun=nth, total=of, task=name, agent=agent)
     return _with(job, What.TASK_STARTED, now, number, of, name, agent)
 
 

@@ -41,13 +41,13 @@ class Telling:
     def begin_task(self, name: str, agent: str, number: int, of: int) -> None:
         with self._turn:
             self._begun += 1
-            known = self._begun <= self._lease.job.progress.begun
-        if known:
+            nth = self._begun
+        if nth <= self._lease.job.progress.begun:
             return
 
         def begun(job: Job) -> Job:
             job = transitions.progress(self.counted(job))
-            return event_log.begin_task(job, name, agent, number, of, self._clock())
+            return event_log.begin_task(job, nth, name, agent, number, of, self._clock())
 
         self._tell(begun)
 

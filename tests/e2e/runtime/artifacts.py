@@ -35,14 +35,22 @@ class Built(NamedTuple):
         given: dict[str, Any] = {}
         for part in (TEMPLATE["Globals"]["Function"], TEMPLATE["Resources"][self.name]["Properties"]):
             given |= part.get("Environment", {}).get("Variables", {})
-        plain = {name: _plain(name, value) for name, value in given.items() if value != {"Ref": "AWS::NoValue"}}
+        plain = {name: _plain(name, value) for name, value in given.items() if not _is_left_out(value)}
         image = image_environment() if self.heavy else {"HOME": "/home/sbx_user1051"}  # which is not there
         return image | plain | environment(TEMPLATE, self.name, storage)
+
+
+def _is_left_out(value: Any) -> bool:
+    """Also what depends on a parameter, which are empty by default."""
+    nothing = {"Ref": "AWS::NoValue"}
+    return bool(value == nothing or (isinstance(value, dict) and value.get("Fn::If", [None])[-1] == nothing))
 
 
 def _plain(name: str, value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
+    if value == {"Ref": "AWS::StackName"}:
+        return "crewrelay"
     parameter = TEMPLATE.get("Parameters", {}).get(value.get("Ref"), {})
     return str(parameter.get("Default", f"http://127.0.0.1:9/{name.lower()}"))
 
