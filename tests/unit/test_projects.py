@@ -121,6 +121,32 @@ def written(tmp_path: Path, more: str = "", **files: str) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("scripts", "file", "kind"),
+    [
+        ('little = "little.main:run"', "crew.py", "crew"),
+        ('kickoff = "little.main:kickoff"', "main.py", "flow"),
+    ],
+)
+def test_an_older_project_has_no_mark(tmp_path: Path, scripts: str, file: str, kind: str) -> None:
+    """CrewAI's own examples are of this form."""
+    folder = tmp_path / "little"
+    (folder / "src/little").mkdir(parents=True)
+    text = f'[project]\nname = "little"\ndependencies = ["crewai[tools]>=0.152.0"]\n[project.scripts]\n{scripts}\n'
+    (folder / "pyproject.toml").write_text(text)
+    (folder / "src/little" / file).write_text("from crewai.flow import Flow\nclass Little(Flow): ...\n")
+    assert Catalogue([tmp_path]).card("little").kind == kind
+
+
+@pytest.mark.parametrize("needs", ["crewai-tools", "requests"])
+def test_a_folder_that_needs_no_crewai_is_no_project(tmp_path: Path, needs: str) -> None:
+    folder = tmp_path / "little"
+    (folder / "src/little").mkdir(parents=True)
+    (folder / "src/little/crew.py").write_text("")
+    (folder / "pyproject.toml").write_text(f'[project]\nname = "little"\ndependencies = ["{needs}"]\n')
+    assert Catalogue([tmp_path]).names() == ("research",)
+
+
 def test_inputs_can_be_refined(tmp_path: Path) -> None:
     card = project_of(written(tmp_path, REFINED)).card
     assert card.crew.description == "Tells of the weather."
