@@ -26,7 +26,7 @@ from crewrelay.wiring import crews as wired
 from tests.support.crews import Shelf
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
 from tests.support.fixtures import HandSetClock
-from tests.support.projects import classic, declared_flow, edit, flow, json_crew, looks_of
+from tests.support.projects import classic, declared_flow, edit, flow, json_crew, little_flow, looks_of
 from tests.support.runs import Attempts, reason
 
 GIVEN: dict[str, dict[str, Any]] = {
@@ -145,6 +145,12 @@ def test_a_folder_that_needs_no_crewai_is_no_project(tmp_path: Path, needs: str)
     (folder / "src/little/crew.py").write_text("")
     (folder / "pyproject.toml").write_text(f'[project]\nname = "little"\ndependencies = ["{needs}"]\n')
     assert Catalogue([tmp_path]).names() == ("research",)
+
+
+def test_a_check_finds_files_by_relative_paths(tmp_path: Path) -> None:
+    folder = little_flow(tmp_path, "return 1", "readers", "\nopen('notes.txt').close()\n")
+    (folder / "notes.txt").write_text("Known.")
+    assert faults_of(project_of(folder), new_model) == []
 
 
 def test_inputs_can_be_refined(tmp_path: Path) -> None:
