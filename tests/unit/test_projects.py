@@ -25,7 +25,7 @@ from crewrelay.testing import Unjournaled
 from tests.support.crews import Shelf
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
 from tests.support.fixtures import HandSetClock
-from tests.support.projects import classic, declared_flow, edit, flow, json_crew, looks_of
+from tests.support.projects import classic, declared_flow, edit, flow, json_crew, little_flow, looks_of
 from tests.support.runs import Attempts, reason
 
 GIVEN: dict[str, dict[str, Any]] = {
@@ -118,6 +118,38 @@ def written(tmp_path: Path, more: str = "", **files: str) -> Path:
     for name, text in ({"agents": "one: {role: 'Of {topic}'}\n"} | files).items():
         (config / f"{name}.yaml").write_text(text)
     return folder
+
+
+@pytest.mark.parametrize(
+    ("scripts", "file", "kind"),
+    [
+        ('little = "little.main:run"', "crew.py", "crew"),
+        ('kickoff = "little.main:kickoff"', "main.py", "flow"),
+    ],
+)
+def test_an_older_project_has_no_mark(tmp_path: Path, scripts: str, file: str, kind: str) -> None:
+    """CrewAI's own examples are of this form."""
+    folder = tmp_path / "little"
+    (folder / "src/little").mkdir(parents=True)
+    text = f'[project]\nname = "little"\ndependencies = ["crewai[tools]>=0.152.0"]\n[project.scripts]\n{scripts}\n'
+    (folder / "pyproject.toml").write_text(text)
+    (folder / "src/little" / file).write_text("from crewai.flow import Flow\nclass Little(Flow): ...\n")
+    assert Catalogue([tmp_path]).card("little").kind == kind
+
+
+@pytest.mark.parametrize("needs", ["crewai-tools", "requests"])
+def test_a_folder_that_needs_no_crewai_is_no_project(tmp_path: Path, needs: str) -> None:
+    folder = tmp_path / "little"
+    (folder / "src/little").mkdir(parents=True)
+    (folder / "src/little/crew.py").write_text("")
+    (folder / "pyproject.toml").write_text(f'[project]\nname = "little"\ndependencies = ["{needs}"]\n')
+    assert Catalogue([tmp_path]).names() == ("research",)
+
+
+def test_a_check_finds_files_by_relative_paths(tmp_path: Path) -> None:
+    folder = little_flow(tmp_path, "return 1", "readers", "\nopen('notes.txt').close()\n")
+    (folder / "notes.txt").write_text("Known.")
+    assert faults_of(project_of(folder), new_model) == []
 
 
 def test_inputs_can_be_refined(tmp_path: Path) -> None:

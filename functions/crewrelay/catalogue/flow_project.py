@@ -23,7 +23,7 @@ class FlowFound(NamedTuple):
 def find_flow(pyproject: Path, data: Mapping[str, Any], named: str | None) -> FlowFound:
     """Raises Faulty."""
     folder = pyproject.parent
-    definition = data["tool"]["crewai"].get("definition")
+    definition = data.get("tool", {}).get("crewai", {}).get("definition")
     if definition is not None and named is None:
         return _declared(pyproject, folder / str(definition))
     code = PythonCode(folder / "src")

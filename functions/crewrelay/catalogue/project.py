@@ -23,6 +23,8 @@ from crewrelay.catalogue.yaml_file import Fault, Faulty, YamlFile
 FILE = "pyproject.toml"
 _JSON_CREWS = ("crew.jsonc", "crew.json")
 _MARK = re.compile(r"^[ \t]*\[tool\.crewai\b", re.MULTILINE)
+_KICKOFF = re.compile(r"^[ \t]*kickoff\s*=", re.MULTILINE)
+_NEEDS_CREWAI = re.compile(r"""["']crewai\b(?!-)""")
 _TYPES = {bool: "boolean", int: "integer", str: "string"}
 _OF_A_STATE = _TYPES | {str: "text", float: "number", list: "array", dict: "object"}
 
@@ -60,8 +62,16 @@ class _Refined(BaseModel):
 
 
 def is_project(folder: Path) -> bool:
+    """By the mark in its pyproject.toml. An older one has none: it needs CrewAI, and has a crew.py or a kickoff."""
     path = folder / FILE
-    return path.is_file() and bool(_MARK.search(path.read_text(errors="replace")))
+    if not path.is_file():
+        return False
+    text = path.read_text(errors="replace")
+    return bool(_MARK.search(text) or (_NEEDS_CREWAI.search(text) and (_KICKOFF.search(text) or _has_crew(folder))))
+
+
+def _has_crew(folder: Path) -> bool:
+    return any(folder.glob("src/*/crew.py"))
 
 
 def name_of(folder: Path) -> str:
@@ -83,9 +93,12 @@ def read_project(name: str, folder: Path) -> Project:
     folder = folder.absolute()  # a run changes its working directory
     path = folder / FILE
     data = read_toml(path)
-    refined = _refined(path, data["tool"].get("crewrelay", {}))
+    tools = data.get("tool", {})
+    refined = _refined(path, tools.get("crewrelay", {}))
     description = refined.description or data.get("project", {}).get("description") or name
-    flow = find_flow(path, data, refined.flow) if data["tool"]["crewai"].get("type") == "flow" else None
+    unmarked = "flow" if "kickoff" in data.get("project", {}).get("scripts", {}) and not _has_crew(folder) else "crew"
+    is_flow = tools.get("crewai", {"type": unmarked}).get("type") == "flow"
+    flow = find_flow(path, data, refined.flow) if is_flow else None
     definition = (
         flow.definition if flow else next((folder / one for one in _JSON_CREWS if (folder / one).is_file()), None)
     )

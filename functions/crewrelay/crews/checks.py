@@ -17,6 +17,7 @@ from crewrelay.crews.dry_run import DryRunCalls, dry_run_crew
 from crewrelay.crews.own_tools import own_tools
 from crewrelay.crews.projects import faults_of_project
 from crewrelay.crews.tuning import tune_crewai
+from crewrelay.crews.workplace import working_in_a_copy
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
 
@@ -44,7 +45,10 @@ def faults_of(definition: Definition | Project, model_of: ModelOf) -> list[Fault
     """Faults across its files, of its tools and models; else those that CrewAI finds in the crew that is built."""
     if isinstance(definition, Project):
         tune_crewai()
-        with journaling(DryRunCalls(), default_model=lambda: model_of(None)):
+        with (
+            working_in_a_copy(definition.folder),  # its code may open files by a relative path
+            journaling(DryRunCalls(), default_model=lambda: model_of(None)),
+        ):
             return faults_of_project(definition)
     try:
         own = own_tools(definition.card.folder)
