@@ -46,8 +46,8 @@ def _tuned() -> None:
         (parser, "ACTION_REGEX", "Action" + " " * 13_000),
         (parser, "ACTION_INPUT_ONLY_REGEX", "Action" + " " * 600 + "Input" + " " * 600),
         (parser, "ACTION_INPUT_REGEX", "Action: x\nAction Input" + " " * 5000),
-        (converter, "_JSON_PATTERN", "{" * 25_000),
-        (base_llm, "_JSON_EXTRACTION_PATTERN", "{" * 25_000),
+        (converter, "_JSON_PATTERN", "{" * 60_000),
+        (base_llm, "_JSON_EXTRACTION_PATTERN", "{" * 60_000),
     ],
     ids=[*ITS_OWN, "_JSON_PATTERN", "_JSON_EXTRACTION_PATTERN"],
 )

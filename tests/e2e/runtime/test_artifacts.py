@@ -229,7 +229,11 @@ def test_the_recipe_copies_what_the_layout_reads_and_lets_it_through() -> None:
     copied = {
         name for line in re.findall(r"^COPY (?!--from)(.*)$", dockerfile, re.MULTILINE) for name in line.split()[:-1]
     }
-    read = {word for word in layout.split() if re.fullmatch(r"(locks/)?[\w-]+\.(toml|lock)|infra/[\w-]+\.txt", word)}
+    read = {
+        word
+        for word in re.split(r"[\s()]+", layout)
+        if re.fullmatch(r"(locks/)?[\w-]+\.(toml|lock)|infra/[\w-]+\.txt", word)
+    }
     assert copied == read | {"infra/layout.sh", "functions"}
     allowed = set(re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
     assert allowed == copied
