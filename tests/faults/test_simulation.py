@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from crewrelay.jobs import lease, run, sweeper
 from crewrelay.jobs.errors import AlreadyAnswered, CrewrelayError, NotWaiting, StaleWrite
 from crewrelay.jobs.event_log import what_of
-from crewrelay.jobs.events import What, key_of
+from crewrelay.jobs.events import EventType, key_of
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Job, JobInput, Status
@@ -42,7 +42,7 @@ from tests.faults.simulation.world import (
 )
 from tests.support.fixtures import Figure
 
-_ENDS = (What.COMPLETED, What.FAILED, What.CANCELLED)
+_ENDS = (EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)
 LONG_FORM = os.environ.get("FAULTS") == "long"
 POLICY = Policy(max_attempts=3, budget=Budget(calls=6))
 MOST_PROCESSES = 6  # at a time
@@ -265,11 +265,19 @@ class DurableRuns(RuleBasedStateMachine):
         steps = self.world.history[job.id]
         written = Counter(what_of(step.before, step.after) for step in steps)
         found = Counter(event.what for event in log)
-        assert found[What.SUBMITTED] == 1
-        for what in (*_ENDS, What.CLAIMED, What.WAITING, What.RESUMED, What.RELAYED, What.BACKED_OFF, What.RETRIED):
+        assert found[EventType.SUBMITTED] == 1
+        for what in (
+            *_ENDS,
+            EventType.CLAIMED,
+            EventType.WAITING,
+            EventType.RESUMED,
+            EventType.RELAYED,
+            EventType.BACKED_OFF,
+            EventType.RETRIED,
+        ):
             assert found[what] == written[what], what
-        told = [event.details["key"] for event in log if event.what is What.CALL]
-        assert len(told) == len(set(told)) == job.calls_told
+        told = [event.details["key"] for event in log if event.what is EventType.CALL]
+        assert len(told) == len(set(told)) == job.calls_logged
         assert set(told) <= {key_of(call) for call in journal}
         TOLD["events"] += len(log)
 

@@ -1,8 +1,8 @@
 """What every job store promises of the event log's rows."""
 
 from crewrelay.jobs import events, transitions
-from crewrelay.jobs.event_log import begin_task, told, with_call
-from crewrelay.jobs.events import Entry, Stored
+from crewrelay.jobs.event_log import begin_task, logged, with_call
+from crewrelay.jobs.events import Entry, EventRow
 from crewrelay.jobs.job import Job
 from crewrelay.jobs.ports import JobStore, event_log_of
 from tests.support.fixtures import HandSetClock
@@ -21,9 +21,9 @@ def row(store: JobStore, clock: HandSetClock) -> Job:
 
 def test_a_rows_log_is_read_back_as_it_was_saved(store: JobStore, clock: HandSetClock) -> None:
     job = transitions.submit("an-id", "acme", INPUT, clock(), POLICY)
-    job = store.create(told(None, job, clock()), INPUT)
+    job = store.create(logged(None, job, clock()), INPUT)
     running = transitions.claim(job, "me", "crew-1", clock(), POLICY)
-    running = begin_task(with_call(told(job, running, clock()), call_of(), clock()), 1, "é", "🌍", 1, 2, clock())
+    running = begin_task(with_call(logged(job, running, clock()), call_of(), clock()), 1, "é", "🌍", 1, 2, clock())
     store.save(job, running)
     assert loaded(store, job.id).job == running
     assert [event.what.value for event in event_log_of(store, running)] == [
@@ -50,24 +50,24 @@ def test_stored_entries_are_read_back_in_order_from_any_number(store: JobStore, 
 def test_of_two_rows_with_the_same_first_entry_the_longer_one_stays(store: JobStore, clock: HandSetClock) -> None:
     job = row(store, clock)
     for count in (2, 5, 5, 3):
-        store.put_events(job, Stored(1, entries(count)))
+        store.put_events(job, EventRow(1, entries(count)))
     ((first, found),) = store.events(job.model_copy(update={"log_from": 6}))
     assert (first, len(found)) == (1, 5)
 
 
 def test_the_rows_of_one_job_are_not_anothers(store: JobStore, clock: HandSetClock) -> None:
     one, other = row(store, clock), row(store, clock)
-    store.put_events(one, Stored(1, entries(2)))
+    store.put_events(one, EventRow(1, entries(2)))
     assert list(store.events(other.model_copy(update={"log_from": 6}))) == []
 
 
 def test_a_job_does_not_have_the_events_of_an_expired_one_of_its_id(store: JobStore, clock: HandSetClock) -> None:
     """DynamoDB may take days to delete the expired rows."""
     old = row(store, clock)
-    store.put_events(old, Stored(1, entries(9)))
-    store.put_events(old, Stored(10, entries(9)))
+    store.put_events(old, EventRow(1, entries(9)))
+    store.put_events(old, EventRow(10, entries(9)))
     store.save(old, transitions.cancel(old, clock()))
     clock.now = old.expires_at
     new = claimed(store, submitted(store, clock, job_id=old.id), clock)
-    store.put_events(new, Stored(1, entries(3)))
+    store.put_events(new, EventRow(1, entries(3)))
     assert [(first, len(found)) for first, found in store.events(new.model_copy(update={"log_from": 20}))] == [(1, 3)]

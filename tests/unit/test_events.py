@@ -10,7 +10,7 @@ from crewrelay.jobs import events, transitions
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import StaleWrite, Unavailable
 from crewrelay.jobs.event_log import with_call
-from crewrelay.jobs.events import Event, Stored, What
+from crewrelay.jobs.events import Event, EventRow, EventType
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Job, Progress, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
@@ -136,7 +136,7 @@ def test_a_call_that_was_journaled_by_a_run_that_died_is_told_by_the_next(clock:
         *TASK,
         "completed",
     ]
-    assert len({event.details["key"] for event in log_of(desk) if event.what is What.CALL}) == 2
+    assert len({event.details["key"] for event in log_of(desk) if event.what is EventType.CALL}) == 2
 
 
 def test_a_changed_crew_tells_of_its_tasks_from_the_beginning(clock: HandSetClock) -> None:
@@ -181,7 +181,7 @@ class Moving(Table):
 
     refuses = False
 
-    def put_events(self, job: Job, row: Stored) -> None:
+    def put_events(self, job: Job, row: EventRow) -> None:
         if self.refuses:
             raise Unavailable("The table did not answer.")
         super().put_events(job, row)

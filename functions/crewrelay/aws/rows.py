@@ -15,7 +15,7 @@ from typing import Any, overload
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from crewrelay.aws.bodies import Values
-from crewrelay.jobs.events import Stored
+from crewrelay.jobs.events import EventRow
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.listing import Position
@@ -45,7 +45,7 @@ _TIMES = (
 )
 _SHARDS = {Status.RUNNING: "LEASE", Status.WAITING: "QUESTION"}
 _AS_JSON = ("log", "progress")  # as text, which is shorter than typed values
-_RARE = ("alone", "strikes", "calls_told")  # omitted when false or zero, to keep the row small
+_RARE = ("alone", "strikes", "calls_logged")  # omitted when false or zero, to keep the row small
 
 Item = dict[str, Any]
 
@@ -161,14 +161,14 @@ def events_sk(first: int) -> str:
     return f"EVENTS#{first:08d}"
 
 
-def events_item(job: Job, row: Stored) -> Item:
+def events_item(job: Job, row: EventRow) -> Item:
     entries = json.dumps(row.entries, separators=(",", ":"), ensure_ascii=False)
     return body_item(job, events_sk(row.first), {"entries": entries, "count": len(row.entries)})
 
 
-def events_of(item: Item) -> Stored:
+def events_of(item: Item) -> EventRow:
     first = int(item["sk"]["S"].rpartition("#")[2])
-    return Stored(first, [tuple(each) for each in json.loads(item["entries"]["S"])])
+    return EventRow(first, [tuple(each) for each in json.loads(item["entries"]["S"])])
 
 
 def body_item(job: Job, sk: str, body: Values) -> Item:

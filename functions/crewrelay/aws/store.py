@@ -17,7 +17,7 @@ from crewrelay.aws.indexes import due, unfinished
 from crewrelay.aws.listing import listed
 from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflict, StaleWrite
-from crewrelay.jobs.events import MOST_STORED, Stored
+from crewrelay.jobs.events import MOST_STORED, EventRow
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.listing import Filter, Page, Position, page_of
@@ -216,7 +216,7 @@ class DynamoJobStore:
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         return self._bodies.url_of_file(job.id, file)
 
-    def put_events(self, job: Job, row: Stored) -> None:
+    def put_events(self, job: Job, row: EventRow) -> None:
         now = int(self._clock().timestamp())
         with unavailable_if_it_fails("table"):
             try:
@@ -230,7 +230,7 @@ class DynamoJobStore:
             except ClientError as error:
                 _existing(error)  # another holder has put as many or more
 
-    def events(self, job: Job, after: int = 0) -> list[Stored]:
+    def events(self, job: Job, after: int = 0) -> list[EventRow]:
         first = max(0, after + 1 - MOST_STORED)
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,

@@ -19,7 +19,7 @@ from crewrelay.http.document import operation_id, problems
 from crewrelay.http.edge import received_at
 from crewrelay.http.long_poll import LongPoll, looks
 from crewrelay.jobs.errors import InvalidRequest, UnknownJob
-from crewrelay.jobs.events import Event, What
+from crewrelay.jobs.events import Event, EventType
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import JobStore, event_log_of, job_of_tenant
 
@@ -29,7 +29,7 @@ _RETRY = 1000  # milliseconds until the client asks on
 
 
 T = TypeVar("T")
-Here = Annotated[T | None, Field(exclude_if=lambda value: value is None)]  # left out where it says nothing
+IfKnown = Annotated[T | None, Field(exclude_if=lambda value: value is None)]  # left out where it says nothing
 
 
 class JobEvent(BaseModel):
@@ -37,19 +37,19 @@ class JobEvent(BaseModel):
 
     number: int
     at: datetime
-    event: What
-    fence: Here[int] = None
-    task: Here[int] = None
-    of: Here[int] = None
-    name: Here[str] = None
-    agent: Here[str] = None
-    kind: Here[str] = None
-    model: Here[str] = None
-    prompt_tokens: Here[int] = None
-    completion_tokens: Here[int] = None
-    cost_usd: Here[float] = None
-    seconds: Here[float] = None
-    error: Here[str] = None
+    event: EventType
+    fence: IfKnown[int] = None
+    task: IfKnown[int] = None
+    of: IfKnown[int] = None
+    name: IfKnown[str] = None
+    agent: IfKnown[str] = None
+    kind: IfKnown[str] = None
+    model: IfKnown[str] = None
+    prompt_tokens: IfKnown[int] = None
+    completion_tokens: IfKnown[int] = None
+    cost_usd: IfKnown[float] = None
+    seconds: IfKnown[float] = None
+    error: IfKnown[str] = None
 
     @classmethod
     def of_event(cls, event: Event) -> "JobEvent":

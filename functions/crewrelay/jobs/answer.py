@@ -1,4 +1,4 @@
-"""What a crew returns: the answer, the passages it cites, its model usage."""
+"""What a crew returns: the answer, the passages it cites, the files it wrote, its model usage."""
 
 from urllib.parse import quote
 

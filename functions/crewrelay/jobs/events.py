@@ -18,7 +18,7 @@ _LONGEST_ROW = 220  # characters of entries: the job's row stays under 1 KB, the
 _LONGEST_NAME = 60  # characters
 
 
-class What(StrEnum):
+class EventType(StrEnum):
     SUBMITTED = "submitted"
     CLAIMED = "claimed"
     TASK_STARTED = "task_started"
@@ -34,13 +34,13 @@ class What(StrEnum):
     CANCELLED = "cancelled"
 
 
-_DETAILS: Mapping[What, tuple[str, ...]] = {
-    What.CLAIMED: ("fence",),
-    What.TASK_STARTED: ("task", "of", "name", "agent"),
-    What.TASK_COMPLETED: ("task",),
-    What.CALL: ("kind", "seconds", "fence", "key", "model", "prompt_tokens", "completion_tokens", "cost_usd"),
-    What.BACKED_OFF: ("error",),
-    What.FAILED: ("error",),
+_DETAILS: Mapping[EventType, tuple[str, ...]] = {
+    EventType.CLAIMED: ("fence",),
+    EventType.TASK_STARTED: ("task", "of", "name", "agent"),
+    EventType.TASK_COMPLETED: ("task",),
+    EventType.CALL: ("kind", "seconds", "fence", "key", "model", "prompt_tokens", "completion_tokens", "cost_usd"),
+    EventType.BACKED_OFF: ("error",),
+    EventType.FAILED: ("error",),
 }
 
 
@@ -49,18 +49,18 @@ class Event(NamedTuple):
 
     number: int
     at: datetime
-    what: What
+    what: EventType
     details: Mapping[str, Value]
 
 
-class Stored(NamedTuple):
+class EventRow(NamedTuple):
     """Entries in a row of their own, of which `first` is the number of the first."""
 
     first: int
     entries: Sequence[Entry]
 
 
-def entry(what: What, created_at: datetime, now: datetime, *details: Value) -> Entry:
+def entry(what: EventType, created_at: datetime, now: datetime, *details: Value) -> Entry:
     return (what.value, max(0, (now - created_at) // timedelta(milliseconds=1)), *details)
 
 
@@ -71,7 +71,7 @@ def of_call(call: Call, created_at: datetime, now: datetime) -> Entry:
         cost = None if reply.cost_usd is None else float(reply.cost_usd)
         model = (reply.model, reply.prompt_tokens, reply.completion_tokens, cost)
     details = (call.kind.value, round(call.seconds, 3), call.fence, key_of(call), *model)
-    return entry(What.CALL, created_at, call.at or now, *details)
+    return entry(EventType.CALL, created_at, call.at or now, *details)
 
 
 def key_of(call: Call) -> str:
@@ -88,12 +88,12 @@ def are_many(entries: Sequence[Entry]) -> bool:
     return sum(len(str(each)) for each in entries) > _LONGEST_ROW
 
 
-def in_rows(first: int, entries: Sequence[Entry]) -> Iterator[Stored]:
+def in_rows(first: int, entries: Sequence[Entry]) -> Iterator[EventRow]:
     for start in range(0, len(entries), MOST_STORED):
-        yield Stored(first + start, entries[start : start + MOST_STORED])
+        yield EventRow(first + start, entries[start : start + MOST_STORED])
 
 
-def events_of(created_at: datetime, rows: Iterable[Stored], after: int = 0) -> list[Event]:
+def events_of(created_at: datetime, rows: Iterable[EventRow], after: int = 0) -> list[Event]:
     """The events with numbers over `after`, in order. Rows may overlap."""
     found = {first + place: each for first, entries in rows for place, each in enumerate(entries)}
     return [_event(number, found[number], created_at) for number in sorted(found) if number > after]
@@ -101,6 +101,6 @@ def events_of(created_at: datetime, rows: Iterable[Stored], after: int = 0) -> l
 
 def _event(number: int, entry: Entry, created_at: datetime) -> Event:
     what, milliseconds, *details = entry
-    names = _DETAILS.get(What(str(what)), ())
+    names = _DETAILS.get(EventType(str(what)), ())
     at = created_at + timedelta(milliseconds=int(milliseconds or 0))
-    return Event(number, at, What(str(what)), dict(zip(names, details, strict=False)))
+    return Event(number, at, EventType(str(what)), dict(zip(names, details, strict=False)))

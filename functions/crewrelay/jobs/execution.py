@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import CrewStuck, DamagedJob, Misconfigured, Overdue, StaleWrite, Unavailable
-from crewrelay.jobs.event_log import told, with_calls
+from crewrelay.jobs.event_log import logged, with_calls
 from crewrelay.jobs.events import MOST_STORED, key_of
 from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.journal import Call
@@ -136,10 +136,10 @@ class Execution:
         before, now = record.job, self._clock()
         reason = transitions.reason_to_give_up(before, now, self._policy)
         if reason:
-            self._store.save(before, told(before, transitions.give_up(before, Failure.of(reason), now), now))
+            self._store.save(before, logged(before, transitions.give_up(before, Failure.of(reason), now), now))
             return None
         fingerprint = self._crew.fingerprint(record.input)
-        job = told(before, transitions.claim(before, self._new_id(), fingerprint, now, self._policy), now)
+        job = logged(before, transitions.claim(before, self._new_id(), fingerprint, now, self._policy), now)
         self._store.save(before, job)
         if job.restarts > before.restarts:
             logger.warning("the crew has changed: starting afresh")
@@ -178,18 +178,18 @@ class Execution:
             if self._clock() >= renewal:
                 self._renew(lease)
                 renewal = self._clock() + self._policy.renewal
-        if len(calls) > lease.job.calls_told:
-            self._tell_missing(lease, calls)
+        if len(calls) > lease.job.calls_logged:
+            self._log_missing(lease, calls)
         return calls
 
-    def _tell_missing(self, lease: Lease, journal: list[Call]) -> None:
-        """Those of a run that died between journaling a call and telling it."""
+    def _log_missing(self, lease: Lease, journal: list[Call]) -> None:
+        """Calls of a run that died between journaling and logging them."""
         known = {event.details.get("key") for event in event_log_of(self._store, lease.job)}
         missing = [call for call in journal if key_of(call) not in known]
         for start in range(0, len(missing), MOST_STORED):  # a row holds only so much
-            self._tell_calls(lease, missing[start : start + MOST_STORED])
+            self._log_calls(lease, missing[start : start + MOST_STORED])
 
-    def _tell_calls(self, lease: Lease, calls: list[Call]) -> None:
+    def _log_calls(self, lease: Lease, calls: list[Call]) -> None:
         now = self._clock()
         lease.advance(lambda job: transitions.progress(with_calls(job, calls, now)))
 

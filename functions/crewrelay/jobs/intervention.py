@@ -5,7 +5,7 @@ from collections.abc import Callable
 from crewrelay.jobs import transitions
 from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import AlreadyAnswered, JobFinished, JobUnfinished, NotWaiting, StaleWrite, Unavailable
-from crewrelay.jobs.event_log import told, with_call
+from crewrelay.jobs.event_log import logged, with_call
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.policy import Policy
@@ -86,7 +86,6 @@ class Intervention:
 
         Raises UnknownJob, NotWaiting, AlreadyAnswered, InvalidRequest, Unavailable.
         """
-
         record = record_of_tenant(self._store, tenant, job_id)
         asked = record.question if record.job.question == question_id else None
         if asked:
@@ -124,7 +123,7 @@ class Intervention:
             changed = transition(record.job)
             if changed == record.job:
                 return record
-            changed = told(record.job, changed, self._clock())
+            changed = logged(record.job, changed, self._clock())
             try:
                 self._store.save(record.job, changed)
             except StaleWrite:

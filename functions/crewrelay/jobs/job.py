@@ -116,7 +116,7 @@ class Job(BaseModel):
     progress: Progress = Progress()
     log: tuple[Entry, ...] = ()  # the last entries of the event log
     log_from: int = 1  # number of the first one of them
-    calls_told: int = 0  # journal entries that the event log has
+    calls_logged: int = 0  # journal entries that the event log has
     created_at: datetime
     not_before: datetime | None = None  # set by a backoff only, because clocks differ
     due_at: datetime | None  # when the sweeper must look again, or the question expires; None once the job has ended

@@ -1,6 +1,6 @@
 """A claimed job in the hands of its holder: every write is fenced, and a lock serialises the threads.
 
-It tells each write in the event log, and moves what is in the row to rows of its own when that is much.
+It logs each change, and moves entries of the event log out of the job's row when they are many.
 """
 
 import logging
@@ -50,7 +50,7 @@ class Lease:
 
     def _write(self, transition: Callable[[Job], Job]) -> Job:
         now = self._clock()
-        after = event_log.told(self._job, transition(self._with_a_short_log()), now)
+        after = event_log.logged(self._job, transition(self._with_a_short_log()), now)
         self._store.save(self._job, after)
         self._job = after
         return after

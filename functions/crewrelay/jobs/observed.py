@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import Overdue, ServiceRefused
 from crewrelay.jobs.event_log import what_of
-from crewrelay.jobs.events import Stored, What
+from crewrelay.jobs.events import EventRow, EventType
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind
 from crewrelay.jobs.listing import Filter, Page, Position
@@ -28,10 +28,10 @@ _ENDS = {
 }
 
 _LINES = {
-    What.WAITING: "job waits for an answer",
-    What.RESUMED: "job answered, or its question expired",
-    What.BACKED_OFF: "job given back: to be tried again",
-    What.RETRIED: "job to be tried again, as was asked for",
+    EventType.WAITING: "job waits for an answer",
+    EventType.RESUMED: "job answered, or its question expired",
+    EventType.BACKED_OFF: "job given back: to be tried again",
+    EventType.RETRIED: "job to be tried again, as was asked for",
 }
 
 Measures = dict[Measure, float]
@@ -96,11 +96,11 @@ class ObservedStore:
         with self._refusals():
             return self._inner.read_file(job, file)
 
-    def put_events(self, job: Job, row: Stored) -> None:
+    def put_events(self, job: Job, row: EventRow) -> None:
         with self._refusals():
             self._inner.put_events(job, row)
 
-    def events(self, job: Job, after: int = 0) -> Iterable[Stored]:
+    def events(self, job: Job, after: int = 0) -> Iterable[EventRow]:
         with self._refusals():
             return self._inner.events(job, after)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from crewrelay.jobs.answer import Answer, File, Passage, Usage
 from crewrelay.jobs.errors import UnknownJob
-from crewrelay.jobs.events import Event, Stored, events_of
+from crewrelay.jobs.events import Event, EventRow, events_of
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.listing import Filter, Page, Position
@@ -72,12 +72,12 @@ class JobStore(Protocol):
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         """A stored file's content, or a URL that has it, valid for an hour; None if it is not stored."""
 
-    def put_events(self, job: Job, row: Stored) -> None:
+    def put_events(self, job: Job, row: EventRow) -> None:
         """Put these entries of the job's event log. Of two rows with the same first entry, the longer one stays: it has
         all of the other.
         """
 
-    def events(self, job: Job, after: int = 0) -> Iterable[Stored]:
+    def events(self, job: Job, after: int = 0) -> Iterable[EventRow]:
         """The rows of the event log that may have entries with numbers over `after`; the last ones are in the job."""
 
     def put_call(self, job: Job, call: Call) -> Call:
@@ -115,7 +115,7 @@ def record_of_tenant(store: JobStore, tenant: str, job_id: str) -> JobRecord:
 def event_log_of(store: JobStore, job: Job, after: int = 0) -> list[Event]:
     """The events with numbers over `after`. The job is read before: what was moved out of it since is found twice."""
     stored = store.events(job, after) if after + 1 < job.log_from else ()
-    return events_of(job.created_at, (*stored, Stored(job.log_from, job.log)), after)
+    return events_of(job.created_at, (*stored, EventRow(job.log_from, job.log)), after)
 
 
 def job_of_tenant(store: JobStore, tenant: str, job_id: str) -> Job:

@@ -17,8 +17,8 @@ from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, JobStore, RelayDue, Wait
 from crewrelay.jobs.questions import AnswerNeeded, Feedback, Question
+from crewrelay.jobs.reporting import Reporter
 from crewrelay.jobs.spending import Spending
-from crewrelay.jobs.telling import Telling
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Run:
             digest, _, nth = key.rpartition("#")
             self._numbers[digest].add(int(nth))
         self._used: list[Call] = []
-        self._telling = Telling(lease, clock, policy, lambda: self.receipt, self.stop)
+        self._reporter = Reporter(lease, clock, policy, lambda: self.receipt, self.stop)
         self._last_was_answered = True
         self._tried = first_call_is_free
         self._stopped: BaseException | None = None
@@ -189,14 +189,14 @@ class Run:
         raise RunStopped("this run goes no further without an answer")
 
     def counted(self, job: Job) -> Job:
-        return self._telling.counted(job)
+        return self._reporter.counted(job)
 
     def begin_task(self, name: str, agent: str, number: int, of: int) -> None:
         if not self._stopped:
-            self._telling.begin_task(name, agent, number, of)
+            self._reporter.begin_task(name, agent, number, of)
 
     def end_task(self) -> None:
-        self._telling.end_task()
+        self._reporter.end_task()
 
     def _number(self, digest: str) -> int:
         with self._turn:
@@ -274,4 +274,4 @@ class Run:
         with self._turn:
             self._spending.add(call)
             self._first_call_is_free = False
-        self._telling.paid(call)
+        self._reporter.paid(call)

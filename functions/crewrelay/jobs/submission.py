@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import TooManyJobs
-from crewrelay.jobs.event_log import told
+from crewrelay.jobs.event_log import logged
 from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.log_keys import correlation_id
 from crewrelay.jobs.policy import Policy
@@ -85,7 +85,7 @@ class Submission:
     def _create(self, tenant: str, job_id: str, job_input: JobInput, batch: str | None = None) -> Job:
         now, correlation = self._clock(), correlation_id()
         job = submit(job_id, tenant, job_input, now, self._policy, correlation, capped=self._capped, batch=batch)
-        return self._store.create(told(None, job, now), job_input)
+        return self._store.create(logged(None, job, now), job_input)
 
 
 def ring(doorbell: Doorbell, job_id: str, delay: timedelta = timedelta()) -> None:

@@ -15,7 +15,7 @@ from itertools import chain, islice
 
 from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import CrewrelayError, DamagedJob, StaleWrite
-from crewrelay.jobs.event_log import told
+from crewrelay.jobs.event_log import logged
 from crewrelay.jobs.job import Failure, Status
 from crewrelay.jobs.log_keys import add_log_keys, keys_of, logged_with
 from crewrelay.jobs.policy import Policy
@@ -103,11 +103,11 @@ class Sweeper:
         reason = transitions.reason_to_give_up(job, now, self._policy)
         try:
             if reason:
-                self._store.save(job, told(job, transitions.give_up(job, Failure.of(reason), now), now))
+                self._store.save(job, logged(job, transitions.give_up(job, Failure.of(reason), now), now))
                 return Swept.ENDED
             # Two sweepers may both ring: an extra bell is dropped, a missing one would cost the caller time.
             again = transitions.resume if job.status is Status.WAITING else transitions.postpone
-            self._store.save(job, told(job, again(job, now, self._policy), now))
+            self._store.save(job, logged(job, again(job, now, self._policy), now))
         except StaleWrite:
             return Swept.LEFT
         ring(self._doorbell, job_id)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite
-from crewrelay.jobs.events import MOST_STORED, Stored
+from crewrelay.jobs.events import MOST_STORED, EventRow
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call
 from crewrelay.jobs.listing import Filter, Page, Position
@@ -165,7 +165,7 @@ class SqliteJobStore:
             ).fetchone()
         return row and bytes(row["content"])
 
-    def put_events(self, job: Job, row: Stored) -> None:
+    def put_events(self, job: Job, row: EventRow) -> None:
         """Becomes durable with the save that takes them out of the job's row."""
         with self._database.writing(durable=False) as connection:
             connection.execute(
@@ -174,13 +174,13 @@ class SqliteJobStore:
                 (job.id, row.first, json.dumps(row.entries), job.id),
             )
 
-    def events(self, job: Job, after: int = 0) -> list[Stored]:
+    def events(self, job: Job, after: int = 0) -> list[EventRow]:
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT first, entries FROM events WHERE job_id = ? AND first > ? ORDER BY first",
                 (job.id, after - MOST_STORED),
             ).fetchall()
-        return [Stored(row["first"], [tuple(each) for each in json.loads(row["entries"])]) for row in rows]
+        return [EventRow(row["first"], [tuple(each) for each in json.loads(row["entries"])]) for row in rows]
 
     def put_call(self, job: Job, call: Call) -> Call:
         key = (job.id, call.digest, call.nth)

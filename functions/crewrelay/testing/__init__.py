@@ -12,7 +12,7 @@ from crewrelay.jobs.access import Token
 from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.batch import Batch
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
-from crewrelay.jobs.events import Stored
+from crewrelay.jobs.events import EventRow
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of, usage_of
 from crewrelay.jobs.listing import Filter, Page, Position, page_of
@@ -115,15 +115,15 @@ class MemoryJobStore:
         with self._lock:
             return self._files.get((job.id, file.digest))
 
-    def put_events(self, job: Job, row: Stored) -> None:
+    def put_events(self, job: Job, row: EventRow) -> None:
         with self._lock:
             kept, written = self._events.setdefault(job.id, {}), json.dumps(row.entries)
             kept[row.first] = max(kept.get(row.first, ""), written, key=len)
 
-    def events(self, job: Job, after: int = 0) -> list[Stored]:
+    def events(self, job: Job, after: int = 0) -> list[EventRow]:
         with self._lock:
             kept = sorted(self._events.get(job.id, {}).items())
-        return [Stored(first, [tuple(each) for each in json.loads(entries)]) for first, entries in kept]
+        return [EventRow(first, [tuple(each) for each in json.loads(entries)]) for first, entries in kept]
 
     def put_call(self, job: Job, call: Call) -> Call:
         written = call.model_dump_json()

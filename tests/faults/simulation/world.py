@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from crewrelay.crews.failures import explain
 from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
-from crewrelay.jobs.events import Stored
+from crewrelay.jobs.events import EventRow
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
 from crewrelay.jobs.listing import Filter, Page, Position
@@ -118,10 +118,10 @@ class Table:
     def read_file(self, job: Job, file: File) -> bytes | str | None:
         return self._request("read file", lambda: self._world.table.read_file(job, file))
 
-    def put_events(self, job: Job, row: Stored) -> None:
+    def put_events(self, job: Job, row: EventRow) -> None:
         self._request("put events", lambda: self._world.table.put_events(job, row))
 
-    def events(self, job: Job, after: int = 0) -> list[Stored]:
+    def events(self, job: Job, after: int = 0) -> list[EventRow]:
         return self._request("events", lambda: self._world.table.events(job, after))
 
     def put_call(self, job: Job, call: Call) -> Call:

@@ -1,4 +1,4 @@
-"""Tells how far a run has come, under its lease: in the receipt, the progress and the event log."""
+"""Saves how far a run has come, under its lease: in the receipt, the progress and the event log."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ from crewrelay.jobs.ports import Clock
 logger = logging.getLogger(__name__)
 
 
-class Telling:
+class Reporter:
     """`receipt` is what the run has cost so far; `stop` ends it, once its lease is lost. Thread-safe."""
 
     def __init__(
@@ -49,10 +49,10 @@ class Telling:
             job = transitions.progress(self.counted(job))
             return event_log.begin_task(job, nth, name, agent, number, of, self._clock())
 
-        self._tell(begun)
+        self._save(begun)
 
     def end_task(self) -> None:
-        """Told with the next write."""
+        """Saved with the next write."""
         with self._turn:
             self._ended += 1
 
@@ -65,13 +65,13 @@ class Telling:
                 transitions.paid(self.counted(job), self._receipt(), now, self._policy), call, now
             )
 
-        self._tell(paid)
+        self._save(paid)
 
-    def _tell(self, transition: Callable[[Job], Job]) -> None:
+    def _save(self, transition: Callable[[Job], Job]) -> None:
         """If refused, the job is no longer ours: stop before spending again."""
         try:
             self._lease.advance(transition)
         except StaleWrite as refused:
             self._stop(refused)
         except Exception:  # the journal has what was paid, and the next claim recounts it: don't fail the crew
-            logger.warning("could not tell how far the run has come", exc_info=True)
+            logger.warning("could not save how far the run has come", exc_info=True)
