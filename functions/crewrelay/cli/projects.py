@@ -47,6 +47,8 @@ def add_project(folder: Path) -> None:
 
 def check_project(project: "Project", given: str | None, *, run: bool) -> None:
     """Report its faults; if there are none, run it twice against a model's double, and report what differs."""
+    from pydantic import ValidationError
+
     from crewrelay.catalogue.request import complaints
 
     inputs = project.card.inputs
@@ -54,8 +56,8 @@ def check_project(project: "Project", given: str | None, *, run: bool) -> None:
         values = inputs.check(json.loads(given)) if given else inputs.sample()
     except json.JSONDecodeError as error:
         fail(f"--inputs is no JSON: {error}")
-    except ValueError as error:  # pydantic's
-        fail("; ".join(f"{one['field']}: {one['message']}" for one in complaints(error)))  # type: ignore[arg-type]
+    except ValidationError as error:
+        fail("; ".join(f"{one['field']}: {one['message']}" for one in complaints(error)))
     _refuse_faults(project)
     known = ", ".join(name if one.required else f"{name}={one.default!r}" for name, one in inputs.declared.items())
     typer.echo(f"{project.card.name}: no faults; its inputs: {known or 'none'}")
