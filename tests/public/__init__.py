@@ -1,1 +1,1 @@
-"""Other people's projects, unchanged: how far each of them comes here. `python -m tests.public FOLDER…` prints a table."""
+"""Other people's projects, unchanged, and how far each comes: `python -m tests.public FOLDER…` prints a table."""

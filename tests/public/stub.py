@@ -8,15 +8,23 @@ from typing import Any, NoReturn
 import httpx
 import requests
 
-_FOUND = {"title": "A page", "link": "https://example.org/page", "url": "https://example.org/page", "snippet": "A text."}
-BODY = json.dumps({"organic": [_FOUND], "results": [_FOUND], "data": [_FOUND], "text": "A text.", "id": "1"}).encode()
+_FOUND = {
+    "title": "A page",
+    "link": "https://example.org/page",
+    "url": "https://example.org/page",
+    "snippet": "A text.",
+}
+BODY = json.dumps({"organic": [_FOUND], "results": [_FOUND], "data": [_FOUND], "text": "Text.", "id": "1"}).encode()
 
 
 def answer_all_requests() -> None:
-    requests.adapters.HTTPAdapter.send = _of_requests  # type: ignore[method-assign]
-    httpx.HTTPTransport.handle_request = _of_httpx  # type: ignore[method-assign]
-    httpx.AsyncHTTPTransport.handle_async_request = _of_httpx_async  # type: ignore[method-assign]
-    socket.socket.connect = _refuse  # type: ignore[method-assign,assignment]
+    for owner, name, own in (
+        (requests.adapters.HTTPAdapter, "send", _of_requests),
+        (httpx.HTTPTransport, "handle_request", _of_httpx),
+        (httpx.AsyncHTTPTransport, "handle_async_request", _of_httpx_async),
+        (socket.socket, "connect", _refuse),
+    ):
+        setattr(owner, name, own)
 
 
 def _of_requests(_: Any, request: requests.PreparedRequest, **options: Any) -> requests.Response:

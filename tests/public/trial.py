@@ -1,5 +1,5 @@
-"""One project: reads it, checks it, runs it to its end against a model's double, with the requests of its tools answered
-by a stub: `python -m tests.public.trial FOLDER REPORT`.
+"""One project: `python -m tests.public.trial FOLDER REPORT` reads it, checks it, and runs it to its end against a
+model's double, with the requests of its tools answered by a stub.
 """
 
 import json
