@@ -57,13 +57,15 @@ def routes(services: Services) -> APIRouter:
             sent = envelope.read(await request.body())
             if not envelope.is_answerable(sent, request.headers):
                 return Response(status_code=202)
-            methods = stateless if envelope.is_stateless(sent, request.headers) else after_handshake
+            is_stateless = envelope.is_stateless(sent, request.headers)
+            methods = stateless if is_stateless else after_handshake
             if sent["method"] not in methods:  # before the headers
                 raise RpcError(envelope.NO_SUCH_METHOD, "There is no such method.")
             message = envelope.message_of(sent, request.headers)
             end = received_at(request, services.long_poll.clock) + services.long_poll.timeout
             result = await methods[message.method](Asked(services, caller, message, request, end))
-            return JSONResponse({"jsonrpc": "2.0", "id": sent["id"], "result": {"resultType": "complete"} | result})
+            kind = {"resultType": "complete"} if is_stateless else {}
+            return JSONResponse({"jsonrpc": "2.0", "id": sent["id"], "result": kind | result})
         except RpcError as error:
             return _refused(error, sent, request)
         except CrewrelayError as error:

@@ -90,7 +90,7 @@ def read(body: bytes) -> dict[str, Any]:
     try:
         sent = from_json(body, allow_inf_nan=False)
     except ValueError:
-        raise RpcError(PARSE_ERROR, "The body is not valid JSON.") from None
+        raise RpcError(PARSE_ERROR, "The body is not valid JSON, or is nested too deeply.") from None
     if not isinstance(sent, dict) or sent.get("jsonrpc") != "2.0":
         raise RpcError(INVALID_REQUEST, "The body must be one JSON-RPC 2.0 message; batches are not supported.")
     return sent
