@@ -20,6 +20,7 @@ from crewrelay.local.authorization import Authorization
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
 from tests.support.aws_events import rest_event
+from tests.support.crews import OwnCrews
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import (
     ANSWER,
@@ -268,10 +269,16 @@ def test_a_call_asks_its_human_and_goes_on_with_the_answer(
     assert ended["structuredContent"]["answer"] == ANSWER.text
 
 
-def test_a_state_of_another_tool_is_refused(mcp: Mcp, storage: Storage, clock: HandSetClock) -> None:
-    for state in (NOBODYS, "\x00", 5, {}):
+def test_a_state_that_is_none_of_the_tools_is_refused(
+    mcp: Mcp, storage: Storage, clock: HandSetClock, own_crews: OwnCrews
+) -> None:
+    states: list[Any] = [NOBODYS, "\x00", 5, {}]
+    for state in states:
         assert mcp.error("tools/call", {**RESEARCH, "requestState": state}, FORMS) == (400, INVALID_PARAMS)
     assert_untouched(storage)
+    own_crews.put("tales")
+    research = job_that_is("waiting", storage, clock)
+    assert mcp.error("tools/call", {"name": "tales", "requestState": research.id}, FORMS) == (400, INVALID_PARAMS)
 
 
 def test_a_tenant_at_its_limit_is_told_so(storage: Storage, clock: HandSetClock, worker: Worker) -> None:
@@ -374,6 +381,10 @@ def test_a_token_needs_the_scopes_of_our_own_routes(tenants: Tenants, storage: S
         assert (refused.status_code, refused.json()["id"]) == (403, 7), method
         assert f'scope="{needed}"' in refused.headers["www-authenticate"]
         assert alone[needed].answer(request(method, params, TASKS)).status_code == 200
+        # A client of a handshake would drop its connection at a 403, with the other calls that are under way.
+        older = without[needed].answer({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, {})
+        assert older.status_code == 200
+        assert older.json()["error"]["code"] < 0
     nobody = Mcp(without[Scope.RUN].client).answer(request("server/discover"))
     assert nobody.status_code == 401
 

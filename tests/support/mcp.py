@@ -12,9 +12,7 @@ _PREFIX = "io.modelcontextprotocol/"
 _NAMED = {"tools/call": "name", "tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId"}
 
 
-def request(
-    method: str, params: Mapping[str, Any] = {}, capabilities: Mapping[str, Any] = {}, /, **meta: Any
-) -> Any:
+def request(method: str, params: Mapping[str, Any] = {}, capabilities: Mapping[str, Any] = {}, /, **meta: Any) -> Any:
     """A request of the stateless revision."""
     own = {f"{_PREFIX}protocolVersion": REVISION, f"{_PREFIX}clientCapabilities": capabilities}
     return {"jsonrpc": "2.0", "id": 7, "method": method, "params": {**params, "_meta": own | meta}}

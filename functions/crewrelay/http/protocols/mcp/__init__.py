@@ -69,12 +69,7 @@ def routes(services: Services) -> APIRouter:
         except RpcError as error:
             return _refused(error, sent, request)
         except CrewrelayError as error:
-            if error.http in (404, 409, 422):
-                return _refused(RpcError(envelope.INVALID_PARAMS, f"{error} {error.remedy}"), sent, request)
-            problem = await HANDLERS[CrewrelayError](request, error)
-            headers = {name: value for name, value in problem.headers.items() if not name.startswith("content-")}
-            content = {**refusal(json.loads(bytes(problem.body))), "id": envelope.id_of(sent)}
-            return JSONResponse(content, problem.status_code, headers)
+            return await _problem(error, sent, request)
 
     return router
 
@@ -86,14 +81,27 @@ def refusal(problem: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _refused(error: RpcError, sent: Mapping[str, Any], request: Request) -> Response:
-    """Clients of a handshake take a status other than 200 for the end of the connection."""
-    status = error.http
-    if status is None and envelope.is_stateless(sent, request.headers):
-        status = 404 if error.code == envelope.NO_SUCH_METHOD else 400
-    elif status is None:
-        status = 200 if error.code in (envelope.NO_SUCH_METHOD, envelope.INVALID_PARAMS) else 400
+    status = error.http or (404 if error.code == envelope.NO_SUCH_METHOD else 400)
     said = {"code": error.code, "message": str(error)} | ({"data": error.data} if error.data else {})
-    return JSONResponse({"jsonrpc": "2.0", "id": envelope.id_of(sent), "error": said}, status)
+    return _error({"jsonrpc": "2.0", "id": envelope.id_of(sent), "error": said}, status, {}, sent, request)
+
+
+async def _problem(error: CrewrelayError, sent: Mapping[str, Any], request: Request) -> Response:
+    if error.http in (404, 409, 422):
+        return _refused(RpcError(envelope.INVALID_PARAMS, f"{error} {error.remedy}"), sent, request)
+    answer = await HANDLERS[CrewrelayError](request, error)
+    headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+    content = {**refusal(json.loads(bytes(answer.body))), "id": envelope.id_of(sent)}
+    return _error(content, answer.status_code, headers, sent, request)
+
+
+def _error(
+    content: Mapping[str, Any], status: int, headers: Mapping[str, str], sent: Mapping[str, Any], request: Request
+) -> Response:
+    """Clients of a handshake give up their connection at any other status than 200, with all calls under way."""
+    if content["id"] is not None and not envelope.is_stateless(sent, request.headers):
+        status = 200
+    return JSONResponse(content, status, dict(headers))
 
 
 def _require_own_page(request: Request) -> None:

@@ -45,7 +45,12 @@ class _JobId(_Arguments):
 
 
 class _Reply(Resumption):
+    """Feedback, one of the question's options, or both. An empty feedback accepts the output as it is."""
+
+    model_config = ConfigDict(json_schema_extra={})
+
     job_id: Annotated[str, Field(description="The job that waits")]
+    id: Annotated[str, Field(max_length=100, description="The id of its question")]
 
 
 class _Tool(NamedTuple):
@@ -125,7 +130,7 @@ def described() -> list[dict[str, Any]]:
         {
             "name": name,
             "description": tool.description,
-            "inputSchema": tool.arguments.model_json_schema(),
+            "inputSchema": {**tool.arguments.model_json_schema(), "title": name},
             "outputSchema": OUTPUT,
             "annotations": tool.hints,
         }
