@@ -91,8 +91,9 @@ def test_the_client_of_a_handshake_which_crewai_needs(run_client: RunClient) -> 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_conformance_suite(open_stack: RunningStack, tmp_path: Path, scenario: str, tell: Tell) -> None:
     program = [INSTALLED / NODE / "bin/node", INSTALLED / SUITE / "dist/index.js", "server"]
-    options = ["--url", f"{open_stack.url}/mcp", "--scenario", scenario, "--output-dir", tmp_path]
-    done = subprocess.run([*program, *options], capture_output=True, text=True, timeout=120, check=False)
+    options = ["--url", f"{open_stack.url}/mcp", "--scenario", scenario, "--output-dir", str(tmp_path)]
+    command = [*map(str, program), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     checks = [check for file in tmp_path.rglob("checks.json") for check in json.loads(file.read_text())]
     assert checks, done.stdout + done.stderr
     failed = {check["id"]: check.get("errorMessage") for check in checks if check["status"] == "FAILURE"}
