@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crewrelay.cli.client import Client, Refused
+from crewrelay.cli.api.client import Client, Refused
 
 
 class Api:

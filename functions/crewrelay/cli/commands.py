@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from crewrelay.cli import crews as crew_commands
-from crewrelay.cli import data as data_commands
-from crewrelay.cli import documents as document_commands
-from crewrelay.cli import jobs as job_commands
-from crewrelay.cli import tokens as token_commands
-from crewrelay.cli.data import Data
+from crewrelay.cli.crews import commands as crew_commands
+from crewrelay.cli.documents import commands as document_commands
+from crewrelay.cli.jobs import run as job_commands
+from crewrelay.cli.machine import data as data_commands
+from crewrelay.cli.machine.data import Data
+from crewrelay.cli.operate import tokens as token_commands
 from crewrelay.cli.terminal import fail
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -64,7 +64,7 @@ def serve(
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         fail(f"the packages {', '.join(missing)} are missing; install crewrelay[local]")
-    from crewrelay.cli.engine import engine_of
+    from crewrelay.cli.machine.engine import engine_of
     from crewrelay.jobs.errors import Misconfigured
     from crewrelay.local.serve import OpenToOthers, listen
     from crewrelay.local.serve import serve as serve_until_stopped

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crewrelay.cli.data import Data, folder_of
+from crewrelay.cli.machine.data import Data, folder_of
 from crewrelay.cli.terminal import exit_on_error, fail
 
 if TYPE_CHECKING:
-    from crewrelay.cli.client import Client
+    from crewrelay.cli.api.client import Client
     from crewrelay.health import Check
 
 _LONGEST_REASON = 100  # characters of a line
@@ -168,7 +168,7 @@ def doctor(url: Url = "", stack: Stack = "", token: Token = "", data: Data = Non
     Model, crews and collection are checked by the settings in this environment, the rest in the folder or the
     deployment.
     """
-    from crewrelay.cli import doctor
+    from crewrelay.cli.operate import checks as doctor
     from crewrelay.crews.environment import CREW_ENVIRONMENT
 
     os.environ.update(CREW_ENVIRONMENT)  # before CrewAI is imported
@@ -212,7 +212,7 @@ def _body_of(topic: str, language: str, crew: str, inputs: str) -> dict[str, Any
 
 @contextmanager
 def _deployment(url: str, stack: str, token: str) -> "Iterator[Client]":
-    from crewrelay.cli.client import Client, Refused
+    from crewrelay.cli.api.client import Client, Refused
 
     with exit_on_error():
         if stack and not url:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from crewrelay.cli.projects import add_project, check_project, rehearse
+from crewrelay.cli.crews.projects import add_project, check_project, rehearse
 from crewrelay.cli.terminal import exit_on_error, fail
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from crewrelay.cli.data import Data, database_in, folder_of
+from crewrelay.cli.machine.data import Data, database_in, folder_of
 from crewrelay.cli.terminal import exit_on_error
 from crewrelay.jobs.access import CollectionName, Scope, TenantName, issue
 

@@ -47,7 +47,7 @@ def ingest(
 
     with exit_on_error(), ExitStack() as until_done:
         reader = until_done.enter_context(Reader())  # starts in the background during the imports below
-        from crewrelay.cli.ingestion_progress import IngestionProgress
+        from crewrelay.cli.documents.ingestion_progress import IngestionProgress
         from crewrelay.retrieval.collection import DOCUMENTS
         from crewrelay.retrieval.ingestion import Ingestion, Outcome
         from crewrelay.retrieval.persistence import PersistentCollection, PersistentEmbedder
