@@ -1,43 +1,23 @@
-"""The commands about jobs of a deployment or of `crewrelay serve`, and `crewrelay doctor`."""
+"""`crewrelay run`, `submit` and `watch`."""
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crewrelay.cli.machine.data import Data, folder_of
-from crewrelay.cli.terminal import exit_on_error, fail
+from crewrelay.cli.options import AsJson, JobId, Stack, Token, Url
+from crewrelay.cli.output.text import say, say_json
+from crewrelay.cli.terminal import Exit, fail, note
 
 if TYPE_CHECKING:
     from crewrelay.cli.api.client import Client
-    from crewrelay.health import Check
 
-_LONGEST_REASON = 100  # characters of a line
-HERE = "http://127.0.0.1:8000"  # where `make serve` listens
-
-Url = Annotated[
-    str,
-    typer.Option(
-        envvar="CREWRELAY_URL", help="The API's address; default: that of --stack, else of `crewrelay serve`."
-    ),
-]
-Stack = Annotated[
-    str,
-    typer.Option(
-        envvar="CREWRELAY_STACK", help="The CloudFormation stack to take the address from (its output ApiUrl)."
-    ),
-]
-Token = Annotated[
-    str, typer.Option(envvar="CREWRELAY_TOKEN", help="Prefer the variable: other users can see command lines.")
-]
-JobId = Annotated[str, typer.Argument(metavar="JOB_ID")]
 Topic = Annotated[str, typer.Argument(help="What to research.", show_default=False)]
 Language = Annotated[str, typer.Option(help="BCP 47 tag of the language to answer in.")]
 Crew = Annotated[str, typer.Option(help="Name of the crew.", show_default="research")]
-Inputs = Annotated[str, typer.Option(help="The crew's inputs as a JSON object, instead of TOPIC.", metavar="JSON")]
+Inputs = Annotated[
+    str, typer.Option(help="The crew's inputs as a JSON object, instead of TOPIC.", metavar="JSON", show_default=False)
+]
 
 
 def run(
@@ -45,25 +25,33 @@ def run(
     language: Language = "en",
     crew: Crew = "",
     inputs: Inputs = "",
+    as_json: AsJson = False,
     url: Url = "",
     stack: Stack = "",
     token: Token = "",
+    own: Annotated[bool, typer.Option("--own", help="On a temporary stack here, whatever else is configured.")] = False,
     aws: Annotated[bool, typer.Option("--aws", help="Run the temporary stack on DynamoDB, SQS and S3.")] = False,
 ) -> None:
-    """Run one job and print its answer and sources; without --url or --stack, on a temporary local stack."""
-    body = _body_of(topic, language, crew, inputs)
-    if url or stack:
-        with _deployment(url, stack, token) as deployment:
-            _follow(deployment, deployment.submit(body))
-    else:
-        from crewrelay.local.own_stack import StackDidNotStart, own_stack
+    """Run one job and print its answer and sources.
 
-        typer.echo("starting the stack …", err=True)
-        try:
-            with own_stack(aws=aws) as address, _deployment(address, "", "") as deployment:
-                _follow(deployment, deployment.submit(body))
-        except StackDidNotStart as failure:
-            fail(str(failure))
+    Without --url, --stack or a login, on a temporary stack on this machine.
+    """
+    from crewrelay.cli.api import logins
+    from crewrelay.cli.api.deployment import deployment
+
+    body = _body_of(topic, language, crew, inputs)
+    if not (own or aws) and (url or stack or logins.read().url):
+        with deployment(url, stack, token) as client:
+            _follow(client, client.submit(body)["job_id"], as_json)
+        return
+    from crewrelay.local.own_stack import StackDidNotStart, own_stack
+
+    note("starting the stack …")
+    try:
+        with own_stack(aws=aws) as address, deployment(address, "", "") as client:
+            _follow(client, client.submit(body)["job_id"], as_json)
+    except StackDidNotStart as failure:
+        fail(str(failure))
 
 
 def submit(
@@ -71,125 +59,50 @@ def submit(
     language: Language = "en",
     crew: Crew = "",
     inputs: Inputs = "",
-    key: Annotated[str, typer.Option(help="Idempotency key: the same key returns the same job.")] = "",
+    key: Annotated[
+        str, typer.Option(help="Idempotency key: the same key returns the same job.", show_default=False)
+    ] = "",
+    as_json: AsJson = False,
     url: Url = "",
     stack: Stack = "",
     token: Token = "",
 ) -> None:
-    """Submit a job and print its id."""
-    with _deployment(url, stack, token) as deployment:
-        typer.echo(deployment.submit(_body_of(topic, language, crew, inputs), key or None))
+    """Submit a job and print its id, once it is committed."""
+    from crewrelay.cli.api.deployment import deployment
+
+    body = _body_of(topic, language, crew, inputs)
+    with deployment(url, stack, token) as client:
+        accepted = client.submit(body, key or None)
+    say_json(accepted) if as_json else say(accepted["job_id"])
 
 
-def status(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
-    """Print a job's status as JSON."""
-    with _deployment(url, stack, token) as deployment:
-        _print(deployment.status(job_id))
+def watch(job_id: JobId, as_json: AsJson = False, url: Url = "", stack: Stack = "", token: Token = "") -> None:
+    """Follow a job until it has ended or asks something, and print its answer and sources."""
+    from crewrelay.cli.api.deployment import deployment
+
+    with deployment(url, stack, token) as client:
+        _follow(client, job_id, as_json)
 
 
-def jobs(
-    status: Annotated[str, typer.Option(help="Only jobs in this state, such as failed.")] = "",
-    crew: Annotated[str, typer.Option(help="Only jobs of this crew.")] = "",
-    created_after: Annotated[str, typer.Option(help="Only later ones, like 2026-01-02T03:04:05Z.")] = "",
-    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line.")] = False,
-    url: Url = "",
-    stack: Stack = "",
-    token: Token = "",
-) -> None:
-    """List jobs, newest first: id, status, crew, time of submission, and why one failed."""
-    with _deployment(url, stack, token) as deployment:
-        for job in deployment.jobs(limit, status=status, crew=crew, created_after=created_after):
-            typer.echo(json.dumps(job, ensure_ascii=False) if as_json else _line(job))
+def _follow(client: "Client", job_id: str, as_json: bool) -> None:
+    from crewrelay.cli.jobs.follow import follow
+    from crewrelay.cli.output import progress
+    from crewrelay.cli.output.answer import say_answer, say_question
 
-
-def _line(job: dict[str, Any]) -> str:
-    created = f"{job['timestamps']['created_at'][:19]}Z"
-    why = f"{job['error']['type']}: {job['error']['message']}" if job["error"] else ""
-    return f"{job['job_id']:36}  {job['status']:9}  {job['crew']:16}  {created}  {why[:_LONGEST_REASON]}".rstrip()
-
-
-def watch(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
-    """Wait for a job to end, and print its answer and sources."""
-    with _deployment(url, stack, token) as deployment:
-        _follow(deployment, job_id)
-
-
-def events(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
-    """Print what has happened to a job, an event per line, as JSON."""
-    with _deployment(url, stack, token) as deployment:
-        for event in deployment.events(job_id):
-            typer.echo(json.dumps(event, ensure_ascii=False))
-
-
-def cancel(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
-    """Cancel a job: at once if it is pending, before its next call if it is running."""
-    with _deployment(url, stack, token) as deployment:
-        _print(deployment.cancel(job_id))
-
-
-def retry(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
-    """Retry a failed job: it resumes from where its journal ends."""
-    with _deployment(url, stack, token) as deployment:
-        _print(deployment.retry(job_id))
-
-
-def delete(job_id: JobId, url: Url = "", stack: Stack = "", token: Token = "") -> None:
-    """Delete a job that has ended, with its input, journal and result."""
-    with _deployment(url, stack, token) as deployment:
-        deployment.delete(job_id)
-    typer.echo(f"job {job_id} is deleted", err=True)
-
-
-def answer(
-    job_id: JobId,
-    feedback: Annotated[
-        str | None, typer.Argument(help='What to say; "" accepts the output as it is.', show_default=False)
-    ] = None,
-    option: Annotated[str | None, typer.Option(help="One of the question's options.")] = None,
-    url: Url = "",
-    stack: Stack = "",
-    token: Token = "",
-) -> None:
-    """Answer the question that a job waits for; without an answer, print the question."""
-    with _deployment(url, stack, token) as deployment:
-        asked = deployment.status(job_id)["waiting"]
-        if asked is None:
-            fail("the job does not wait for an answer: `crewrelay status` shows what it does")
-        if feedback is None and option is None:
-            return _print(asked)
-        given = {"feedback": feedback, "option": option}
-        _print(deployment.resume(job_id, {"id": asked["id"], **given}))
-
-
-def doctor(url: Url = "", stack: Stack = "", token: Token = "", data: Data = None) -> None:
-    """Check every part that a job needs; say what is wrong and how to fix it.
-
-    Model, crews and collection are checked by the settings in this environment, the rest in the folder or the
-    deployment.
-    """
-    from crewrelay.cli.operate import checks as doctor
-    from crewrelay.crews.environment import CREW_ENVIRONMENT
-
-    os.environ.update(CREW_ENVIRONMENT)  # before CrewAI is imported
-    checks: list[Check] = []
-    with ExitStack() as until_done:
-        if folder := folder_of(stack, data):
-            from crewrelay.sqlite.health import folder_checks
-
-            checks += folder_checks(folder)
-        if stack:
-            from crewrelay.aws import health
-
-            checks += health.stack_checks(stack)
-        if url or stack:
-            checks += doctor.api_checks(until_done.enter_context(_deployment(url, stack, token)))
-        faults = 0
-        for finding in doctor.diagnose([*checks, *doctor.crew_checks()]):
-            faults += not finding.ok
-            typer.echo(f"{'ok' if finding.ok else 'WRONG':5}  {finding.what:22}  {finding.detail}")
-    if faults:
-        raise typer.Exit(1)
+    note(f"job {job_id}")
+    note(progress.summary(progress.shown(follow(client, job_id))))
+    job = client.status(job_id, tries=4)
+    if as_json:
+        say_json(job)
+    if job["status"] == "waiting":
+        if not as_json:
+            say_question(job["waiting"], job_id)
+        raise typer.Exit(Exit.JOB_WAITS)
+    if job["status"] != "completed":
+        why = f": {job['error']['message']}" if job["error"] else ""
+        fail(f"the job {'failed' if job['status'] == 'failed' else 'was ' + job['status']}{why}", Exit.JOB_FAILED)
+    if not as_json:
+        say_answer(client.result(job), job)
 
 
 def _body_of(topic: str, language: str, crew: str, inputs: str) -> dict[str, Any]:
@@ -208,49 +121,3 @@ def _body_of(topic: str, language: str, crew: str, inputs: str) -> dict[str, Any
     if not isinstance(given, dict):
         fail('--inputs must be a JSON object, like \'{"topic": "neural networks"}\'')
     return {"crew": crew, "inputs": given}
-
-
-@contextmanager
-def _deployment(url: str, stack: str, token: str) -> "Iterator[Client]":
-    from crewrelay.cli.api.client import Client, Refused
-
-    with exit_on_error():
-        if stack and not url:
-            from crewrelay.aws import clients
-
-            url = clients.output(stack, "ApiUrl")
-        try:
-            with closing(Client(url or HERE, token)) as deployment:
-                yield deployment
-        except Refused as refused:
-            fail(str(refused))
-
-
-def _follow(deployment: "Client", job_id: str) -> None:
-    typer.echo(f"job {job_id}", err=True)
-    job: dict[str, Any] = {}
-    for job in deployment.follow(job_id):
-        typer.echo(f"{job['status']} {job['timestamps']['finished_at'] or _task(job)}".rstrip(), err=True)
-        if job["status"] == "pending" and job["error"]:
-            typer.echo(f"the last attempt failed and will be retried: {job['error']['message']}", err=True)
-    if job["status"] == "waiting":
-        _print(job["waiting"])
-        fail(f"the job waits for an answer: crewrelay answer {job_id} …")
-    if job["status"] != "completed":
-        fail(f"the job {job['status']}: {job['error'] and job['error']['message']}")
-    # Print as plain text: quotations must stay verbatim.
-    typer.echo(f"\n{deployment.result(job)}\n")
-    for source in job["sources"]:
-        typer.echo(f"[{source['number']}] {source['title']} ({source['url']})\n“{source['excerpt']}”\n")
-
-
-def _task(job: dict[str, Any]) -> str:
-    progress = job["progress"]
-    if job["status"] != "running" or not progress["current_task"]:
-        return ""
-    number = min(progress["completed_tasks"] + 1, progress["total_tasks"])
-    return f"task {number} of {progress['total_tasks']}: {progress['current_task']} ({progress['current_agent']})"
-
-
-def _print(job: dict[str, Any]) -> None:
-    typer.echo(json.dumps(job, ensure_ascii=False, indent=2))
