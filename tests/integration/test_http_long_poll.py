@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
+from crewrelay.http.services import Services
 from crewrelay.http.status import etag_of
 from crewrelay.jobs import transitions
 from crewrelay.jobs.batch import Batches
@@ -191,7 +192,7 @@ async def serving(database: Database, work: Callable[[httpx.AsyncClient, SqliteJ
     long_poll = LongPoll(database.changes, utcnow, timedelta(seconds=27))
     intervention = Intervention(store, doorbell, utcnow, POLICY)
     batches = Batches(store, SqliteBatches(database, utcnow), submission, intervention, utcnow, new_id, POLICY)
-    app = create_api(submission, intervention, store, batches, long_poll, LOCAL)
+    app = create_api(Services(submission, intervention, store, batches, long_poll), LOCAL)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
         await work(client, store)

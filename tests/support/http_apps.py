@@ -13,10 +13,12 @@ from fastapi import FastAPI
 from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
-from crewrelay.crews.failures import explain
+from crewrelay.crews.models.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
+from crewrelay.http.protocols.on_demand import PREFIXES
 from crewrelay.http.run import InlineRuns, create_run
+from crewrelay.http.services import Services
 from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Source, Usage
@@ -93,7 +95,8 @@ def api_app(
     submission = submission_of(storage, clock, most_unfinished)
     kept = DynamoBatches(storage.dynamodb, storage.table, clock)
     batches = Batches(store, kept, submission, intervention, clock, new_id, POLICY)
-    return create_api(submission, intervention, store, batches, long_poll, anonymous)
+    services = Services(submission, intervention, store, batches, long_poll)
+    return create_api(services, anonymous, PREFIXES)
 
 
 def job_that_is(status: str, storage: Storage, clock: HandSetClock, tenant: str = "local") -> Job:

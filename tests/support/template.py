@@ -7,6 +7,7 @@ from pydantic_settings import BaseSettings
 
 from crewrelay.local.resources import Template
 from crewrelay.settings import (
+    ApiSettings,
     CallerSettings,
     CrewsSettings,
     EmbedderSettings,
@@ -22,7 +23,7 @@ from tests.support.processes import ROOT
 OPERATIONS = ROOT / "infra/operations.yaml"
 CREW = (CrewsSettings, ModelSettings, EmbedderSettings, RetrievalSettings)
 SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
-    "api": (CallerSettings,),
+    "api": (ApiSettings,),
     "authorizer": (StoreSettings,),
     "intake": (IntakeSettings,),
     "run": (CallerSettings, *CREW),
