@@ -10,9 +10,11 @@ from crewrelay.cli.commands import app
 from tests.e2e.stacks import ScriptedStack
 from tests.support.stack import free_port
 
+UNSET = {"CREWRELAY_URL": None, "CREWRELAY_STACK": None, "XDG_CONFIG_HOME": "/nonexistent"}
+
 
 def command(*arguments: str, code: int = 0, **variables: str) -> Result:
-    result = CliRunner().invoke(app, arguments, env={"CREWRELAY_URL": None, "CREWRELAY_STACK": None, **variables})
+    result = CliRunner().invoke(app, arguments, env=UNSET | variables)
     assert result.exit_code == code, (result.output, result.exception)
     return result
 

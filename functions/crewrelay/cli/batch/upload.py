@@ -112,11 +112,11 @@ class Upload:
             _, number, *field = str(error["field"]).split(".")
             said.setdefault(int(number), []).append(f"{'.'.join(field)}: {error['message']}".removeprefix(": "))
         general = "It is wrong, like all of its batch."
-        missing = set(self._missing(chunk))
+        missing = {line.number for line in self._missing(chunk)}
         self._results.add(
             _line(line, None, "; ".join(said.get(place, [general])))
             for place, line in enumerate(chunk)
-            if line in missing
+            if line.number in missing
         )
 
     def _collect(self) -> int:

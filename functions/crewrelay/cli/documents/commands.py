@@ -121,9 +121,9 @@ def search(
 
 
 @collections_app.callback()
-def collections(context: typer.Context) -> None:
+def collections(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is None:
-        list_collections()
+        list_collections(as_json)
 
 
 @collections_app.command("list")

@@ -43,7 +43,7 @@ def bar(row: Row, total: float, columns: int) -> str:
     if fill := _FILLS.get(row.kind):
         drawn = fill * max(1, round(last) - place)
     else:
-        eighths = max(1, round((last - place) * 8))
+        eighths = max(1, round((last - first) * 8))
         drawn = "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
     return f"{' ' * place}{drawn}"[:columns].ljust(columns)
 
