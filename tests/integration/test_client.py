@@ -67,14 +67,24 @@ def page(status: str, first: int, *events: dict[str, Any]) -> tuple[int, Any]:
     return 200, {"status": status, "events": numbered}
 
 
-MODEL = {"event": "call", "kind": "model", "model": "some/one", "prompt_tokens": 20, "completion_tokens": 3}
+MODEL: dict[str, Any] = {
+    "event": "call",
+    "kind": "model",
+    "model": "some/one",
+    "prompt_tokens": 20,
+    "completion_tokens": 3,
+}
 
 
 def test_who_follows_a_job_hears_each_event_once_though_an_answer_was_lost(
     api: ScriptedApi, deployment: Client
 ) -> None:
     task = {"event": "task_started", "task": 1, "of": 2, "name": "find", "agent": "Finder"}
-    paid = [MODEL | {"cost_usd": 0.25}, {"event": "call", "kind": "tool"}, MODEL | {"cost_usd": 0.5}]
+    paid: list[dict[str, Any]] = [
+        MODEL | {"cost_usd": 0.25},
+        {"event": "call", "kind": "tool"},
+        MODEL | {"cost_usd": 0.5},
+    ]
     api.script = [
         page("pending", 1, {"event": "submitted"}),
         page("pending", 2),

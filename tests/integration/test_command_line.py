@@ -20,8 +20,15 @@ from tests.support.scripted_api import ScriptedApi, scripted_api
 
 PAGE = (ROOT / "docs/command-line.md").read_text()
 PROBLEM = {"detail": "It is so.", "remedy": "Do this."}
-ANSWERED = {"result": "An answer.", "result_url": None, "sources": [], "error": None, "waiting": None}
-QUESTION = {"message": "Good?", "task": "", "output": "", "options": [], "default": None, "expires_at": None}
+ANSWERED: dict[str, Any] = {"result": "An answer.", "result_url": None, "sources": [], "error": None, "waiting": None}
+QUESTION: dict[str, Any] = {
+    "message": "Good?",
+    "task": "",
+    "output": "",
+    "options": [],
+    "default": None,
+    "expires_at": None,
+}
 MISSING_SCOPE = {"type": "urn:crewrelay:problem:missing_scope", **PROBLEM}
 
 
@@ -162,7 +169,12 @@ def test_a_browser_is_sent_to_the_page_without_a_token(monkeypatch: pytest.Monke
     import webbrowser
 
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or len(opened) == 1)
+
+    def open_(url: str) -> bool:
+        opened.append(url)
+        return len(opened) == 1
+
+    monkeypatch.setattr(webbrowser, "open", open_)
     assert command("open", "a/b", "--url", "https://a.example/prod").exit_code == 0
     assert command("open", "--url", "https://a.example").exit_code == 1
     assert opened == ["https://a.example/prod/#/jobs/a%2Fb", "https://a.example/"]

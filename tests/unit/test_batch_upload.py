@@ -1,6 +1,7 @@
 """`crewrelay batch` that dies anywhere and is run again: every line once in the results, every job submitted once."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,6 @@ import pytest
 import typer
 
 from crewrelay.cli.api.client import Client, NoAnswer, Refused
-from crewrelay.cli.batch import results as results_module
 from crewrelay.cli.batch.items import Line, key_of
 from crewrelay.cli.batch.results import Results
 from crewrelay.cli.batch.upload import State, Upload
@@ -134,7 +134,7 @@ def test_whoever_dies_anywhere_goes_on_where_it_stopped(
             raise Died
 
     def mortal(name: str) -> Callable[..., Any]:
-        real = getattr(results_module.os, name)
+        real = getattr(os, name)
 
         def call(*arguments: Any) -> Any:
             step()
@@ -149,7 +149,7 @@ def test_whoever_dies_anywhere_goes_on_where_it_stopped(
         return call
 
     for name in ("write", "fsync", "replace"):
-        monkeypatch.setattr(results_module.os, name, mortal(name))
+        monkeypatch.setattr(os, name, mortal(name))
     some = chunks(3, 3, 1, bad=[2, 7])
     points = 0
     while True:
@@ -267,14 +267,14 @@ def test_two_do_not_write_the_same_file(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     api, out = Api(), tmp_path / "out"
     with pytest.MonkeyPatch.context() as patched:
-        real, writes = results_module.os.write, iter([5])
+        real, writes = os.write, iter([5])
 
         def full(file: int, content: bytes) -> int:
             for size in writes:
-                return real(file, content[:size])
+                return int(real(file, content[:size]))
             raise OSError(28, "No space left on device")
 
-        patched.setattr(results_module.os, "write", full)
+        patched.setattr(os, "write", full)
         with pytest.raises(typer.Exit):
             upload(api, chunks(2), out)
     assert "No space left on device; run the same command again" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The file of `crewrelay login`, and which address and token a command takes."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_a_file_of_another_user_is_refused(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log_in(ONE, "a")
-    monkeypatch.setattr(logins.os, "getuid", lambda: config.stat().st_uid + 1)
+    monkeypatch.setattr(os, "getuid", lambda: config.stat().st_uid + 1)
     with pytest.raises(typer.Exit):
         logins.read()
     assert "belongs to another user" in capsys.readouterr().err
