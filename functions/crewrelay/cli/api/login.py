@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import typer
 
 from crewrelay.cli.api import logins
-from crewrelay.cli.api.client import Client, NoAnswer, Refused
 from crewrelay.cli.options import AsJson
 from crewrelay.cli.output.text import say, say_json
 from crewrelay.cli.terminal import Exit, fail, note
@@ -24,6 +23,8 @@ def login(
     The token is asked for without echo, or read from standard input. It is checked with a request, and is sent to
     this address alone. An API without tokens takes an empty one.
     """
+    from crewrelay.cli.api.client import Client, NoAnswer, Refused
+
     where = logins.address(url)
     token = _token(where)
     if token and where.startswith("http:") and not _is_here(where):

@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from crewrelay.cli.machine.data import Data, database_in, folder_of
 from crewrelay.cli.options import AsJson
 from crewrelay.cli.output.text import say, say_json, say_line, say_table
 from crewrelay.cli.terminal import exit_on_error, note
-from crewrelay.jobs.access import CollectionName, Scope, TenantName, issue
 
 if TYPE_CHECKING:
-    from crewrelay.jobs.access import Token, Tokens
+    from crewrelay.jobs.access import Scope, Token, Tokens
 
 token_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke tokens for callers of the API.")
 
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 _LONGEST = timedelta(days=3650)
-_DEFAULT_SCOPES = [Scope.RUN, Scope.READ]
+_DEFAULT_SCOPES = ["run", "read"]
 
 Stack = Annotated[
     str,
@@ -41,7 +39,20 @@ def _duration(text: str) -> timedelta:
     return duration
 
 
+def _scope(name: str) -> "Scope":
+    from crewrelay.jobs.access import Scope  # here and below: most commands start faster without
+
+    try:
+        return Scope(name)
+    except ValueError:
+        raise typer.BadParameter(f"use one of {', '.join(Scope)}") from None
+
+
 def _tenant(name: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from crewrelay.jobs.access import TenantName
+
     try:
         return TypeAdapter[str](TenantName).validate_python(name)
     except ValidationError:
@@ -49,6 +60,10 @@ def _tenant(name: str) -> str:
 
 
 def _collection(name: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from crewrelay.jobs.access import CollectionName
+
     try:
         return TypeAdapter[str](CollectionName).validate_python(name)
     except ValidationError:
@@ -61,7 +76,9 @@ def create(
         str,
         typer.Option(help="Tenant that the token belongs to: it submits and sees that tenant's jobs.", parser=_tenant),
     ],
-    scope: Annotated[list[Scope], typer.Option(help="What the token may do; repeatable.")] = _DEFAULT_SCOPES,
+    scope: Annotated[
+        list[Any], typer.Option(help="What the token may do; repeatable.", metavar="SCOPE", parser=_scope)
+    ] = _DEFAULT_SCOPES,
     collection: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,6 +91,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a token and print it. It can't be shown again: only its SHA-256 is stored."""
+    from crewrelay.jobs.access import issue
     from crewrelay.system import utcnow
 
     now = utcnow()
