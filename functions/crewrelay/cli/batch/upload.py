@@ -11,7 +11,9 @@ from crewrelay.cli.batch.results import Results
 
 _TRIES = 12  # of each request: minutes, in which a stack can be restarted
 _BUSY = (429, 503)  # of an item: it may be submitted later
-_LEAST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two looks
+# Seconds between two looks, which cost a read of each job: longer ones while nothing ends, and the longest if the
+# answers themselves take long.
+_LEAST_PAUSE, _QUIET_PAUSE, _LONGEST_PAUSE, _GROWTH = 1.0, 10.0, 30.0, 1.3
 _ROOM = 5.0  # seconds after which to ask again for room, unless a job ended before
 _LOST = "Its job was deleted, or can't be read."
 
@@ -49,6 +51,7 @@ class Upload:
 
     def run(self, show: Callable[[State], None]) -> State:
         """Until each line has a result, or all that have none wait for an answer. Raises Refused."""
+        pause = _LEAST_PAUSE
         while True:
             started = self._clock()
             submitted = self._submit_next()
@@ -58,8 +61,9 @@ class Upload:
                 return self.state
             if news:
                 self._ask_for_room_at = 0.0
-            if not submitted:  # collecting takes a third of the time at most
-                self._pause(min(_LONGEST_PAUSE, max(_LEAST_PAUSE, 2 * (self._clock() - started))))
+            pause = _LEAST_PAUSE if news or submitted else min(_QUIET_PAUSE, pause * _GROWTH)
+            if not submitted:
+                self._pause(min(_LONGEST_PAUSE, max(pause, 2 * (self._clock() - started))))
 
     @property
     def state(self) -> State:
