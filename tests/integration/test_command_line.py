@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,28 @@ def test_commands_that_call_an_api_load_nothing_heavy(api: ScriptedApi) -> None:
     for arguments in (["--version"], ["jobs", "--url", api.url]):
         done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
         assert done.stderr.splitlines()[-1:] == ["[]"], done.stderr
+
+
+def test_a_token_is_typed_without_echo(api: ScriptedApi, config: Path) -> None:
+    api.script = [(200, {"jobs": [], "next_cursor": None})]
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crewrelay", "login", api.url],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    with open(ours, "rb+", buffering=0) as terminal:
+        said = b""
+        while b"): " not in said:
+            said += terminal.read(1000)
+        terminal.write(b"crt_secret\n")
+        with suppress(OSError):  # its end is closed
+            while piece := terminal.read(1000):
+                said += piece
+    assert process.wait(20) == 0, said
+    assert b"Token for " in said
+    assert b"crt_secret" not in said
+    assert "crt_secret" in config.read_text()

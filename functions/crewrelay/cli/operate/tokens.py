@@ -48,7 +48,7 @@ def _scope(name: str) -> "Scope":
         raise typer.BadParameter(f"use one of {', '.join(Scope)}") from None
 
 
-def _tenant(name: str) -> str:
+def tenant_name(name: str) -> str:
     from pydantic import TypeAdapter, ValidationError
 
     from crewrelay.jobs.access import TenantName
@@ -74,7 +74,9 @@ def _collection(name: str) -> str:
 def create(
     tenant: Annotated[
         str,
-        typer.Option(help="Tenant that the token belongs to: it submits and sees that tenant's jobs.", parser=_tenant),
+        typer.Option(
+            help="Tenant that the token belongs to: it submits and sees that tenant's jobs.", parser=tenant_name
+        ),
     ],
     scope: Annotated[
         list[Any], typer.Option(help="What the token may do; repeatable.", metavar="SCOPE", parser=_scope)
@@ -108,7 +110,7 @@ def create(
 
 @token_app.command("list")
 def list_(
-    tenant: Annotated[str | None, typer.Option(help="Only tokens of this tenant.", parser=_tenant)] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only tokens of this tenant.", parser=tenant_name)] = None,
     stack: Stack = "",
     data: Data = None,
     as_json: AsJson = False,
