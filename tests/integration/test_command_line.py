@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +241,22 @@ def test_a_token_is_typed_without_echo(api: ScriptedApi, config: Path) -> None:
     assert b"Token for " in said
     assert b"crt_secret" not in said
     assert "crt_secret" in config.read_text()
+
+
+@pytest.mark.parametrize(("options", "is_own"), [(["--own"], True), ([], False)])
+def test_a_stack_of_its_own_is_used_if_that_is_asked_for(
+    api: ScriptedApi, options: list[str], is_own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def own_stack(*, aws: bool) -> Iterator[str]:
+        yield own.url
+
+    monkeypatch.setattr("crewrelay.local.own_stack.own_stack", own_stack)
+    monkeypatch.setenv("CREWRELAY_URL", api.url)
+    monkeypatch.setenv("CREWRELAY_TOKEN", "crt_secret")
+    with scripted_api() as own:
+        used, unused, token = (own, api, None) if is_own else (api, own, "Bearer crt_secret")
+        used.script = [(202, {"job_id": "an-id"}), *ended("completed")]
+        done = command("run", "rain", *options)
+        assert (done.exit_code, done.stdout) == (0, "\nAn answer.\n\n"), done.output
+        assert (used.tokens, unused.asked) == ([token] * 3, [])
