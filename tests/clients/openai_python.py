@@ -110,7 +110,8 @@ def errors(client: OpenAI) -> None:
 def lost_answer() -> None:
     """A proxy passes the request on and hangs up; the client repeats it by itself."""
     host, port = urlsplit(URL).hostname, urlsplit(URL).port
-    listener, lost = socket.create_server(("127.0.0.1", 0)), []
+    listener = socket.create_server(("127.0.0.1", 0))
+    lost: list[str] = []
 
     def serve() -> None:
         while True:

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+from crewrelay.jobs.ports import Clock
 from crewrelay.system import utcnow
 from tests.support.fixtures import Storage
 from tests.support.http_apps import ScriptedCrew, execution_of
@@ -16,13 +17,13 @@ CHAT: dict[str, Any] = {
 }
 
 
-def work(storage: Storage, crew: ScriptedCrew | None = None) -> list[str]:
+def work(storage: Storage, crew: ScriptedCrew | None = None, clock: Clock = utcnow) -> list[str]:
     """Runs the jobs that nobody has run yet; their ids."""
     rows = [row for row in storage.rows() if row["sk"]["S"] == "JOB" and row["status"]["S"] == "pending"]
     ids = [row["pk"]["S"].removeprefix("JOB#") for row in rows]
     for job_id in ids:
-        execution = execution_of(storage, crew or ScriptedCrew())
-        execution.run(job_id, utcnow() + timedelta(minutes=5), first_call_is_free=True)
+        execution = execution_of(storage, crew or ScriptedCrew(), clock)
+        execution.run(job_id, clock() + timedelta(minutes=5), first_call_is_free=True)
     return ids
 
 

@@ -2,7 +2,7 @@
 repeat a request by themselves, when its answer was lost or they are told to, and send no key.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from crewrelay.http.services import Services
 from crewrelay.jobs.job import Job, JobInput, Status
@@ -26,23 +26,26 @@ def submitted(services: Services, tenant: str, job_input: JobInput, key: str | N
     keys = [f"same:{digest}:{period - back}" for back in range(_PERIODS)]
     ids = [keyed_id(tenant, each) for each in keys]
     found = {job.id: job for job in services.store.jobs(ids, tenant)}
-    recent = [found[each] for each in ids if each in found and _is_recent(found[each], now)]
-    if not recent:
-        return services.submission.submit(tenant, job_input, keys[0])
-    return _going_on(services, recent[0], job_input, is_repeated)
+    for job in (found[each] for each in ids if each in found):
+        last, later = _last_of(services, job)
+        if last.finished_at and now - last.finished_at >= JOINED_FOR:
+            continue
+        if later and not is_repeated:
+            return services.submission.submit(tenant, job_input, later)
+        return last
+    return services.submission.submit(tenant, job_input, keys[0])
 
 
-def _going_on(services: Services, job: Job, job_input: JobInput, is_repeated: bool) -> Job:
+def _last_of(services: Services, job: Job) -> tuple[Job, str | None]:
+    """The last of the jobs that began with this one, each after the end of one without an answer, and the key of the
+    one that may follow.
+    """
     for _ in range(_MOST_AFRESH):
         if job.status not in (Status.FAILED, Status.CANCELLED):
             break
-        again = f"same:{job.id}"  # what began when this one had ended
-        later = services.store.jobs([keyed_id(job.tenant, again)], job.tenant)
+        key = f"same:{job.id}"
+        later = services.store.jobs([keyed_id(job.tenant, key)], job.tenant)
         if not later:
-            return job if is_repeated else services.submission.submit(job.tenant, job_input, again)
+            return job, key
         (job,) = later
-    return job
-
-
-def _is_recent(job: Job, now: datetime) -> bool:
-    return job.finished_at is None or now - job.finished_at < JOINED_FOR
+    return job, None
