@@ -101,7 +101,7 @@ def test_what_a_crew_can_not_do_is_told(client: TestClient, storage: Storage) ->
         ({"messages": [{"role": "system", "content": 1}, {"role": "user", "content": "x"}]}, "messages"),
         ({"metadata": None}, "metadata.language"),
     ):
-        answer = client.post("/v1/chat/completions", json={**CHAT, **change})  # type: ignore[dict-item]
+        answer = client.post("/v1/chat/completions", json={**CHAT, **change})
         assert (answer.status_code, answer.json()["error"]["param"]) == (422, param)
     assert jobs(storage) == 0
     plain = {"n": 1, "response_format": {"type": "text"}, "max_tokens": 5, "user": "u", "tools": None}

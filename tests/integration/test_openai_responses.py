@@ -11,11 +11,8 @@ from crewrelay.http.edge import Handler, lambda_handler
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.errors import InvalidCrew
-from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.questions import AnswerNeeded
-from crewrelay.system import utcnow
 from tests.support.aws_events import rest_event, text_of
 from tests.support.fixtures import Storage
 from tests.support.http_apps import (
@@ -151,18 +148,13 @@ def test_a_failure_that_was_retried_keeps_its_number(client: TestClient, storage
     assert [event["type"] for event in failed] == [*BEGINNING, "response.failed"]
     assert failed[-1]["response"]["status"] == "failed"
     assert "It is broken." in failed[-1]["response"]["error"]["message"]
-    Intervention(storage.store(utcnow), _Silent(), utcnow, Policy()).retry("local", job_id)
+    assert client.post(f"/crewai/jobs/{job_id}/retry").status_code == 200
     work(storage)
     rest = streamed(client.get(path, params={"stream": "true", "starting_after": 3}).text)
     assert [event["type"] for event in rest] == ["response.in_progress", *ANSWERED]
     whole = streamed(client.get(path, params={"stream": "true"}).text)
     assert whole[3]["type"] == "response.queued"
     assert whole[4:] == rest
-
-
-class _Silent:
-    def ring(self, job_id: str, delay: Any) -> None:
-        pass
 
 
 def test_a_failed_crew_is_an_error_that_no_repetition_mends(client: TestClient, storage: Storage) -> None:
