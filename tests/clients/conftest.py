@@ -62,6 +62,13 @@ def run_client(stack: RunningStack, request: pytest.FixtureRequest) -> RunClient
     return run
 
 
+@pytest.fixture
+def ran(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
+    """Adds a row of client, version and what ran, for a client that `run_client` does not run."""
+    rows = request.config.stash[_ROWS]
+    return lambda client, version, what: rows.append(Ran(client, version, what))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_ROWS] = []
 

@@ -1,19 +1,20 @@
 """Clients of A2A run a crew of ours unchanged, and its compatibility kit finds what is known."""
 
+import json
 import os
 import re
 import subprocess
 import xml.etree.ElementTree as Xml
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.clients.conftest import Ran
-from tests.clients.programs import started, told
 from tests.support.processes import ROOT
 from tests.support.stack import RunningStack, running_stack
 
+Ran = Callable[[str, str, str], None]
 HERE = ROOT / "tests/clients"
 CREW = str(HERE / "a2a_crew")
 SAID = "Hello from TCK"
@@ -35,35 +36,39 @@ def agent() -> Iterator[RunningStack]:
         yield stack
 
 
-def arguments(stack: RunningStack) -> tuple[str, str]:
-    return f"{stack.url}/a2a/kit", stack.client.headers["Authorization"].removeprefix("Bearer ")
+def told(environment: str, program: str, stack: RunningStack) -> dict[str, Any]:
+    """What a program of foreign/ says last, in its client's environment."""
+    token = stack.client.headers["Authorization"].removeprefix("Bearer ")
+    command = [ROOT / environment / "bin/python", HERE / f"foreign/{program}.py", f"{stack.url}/a2a/kit", token]
+    quiet = {"CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true", "CREWAI_TESTING": "true"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=os.environ | quiet, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def test_the_sdk_of_1_0_runs_a_crew_by_both_bindings(agent: RunningStack, ran: Ran) -> None:
-    with started(".venv-clients", "a2a_sdk", *arguments(agent)) as program:
-        found = told(program)
+    found = told(".venv-clients", "a2a_sdk", agent)
     version = found.pop("version")
     for binding in ("JSONRPC", "HTTP+JSON"):
         assert found.pop(f"{binding} stream") == ["task", "status_update", SAID]
         assert found.pop(f"{binding} send") == ["task", "task", SAID]
         assert found.pop(f"{binding} tasks") == ["TASK_STATE_COMPLETED", "TASK_STATE_CANCELED", True]
     assert not found
-    ran("a2a-sdk", version, "A2A 1.0, JSON-RPC and HTTP+JSON: send, stream, answer a question, get, list, cancel")
+    ran("a2a-sdk (pip)", version, "A2A 1.0, JSON-RPC and HTTP+JSON: send, stream, answer a question, get, list, cancel")
 
 
 def test_the_sdk_of_0_3_runs_a_crew(agent: RunningStack, ran: Ran) -> None:
-    with started(".venv-clients-crewai", "a2a_sdk_0_3", *arguments(agent)) as program:
-        found = told(program)
+    found = told(".venv-clients-crewai", "a2a_sdk_0_3", agent)
     assert (found["stream"], found["send"]) == ([True, "completed", SAID], [False, "completed", SAID])
     assert found["states"] == ["input-required", "completed", "canceled"]
-    ran("a2a-sdk (0.3)", found["version"], "A2A 0.3, JSON-RPC: send, stream, answer a question, cancel")
+    ran("a2a-sdk 0.3 (pip)", found["version"], "A2A 0.3, JSON-RPC: send, stream, answer a question, cancel")
 
 
 def test_crewais_agents_give_a_crew_their_task(agent: RunningStack, ran: Ran) -> None:
-    with started(".venv-clients-crewai", "crewai_a2a", *arguments(agent)) as program:
-        found = told(program)
+    found = told(".venv-clients-crewai", "crewai_a2a", agent)
     assert (found["stream"], found["poll"]) == (["completed", SAID], ["completed", SAID])
-    ran("crewai", found["version"], "the client behind an agent's `a2a=`: with a stream, and polling")
+    ran("crewai (pip)", found["version"], "the client behind an agent's `a2a=`: with a stream, and polling")
 
 
 @pytest.mark.skipif(not KIT, reason="A2A_KIT names no compatibility kit")

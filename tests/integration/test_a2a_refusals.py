@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from crewrelay.catalogue.catalogue import Catalogue
 from crewrelay.http.edge import lambda_handler
 from crewrelay.jobs.access import Caller, Scope
+from crewrelay.jobs.errors import InvalidCrew
 from tests.support.a2a import AT_ONCE, BASE, call, message, sent, streamed
 from tests.support.aws_events import rest_event
 from tests.support.fixtures import HandSetClock, Storage
@@ -98,7 +100,9 @@ def test_nulls_and_unknown_fields_are_tolerated(client: TestClient) -> None:
         "novelty": {"a": 1},
     }
     params = {"message": message(**nulls), "configuration": {**AT_ONCE, "historyLength": None}, "tenant": None}
-    assert call(client, "SendMessage", params)["task"]["status"]["state"] == "TASK_STATE_SUBMITTED"
+    task = call(client, "SendMessage", params)["task"]
+    assert task["status"]["state"] == "TASK_STATE_SUBMITTED"
+    assert sent(client, taskId="", contextId="")["id"] == task["id"]
 
 
 def test_an_id_counts_with_its_content_and_context(client: TestClient) -> None:
@@ -180,6 +184,15 @@ def test_another_tenants_task_and_another_crews_are_as_good_as_unknown(
     monkeypatch.setattr("crewrelay.http.protocols.a2a.agent.require_crew", lambda crew: None)
     other = client_of(storage).get(f"/a2a/other/tasks/{task['id']}")
     assert (other.status_code, other.json()["error"]["details"][0]["reason"]) == (404, "TASK_NOT_FOUND")
+
+
+def test_a_card_tells_nobody_what_is_wrong_with_a_crew(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Catalogue, name: str) -> None:
+        raise InvalidCrew(f"/srv/crews/{name}/config/crew.yaml:1: is wrong")
+
+    monkeypatch.setattr(Catalogue, "card", broken)
+    answer = client.get(f"{BASE}/.well-known/agent-card.json")
+    assert (answer.status_code, "/srv" in answer.text) == (404, False)
 
 
 def test_a_crew_that_is_not_there(client: TestClient) -> None:

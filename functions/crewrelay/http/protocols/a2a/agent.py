@@ -114,7 +114,7 @@ class Agent(NamedTuple):
         message, configuration = asked.message, asked.configuration
         if configuration.task_push_notification_config or configuration.push_notification_config:
             raise PushNotificationNotSupported("This agent sends no push notifications.")
-        if message.task_id is not None:
+        if message.task_id:
             return self._answer(message.task_id, message)
         job_input = checked(self.caller, self.crew, message.inputs(self.crew))
         add_log_keys(correlation_id=message.context_id)

@@ -10,6 +10,7 @@ from crewrelay import __version__
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.definition import Card
 from crewrelay.http.links import base_url
+from crewrelay.jobs.errors import InvalidCrew
 
 _SECONDS = 300  # that a client may keep the card
 _MODES = ["text/plain", "application/json"]
@@ -29,8 +30,12 @@ def card_routes() -> APIRouter:
     def agent_card(crew: str, request: Request) -> Response:
         """The agent card. It changes with a deployment only."""
         require_crew(crew)
+        try:
+            card = catalogue().card(crew)
+        except InvalidCrew:  # what is wrong with its files is not for everybody
+            raise HTTPException(404) from None
         with_tokens = request.app.state.anonymous is None
-        body = json.dumps(_card(catalogue().card(crew), f"{base_url(request)}/a2a/{crew}", with_tokens=with_tokens))
+        body = json.dumps(_card(card, f"{base_url(request)}/a2a/{crew}", with_tokens=with_tokens))
         tag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
         headers = {"ETag": tag, "Cache-Control": f"public, max-age={_SECONDS}"}
         known = request.headers.get("if-none-match", "").split(",")

@@ -55,15 +55,15 @@ class Message(Asked):
     role: Literal["ROLE_USER", "user"]
     parts: Annotated[list[Part], Field(min_length=1, max_length=_MOST_PARTS)]
     context_id: str | None = None
-    task_id: _Id | None = None
+    task_id: Annotated[str, Field(max_length=_LONGEST_ID)] = ""
     metadata: dict[str, Any] = {}
 
     @field_validator("context_id")
     @classmethod
     def _can_be_kept(cls, context_id: str | None) -> str | None:
-        if context_id is not None and correlation_id_of(context_id) is None:
-            raise ValueError("must have 1 to 64 letters, digits, '.', ':', '-' or '_'; leave it out to get a new one")
-        return context_id
+        if context_id and correlation_id_of(context_id) is None:
+            raise ValueError("must have up to 64 letters, digits, '.', ':', '-' or '_'; leave it out to get a new one")
+        return context_id or None  # protobuf writes what is absent as ""
 
     def text(self) -> str | None:
         """All of its text; None if it has none. Raises ContentTypeNotSupported."""
@@ -77,8 +77,8 @@ class Message(Asked):
         return "\n\n".join(texts) if texts else None
 
     def inputs(self, crew: str) -> dict[str, Any]:
-        """The crew's inputs: those of data parts by name, and the text as the first text that it requires. Raises
-        InvalidRequest, ContentTypeNotSupported.
+        """The crew's inputs: those of data parts by name, and the text as its `first_text`. Raises InvalidRequest,
+        ContentTypeNotSupported.
         """
         text, found = self.text(), dict[str, Any]()
         for part in self.parts:
