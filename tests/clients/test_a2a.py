@@ -39,7 +39,8 @@ def agent() -> Iterator[RunningStack]:
 def told(environment: str, program: str, stack: RunningStack) -> dict[str, Any]:
     """What a program of foreign/ says last, in its client's environment."""
     token = stack.client.headers["Authorization"].removeprefix("Bearer ")
-    command = [ROOT / environment / "bin/python", HERE / f"foreign/{program}.py", f"{stack.url}/a2a/kit", token]
+    python, script = str(ROOT / environment / "bin/python"), str(HERE / f"foreign/{program}.py")
+    command = [python, script, f"{stack.url}/a2a/kit", token]
     quiet = {"CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true", "CREWAI_TESTING": "true"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=os.environ | quiet, check=False)
     assert done.returncode == 0, done.stderr
