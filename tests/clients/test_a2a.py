@@ -5,16 +5,16 @@ import os
 import re
 import subprocess
 import xml.etree.ElementTree as Xml
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clients.conftest import Tell
 from tests.support.processes import ROOT
 from tests.support.stack import RunningStack, running_stack
 
-Ran = Callable[[str, str, str], None]
 HERE = ROOT / "tests/clients"
 CREW = str(HERE / "a2a_crew")
 SAID = "Hello from TCK"
@@ -48,7 +48,7 @@ def told(environment: str, program: str, stack: RunningStack) -> dict[str, Any]:
     return found
 
 
-def test_the_sdk_of_1_0_runs_a_crew_by_both_bindings(agent: RunningStack, ran: Ran) -> None:
+def test_the_sdk_of_1_0_runs_a_crew_by_both_bindings(agent: RunningStack, tell: Tell) -> None:
     found = told(".venv-clients", "a2a_sdk", agent)
     version = found.pop("version")
     for binding in ("JSONRPC", "HTTP+JSON"):
@@ -56,24 +56,26 @@ def test_the_sdk_of_1_0_runs_a_crew_by_both_bindings(agent: RunningStack, ran: R
         assert found.pop(f"{binding} send") == ["task", "task", SAID]
         assert found.pop(f"{binding} tasks") == ["TASK_STATE_COMPLETED", "TASK_STATE_CANCELED", True]
     assert not found
-    ran("a2a-sdk (pip)", version, "A2A 1.0, JSON-RPC and HTTP+JSON: send, stream, answer a question, get, list, cancel")
+    tell(
+        "a2a-sdk (pip)", version, "A2A 1.0, JSON-RPC and HTTP+JSON: send, stream, answer a question, get, list, cancel"
+    )
 
 
-def test_the_sdk_of_0_3_runs_a_crew(agent: RunningStack, ran: Ran) -> None:
+def test_the_sdk_of_0_3_runs_a_crew(agent: RunningStack, tell: Tell) -> None:
     found = told(".venv-clients-crewai", "a2a_sdk_0_3", agent)
     assert (found["stream"], found["send"]) == ([True, "completed", SAID], [False, "completed", SAID])
     assert found["states"] == ["input-required", "completed", "canceled"]
-    ran("a2a-sdk 0.3 (pip)", found["version"], "A2A 0.3, JSON-RPC: send, stream, answer a question, cancel")
+    tell("a2a-sdk 0.3 (pip)", found["version"], "A2A 0.3, JSON-RPC: send, stream, answer a question, cancel")
 
 
-def test_crewais_agents_give_a_crew_their_task(agent: RunningStack, ran: Ran) -> None:
+def test_crewais_agents_give_a_crew_their_task(agent: RunningStack, tell: Tell) -> None:
     found = told(".venv-clients-crewai", "crewai_a2a", agent)
     assert (found["stream"], found["poll"]) == (["completed", SAID], ["completed", SAID])
-    ran("crewai (pip)", found["version"], "the client behind an agent's `a2a=`: with a stream, and polling")
+    tell("crewai (pip)", found["version"], "the client behind an agent's `a2a=`: with a stream, and polling")
 
 
 @pytest.mark.skipif(not KIT, reason="A2A_KIT names no compatibility kit")
-def test_the_compatibility_kit_finds_what_is_known(ran: Ran) -> None:
+def test_the_compatibility_kit_finds_what_is_known(tell: Tell) -> None:
     report = Path(KIT) / "reports/junitreport.xml"
     report.unlink(missing_ok=True)
     with running_stack(1, CREWRELAY_CREWS=CREW) as stack:
@@ -95,4 +97,4 @@ def test_the_compatibility_kit_finds_what_is_known(ran: Ran) -> None:
     assert len(cases) - len(failed) - skipped >= 135
     counts = f"{len(cases) - len(failed) - skipped} passed, {len(failed)} failed, {skipped} skipped"
     version = re.findall(r'^version = "(.+)"', (Path(KIT) / "pyproject.toml").read_text(), re.MULTILINE)
-    ran("a2a-tck", version[0], f"level MUST, both bindings: {counts}")
+    tell("a2a-tck", version[0], f"level MUST, both bindings: {counts}")
