@@ -6,22 +6,25 @@ from crewrelay import cold_start
 from crewrelay.http.api import create_api
 from crewrelay.http.edge import lambda_handler, with_cors
 from crewrelay.http.long_poll import LongPoll
-from crewrelay.jobs.batch import Batches
+from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.submission import Submission
-from crewrelay.settings import CallerSettings
+from crewrelay.settings import ApiSettings
 from crewrelay.system import new_id, utcnow
 from crewrelay.wiring import jobs
 from crewrelay.wiring.logs import configure_logs
 
 configure_logs()
-settings = CallerSettings.read()
+settings = ApiSettings.read()
 store, doorbell = jobs.job_store(settings), jobs.doorbell(settings)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy(), settings.max_unfinished)
-intervention = Intervention(store, doorbell, utcnow, settings.policy(), settings.max_unfinished)
+kept = jobs.batches(settings)
+intervention = Intervention(store, doorbell, utcnow, settings.policy(), settings.max_unfinished, kept)
 long_poll = LongPoll(jobs.changes(settings), utcnow, timedelta(seconds=settings.timeout))
-batches = Batches(store, jobs.batches(settings), submission, intervention, utcnow, new_id, settings.policy())
-api = create_api(submission, intervention, store, batches, long_poll, settings.anonymous())
+bells = jobs.upload_bells(settings)
+batches = Batches(store, kept, submission, intervention, bells, utcnow, new_id, settings.policy())
+files = jobs.uploads(settings)
+api = create_api(submission, intervention, store, batches, files, long_poll, settings.anonymous())
 app = with_cors(settings.cors_origin, api)
 handler = lambda_handler(app)
 cold_start.over()

@@ -17,7 +17,7 @@ from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.status import etag_of
 from crewrelay.jobs import transitions
-from crewrelay.jobs.batch import Batches
+from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Job
 from crewrelay.jobs.submission import Submission
@@ -26,6 +26,7 @@ from crewrelay.sqlite.changes import Watch
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.doorbell import SqliteDoorbell
 from crewrelay.sqlite.store import SqliteJobStore
+from crewrelay.sqlite.uploads import UPLOADS, DueUploads, FolderUploads
 from crewrelay.system import new_id, utcnow
 from tests.support.aws import aws_client
 from tests.support.bill import Bill
@@ -190,8 +191,10 @@ async def serving(database: Database, work: Callable[[httpx.AsyncClient, SqliteJ
     submission = Submission(store, doorbell, utcnow, new_id, POLICY)
     long_poll = LongPoll(database.changes, utcnow, timedelta(seconds=27))
     intervention = Intervention(store, doorbell, utcnow, POLICY)
-    batches = Batches(store, SqliteBatches(database, utcnow), submission, intervention, utcnow, new_id, POLICY)
-    app = create_api(submission, intervention, store, batches, long_poll, LOCAL)
+    kept, bells = SqliteBatches(database, utcnow), DueUploads(SqliteBatches(database, utcnow), utcnow)
+    batches = Batches(store, kept, submission, intervention, bells, utcnow, new_id, POLICY)
+    files = FolderUploads(database.path.parent / UPLOADS)
+    app = create_api(submission, intervention, store, batches, files, long_poll, LOCAL)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
         await work(client, store)

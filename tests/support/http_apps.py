@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
+from crewrelay.aws.uploads import S3Uploads, UploadBells
 from crewrelay.crews.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
@@ -20,7 +21,7 @@ from crewrelay.http.run import InlineRuns, create_run
 from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Source, Usage
-from crewrelay.jobs.batch import Batches
+from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput
@@ -88,12 +89,14 @@ def api_app(
     changes: Changes | None = None,
 ) -> FastAPI:
     store, doorbell = storage.store(clock), SqsQueue(storage.sqs, storage.queue_url)
-    intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished)
+    kept = DynamoBatches(storage.dynamodb, storage.table, clock)
+    intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished, kept)
     long_poll = LongPoll(changes or Polling(), clock, timedelta(seconds=27))
     submission = submission_of(storage, clock, most_unfinished)
-    kept = DynamoBatches(storage.dynamodb, storage.table, clock)
-    batches = Batches(store, kept, submission, intervention, clock, new_id, POLICY)
-    return create_api(submission, intervention, store, batches, long_poll, anonymous)
+    bells = UploadBells(SqsQueue(storage.sqs, storage.intake_queue_url))
+    batches = Batches(store, kept, submission, intervention, bells, clock, new_id, POLICY)
+    files = S3Uploads(lambda: storage.s3, storage.bucket, clock)
+    return create_api(submission, intervention, store, batches, files, long_poll, anonymous)
 
 
 def job_that_is(status: str, storage: Storage, clock: HandSetClock, tenant: str = "local") -> Job:

@@ -20,11 +20,13 @@ from crewrelay.http.listing import listing_routes
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.problems import RETRY_SECONDS
 from crewrelay.http.status import status_routes
+from crewrelay.http.uploads import upload_routes
 from crewrelay.http.waiting import Resumption
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.answer import FILE_TYPE
-from crewrelay.jobs.batch import Batches
+from crewrelay.jobs.batch import UploadFiles
+from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.errors import InvalidCrew, UnknownFile, UnknownJob
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobRecord, JobStore, record_of_tenant
@@ -45,6 +47,7 @@ def create_api(
     intervention: Intervention,
     store: JobStore,
     batches: Batches,
+    files: UploadFiles,
     long_poll: LongPoll,
     anonymous: Caller | None,
 ) -> FastAPI:
@@ -146,6 +149,7 @@ def create_api(
         return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), request, response)
 
     app.include_router(batch_routes(batches, long_poll.clock, long_poll.timeout))
+    app.include_router(upload_routes(batches, files))
 
     @app.get("/crewai/crews", responses=problems(), tags=["crews"])
     def crews(_: Reader) -> Crews:

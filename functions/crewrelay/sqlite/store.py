@@ -274,6 +274,9 @@ class SqliteJobStore:
             _forget(connection, found)
             for table in ("tokens", "batches"):
                 connection.execute(f"DELETE FROM {table} WHERE expires_at <= ?", (self._now(),))
+            if connection.execute("SELECT changes()").fetchone()[0]:  # of batches, the last table
+                for table in ("chunks", "outcomes"):
+                    connection.execute(f"DELETE FROM {table} WHERE batch_id NOT IN (SELECT id FROM batches)")
         return len(found)
 
     def _job(self, connection: sqlite3.Connection, job_id: str) -> Job | None:
