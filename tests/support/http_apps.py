@@ -14,6 +14,7 @@ from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
 from crewrelay.aws.uploads import S3Uploads, UploadBells
+from crewrelay.catalogue.drafts import read_line
 from crewrelay.crews.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
@@ -29,6 +30,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Changes, Clock, Crew
 from crewrelay.jobs.questions import Question
 from crewrelay.jobs.submission import Submission
+from crewrelay.jobs.uploads import Uploads
 from crewrelay.system import new_id, utcnow
 from tests.support.fixtures import HandSetClock, Storage
 
@@ -97,6 +99,23 @@ def api_app(
     batches = Batches(store, kept, submission, intervention, bells, clock, new_id, POLICY)
     files = S3Uploads(lambda: storage.s3, storage.bucket, clock)
     return create_api(submission, intervention, store, batches, files, long_poll, anonymous)
+
+
+def uploads_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int | None = 1000) -> Uploads:
+    """What the intake function does for uploads."""
+    store, doorbell = storage.store(clock), SqsQueue(storage.sqs, storage.queue_url)
+    return Uploads(
+        store,
+        DynamoBatches(storage.dynamodb, storage.table, clock),
+        S3Uploads(lambda: storage.s3, storage.bucket, clock),
+        submission_of(storage, clock, most_unfinished),
+        Intervention(store, doorbell, clock, POLICY),
+        UploadBells(SqsQueue(storage.sqs, storage.intake_queue_url)),
+        clock,
+        POLICY,
+        read_line,
+        pause=timedelta(seconds=5),
+    )
 
 
 def job_that_is(status: str, storage: Storage, clock: HandSetClock, tenant: str = "local") -> Job:
