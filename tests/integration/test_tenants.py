@@ -98,6 +98,7 @@ class Service:
         bodies: dict[str, Any] = {
             "resume": {"id": QUESTION_ID, "feedback": "Good."},
             "submit_batch": {"items": [REQUEST]},
+            "create_batch": {},
         }
         body = bodies.get(operation.document["operationId"], REQUEST) if "requestBody" in operation.document else None
         known = {"Authorization": f"Bearer {token}"} if token else {}
@@ -270,6 +271,8 @@ def test_every_operation_asks_for_a_token_and_one_scope_but_those_that_say_nothi
         "GET /crewai/status/{job_id}": ["read"],
         "GET /crewai/messages/{message_id}": ["read"],
         "POST /crewai/run/batch": ["run"],
+        "POST /crewai/batches": ["run"],
+        "POST /crewai/batches/{batch_id}/start": ["run"],
         "GET /crewai/batches/{batch_id}": ["read"],
         "GET /crewai/batches/{batch_id}/results": ["read"],
         "POST /crewai/batches/{batch_id}/cancel": ["admin"],

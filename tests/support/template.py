@@ -7,14 +7,15 @@ from pydantic_settings import BaseSettings
 
 from crewrelay.local.resources import Template
 from crewrelay.settings import (
+    ApiSettings,
     CallerSettings,
     CrewsSettings,
     EmbedderSettings,
     IntakeSettings,
-    JobSettings,
     ModelSettings,
     RetrievalSettings,
     StoreSettings,
+    UploadSettings,
     WorkerSettings,
 )
 from tests.support.processes import ROOT
@@ -22,12 +23,12 @@ from tests.support.processes import ROOT
 OPERATIONS = ROOT / "infra/operations.yaml"
 CREW = (CrewsSettings, ModelSettings, EmbedderSettings, RetrievalSettings)
 SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
-    "api": (CallerSettings,),
+    "api": (ApiSettings,),
     "authorizer": (StoreSettings,),
     "intake": (IntakeSettings,),
     "run": (CallerSettings, *CREW),
     "worker": (WorkerSettings, *CREW),
-    "sweeper": (JobSettings,),
+    "sweeper": (UploadSettings,),
 }
 
 

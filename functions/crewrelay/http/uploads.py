@@ -66,7 +66,7 @@ def upload_routes(batches: Batches, files: UploadFiles) -> APIRouter:
         "/crewai/batches",
         status_code=201,
         response_model=BatchCreated,
-        responses={201: {"headers": LOCATION}, **problems(413, 415, 422, 503)},
+        responses={201: {"headers": LOCATION}, **problems(400, 413, 415, 422, 503)},
         openapi_extra=_BODY,
         tags=["batches"],
     )
