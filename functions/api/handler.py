@@ -6,6 +6,7 @@ from crewrelay import cold_start
 from crewrelay.http.api import create_api
 from crewrelay.http.edge import lambda_handler, with_cors
 from crewrelay.http.long_poll import LongPoll
+from crewrelay.http.services import Services
 from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.submission import Submission
@@ -21,10 +22,10 @@ submission = Submission(store, doorbell, utcnow, new_id, settings.policy(), sett
 kept = jobs.batches(settings)
 intervention = Intervention(store, doorbell, utcnow, settings.policy(), settings.max_unfinished, kept)
 long_poll = LongPoll(jobs.changes(settings), utcnow, timedelta(seconds=settings.timeout))
-bells = jobs.upload_bells(settings)
-batches = Batches(store, kept, submission, intervention, bells, utcnow, new_id, settings.policy())
-files = jobs.uploads(settings)
-api = create_api(submission, intervention, store, batches, files, long_poll, settings.anonymous())
+bells, files = jobs.upload_bells(settings), jobs.uploads(settings)
+batches = Batches(store, kept, files, submission, intervention, bells, utcnow, new_id, settings.policy())
+services = Services(submission, intervention, store, batches, long_poll)
+api = create_api(services, settings.anonymous(), settings.mounted)
 app = with_cors(settings.cors_origin, api)
 handler = lambda_handler(app)
 cold_start.over()

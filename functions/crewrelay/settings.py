@@ -201,11 +201,20 @@ class CallerSettings(CapSettings, GatewaySettings):
         return None if self.auth else Caller(tenant=self.tenant, scopes=frozenset(Scope))
 
 
+class ApiSettings(CallerSettings, UploadSettings):
+    """`protocols`: those of other platforms that are served besides the API's own routes, separated by commas, or
+    `none`.
+    """
+
+    protocols: str = "amp,openai,mcp,a2a"
+
+    @property
+    def mounted(self) -> list[str]:
+        return [] if self.protocols == "none" else [part.strip() for part in self.protocols.split(",")]
+
+
 class WorkerSettings(JobSettings):
     dlq_url: str = ""
-
-
-class ApiSettings(CallerSettings, UploadSettings): ...
 
 
 class IntakeSettings(CapSettings, UploadSettings):

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
+from crewrelay.http.services import Services
 from crewrelay.http.status import etag_of
 from crewrelay.jobs import transitions
 from crewrelay.jobs.batches import Batches
@@ -192,9 +193,9 @@ async def serving(database: Database, work: Callable[[httpx.AsyncClient, SqliteJ
     long_poll = LongPoll(database.changes, utcnow, timedelta(seconds=27))
     intervention = Intervention(store, doorbell, utcnow, POLICY)
     kept, bells = SqliteBatches(database, utcnow), DueUploads(SqliteBatches(database, utcnow), utcnow)
-    batches = Batches(store, kept, submission, intervention, bells, utcnow, new_id, POLICY)
     files = FolderUploads(database.path.parent / UPLOADS)
-    app = create_api(submission, intervention, store, batches, files, long_poll, LOCAL)
+    batches = Batches(store, kept, files, submission, intervention, bells, utcnow, new_id, POLICY)
+    app = create_api(Services(submission, intervention, store, batches, long_poll), LOCAL)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
         await work(client, store)

@@ -12,9 +12,10 @@ from starlette.testclient import TestClient
 
 from crewrelay.aws.polling import Polling
 from crewrelay.catalogue.catalogue import catalogue
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
+from crewrelay.http.services import Services
 from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import File
 from crewrelay.sqlite.database import Database
@@ -136,7 +137,9 @@ def test_on_one_machine_a_file_is_in_the_answer_itself(database: Database, clock
     store.save(job, transitions.complete(job, clock()))
     nothing = cast(Any, None)
     api = TestClient(
-        create_api(nothing, nothing, store, nothing, LongPoll(Polling(), clock, timedelta()), anybody(job.tenant))
+        create_api(
+            Services(nothing, nothing, store, nothing, LongPoll(Polling(), clock, timedelta())), anybody(job.tenant)
+        )
     )
     first, second = api.get(f"/crewai/status/{job.id}").json()["files"]
     there = api.get(first["url"])

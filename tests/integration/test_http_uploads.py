@@ -15,6 +15,7 @@ from crewrelay.catalogue.drafts import read_line
 from crewrelay.events.upload_bells import batch_of
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
+from crewrelay.http.services import Services
 from crewrelay.jobs.batch import LARGEST_FILE
 from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.intervention import Intervention
@@ -198,10 +199,10 @@ class Machine:
         self.due, files = DueUploads(kept, clock), FolderUploads(self.folder)
         submission = Submission(store, doorbell, clock, new_id, POLICY, 1000)
         intervention = Intervention(store, doorbell, clock, POLICY, 1000, kept)
-        batches = Batches(store, kept, submission, intervention, self.due, clock, new_id, POLICY)
+        batches = Batches(store, kept, files, submission, intervention, self.due, clock, new_id, POLICY)
         long_poll = LongPoll(database.changes, clock, timedelta(seconds=27))
         self.client = TestClient(
-            create_api(submission, intervention, store, batches, files, long_poll, LOCAL),
+            create_api(Services(submission, intervention, store, batches, long_poll), LOCAL),
             raise_server_exceptions=False,
         )
         pause = timedelta(seconds=1)

@@ -18,7 +18,7 @@ from crewrelay.aws import clients, rows
 from crewrelay.aws.bedrock import BedrockClient
 from crewrelay.aws.embeddings import BedrockEmbeddings
 from crewrelay.aws.tokens import DynamoTokens
-from crewrelay.crews.models import Models
+from crewrelay.crews.models.models import Models
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.job import Status
@@ -38,11 +38,8 @@ Permission = tuple[str, str]  # an action, and what the template calls that on w
 
 _QUEUE_INVOKES = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
 _ALLOWED_BY = {"ListObjectsV2": "ListBucket", "HeadObject": "GetObject"}  # whose permission has another name
-# What a caller does by a presigned form; and to be told that there is no file yet, instead of a refusal.
-_OF_UPLOADS = {
-    "ApiFunction": {("s3:PutObject", "BodiesBucket/uploads/*")},
-    "IntakeFunction": {("s3:ListBucket", "BodiesBucket: uploads/*")},
-}
+# To be told that there is no file yet, instead of a refusal.
+_OF_UPLOADS = {"IntakeFunction": {("s3:ListBucket", "BodiesBucket: uploads/*")}}
 VPC = "VpcPolicy"  # what Lambda does to a network; tests/integration/test_template_parameters.py has its test
 _LOGS = {("logs:CreateLogStream", "Logs"), ("logs:PutLogEvents", "Logs")}
 
@@ -190,6 +187,9 @@ class House:
 
     def permission(self, operation: Operation) -> Iterator[Permission]:
         asked = operation.parameters
+        if operation.name == "CreateBucket":  # as what botocore presigns a form
+            yield "s3:PutObject", "BodiesBucket/uploads/*"
+            return
         # SQS has one permission for a message and for a batch of them.
         name = _ALLOWED_BY.get(operation.name, operation.name.removesuffix("Batch"))
         action = f"{operation.service.replace('-', '')}:{name}"

@@ -15,10 +15,12 @@ from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
 from crewrelay.aws.uploads import S3Uploads, UploadBells
 from crewrelay.catalogue.drafts import read_line
-from crewrelay.crews.failures import explain
+from crewrelay.crews.models.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
+from crewrelay.http.protocols.on_demand import PREFIXES
 from crewrelay.http.run import InlineRuns, create_run
+from crewrelay.http.services import Services
 from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Source, Usage
@@ -95,10 +97,11 @@ def api_app(
     intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished, kept)
     long_poll = LongPoll(changes or Polling(), clock, timedelta(seconds=27))
     submission = submission_of(storage, clock, most_unfinished)
-    bells = UploadBells(SqsQueue(storage.sqs, storage.intake_queue_url))
-    batches = Batches(store, kept, submission, intervention, bells, clock, new_id, POLICY)
     files = S3Uploads(lambda: storage.s3, storage.bucket, clock)
-    return create_api(submission, intervention, store, batches, files, long_poll, anonymous)
+    bells = UploadBells(SqsQueue(storage.sqs, storage.intake_queue_url))
+    batches = Batches(store, kept, files, submission, intervention, bells, clock, new_id, POLICY)
+    services = Services(submission, intervention, store, batches, long_poll)
+    return create_api(services, anonymous, PREFIXES)
 
 
 def uploads_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int | None = 1000) -> Uploads:

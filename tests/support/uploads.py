@@ -95,6 +95,7 @@ class Office:
         return Batches(
             self.table,
             self.kept,
+            self.files,
             self.submission(),
             self.intervention(),
             self.bell,

@@ -14,6 +14,7 @@ from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.problems import MEDIA_TYPE
 from crewrelay.http.run import create_run
+from crewrelay.http.services import Services
 from crewrelay.jobs.access import Caller
 from tests.support.http_apps import LOCAL
 
@@ -48,7 +49,7 @@ OPERATIONS = {
 
 
 def api(anonymous: Caller | None) -> FastAPI:
-    return create_api(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, LongPoll(NOTHING, NOTHING, NOTHING), anonymous)
+    return create_api(Services(NOTHING, NOTHING, NOTHING, NOTHING, LongPoll(NOTHING, NOTHING, NOTHING)), anonymous)
 
 
 @pytest.fixture(scope="module")

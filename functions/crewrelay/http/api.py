@@ -17,20 +17,18 @@ from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Respo
 from crewrelay.http.events import event_routes
 from crewrelay.http.links import base_url, file_urls, status_path, status_url
 from crewrelay.http.listing import listing_routes
-from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.problems import RETRY_SECONDS
+from crewrelay.http.protocols.on_demand import protocol_routes
+from crewrelay.http.services import Services
 from crewrelay.http.status import status_routes
 from crewrelay.http.uploads import upload_routes
 from crewrelay.http.waiting import Resumption
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.answer import FILE_TYPE
-from crewrelay.jobs.batch import UploadFiles
-from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.errors import InvalidCrew, UnknownFile, UnknownJob
-from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.ports import JobRecord, JobStore, record_of_tenant
-from crewrelay.jobs.submission import Submission, keyed_id, message_key
+from crewrelay.jobs.ports import JobRecord, record_of_tenant
+from crewrelay.jobs.submission import keyed_id, message_key
 
 _MOST_CALLS = 1000
 _FILE: dict[str, Any] = {FILE_TYPE: {"schema": {"type": "string", "format": "binary"}}}
@@ -42,15 +40,9 @@ def _run_routes() -> Iterable[BaseRoute]:
     return router.routes
 
 
-def create_api(
-    submission: Submission,
-    intervention: Intervention,
-    store: JobStore,
-    batches: Batches,
-    files: UploadFiles,
-    long_poll: LongPoll,
-    anonymous: Caller | None,
-) -> FastAPI:
+def create_api(services: Services, anonymous: Caller | None, protocols: Iterable[str] = ()) -> FastAPI:
+    """`protocols`: the names of those that are served besides the API's own routes."""
+    submission, intervention, store, batches, long_poll = services
     app = new_app(
         "Durable CrewAI crews: answered inline when they fit the request, relayed to a queue when they don't.",
         anonymous,
@@ -149,7 +141,9 @@ def create_api(
         return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), request, response)
 
     app.include_router(batch_routes(batches, long_poll.clock, long_poll.timeout))
-    app.include_router(upload_routes(batches, files))
+    app.include_router(upload_routes(batches))
+
+    app.routes.extend(protocol_routes(protocols, services, anonymous))
 
     @app.get("/crewai/crews", responses=problems(), tags=["crews"])
     def crews(_: Reader) -> Crews:

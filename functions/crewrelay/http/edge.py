@@ -83,7 +83,8 @@ def with_cors(origin: str, app: ASGIApp) -> ASGIApp:
 
 def lambda_handler(app: ASGIApp) -> Handler:
     """The app as a Lambda function behind a REST API. It may be called from any thread."""
-    adapter = partial(Mangum, StagePath(app), lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, MEDIA_TYPE])
+    text = [*DEFAULT_TEXT_MIME_TYPES, MEDIA_TYPE, "application/a2a+json"]
+    adapter = partial(Mangum, StagePath(app), lifespan="off", text_mime_types=text)
 
     @by_request
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Every error is RFC 9457 problem+json: a stable `type`, what was wrong, and what to do."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from crewrelay.jobs.errors import CrewrelayError, InvalidRequest, MissingScope, Unauthenticated
 
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 _MOST_COMPLAINTS = 20  # a short answer even to thousands of wrong fields
 _LONGEST_NAME = 100
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
 RETRY_SECONDS = 5  # of Retry-After: with every retryable error and every job under way
 
 _REMEDIES = {
@@ -86,35 +89,45 @@ def plain_problem(status: int, detail: str | None = None, headers: Mapping[str, 
     return problem(status, code, detail or f"{HTTPStatus(status).phrase}.", remedy, headers=headers)
 
 
+async def _own(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CrewrelayError)
+    if error.http >= 500:
+        logger.error("%s %s failed", request.method, _route(request), exc_info=error)
+    return problem_of(error)
+
+
+async def _rejected(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return _invalid(error)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = f"There is no {request.method} {request.url.path}." if error.status_code in (404, 405) else None
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"
+    return plain_problem(error.status_code, detail or error.detail, headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    logger.error("%s %s failed", request.method, _route(request), exc_info=error)
+    return problem_of(CrewrelayError("The request could not be handled."))
+
+
+# By the kind of error, what answers with its problem.
+HANDLERS: Mapping[type[Exception], Handler] = {
+    CrewrelayError: _own,
+    RequestValidationError: _rejected,
+    HTTPException: _http,
+    Exception: _unexpected,
+}
+
+
 def answer_with_problems(app: FastAPI) -> None:
     """Register the handlers that turn every error of the app into a problem."""
-
-    async def own(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, CrewrelayError)
-        if error.http >= 500:
-            logger.error("%s %s failed", request.method, _route(request), exc_info=error)
-        return problem_of(error)
-
-    async def invalid(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        return _invalid(error)
-
-    async def http(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        detail = f"There is no {request.method} {request.url.path}." if error.status_code in (404, 405) else None
-        headers = dict(error.headers or {})
-        if headers.get("Allow") == "GET":
-            headers["Allow"] = "GET, HEAD"
-        return plain_problem(error.status_code, detail or error.detail, headers)
-
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        logger.error("%s %s failed", request.method, _route(request), exc_info=error)
-        return problem_of(CrewrelayError("The request could not be handled."))
-
-    app.add_exception_handler(CrewrelayError, own)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, unexpected)
+    for kind, handler in HANDLERS.items():
+        app.add_exception_handler(kind, handler)
 
 
 def _route(request: Request) -> str:

@@ -59,7 +59,7 @@ class BatchCreated(BaseModel):
         )
 
 
-def upload_routes(batches: Batches, files: UploadFiles) -> APIRouter:
+def upload_routes(batches: Batches) -> APIRouter:
     router = APIRouter(generate_unique_id_function=operation_id)
 
     @router.post(
@@ -74,17 +74,17 @@ def upload_routes(batches: Batches, files: UploadFiles) -> APIRouter:
         caller: Starter, request: Request, response: Response, key: IdempotencyKey = None
     ) -> BatchCreated:
         """A batch of up to 100,000 lines in 200 MB: on AWS they are uploaded then, on one machine they are the body."""
-        incoming = await run_in_threadpool(files.receive)
+        incoming = await run_in_threadpool(batches.files.receive)
         try:
             if incoming is None:
                 batch = await _without_lines(request, batches, caller, key)
             else:
-                batch = await _with_lines(request, incoming, batches, files, caller, key)
+                batch = await _with_lines(request, incoming, batches, caller, key)
         finally:
             if incoming:
                 await run_in_threadpool(incoming.discard)
         response.headers["Location"] = f"{root_path(request)}/crewai/batches/{batch.id}"
-        return await run_in_threadpool(BatchCreated.of, batch, files, batch_url(request, batch))
+        return await run_in_threadpool(BatchCreated.of, batch, batches.files, batch_url(request, batch))
 
     @router.post("/crewai/batches/{batch_id}/start", responses=problems(404, 422, 503), tags=["batches"])
     def start_batch(caller: Starter, batch_id: str, request: Request) -> BatchStatus:
@@ -104,7 +104,7 @@ async def _without_lines(request: Request, batches: Batches, caller: Caller, key
 
 
 async def _with_lines(
-    request: Request, incoming: IncomingFile, batches: Batches, files: UploadFiles, caller: Caller, key: str | None
+    request: Request, incoming: IncomingFile, batches: Batches, caller: Caller, key: str | None
 ) -> Batch:
     digest = await _received(request, incoming)
     batch = batches.of_file(caller, digest, key, there=True)
@@ -115,10 +115,10 @@ async def _with_lines(
         try:
             kept = batches.commit(batch)
         except IdempotencyConflict:
-            files.delete(batch)
+            batches.files.delete(batch)
             raise
         if kept.upload and kept.upload.state.over:  # the same request again, long after
-            files.delete(batch)
+            batches.files.delete(batch)
         return kept
 
     return await run_in_threadpool(committed)

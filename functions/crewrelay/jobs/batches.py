@@ -15,6 +15,7 @@ from crewrelay.jobs.batch import (
     BatchStore,
     Outcomes,
     Upload,
+    UploadFiles,
     UploadState,
     letters,
 )
@@ -40,6 +41,7 @@ class Batches:
         self,
         store: JobStore,
         batches: BatchStore,
+        files: UploadFiles,
         submission: Submission,
         intervention: Intervention,
         bell: Doorbell,
@@ -50,6 +52,7 @@ class Batches:
         """`bell` rings for uploads."""
         self._store = store
         self._batches = batches
+        self.files = files
         self._submission = submission
         self._intervention = intervention
         self._bell = bell

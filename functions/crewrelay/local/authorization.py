@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -43,7 +44,7 @@ class Authorization:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Browsers send no token with a preflight, and the gateway asks for none.
-        if scope["path"] not in self._open and scope["method"] != "OPTIONS":
+        if not self._open.fullmatch(scope["path"]) and scope["method"] != "OPTIONS":
             request = Request(scope)
             answer = await self._answer(request)
             if isinstance(answer, str):
@@ -87,14 +88,16 @@ def guard(app: ASGIApp, origin: str, authorizer: EventHandler | None, template: 
     return with_cors(origin, Authorization(app, authorizer, template) if authorizer else app)
 
 
-def _open_paths(template: Template) -> set[str]:
+def _open_paths(template: Template) -> re.Pattern[str]:
+    """What the paths that need no token match: one segment for each `{parameter}`."""
     events = [
         event["Properties"]
         for resource in template["Resources"].values()
         for event in resource["Properties"].get("Events", {}).values()
         if event["Type"] == "Api"
     ]
-    return {event["Path"] for event in events if event.get("Auth", {}).get("Authorizer") == "NONE"}
+    paths = [event["Path"] for event in events if event.get("Auth", {}).get("Authorizer") == "NONE"]
+    return re.compile("|".join(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) for path in paths))
 
 
 def _method_arn(request: Request) -> str:

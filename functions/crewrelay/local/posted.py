@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def is_form(environ: "WSGIEnvironment") -> bool:
-    return environ["REQUEST_METHOD"] == "POST" and environ.get("CONTENT_TYPE", "").startswith("multipart/form-data")
+    content_type = str(environ.get("CONTENT_TYPE", ""))
+    return environ["REQUEST_METHOD"] == "POST" and content_type.startswith("multipart/form-data")
 
 
 def refusal_of_form(environ: "WSGIEnvironment", credentials: Credentials, now: datetime) -> str:
