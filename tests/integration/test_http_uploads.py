@@ -37,7 +37,7 @@ JSONL = {"Content-Type": "application/jsonl"}
 LINES = b"\n".join([*(line(f"n{number}") for number in range(30)), b"no JSON"])
 
 
-def created(client: TestClient, content: bytes = b"", **headers: str) -> dict[str, Any]:
+def created(client: TestClient, content: bytes = b"", /, **headers: str) -> dict[str, Any]:
     response = client.post("/crewai/batches", content=content, headers=headers)
     assert response.status_code == 201, response.text
     assert response.headers["location"] in response.json()["batch_url"]
@@ -129,12 +129,12 @@ def test_the_same_request_again_is_the_same_batch_with_a_fresh_form(
     client: TestClient, storage: Storage, clock: HandSetClock
 ) -> None:
     key = {"Idempotency-Key": "monday"}
-    first, second = created(client, **key), created(client, b"{}", **key)
+    first, second = created(client, b"", **key), created(client, b"{}", **key)
     assert first["batch_id"] == second["batch_id"]
     send(second, line("one"))
     client.post(first["start_url"])
     work(storage, clock)
-    third = created(client, **key)
+    third = created(client, b"", **key)
     assert (third["batch_id"], third["state"], third["upload_url"]) == (first["batch_id"], "submitted", None)
     response = client.post("/crewai/run/batch", json={"items": [json.loads(line("one"))]}, headers=key)
     assert_problem(response, 422, "idempotency_conflict")
