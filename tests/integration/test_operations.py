@@ -58,7 +58,28 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
         41,
     ),
     "list of 3 jobs": ({"dynamodb:BatchGetItem": 1, "dynamodb:Query": 8}, 7, 0),
-    "sweep of nothing": ({"dynamodb:Query": 24, "sqs:GetQueueAttributes": 1}, 12, 0),
+    "sweep of nothing": ({"dynamodb:Query": 25, "sqs:GetQueueAttributes": 1}, 12.5, 0),
+    "create a batch of a file": ({"dynamodb:PutItem": 1}, 0, 2),
+    "start it": (
+        {"dynamodb:GetItem": 1, "dynamodb:PutItem": 1, "dynamodb:Query": 2, "s3:PutObject": 1, "sqs:SendMessage": 1},
+        3,
+        3,
+    ),
+    "its 10 lines become jobs": (
+        {
+            "dynamodb:BatchGetItem": 1,
+            "dynamodb:GetItem": 1,
+            "dynamodb:PutItem": 26,
+            "dynamodb:Query": 6,
+            "s3:DeleteObject": 1,
+            "s3:GetObject": 2,
+            "s3:HeadObject": 1,
+            "sqs:SendMessage": 10,
+        },
+        15,
+        65,
+    ),
+    "its counts": ({"dynamodb:BatchGetItem": 1, "dynamodb:GetItem": 1, "dynamodb:Query": 2}, 13, 0),
 }
 
 PASSAGES = [
