@@ -279,13 +279,13 @@ def test_counts_are_noted_and_no_retry_or_deletion_makes_them_wrong(
     office.work(batch)
     office.end_jobs(batch, Status.FAILED)
     assert office.counts(batch) == {"failed": 250, "rejected": 1}
-    jobs, read = office.table.jobs, list[int]()
+    statuses, read = office.table.statuses, list[int]()
 
-    def noted(job_ids: Sequence[str], tenant: str) -> list[Job]:
+    def noted(job_ids: Sequence[str], tenant: str) -> dict[str, Status]:
         read.append(len(job_ids))
-        return jobs(job_ids, tenant)
+        return statuses(job_ids, tenant)
 
-    monkeypatch.setattr(office.table, "jobs", noted)
+    monkeypatch.setattr(office.table, "statuses", noted)
     assert office.counts(batch) == {"failed": 250, "rejected": 1}
     assert read == []
     one, two, *_ = office.batches.jobs(batch)

@@ -30,6 +30,7 @@ from crewrelay.jobs.wave import NO_ROOM, THREADS, Submitted, cancel_wave, submit
 
 logger = logging.getLogger(__name__)
 
+_READERS = 4  # each has a connection with a cache of its own
 _TRIES = 5  # optimistic writes: whoever reads the file writes, too
 _UPLOAD_WITHIN = timedelta(hours=1)
 _FIRST_LOOK = timedelta(minutes=2)  # for a file whose sender never says that it is there
@@ -189,10 +190,10 @@ class Batches:
     ) -> Sequence[Status | None]:
         found = {place: known.status(place) for place, item in enumerate(items) if not item.rejection}
         wanted = {batch.job_id(items[place]): place for place, status in found.items() if status is None}
-        read = self._store.jobs(list(wanted), batch.tenant) if wanted else []
-        found |= {wanted[job.id]: job.status for job in read}
+        read = self._store.statuses(list(wanted), batch.tenant) if wanted else {}
+        found |= {wanted[job_id]: status for job_id, status in read.items()}
         statuses = [found.get(place) for place in range(len(items))]
-        ended = sum(job.status.finished and wanted[job.id] not in known.reopened for job in read)
+        ended = sum(status.finished and wanted[job_id] not in known.reopened for job_id, status in read.items())
         if batch.upload and ended and 2 * ended >= len(wanted):  # few writes, and few reads of what has ended
             self._batches.put_outcomes(batch, number, letters(statuses))
         return statuses
@@ -201,13 +202,15 @@ class Batches:
         """The items from a number on that have ended, with their numbers: rejected, or with a job. A job that can't be
         read is left out.
         """
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(_READERS) as pool:
             for chunk, items in self.chunks(batch, first // CHUNK):
                 some = [(number, item) for number, item in enumerate(items, chunk * CHUNK) if number >= first]
                 ids = [batch.job_id(item) for _, item in some if not item.rejection]
-                ended = {job.id for job in self._store.jobs(ids, batch.tenant) if job.status.finished}
+                ended = {
+                    job_id for job_id, status in self._store.statuses(ids, batch.tenant).items() if status.finished
+                }
                 there = [(n, item) for n, item in some if item.rejection or batch.job_id(item) in ended]
-                for few in _some(there, THREADS):  # no more are in memory
+                for few in _some(there, _READERS):  # no more are in memory
                     records = pool.map(lambda each: self._record(batch, each[1]), few)
                     for (number, item), record in zip(few, records, strict=True):
                         if record or item.rejection:

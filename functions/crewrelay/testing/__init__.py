@@ -67,6 +67,9 @@ class MemoryJobStore:
             found = [self._existing(job_id) for job_id in job_ids]
         return [job for job in found if job and job.tenant == tenant]
 
+    def statuses(self, job_ids: Sequence[str], tenant: str) -> dict[str, Status]:
+        return {job.id: job.status for job in self.jobs(job_ids, tenant)}
+
     def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
         with self._lock:
             ids = list(self._jobs)
