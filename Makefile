@@ -68,7 +68,7 @@ e2e: setup ## End-to-end tests of the real stack
 	.venv/bin/pytest $(MEASURED)
 
 bench: setup ## Time and CPU of 200 jobs on each engine, beside FastAPI's BackgroundTasks
-	.venv/bin/pytest tests/bench/test_drain.py tests/bench/test_backlog.py
+	.venv/bin/pytest tests/bench/test_drain.py tests/bench/test_backlog.py tests/bench/test_upload.py
 
 browser: setup ## A hostile page in real Chromium against the stack (as root, installs Chromium if missing)
 	@command -v $(BROWSERS) >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium; } >.venv/chromium.log 2>&1 \

@@ -21,6 +21,7 @@ from crewrelay.http.problems import RETRY_SECONDS
 from crewrelay.http.protocols.on_demand import protocol_routes
 from crewrelay.http.services import Services
 from crewrelay.http.status import status_routes
+from crewrelay.http.uploads import upload_routes
 from crewrelay.http.waiting import Resumption
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
 from crewrelay.jobs.access import Caller
@@ -140,6 +141,7 @@ def create_api(services: Services, anonymous: Caller | None, protocols: Iterable
         return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), request, response)
 
     app.include_router(batch_routes(batches, long_poll.clock, long_poll.timeout))
+    app.include_router(upload_routes(batches))
 
     app.routes.extend(protocol_routes(protocols, services, anonymous))
 
