@@ -71,7 +71,7 @@ bench: setup ## Time and CPU of 200 jobs on each engine, beside FastAPI's Backgr
 	.venv/bin/pytest tests/bench/test_drain.py tests/bench/test_backlog.py
 
 browser: setup .venv-browser/.browser ## The page, and hostile ones, in real Chromium against the stack (as root, installs Chromium if missing)
-	@command -v $(BROWSERS) >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium; } >.venv/chromium.log 2>&1 \
+	@command -v $(BROWSERS) >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium fonts-inter fonts-noto-core; } >.venv/chromium.log 2>&1 \
 		|| { echo 'Chromium is missing and apt-get could not install it: see .venv/chromium.log' >&2; exit 1; }
 	PYTHONPATH=.venv-browser/lib/python3.11/site-packages .venv/bin/pytest tests/browser
 

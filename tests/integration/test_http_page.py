@@ -192,3 +192,9 @@ def test_each_module_imports_files_that_are_there() -> None:
     for path in FOLDER.glob("*.js"):
         for name in re.findall(r'from "\./([^"]+)"', path.read_text()):
             assert (FOLDER / name).exists(), f"{path.name}: {name}"
+
+
+def test_the_pictures_of_the_documentation_show_this_page() -> None:
+    assert (ROOT / "docs/images/page.version").read_text().strip() == assets.page().version, "`make browser` makes them"
+    for picture in (ROOT / "docs/images").glob("*.png"):
+        assert picture.stat().st_size < 250_000, picture

@@ -5,7 +5,7 @@ import { batch, newBatch } from "./batch.js";
 import { h } from "./dom.js";
 import { job } from "./job.js";
 import { jobs } from "./jobs.js";
-import { problem } from "./parts.js";
+import { heading, problem } from "./parts.js";
 import { signIn } from "./sign_in.js";
 import { submit } from "./submit.js";
 
@@ -36,7 +36,7 @@ async function show() {
   const failed = error => {
     if (signal.aborted) return;
     if (error.status === 401) signIn(main, error, show);
-    else main.replaceChildren(problem(error), h("p", {}, h("a", { href: "#/" }, "Back to the jobs")));
+    else main.replaceChildren(heading(error.status === 404 ? "Not here" : "That did not work"), problem(error), h("p", {}, h("a", { href: "#/" }, "Back to the jobs")));
   };
   main.replaceChildren(h("p", { class: "loading" }, "Loading…"));
   try {

@@ -30,7 +30,8 @@ function fill(element, attributes, children) {
     else if (name.startsWith("on") || name === "style" || name === "srcdoc") throw new TypeError(`no attribute: ${name}`);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false));
+  for (const child of children.flat(Infinity)) // one by one: a text of megabytes has more nodes than a call takes arguments
+    if (child !== null && child !== undefined && child !== false) element.append(child);
   return element;
 }
 

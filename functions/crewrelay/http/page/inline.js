@@ -11,7 +11,8 @@ const TOKEN = new RegExp(
     /\[(\d{1,3})\](?![(:])/, // 4 citation
     /\[([^[\]\n]{1,300})\]\(\s{0,4}<?([^\s()<>]{1,2000}(?:\([^\s()<>]{0,200}\)[^\s()<>]{0,500})?)>?(?:\s{1,4}"[^"\n]{0,300}")?\s{0,4}\)/, // 5, 6 link
     /<((?:https?:\/\/|mailto:)[^\s<>]{1,2000})>/, // 7 address
-    /(\*\*|__)(?=\S)([^\n]{0,600}?\S)\8(?![\w*])/, // 8, 9 strong
+    /\*\*(?=\S)((?:[^*\n]|\*(?!\*)){1,2000}(?<=\S))\*\*/, // 8 strong
+    /(?<!\w)__(?=\S)((?:[^_\n]|_(?!_)){1,2000}(?<=\S))__(?!\w)/, // 9 strong
     /(?<![\w*])([*_])(?=[^\s*_])([^*_\n]{0,2000}?[^\s*_])\10(?!\w)/, // 10, 11 emphasis
     /( {2,8}|\\)?\n/, // 12 line
   ].map(one => one.source).join("|"),
@@ -23,7 +24,8 @@ export function inline(text, cite, depth = 0) {
   const nodes = [];
   let at = 0;
   for (const found of text.matchAll(TOKEN)) {
-    if (found.index > at) nodes.push(text.slice(at, found.index));
+    const before = text.slice(at, found.index);
+    if (before) nodes.push(found[4] ? before.replace(/ $/, "\u00a0") : before); // no line begins with a citation
     nodes.push(...made(found, cite, depth));
     at = found.index + found[0].length;
   }
@@ -32,14 +34,14 @@ export function inline(text, cite, depth = 0) {
 }
 
 function made(found, cite, depth) {
-  const [whole, escaped, , code, citation, label, address, plain, , strong, , emphasised, broken] = found;
+  const [whole, escaped, , code, citation, label, address, plain, bold, strong, , emphasised, broken] = found;
   const within = text => (depth < DEEPEST ? inline(text, cite, depth + 1) : [text]);
   if (escaped) return [escaped];
   if (code) return [h("code", {}, code.trim())];
   if (citation) return [cite(Number(citation)) || whole];
   if (label) return [link(address, within(label))];
   if (plain) return [link(plain, plain.replace(/^mailto:/, ""))];
-  if (strong) return [h("strong", {}, within(strong))];
+  if (bold || strong) return [h("strong", {}, within(bold || strong))];
   if (emphasised) return [h("em", {}, within(emphasised))];
   return [broken ? h("br") : "\n"];
 }

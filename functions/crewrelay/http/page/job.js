@@ -64,7 +64,7 @@ export async function job(main, { signal, failed }, id) {
           job.status === "failed" && act("Retry", "retry", { class: "primary" }),
           ENDED.has(job.status) && remove)),
       h("p", { class: "small" }, h("span", { class: "id" }, job.job_id), " · ", job.crew, " · submitted ", when(job.timestamps.created_at),
-        job.timestamps.started_at && ` · ran for ${took(job.timestamps)}`,
+        job.timestamps.started_at && ` · took ${took(job.timestamps)}`,
         job.batch && [" · ", h("a", { href: `#/batches/${job.batch}` }, "its batch")]),
       progress(job),
       job.error && h("div", { class: "problem" }, h("p", { class: "strong" }, job.error.message),

@@ -18,10 +18,13 @@ const DEEPEST = 12; // levels of quotes and lists
  * @returns {Node[]}
  */
 export function markdown(text, cite = () => null) {
-  return blocks(text.replaceAll("\r\n", "\n").split("\n"), cite, 0);
+  const lines = text.replaceAll("\r\n", "\n").split("\n");
+  const levels = lines.map(line => line.match(HEADING)?.[1].length || 6);
+  const highest = levels.reduce((one, other) => Math.min(one, other), 6);
+  return blocks(lines, { cite, highest, level: 2 }, 0);
 }
 
-function blocks(lines, cite, depth) {
+function blocks(lines, context, depth) {
   const nodes = [];
   let at = 0;
   while (at < lines.length) {
@@ -30,7 +33,7 @@ function blocks(lines, cite, depth) {
       at++;
       continue;
     }
-    const [node, next] = block(lines, at, cite, depth);
+    const [node, next] = block(lines, at, context, depth);
     nodes.push(node);
     at = next;
   }
@@ -38,22 +41,28 @@ function blocks(lines, cite, depth) {
 }
 
 /** The block that begins at a line, and the line after it. */
-function block(lines, at, cite, depth) {
+function block(lines, at, context, depth) {
   const line = lines[at];
   const fence = line.match(FENCE);
   if (fence) return code(lines, at, fence[1]);
   const heading = line.match(HEADING);
-  if (heading) return [h(`h${Math.min(6, heading[1].length + 2)}`, {}, inline(untailed(heading[2]), cite)), at + 1];
+  if (heading) return [title(heading[1].length, untailed(heading[2]), context), at + 1];
   if (RULE.test(line)) return [h("hr"), at + 1];
   if (depth < DEEPEST && QUOTE.test(line)) {
     const end = endOf(lines, at, one => QUOTE.test(one));
-    return [h("blockquote", {}, blocks(lines.slice(at, end).map(one => one.replace(QUOTE, "")), cite, depth + 1)), end];
+    return [h("blockquote", {}, blocks(lines.slice(at, end).map(one => one.replace(QUOTE, "")), context, depth + 1)), end];
   }
-  if (depth < DEEPEST && ITEM.test(line)) return list(lines, at, cite, depth);
+  if (depth < DEEPEST && ITEM.test(line)) return list(lines, at, context, depth);
   if (ROW.test(line) && isDelimiters(lines[at + 1] || "") && cells(line).length === cells(lines[at + 1]).length)
-    return table(lines, at, cite);
+    return table(lines, at, context);
   const end = Math.max(at + 1, endOf(lines, at, (one, place) => one.trim() && (place === at || !begins(one, depth))));
-  return [h("p", {}, inline(lines.slice(at, end).map(one => one.trimStart()).join("\n").trimEnd(), cite)), end];
+  return [h("p", {}, inline(lines.slice(at, end).map(one => one.trimStart()).join("\n").trimEnd(), context.cite)), end];
+}
+
+/** A heading below the view's own: the highest is h3, and none is skipped on the way down. */
+function title(level, text, context) {
+  context.level = Math.min(6, 3 + level - context.highest, context.level + 1);
+  return h(`h${context.level}`, {}, inline(text, context.cite));
 }
 
 /** A heading without the #s that may close it. */
@@ -78,7 +87,7 @@ function code(lines, at, fence) {
   return [h("pre", { tabindex: "0" }, h("code", {}, lines.slice(at + 1, end).join("\n"))), Math.min(lines.length, end + 1)];
 }
 
-function list(lines, at, cite, depth) {
+function list(lines, at, context, depth) {
   const ordered = /\d/.test(lines[at].match(ITEM)[2]);
   const first = ordered ? parseInt(lines[at].trim(), 10) : 1;
   const items = [];
@@ -96,7 +105,7 @@ function list(lines, at, cite, depth) {
       end++;
     }
     const own = lines.slice(at, end).map((line, place) => (place === 0 ? line.slice(item[0].length) : dedented(line, indent)));
-    items.push(h("li", {}, tight(blocks(own, cite, depth + 1))));
+    items.push(h("li", {}, tight(blocks(own, context, depth + 1))));
     at = end;
     const next = endOf(lines, at, line => !line.trim());
     if (next < lines.length && ITEM.test(lines[next])) at = next;
@@ -109,12 +118,12 @@ const dedented = (line, indent) => line.slice(Math.min(indent, Math.max(0, line.
 /** A single paragraph of an item needs no element of its own. */
 const tight = nodes => nodes.flatMap((node, at) => (at === 0 && node.nodeName === "P" ? [...node.childNodes] : [node]));
 
-function table(lines, at, cite) {
+function table(lines, at, context) {
   const aligned = cells(lines[at + 1]).map(cell => (cell.endsWith(":") ? (cell.startsWith(":") ? "middle" : "end") : null));
   const end = endOf(lines, at + 2, line => line.trim() && ROW.test(line));
   const row = (line, tag, more) => {
     const found = cells(line);
-    return h("tr", {}, aligned.map((side, place) => h(tag, { class: side, ...more }, inline(found[place] || "", cite))));
+    return h("tr", {}, aligned.map((side, place) => h(tag, { class: side, ...more }, inline(found[place] || "", context.cite))));
   };
   return [h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Table" }, h("table", {},
     h("thead", {}, row(lines[at], "th", { scope: "col" })),

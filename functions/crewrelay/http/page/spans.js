@@ -6,7 +6,7 @@ import { cost, duration, number } from "./format.js";
 
 const ENDS = new Set(["completed", "failed", "cancelled"]);
 const MOMENTS = { relayed: "relay", backed_off: "backoff", retried: "retry", completed: "completed", failed: "failed", cancelled: "cancelled" };
-const LANES = { model: "Model", tool: "Tools", retrieval: "Search", human: "Human" };
+const LANES = { model: "Model", tool: "Tools", retrieval: "Search" };
 
 /**
  * @param {any[]} events
@@ -19,7 +19,7 @@ export function spansOf(events, now) {
   const open = { queue: null, run: null, wait: null };
   /** @type {Map<number, Span>} */
   const tasks = new Map();
-  let paid = 0; // calls in the journal
+  let paid = false; // whether the journal has calls
   let replay = null; // of the run, until its first call of its own
   const add = (lane, kind, from, to, label, about) => spans.push({ lane, kind, from, to: Math.max(from, to), label, about }) && spans.at(-1);
   const close = (name, at) => {
@@ -27,7 +27,7 @@ export function spansOf(events, now) {
     open[name] = null;
   };
   const replayed = at => {
-    if (replay) add("Run", "replay", replay.from, Math.min(at, replay.to ?? at), "", `${number(replay.calls)} ${replay.calls === 1 ? "call" : "calls"} replayed from the journal, for free`);
+    if (replay) add("Run", "replay", replay.from, at, "", "what earlier runs paid for is replayed from the journal");
     replay = null;
   };
   for (const event of events) {
@@ -38,12 +38,10 @@ export function spansOf(events, now) {
         break;
       case "claimed":
         if (open.run) moments.push({ kind: "kill", at, about: `the process of run ${event.fence - 1} was lost` });
-        for (const task of tasks.values()) task.to = Math.min(task.to, at);
-        tasks.clear();
         close("run", at);
         close("queue", at);
         open.run = add("Run", "run", at, now, `run ${event.fence}`, `run ${event.fence}`);
-        replay = paid ? { from: at, calls: paid } : null;
+        replay = paid ? { from: at } : null;
         break;
       case "task_started":
         tasks.set(event.task, add("Tasks", "task", at, now, event.name, `task ${event.task} of ${event.of}: ${event.name}, by ${event.agent}`));
@@ -53,10 +51,11 @@ export function spansOf(events, now) {
         tasks.delete(event.task);
         break;
       case "call": {
+        if (event.kind === "human") break; // the wait shows it
         const from = at - 1000 * (event.seconds || 0);
         if (replay && event.fence && event.fence > 1) replayed(Math.max(replay.from, from));
         add(LANES[event.kind] || "Model", event.kind, from, at, "", described(event));
-        paid++;
+        paid = true;
         break;
       }
       case "waiting":

@@ -1,18 +1,18 @@
 // A run as a picture, which can be saved, and as a table of its events.
 
 import { h, s, save } from "./dom.js";
-import { cost, duration, exact, number } from "./format.js";
+import { cost, duration, exact, number, plural } from "./format.js";
 import { axisOf, described, spansOf } from "./spans.js";
 
 // Colours are attributes, so that a saved picture has them; the style sheet overrides them in the dark.
 const COLOURS = {
   queue: "#d6d1c6", run: "#8fa7b3", replay: "#8a63b8", task: "#c9d6cf", model: "#0b5d57", tool: "#b5651d", retrieval: "#2f6db0",
-  human: "#b58900", wait: "#ecd9a0", kill: "#b3261e", relay: "#4a5568", backoff: "#b5651d", retry: "#4a5568",
+  wait: "#ecd9a0", kill: "#b3261e", relay: "#4a5568", backoff: "#b5651d", retry: "#4a5568",
   completed: "#2b7a4b", failed: "#b3261e", cancelled: "#6b6860",
 };
 const NAMES = {
   queue: "queue", run: "running", replay: "replayed from the journal", task: "task", model: "model call", tool: "tool", retrieval: "search",
-  human: "human's answer", wait: "waits for a human", kill: "process lost", relay: "relay", backoff: "backed off", retry: "retried",
+  wait: "waits for a human", kill: "process lost", relay: "relay", backoff: "backed off", retry: "retried",
   completed: "completed", failed: "failed", cancelled: "cancelled",
 };
 const LANES = ["Run", "Tasks", "Model", "Search", "Tools", "Human"];
@@ -43,7 +43,7 @@ function drawn(spans, moments, { receipt, timestamps }) {
   const bottom = 22 + lanes.length * ROW;
   const y = lane => 22 + lanes.indexOf(lane) * ROW + (ROW - BAR) / 2;
   const total = timestamps.finished_at ? `, ${duration((Date.parse(timestamps.finished_at) - Date.parse(timestamps.created_at)) / 1000)} in all` : "";
-  const title = `Timeline: ${receipt.calls_paid} calls paid, ${receipt.calls_replayed} replayed, ${cost(receipt.cost_usd)}${total}`;
+  const title = `Timeline: ${plural(receipt.calls_paid, "call")} paid, ${receipt.calls_replayed} replayed, ${cost(receipt.cost_usd)}${total}`;
   return s("svg", { viewBox: `0 0 ${WIDTH} ${bottom + 26}`, role: "img", class: "timeline", "font-family": "system-ui, sans-serif", "font-size": 12 },
     s("title", {}, title),
     lanes.map(lane => [
@@ -66,7 +66,10 @@ function span({ lane, kind, from, to, label, about }, x, y) {
   const text = label.length > room ? (room > 3 ? `${label.slice(0, room - 1)}…` : "") : label;
   return s("g", {}, s("title", {}, about),
     s("rect", { class: `at-${kind}`, x: x(from), y: y(lane), width, height: BAR, rx: Math.min(4, width / 2), fill: COLOURS[kind] }),
-    text && s("text", { class: "label", x: x(from) + 6, y: y(lane) + 13, fill: "#1d1c1a" }, text));
+    text && s("text", {
+      class: "label", y: y(lane) + 13, fill: "#1d1c1a",
+      ...(kind === "run" ? { x: x(from) + width - 6, "text-anchor": "end" } : { x: x(from) + 6 }), // a replay is at a run's begin
+    }, text));
 }
 
 /** The picture as a file: on white, with its size, in the colours of its attributes. */
