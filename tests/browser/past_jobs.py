@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from uuid import uuid4
 
 from crewrelay.crews.models.failures import explain
 from crewrelay.jobs import transitions
@@ -20,7 +19,7 @@ from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.questions import Feedback
 from crewrelay.sqlite.database import FILE, Database
 from crewrelay.sqlite.store import SqliteJobStore
-from crewrelay.system import utcnow
+from crewrelay.system import new_id, utcnow
 from crewrelay.testing import MemoryDoorbell
 from tests.support.fixtures import HandSetClock
 
@@ -70,13 +69,12 @@ class PastJobs:
         self._store = _Store(Database(folder / FILE), self.clock)
         self._crew = _Crew()
         bell = MemoryDoorbell()
-        new_id = lambda: str(uuid4())  # noqa: E731
         self._execution = Execution(self._store, bell, self._crew, self.clock, new_id, lambda: 0.5, POLICY)
         self._intervention = Intervention(self._store, bell, self.clock, POLICY, 1000)
 
     def submitted(self, inputs: dict[str, str], crew: str = "research") -> str:
         job_input = JobInput(crew=crew, inputs=dict(inputs))
-        job = transitions.submit(str(uuid4()), TENANT, job_input, self.clock(), POLICY)
+        job = transitions.submit(new_id(), TENANT, job_input, self.clock(), POLICY)
         self._store.create(logged(None, job, self.clock()), job_input)
         self.clock.pass_(seconds=0.4)
         return job.id

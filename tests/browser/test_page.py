@@ -64,7 +64,11 @@ def test_a_job_of_many_runs_shows_them_and_its_file(shown: Shown, new_tab: NewTa
     tab = new_tab(shown.stack.url)
     page = tab.page
     tab.open(f"/#/jobs/{shown.examples.rich}", ".timeline circle.at-completed")
-    count = lambda kind: page.locator(f".timeline g .at-{kind}").count()  # noqa: E731
+
+    def count(kind: str) -> int:
+        found: int = page.locator(f".timeline g .at-{kind}").count()
+        return found
+
     assert {kind: count(kind) for kind in ("run", "replay", "task", "model", "retrieval", "tool", "wait")} == {
         "run": 4, "replay": 3, "task": 2, "model": 5, "retrieval": 1, "tool": 1, "wait": 1
     }  # fmt: skip
