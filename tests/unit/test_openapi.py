@@ -74,9 +74,6 @@ def test_the_documents_are_valid_and_served_with_the_address_that_was_asked(apps
         document = client.get("/openapi.json").json()
         validate(document)
         assert document["servers"] == [{"url": "http://crews.test:8000"}]
-        docs = client.get("/docs")
-        assert docs.status_code == 200
-        assert "/openapi.json" in docs.text
 
 
 def test_every_operation_has_a_short_name_of_its_own(documented: dict[str, Operation]) -> None:
@@ -121,7 +118,7 @@ def test_no_parameter_is_a_list_or_null(apps: list[FastAPI]) -> None:
     }
     assert found[("POST /crewai/run", "Prefer")] == "string"
     assert found[("POST /crewai/run", "Idempotency-Key")] == "string"
-    assert set(found.values()) == {"string", "integer", "#/components/schemas/Status"}
+    assert set(found.values()) == {"string", "integer", "boolean", "#/components/schemas/Status"}
 
 
 @pytest.mark.parametrize(
