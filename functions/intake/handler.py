@@ -15,7 +15,8 @@ from crewrelay.wiring.logs import configure_logs
 configure_logs()
 settings = IntakeSettings.read()
 submission = Submission(jobs.job_store(settings), jobs.doorbell(settings), utcnow, new_id, settings.policy())
-intake = Intake(submission, settings.tenant, jobs.dead_letters(settings, settings.intake_dlq_url))
+dead_letters = jobs.dead_letters(settings, settings.intake_dlq_url)
+intake = Intake(submission, settings.tenant, dead_letters, settings.public_url)
 cold_start.over()
 
 

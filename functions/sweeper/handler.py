@@ -14,12 +14,16 @@ from crewrelay.wiring.logs import configure_logs
 
 configure_logs()
 settings = JobSettings.read()
-sweeper = Sweeper(jobs.job_store(settings), jobs.doorbell(settings), utcnow, settings.policy())
+store = jobs.job_store(settings)
+sweeper = Sweeper(store, jobs.doorbell(settings), utcnow, settings.policy())
+deliveries = jobs.deliveries(settings, store)
 cold_start.over()
 
 
 @by_request
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
-    swept = sweeper.sweep(last_moment(context, utcnow()))
+    deadline = last_moment(context, utcnow())
+    deliveries.ring_for_due(deadline)
+    swept = sweeper.sweep(deadline)
     jobs.meter.record({Measure.SWEEPS: 1, Measure.RUNG: swept[Swept.RUNG]})
     return {what.value: count for what, count in swept.items()}

@@ -13,6 +13,8 @@ from fastapi import FastAPI
 from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
+from crewrelay.aws.signing import DynamoSigningSecrets
+from crewrelay.aws.subscriptions import DynamoSubscriptions
 from crewrelay.crews.models.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
@@ -23,14 +25,17 @@ from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.batch import Batches
+from crewrelay.jobs.deliveries import Deliveries
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput
+from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Changes, Clock, Crew
 from crewrelay.jobs.questions import Question
 from crewrelay.jobs.submission import Submission
 from crewrelay.system import new_id, utcnow
+from tests.support.doubles.meter import MemoryMeter
 from tests.support.fixtures import HandSetClock, Storage
 
 ANSWER = Answer(
@@ -77,9 +82,18 @@ def anybody(tenant: str) -> Caller:
 LOCAL = anybody("local")
 
 
+def store_of(storage: Storage, clock: Clock = utcnow) -> ObservedStore:
+    return ObservedStore(storage.store(clock), MemoryMeter(), SqsQueue(storage.sqs, storage.notify_queue_url))
+
+
+def deliveries_of(storage: Storage, clock: Clock = utcnow) -> Deliveries:
+    subscriptions = DynamoSubscriptions(storage.dynamodb, storage.table, clock)
+    return Deliveries(storage.store(clock), subscriptions, SqsQueue(storage.sqs, storage.notify_queue_url), clock)
+
+
 def submission_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int | None = 1000) -> Submission:
     doorbell = SqsQueue(storage.sqs, storage.queue_url)
-    return Submission(storage.store(clock), doorbell, clock, new_id, POLICY, most_unfinished)
+    return Submission(store_of(storage, clock), doorbell, clock, new_id, POLICY, most_unfinished)
 
 
 def api_app(
@@ -89,13 +103,15 @@ def api_app(
     most_unfinished: int | None = 1000,
     changes: Changes | None = None,
 ) -> FastAPI:
-    store, doorbell = storage.store(clock), SqsQueue(storage.sqs, storage.queue_url)
-    intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished)
+    store, doorbell = store_of(storage, clock), SqsQueue(storage.sqs, storage.queue_url)
+    deliveries = deliveries_of(storage, clock)
+    intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished, deliveries)
     long_poll = LongPoll(changes or Polling(), clock, timedelta(seconds=27))
     submission = submission_of(storage, clock, most_unfinished)
     kept = DynamoBatches(storage.dynamodb, storage.table, clock)
     batches = Batches(store, kept, submission, intervention, clock, new_id, POLICY)
-    services = Services(submission, intervention, store, batches, long_poll)
+    secrets = DynamoSigningSecrets(storage.dynamodb, storage.table)
+    services = Services(submission, intervention, store, batches, long_poll, deliveries, secrets)
     return create_api(services, anonymous, PREFIXES)
 
 

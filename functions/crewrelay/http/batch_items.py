@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 
-from crewrelay.catalogue.request import CrewRequest, TopicRequest, complaints, request_of
+from crewrelay.catalogue.request import CrewRequest, TopicRequest, WebhookRequest, complaints, request_of
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.batch import MOST_ITEMS, BatchItem
 from crewrelay.jobs.errors import ForeignCollection
@@ -65,8 +65,10 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_ID and value.isascii() and value.isprintable()
 
 
-class BatchRequest(BaseModel):
-    """Up to 1,000 items, each a body of POST /crewai/run/async. One that breaks a rule is rejected alone."""
+class BatchRequest(WebhookRequest):
+    """Up to 1,000 items, each a body of POST /crewai/run/async. One that breaks a rule is rejected alone. A webhook of
+    the batch is told of each job that has none of its own.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -90,6 +92,8 @@ class BatchRequest(BaseModel):
             taken = [{"field": "custom_id", "message": f"is the custom_id of item {other}, too"}]
             errors = draft.errors if other == number else draft.errors + taken
             job_input = None if errors else draft.job_input
+            if job_input and not job_input.webhooks:
+                job_input = job_input.model_copy(update={"webhooks": self.webhooks()})
             try:
                 job_input = job_input and caller.permitted(job_input)
             except ForeignCollection as error:
@@ -101,6 +105,7 @@ class BatchRequest(BaseModel):
     def digest(self) -> str:
         drafts: Sequence[Any] = self.items
         sent = json.dumps([draft.sent for draft in drafts], sort_keys=True, separators=(",", ":"))
+        sent += "".join(webhook.model_dump_json() for webhook in self.webhooks() or ())
         return hashlib.sha256(sent.encode()).hexdigest()
 
 

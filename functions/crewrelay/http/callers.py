@@ -38,3 +38,4 @@ def _authorized(request: Request) -> Caller:
 Starter = Annotated[Caller, Security(_caller, scopes=[Scope.RUN.value])]
 Reader = Annotated[Caller, Security(_caller, scopes=[Scope.READ.value])]
 Admin = Annotated[Caller, Security(_caller, scopes=[Scope.ADMIN.value])]
+Webhooker = Annotated[Caller, Security(_caller, scopes=[Scope.WEBHOOKS.value])]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from crewrelay.jobs import transitions
 from crewrelay.jobs.cap import Cap
+from crewrelay.jobs.deliveries import Deliveries
 from crewrelay.jobs.errors import AlreadyAnswered, JobFinished, JobUnfinished, NotWaiting, StaleWrite, Unavailable
 from crewrelay.jobs.event_log import logged, with_call
 from crewrelay.jobs.job import Job, Status
@@ -17,16 +18,25 @@ _TRIES = 5  # optimistic writes: a claim or relay in between makes one fail
 
 
 class Intervention:
-    """`most_unfinished` is the limit of unfinished jobs per tenant; None is unlimited."""
+    """`most_unfinished` is the limit of unfinished jobs per tenant; None is unlimited. `deliveries`: where there are
+    webhooks.
+    """
 
     def __init__(
-        self, store: JobStore, doorbell: Doorbell, clock: Clock, policy: Policy, most_unfinished: int | None = None
+        self,
+        store: JobStore,
+        doorbell: Doorbell,
+        clock: Clock,
+        policy: Policy,
+        most_unfinished: int | None = None,
+        deliveries: Deliveries | None = None,
     ) -> None:
         self._store = store
         self._doorbell = doorbell
         self._clock = clock
         self._policy = policy
         self._cap = Cap(store, clock, most_unfinished)
+        self._deliveries = deliveries
 
     def cancel(self, tenant: str, job_id: str) -> JobRecord:
         """Cancel a job: a running one makes no further call. Cancelling a cancelled job changes nothing.
@@ -58,6 +68,8 @@ class Intervention:
                 raise JobFinished("The job is too old: its row could expire before the retry ends.")
             if job.capped:
                 self._cap.admit(tenant)
+            if self._deliveries:
+                self._deliveries.rearm(job)
             return transitions.retry(job, self._clock(), self._policy)
 
         record = self._change(tenant, job_id, retried)
