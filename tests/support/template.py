@@ -14,6 +14,7 @@ from crewrelay.settings import (
     IntakeSettings,
     JobSettings,
     ModelSettings,
+    NotifierSettings,
     RetrievalSettings,
     StoreSettings,
     WorkerSettings,
@@ -29,6 +30,7 @@ SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
     "run": (CallerSettings, *CREW),
     "worker": (WorkerSettings, *CREW),
     "sweeper": (JobSettings,),
+    "notifier": (NotifierSettings,),
 }
 
 

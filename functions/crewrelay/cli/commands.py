@@ -13,6 +13,7 @@ from crewrelay.cli import data as data_commands
 from crewrelay.cli import documents as document_commands
 from crewrelay.cli import jobs as job_commands
 from crewrelay.cli import tokens as token_commands
+from crewrelay.cli import webhooks as webhook_commands
 from crewrelay.cli.data import Data
 from crewrelay.cli.terminal import fail
 
@@ -40,6 +41,7 @@ for command in (
 app.add_typer(document_commands.collections_app, name="collections")
 app.add_typer(crew_commands.crews_app, name="crews")
 app.add_typer(token_commands.token_app, name="token")
+app.add_typer(webhook_commands.webhook_app, name="webhook")
 
 
 @app.callback()

@@ -39,7 +39,7 @@ def _duration(text: str) -> timedelta:
     return duration
 
 
-def _tenant(name: str) -> str:
+def tenant_name(name: str) -> str:
     try:
         return TypeAdapter[str](TenantName).validate_python(name)
     except ValidationError:
@@ -57,7 +57,9 @@ def _collection(name: str) -> str:
 def create(
     tenant: Annotated[
         str,
-        typer.Option(help="Tenant that the token belongs to: it submits and sees that tenant's jobs.", parser=_tenant),
+        typer.Option(
+            help="Tenant that the token belongs to: it submits and sees that tenant's jobs.", parser=tenant_name
+        ),
     ],
     scope: Annotated[list[Scope], typer.Option(help="What the token may do; repeatable.")] = _DEFAULT_SCOPES,
     collection: Annotated[
@@ -85,7 +87,7 @@ def create(
 
 @token_app.command("list")
 def list_(
-    tenant: Annotated[str | None, typer.Option(help="Only tokens of this tenant.", parser=_tenant)] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only tokens of this tenant.", parser=tenant_name)] = None,
     stack: Stack = "",
     data: Data = None,
 ) -> None:

@@ -23,9 +23,10 @@ from crewrelay.local.process import ChildDied, ChildProcess
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
 
+LOOPBACK = "127.0.0.0/8,::1/128"
 _OWN = {
     "CREWRELAY_LEASE_SECONDS": "15",  # short, so that the jobs of a killed crew process go on within seconds
-    "CREWRELAY_WEBHOOK_NETWORKS": "127.0.0.0/8,::1/128",  # n8n and the like are on the same machine
+    "CREWRELAY_WEBHOOK_NETWORKS": LOOPBACK,  # n8n and the like are on the same machine
 }
 
 _MOST_FAILED_STARTS = 3  # in a row
