@@ -49,7 +49,7 @@ Form = Callable[[JobRecord, Event, Subscription], Message]
 
 class Post(Protocol):
     def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """One POST request, over in less than half a lease. Never raises."""
+        """One POST request, over well before a lease is. Never raises."""
 
 
 class Subscriptions(Protocol):
@@ -129,7 +129,7 @@ class Notifier:
         if event is None:
             self._owing_nothing(subscription, record, now)
             return None
-        if now + LEASE / 2 > deadline:
+        if now + LEASE > deadline:
             ring(self._bell, subscription.job_id)
             return None
         held = claim(subscription, self._new_id(), now)

@@ -33,7 +33,7 @@ _SOON = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 15, 30))
 _GONE = 410
 _LONGEST_RETRY_AFTER = timedelta(hours=24)
 
-LEASE = timedelta(seconds=30)  # longer than a delivery and the writes around it
+LEASE = timedelta(seconds=20)  # longer than a delivery, which takes 15 at most, and its write
 _FIRST_LOOK = timedelta(minutes=2)  # while the job is unfinished: the bell of an event may have been lost
 _LONGEST_PAUSE = timedelta(minutes=16)
 _MOST_ATTEMPTS_KEPT = 20
