@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ PYTHON = ROOT / ".venv-clients/bin/python"
 _ROWS = pytest.StashKey[list[Ran]]()
 
 RunClient = Callable[..., list[str]]
+Tell = Callable[[str, str, str], None]
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +48,8 @@ def stack(model: ScriptedModel) -> Iterator[RunningStack]:
 def run_client(stack: RunningStack, request: pytest.FixtureRequest) -> RunClient:
     """Runs a program of this folder, in Python or for Node, with URL and TOKEN of the stack; returns what it did."""
 
-    def run(program: str, *arguments: str) -> list[str]:
-        interpreter = PYTHON if program.endswith(".py") else "node"
+    def run(program: str, *arguments: str, python: Path = PYTHON) -> list[str]:
+        interpreter = python if program.endswith(".py") else "node"
         token = stack.client.headers["Authorization"].removeprefix("Bearer ")
         variables = os.environ | {"URL": stack.url, "TOKEN": token, "PYTHONPATH": str(ROOT)}
         command = [interpreter, ROOT / "tests/clients" / program, *arguments]
@@ -60,6 +62,12 @@ def run_client(stack: RunningStack, request: pytest.FixtureRequest) -> RunClient
         return [row.what for row in rows]
 
     return run
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Tell:
+    """Tells the table what a client did that is no program of this folder."""
+    return lambda client, version, what: request.config.stash[_ROWS].append(Ran(client, version, what))
 
 
 def pytest_configure(config: pytest.Config) -> None:

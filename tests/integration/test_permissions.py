@@ -316,7 +316,7 @@ def drive(functions: House, storage: Storage) -> None:
     [told] = call(api, "GET", f"/crewai/jobs/{job_id}/deliveries")["webhooks"]
     assert [attempt["error"] for attempt in told["attempts"]] == ["the name could not be resolved"]
     assert call(api, "POST", f"/crewai/jobs/{job_id}/deliveries/redeliver")["status_code"] == 202
-    assert call(api, "GET", "/crewai/webhooks/secret")["secret"]
+    assert call(api, "POST", "/crewai/webhooks/secret/rotate")["previous"]
 
 
 def job_ids(storage: Storage) -> set[str]:

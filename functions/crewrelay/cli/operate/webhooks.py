@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crewrelay.cli.data import Data, database_in, folder_of
-from crewrelay.cli.terminal import exit_on_error
-from crewrelay.cli.tokens import Stack, tenant_name
+from crewrelay.cli.machine.data import Data, database_in, folder_of
+from crewrelay.cli.operate.tokens import Stack, tenant_name
+from crewrelay.cli.options import AsJson
+from crewrelay.cli.output.text import say, say_json
+from crewrelay.cli.terminal import exit_on_error, note
 
 if TYPE_CHECKING:
     from crewrelay.jobs.signing import SigningSecret, SigningSecrets
@@ -20,25 +22,25 @@ Tenant = Annotated[str, typer.Option(help="Tenant whose webhooks it signs.", par
 
 
 @webhook_app.command()
-def secret(tenant: Tenant = "local", stack: Stack = "", data: Data = None) -> None:
+def secret(tenant: Tenant = "local", stack: Stack = "", data: Data = None, as_json: AsJson = False) -> None:
     """Print the secret; it is made when it is first asked for."""
     from crewrelay.jobs.signing import secret_of
     from crewrelay.system import utcnow
 
     with exit_on_error():
         found = secret_of(_secrets(stack, data), tenant, utcnow(), secrets.token_bytes)
-    _show(found)
+    _show(found, as_json)
 
 
 @webhook_app.command()
-def rotate(tenant: Tenant = "local", stack: Stack = "", data: Data = None) -> None:
+def rotate(tenant: Tenant = "local", stack: Stack = "", data: Data = None, as_json: AsJson = False) -> None:
     """Make a new secret and print it. For a day, messages are signed with the one before as well."""
     from crewrelay.jobs.signing import rotate as rotated
     from crewrelay.system import utcnow
 
     with exit_on_error():
         made = rotated(_secrets(stack, data), tenant, utcnow(), secrets.token_bytes)
-    _show(made)
+    _show(made, as_json)
 
 
 @webhook_app.command("test")
@@ -47,6 +49,7 @@ def send_test(
     tenant: Tenant = "local",
     stack: Stack = "",
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Send a signed test message as the notifier would, from this machine, and print what came back."""
     from crewrelay.jobs.signing import secret_of, signed
@@ -64,16 +67,21 @@ def send_test(
         networks = WebhookSettings.read().webhook_networks or (LOOPBACK if folder_of(stack, data) else "")
     headers = {"Content-Type": "application/json", **signed(found, message_id, now, body)}
     outcome = HttpPost(Guard(networks_of(networks)), utcnow)(url, headers, body)
-    typer.echo(f"{message_id}: {outcome.status or outcome.error}")
-    if outcome.body:
-        typer.echo("".join(one if one.isprintable() else " " for one in outcome.body.decode(errors="replace")[:500]))
+    answer = outcome.body.decode(errors="replace")[:500]
+    if as_json:
+        say_json({"id": message_id, "status": outcome.status, "error": outcome.error or None, "answer": answer})
+    else:
+        say(f"{message_id}: {outcome.status or outcome.error}")
+        say("".join(one if one.isprintable() else " " for one in answer))
     raise typer.Exit(0 if outcome.success else 1)
 
 
-def _show(secret: "SigningSecret") -> None:
-    typer.echo(secret.current)
+def _show(secret: "SigningSecret", as_json: bool) -> None:
+    if as_json:
+        return say_json(secret.model_dump(mode="json", exclude={"revision"}))
+    say(secret.current)
     if secret.previous and secret.previous_until:
-        typer.echo(f"the one before signs until {secret.previous_until:%Y-%m-%d %H:%M} UTC as well", err=True)
+        note(f"the one before signs until {secret.previous_until:%Y-%m-%d %H:%M} UTC as well")
 
 
 def _secrets(stack: str, data: Path | None) -> "SigningSecrets":
