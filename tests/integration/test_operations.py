@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from crewrelay.aws.queue import SqsQueue
+from crewrelay.aws.signing import DynamoSigningSecrets
 from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.events.authorizer import Authorizer
 from crewrelay.jobs.access import Scope, issue
@@ -19,6 +20,7 @@ from crewrelay.jobs.answer import Answer, Passage, Source
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.signing import secret_of
 from crewrelay.jobs.sweeper import Sweeper
 from crewrelay.retrieval.chunks import corpus_chunks
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
@@ -27,7 +29,16 @@ from tests.support.aws import aws_client
 from tests.support.aws_events import request_event
 from tests.support.bill import Bill
 from tests.support.fixtures import Figure, Storage
-from tests.support.http_apps import POLICY, REQUEST, ScriptedCrew, api_app, execution_of, run_app
+from tests.support.http_apps import (
+    POLICY,
+    REQUEST,
+    ScriptedCrew,
+    api_app,
+    deliveries_of,
+    execution_of,
+    notifier_of,
+    run_app,
+)
 from tests.support.processes import ROOT
 
 # Per step: requests, read units, write units.
@@ -54,8 +65,17 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
         41,
     ),
     "list of 3 jobs": ({"dynamodb:BatchGetItem": 1, "dynamodb:Query": 8}, 7, 0),
+    "submit, with a webhook": ({"dynamodb:PutItem": 3, "dynamodb:Query": 4, "sqs:SendMessage": 2}, 2, 7),
+    "deliver to the webhook": (
+        {"dynamodb:BatchGetItem": 2, "dynamodb:GetItem": 1, "dynamodb:PutItem": 2, "dynamodb:Query": 1},
+        6,
+        6,
+    ),
+    "look for due webhooks, of which there are none": ({"dynamodb:Query": 8, "sqs:GetQueueAttributes": 1}, 4, 0),
     "sweep of nothing": ({"dynamodb:Query": 24, "sqs:GetQueueAttributes": 1}, 12, 0),
 }
+
+TOLD = REQUEST | {"webhook_url": "https://example.org/hook", "webhook_events": ["submitted", "completed"]}
 
 PASSAGES = [
     Passage(id=one.id, title=one.title, url=one.url, text=one.passage, excerpt=one.text)
@@ -106,6 +126,14 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
     sweeper = Sweeper(storage.store(utcnow), SqsQueue(storage.sqs, storage.queue_url), utcnow, POLICY)
     job_ids: list[str] = []
     soon = now + timedelta(seconds=900)
+    told: list[str] = []
+    notifier = notifier_of(storage)
+    secret_of(DynamoSigningSecrets(storage.dynamodb, storage.table), "local", now, os.urandom)
+    other = TestClient(api_app(storage))
+
+    def deliver() -> None:
+        notifier.notify(told[0], soon)
+
     steps: dict[str, Callable[[], Any]] = {
         "authorize": lambda: Authorizer(tokens, utcnow).answer(request_event(f"Bearer {token}")),
         "submit": lambda: job_ids.append(api.post("/crewai/run/async", json=REQUEST).json()["job_id"]),
@@ -114,6 +142,9 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
         "run inline": lambda: inline.post("/crewai/run", json=REQUEST).raise_for_status(),
         "run inline, its answer 600 KB": lambda: large.post("/crewai/run", json=REQUEST).raise_for_status(),
         "list of 3 jobs": lambda: api.get("/crewai/jobs").raise_for_status(),
+        "submit, with a webhook": lambda: told.append(other.post("/crewai/run/async", json=TOLD).json()["job_id"]),
+        "deliver to the webhook": deliver,
+        "look for due webhooks, of which there are none": lambda: deliveries_of(storage).ring_for_due(soon),
         "sweep of nothing": lambda: sweeper.sweep(soon),
     }
     found = {name: bill.of(step) for name, step in steps.items()}

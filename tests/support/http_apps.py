@@ -1,6 +1,7 @@
 """The HTTP apps over a test's storage, built as the handlers build them, around a crew that follows a script."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -29,11 +30,14 @@ from crewrelay.jobs.deliveries import Deliveries
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput
+from crewrelay.jobs.notifier import Notifier
 from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Changes, Clock, Crew
 from crewrelay.jobs.questions import Question
 from crewrelay.jobs.submission import Submission
+from crewrelay.jobs.subscription import Outcome
+from crewrelay.outbound.forms import FORMS
 from crewrelay.system import new_id, utcnow
 from tests.support.doubles.meter import MemoryMeter
 from tests.support.fixtures import HandSetClock, Storage
@@ -89,6 +93,15 @@ def store_of(storage: Storage, clock: Clock = utcnow) -> ObservedStore:
 def deliveries_of(storage: Storage, clock: Clock = utcnow) -> Deliveries:
     subscriptions = DynamoSubscriptions(storage.dynamodb, storage.table, clock)
     return Deliveries(storage.store(clock), subscriptions, SqsQueue(storage.sqs, storage.notify_queue_url), clock)
+
+
+def notifier_of(storage: Storage, clock: Clock = utcnow) -> Notifier:
+    """Every receiver is content."""
+    subscriptions = DynamoSubscriptions(storage.dynamodb, storage.table, clock)
+    secrets = DynamoSigningSecrets(storage.dynamodb, storage.table)
+    bell = SqsQueue(storage.sqs, storage.notify_queue_url)
+    rest = (FORMS, bell, clock, new_id, os.urandom, lambda: 0.0, MemoryMeter())
+    return Notifier(storage.store(clock), subscriptions, secrets, lambda url, headers, body: Outcome(204), *rest)
 
 
 def submission_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int | None = 1000) -> Submission:
