@@ -126,13 +126,13 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
     sweeper = Sweeper(storage.store(utcnow), SqsQueue(storage.sqs, storage.queue_url), utcnow, POLICY)
     job_ids: list[str] = []
     soon = now + timedelta(seconds=900)
-    told: list[str] = []
+    with_webhook: list[str] = []
     notifier = notifier_of(storage)
     secret_of(DynamoSigningSecrets(storage.dynamodb, storage.table), "local", now, os.urandom)
     other = TestClient(api_app(storage))
 
     def deliver() -> None:
-        notifier.notify(told[0], soon)
+        notifier.notify(with_webhook[0], soon)
 
     steps: dict[str, Callable[[], Any]] = {
         "authorize": lambda: Authorizer(tokens, utcnow).answer(request_event(f"Bearer {token}")),
@@ -142,7 +142,9 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
         "run inline": lambda: inline.post("/crewai/run", json=REQUEST).raise_for_status(),
         "run inline, its answer 600 KB": lambda: large.post("/crewai/run", json=REQUEST).raise_for_status(),
         "list of 3 jobs": lambda: api.get("/crewai/jobs").raise_for_status(),
-        "submit, with a webhook": lambda: told.append(other.post("/crewai/run/async", json=TOLD).json()["job_id"]),
+        "submit, with a webhook": lambda: with_webhook.append(
+            other.post("/crewai/run/async", json=TOLD).json()["job_id"]
+        ),
         "deliver to the webhook": deliver,
         "look for due webhooks, of which there are none": lambda: deliveries_of(storage).ring_for_due(soon),
         "sweep of nothing": lambda: sweeper.sweep(soon),
