@@ -10,11 +10,11 @@ from typing import Any
 
 from crewrelay.crews.environment import CREW_ENVIRONMENT
 from tests.support.processes import ROOT
-from tests.support.stack import RunningStack, environment, running_stack
+from tests.support.stack import RunningStack, environment, free_port, running_stack
 
 PAGE = (ROOT / "docs/tutorial.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
-ASK, FOLLOW, CHANGE, BATCH, NEW, ASKING, PROJECT, TOKEN, SUBMIT, ANSWER, REPORT = BLOCKS
+ASK, FOLLOW, CHANGE, BATCH, WEBHOOK, NEW, CHECK, ASKING, PROJECT, TOKEN, SUBMIT, ANSWER, REPORT = BLOCKS
 
 
 class Reader:
@@ -50,6 +50,11 @@ def last(text: str) -> Any:
     return json.loads(text[text.index("{") :])
 
 
+def test_the_check_of_a_crew_is_that_of_the_page_on_crews() -> None:
+    """Whose test runs it."""
+    assert f"```bash\n{CHECK}```" in (ROOT / "docs/your-own-crew.md").read_text()
+
+
 def test_it_leads_from_a_first_answer_to_crews_of_ones_own(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     data = tmp_path / ".crewrelay"
@@ -62,7 +67,9 @@ def test_it_leads_from_a_first_answer_to_crews_of_ones_own(tmp_path: Path) -> No
         assert json.loads(status)["status"] == "completed"
         assert json.loads(events)["events"][-1]["event"] == "completed"
         assert "3 completed" in reader.types(BATCH, stack)
-    assert "no faults in its 2 agents and 2 tasks" in reader.types(NEW)
+        told = reader.types(WEBHOOK.replace("8900", str(free_port())), stack).splitlines()[-1]
+        assert json.loads(told)["type"] == "job.completed"
+    reader.types(NEW)
     reader.types(ASKING)
     reader.types(PROJECT)
     with running_stack(1, "--data", str(data), "--auth", CREWRELAY_CREWS=str(tmp_path / "crews")) as stack:
