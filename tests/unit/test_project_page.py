@@ -1,7 +1,9 @@
 """docs/your-crewai-project.md: its commands and its pyproject.toml do what it says."""
 
 import re
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crewai import LLM
@@ -54,6 +56,16 @@ def test_its_pyproject_refines_the_inputs(project: Path) -> None:
         inputs = read.card.inputs.check({"topic": "rain"})
         assert runner.run(JobInput(crew="report", inputs=inputs), Unjournaled()).text
         assert len(server.asked) == 2
+
+
+def test_its_code_is_a_plain_call_and_a_question_outside_of_crewrelay(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: dict[str, Any] = {"fetch_weather": "rain in {}".format, "city": "Bern", "date": date}
+    step, ask = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(step, names)  # noqa: S102  # the page's own code
+    assert (names["weather"], names["today"]) == ("rain in Bern", date.today().isoformat())
+    monkeypatch.setattr("builtins.input", lambda *_: "yes")
+    exec(ask, names)  # noqa: S102  # the page's own code
+    assert names["go_on"] == "yes"
 
 
 @pytest.mark.parametrize("option", re.findall(r"`(\w+)`", PAGE.partition("| what | why |")[2].partition("\n\n")[0]))
