@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 __version__ = "0.1.0"
 
 _T = TypeVar("_T")
-# In a process that runs crews: crews/steps.py and crews/humans.py.
+# In a process that runs crews: crews/journal/steps.py and crews/journal/humans.py.
 _journaled: Callable[..., Any] | None = None
 _answered: Callable[..., str | None] | None = None
 

@@ -14,7 +14,7 @@ from crewai.tools import BaseTool
 from fastapi import BackgroundTasks, FastAPI
 from pydantic import BaseModel
 
-from crewrelay.crews.search import fenced
+from crewrelay.crews.passages.search import fenced
 from crewrelay.wiring import retrieval
 from crewrelay.wiring.secrets import embedder_settings, retrieval_settings
 from tests.support.processes import ROOT

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from crewrelay.catalogue.definition import CrewPart, read_definition
-from crewrelay.crews.checks import faults_of
-from crewrelay.crews.models import Models
+from crewrelay.crews.models.models import Models
+from crewrelay.crews.running.checks import faults_of
 from crewrelay.settings import ModelSettings
 from tests.support.processes import ROOT
 from tests.support.stack import COMMAND, environment, running_stack

@@ -19,7 +19,7 @@ from tests.faults.injection import Fate, Faults, Write
 # What functions import at their first use, or in their handlers.
 _MODULES = """
 boto3 crewai.skills.tool openai.resources.chat crewrelay.events.bells crewrelay.wiring.on_aws
-crewrelay.wiring.on_sqlite crewrelay.crews.building crewrelay.http.api yaml crewrelay.jobs.sweeper
+crewrelay.wiring.on_sqlite crewrelay.crews.running.building crewrelay.http.api yaml crewrelay.jobs.sweeper
 crewrelay.local.event_sources crewrelay.system
 """.split()
 
@@ -73,7 +73,7 @@ def _is_ours(pid: int) -> bool:
 
 
 def _import_everything() -> None:
-    from crewrelay.crews.tuning import complete_models
+    from crewrelay.crews.running.tuning import complete_models
     from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
     from crewrelay.wiring import retrieval
 

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind, Reply

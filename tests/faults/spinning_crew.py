@@ -1,6 +1,6 @@
 """The local stack's crew process, in which crews on the topic `spin` never come back."""
 
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.ports import Calls

@@ -7,7 +7,7 @@ import pytest
 from crewai import Agent, Crew, Task
 from pydantic import BaseModel
 
-from crewrelay.crews import runner
+from crewrelay.crews.running import runner
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.system import utcnow

@@ -11,8 +11,8 @@ from crewrelay.aws import clients, rows
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.meter import EmfMeter
 from crewrelay.aws.store import DynamoJobStore
-from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.keyless.extractive import ExtractiveLLM
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs import transitions
 from crewrelay.jobs.execution import done_within
 from crewrelay.jobs.job import Job, JobInput

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from crewrelay.crews.models import Models
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.models.models import Models
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Call, Kind, Reply

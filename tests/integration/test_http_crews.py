@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from crewrelay.aws.dead_letters import SqsDeadLetters
 from crewrelay.catalogue.catalogue import catalogue
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.events.intake import Intake
 from crewrelay.jobs.job import JobInput
 from crewrelay.settings import CrewsSettings

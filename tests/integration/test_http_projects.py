@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from crewrelay.aws.polling import Polling
 from crewrelay.catalogue.catalogue import catalogue
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.services import Services

@@ -13,8 +13,8 @@ import pytest
 
 from crewrelay.aws import clients
 from crewrelay.aws.bedrock import BedrockClient
-from crewrelay.crews.models import Models
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.models.models import Models
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.job import Job, JobInput, Status

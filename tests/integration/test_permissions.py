@@ -18,7 +18,7 @@ from crewrelay.aws import clients, rows
 from crewrelay.aws.bedrock import BedrockClient
 from crewrelay.aws.embeddings import BedrockEmbeddings
 from crewrelay.aws.tokens import DynamoTokens
-from crewrelay.crews.models import Models
+from crewrelay.crews.models.models import Models
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.job import Status

@@ -12,7 +12,7 @@ import pytest
 from crewrelay.aws import clients
 from crewrelay.aws.secrets import secret, variables
 from crewrelay.catalogue.catalogue import catalogue
-from crewrelay.crews.rehearsal import RehearsedCalls
+from crewrelay.crews.projects.rehearsal import RehearsedCalls
 from crewrelay.jobs.errors import Misconfigured, Unavailable
 from crewrelay.jobs.job import JobInput
 from crewrelay.wiring.crews import crew_runner

@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from crewrelay.aws.tokens import DynamoTokens
-from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.keyless.extractive import ExtractiveLLM
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.events.authorizer import Authorizer
 from crewrelay.jobs.access import Scope as Granted
 from crewrelay.jobs.access import Tokens, issue

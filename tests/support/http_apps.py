@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
-from crewrelay.crews.failures import explain
+from crewrelay.crews.models.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.protocols.on_demand import PREFIXES

@@ -1,4 +1,4 @@
-"""Leaves out one replacement of crews/tuning.py after the other and runs the test that is to fail without it.
+"""Leaves out one replacement of crews/running/tuning.py after the other and runs the test that is to fail without it.
 
 A pytest plugin, see tests/unit/test_replacements.py: it writes which tests failed into the file that REPORT names. The
 tests are collected once; each trial is a fork.
@@ -21,7 +21,9 @@ Trial = Callable[[], object]
 
 def trials() -> dict[str, tuple[Trial, str]]:
     """How each replacement is left out, and its test."""
-    from crewrelay.crews import ambient, models, tuning
+    from crewrelay.crews.journal import ambient
+    from crewrelay.crews.models import models
+    from crewrelay.crews.running import tuning
 
     def empty(function: Any, body: Any) -> None:
         function.__code__ = body.__code__  # wherever it is imported
@@ -85,7 +87,7 @@ def _is_of(item: pytest.Item, test: str) -> bool:
 
 def table() -> str:
     """The replacements as docs/crewai.md shows them."""
-    from crewrelay.crews.tuning import REPLACEMENTS
+    from crewrelay.crews.running.tuning import REPLACEMENTS
 
     rows = [f"| {one.what} | {one.why} | {one.upstream} | {one.goes_when} | `{one.test}` |" for one in REPLACEMENTS]
     return "\n".join(("| What | Why | Upstream | Goes when | Test |", "| --- | --- | --- | --- | --- |", *rows))

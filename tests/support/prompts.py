@@ -20,13 +20,13 @@ from crewai.tools import BaseTool
 from pydantic import BaseModel
 
 from crewrelay.catalogue.definition import read_definition
-from crewrelay.crews.building import build
-from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.durable import PROMPT_VERSION, make_durable
-from crewrelay.crews.journaled import JournaledLLM
-from crewrelay.crews.journaled_tools import JournaledRetriever
-from crewrelay.crews.runner import CrewRunner
-from crewrelay.crews.search import SearchPassages
+from crewrelay.crews.journal.durable import PROMPT_VERSION, make_durable
+from crewrelay.crews.journal.journaled import JournaledLLM
+from crewrelay.crews.journal.journaled_tools import JournaledRetriever
+from crewrelay.crews.passages.citations import Bibliography
+from crewrelay.crews.passages.search import SearchPassages
+from crewrelay.crews.running.building import build
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind, Reply

@@ -16,8 +16,8 @@ from crewai.llms.providers.openai.completion import OpenAICompletion
 from crewai.tools import BaseTool, tool
 from pydantic import BaseModel
 
-from crewrelay.crews.ambient import NotInTheRun, journaling
-from crewrelay.crews.tuning import tune_crewai
+from crewrelay.crews.journal.ambient import NotInTheRun, journaling
+from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.ports import Calls, RelayDue
 from crewrelay.testing import Unjournaled

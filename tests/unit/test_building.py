@@ -8,13 +8,13 @@ import pytest
 
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.definition import read_definition
-from crewrelay.crews.building import build
-from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.dry_run import DryRunCalls, dry_run
-from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.journaled import JournaledLLM
-from crewrelay.crews.runner import CrewRunner
-from crewrelay.crews.search import SearchPassages
+from crewrelay.crews.journal.journaled import JournaledLLM
+from crewrelay.crews.keyless.extractive import ExtractiveLLM
+from crewrelay.crews.passages.citations import Bibliography
+from crewrelay.crews.passages.search import SearchPassages
+from crewrelay.crews.running.building import build
+from crewrelay.crews.running.dry_run import DryRunCalls, dry_run
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind
 from crewrelay.retrieval.embedded.collections import EmbeddedRetriever

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from crewrelay.crews.citations import Bibliography
+from crewrelay.crews.passages.citations import Bibliography
 from crewrelay.jobs.answer import Passage
 from tests.support.fixtures import Figure
 

@@ -11,8 +11,8 @@ from crewrelay.catalogue.catalogue import Catalogue, catalogue
 from crewrelay.catalogue.definition import read_definition
 from crewrelay.catalogue.inputs import PLACEHOLDER
 from crewrelay.catalogue.yaml_file import Faulty
-from crewrelay.crews import checks
-from crewrelay.crews.models import Models
+from crewrelay.crews.models.models import Models
+from crewrelay.crews.running import checks
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
 from crewrelay.settings import ModelSettings
 from tests.support.crews import AGENTS, CREW, TASKS, OwnCrews

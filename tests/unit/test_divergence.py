@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from crewrelay.crews.divergence import differences, told
-from crewrelay.crews.model_double import answer_to, instance_of
-from crewrelay.crews.rehearsal import Asked, Rehearsed, RehearsedCalls
+from crewrelay.crews.projects.divergence import differences, told
+from crewrelay.crews.projects.model_double import answer_to, instance_of
+from crewrelay.crews.projects.rehearsal import Asked, Rehearsed, RehearsedCalls
 from crewrelay.jobs.journal import Kind, Reply
 
 TODAY = date(2026, 3, 5)

@@ -10,14 +10,14 @@ import pytest
 from crewai import Agent, Crew, Process, Task
 from crewai.tools import BaseTool
 
-from crewrelay.crews import durable
-from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.durable import fingerprint, make_durable
-from crewrelay.crews.journaled import JournaledLLM
-from crewrelay.crews.journaled_tools import JournaledRetriever, JournaledTool
-from crewrelay.crews.runner import CrewRunner
-from crewrelay.crews.search import SearchPassages
-from crewrelay.crews.tuning import tune_crewai
+from crewrelay.crews.journal import durable
+from crewrelay.crews.journal.durable import fingerprint, make_durable
+from crewrelay.crews.journal.journaled import JournaledLLM
+from crewrelay.crews.journal.journaled_tools import JournaledRetriever, JournaledTool
+from crewrelay.crews.passages.citations import Bibliography
+from crewrelay.crews.passages.search import SearchPassages
+from crewrelay.crews.running.runner import CrewRunner
+from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.execution import on_own_thread

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.crews.failures import ToolUnavailable, explain
+from crewrelay.crews.models.failures import ToolUnavailable, explain
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import InvalidRequest, Unavailable
 from crewrelay.jobs.job import JobInput, Status

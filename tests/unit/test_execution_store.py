@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.crews.failures import ToolUnavailable
+from crewrelay.crews.models.failures import ToolUnavailable
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import ServiceRefused, Unavailable
 from crewrelay.jobs.job import Job, JobInput, Status

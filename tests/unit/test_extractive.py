@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.runner import CrewRunner
-from crewrelay.crews.search import NOTHING_FOUND, SearchPassages
+from crewrelay.crews.keyless.extractive import ExtractiveLLM
+from crewrelay.crews.passages.citations import Bibliography
+from crewrelay.crews.passages.search import NOTHING_FOUND, SearchPassages
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.answer import Answer, Passage
 from crewrelay.jobs.job import JobInput
 from crewrelay.testing import Unjournaled

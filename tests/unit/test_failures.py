@@ -9,7 +9,7 @@ import openai
 import pytest
 from botocore import exceptions as botocore
 
-from crewrelay.crews.failures import explain, may_pass
+from crewrelay.crews.models.failures import explain, may_pass
 from crewrelay.jobs.errors import BudgetExceeded, CrewrelayError, InvalidCrew, Unavailable
 from tests.support.errors import REQUEST, of_botocore, of_httpx, of_openai, raised_from, raised_while_handling
 

@@ -20,7 +20,7 @@ import pytest
 import requests
 import urllib3
 
-from crewrelay.crews.failures import explain, may_pass
+from crewrelay.crews.models.failures import explain, may_pass
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 BROKEN = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.keyless.extractive import ExtractiveLLM
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.job import JobInput
 from crewrelay.retrieval.embedded.collections import EmbeddedRetriever

@@ -17,10 +17,10 @@ from crewai.llms.base_llm import BaseLLM
 from crewrelay.catalogue.catalogue import Catalogue
 from crewrelay.catalogue.project import Project, name_of, read_project
 from crewrelay.catalogue.yaml_file import Faulty
-from crewrelay.crews.ambient import journaling
-from crewrelay.crews.checks import faults_of
-from crewrelay.crews.runner import CrewRunner
-from crewrelay.crews.tuning import tune_crewai
+from crewrelay.crews.journal.ambient import journaling
+from crewrelay.crews.running.checks import faults_of
+from crewrelay.crews.running.runner import CrewRunner
+from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.job import JobInput
 from crewrelay.testing import Unjournaled
@@ -195,7 +195,7 @@ class Kept(Flow):  # type: ignore[type-arg]
 def test_a_flow_opens_no_memory() -> None:
     """In a process of its own: one that has opened a memory before has its packages."""
     code = (
-        "import sys; from crewrelay.crews.tuning import tune_crewai; tune_crewai();"
+        "import sys; from crewrelay.crews.running.tuning import tune_crewai; tune_crewai();"
         "from crewai.flow.flow import Flow; flow = Flow(); print(flow.memory, 'lancedb' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)

@@ -11,8 +11,8 @@ from crewai.flow.human_feedback import HumanFeedbackResult, human_feedback
 from pydantic import BaseModel
 
 import crewrelay
-from crewrelay.crews.ambient import journaling
-from crewrelay.crews.tuning import tune_crewai
+from crewrelay.crews.journal.ambient import journaling
+from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.questions import AnswerNeeded, Feedback, Question
 from tests.support.doubles.openai_server import OpenAIServer, openai_server

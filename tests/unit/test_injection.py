@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from crewai import Agent, Crew, Task
 
-from crewrelay.crews import durable
-from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.journaled import JournaledLLM
-from crewrelay.crews.journaled_tools import JournaledRetriever
-from crewrelay.crews.runner import CrewRunner
-from crewrelay.crews.search import SearchPassages
+from crewrelay.crews.journal import durable
+from crewrelay.crews.journal.journaled import JournaledLLM
+from crewrelay.crews.journal.journaled_tools import JournaledRetriever
+from crewrelay.crews.passages.citations import Bibliography
+from crewrelay.crews.passages.search import SearchPassages
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.job import JobInput
 from crewrelay.testing import Unjournaled

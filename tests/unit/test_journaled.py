@@ -14,9 +14,9 @@ from crewai.llms.base_llm import call_stop_override
 from openai.types.chat import ChatCompletionMessageToolCall
 from pydantic import BaseModel
 
-from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.journaled import JournaledLLM
-from crewrelay.crews.replies import MisshapenReply
+from crewrelay.crews.journal.journaled import JournaledLLM
+from crewrelay.crews.journal.replies import MisshapenReply
+from crewrelay.crews.keyless.extractive import ExtractiveLLM
 from crewrelay.jobs.errors import BudgetExceeded
 from crewrelay.jobs.policy import Budget
 from crewrelay.jobs.ports import RelayDue

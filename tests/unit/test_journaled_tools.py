@@ -7,10 +7,10 @@ import pytest
 from crewai.tools import BaseTool
 from crewai.tools.tool_failure import ToolFailure
 
-from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.failures import ToolUnavailable, explain
-from crewrelay.crews.journaled import JournaledLLM
-from crewrelay.crews.journaled_tools import JournaledRetriever, JournaledTool, ToolFailed
+from crewrelay.crews.journal.journaled import JournaledLLM
+from crewrelay.crews.journal.journaled_tools import JournaledRetriever, JournaledTool, ToolFailed
+from crewrelay.crews.models.failures import ToolUnavailable, explain
+from crewrelay.crews.passages.citations import Bibliography
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.journal import Kind, digest_of

@@ -21,16 +21,16 @@ import pytest
 import crewrelay
 from crewrelay.catalogue.inputs import filled_in, language_tag, printable
 from crewrelay.catalogue.request import parse
-from crewrelay.crews import phrases
-from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.failures import explain
-from crewrelay.crews.question import Question
-from crewrelay.crews.quotable import sentences_of
-from crewrelay.crews.reading import summary_of
-from crewrelay.crews.search import Read, fenced, shortened, unfenced
-from crewrelay.crews.sentences import choose
-from crewrelay.crews.tuning import tune_crewai
+from crewrelay.crews.keyless import phrases
+from crewrelay.crews.keyless.extractive import ExtractiveLLM
+from crewrelay.crews.keyless.question import Question
+from crewrelay.crews.keyless.quotable import sentences_of
+from crewrelay.crews.keyless.sentences import choose
+from crewrelay.crews.models.failures import explain
+from crewrelay.crews.models.reading import summary_of
+from crewrelay.crews.passages.citations import Bibliography
+from crewrelay.crews.passages.search import Read, fenced, shortened, unfenced
+from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.http.prefer import preference
 from crewrelay.jobs import text as texts
 from crewrelay.jobs.access import digest_of
@@ -70,15 +70,17 @@ HEADS = [
 ROOT = Path(crewrelay.__file__).parent
 # Where a pattern is written where it is used: what is read there is tested below, or is not a stranger's.
 INLINE = {
-    "crews.extractive": "_reply, below",
-    "crews.reading": "tests/unit/test_reading.py",
-    "crews.parts": "CrewAI's own prompts",
+    "crews.keyless.extractive": "_reply, below",
+    "crews.models.reading": "tests/unit/test_reading.py",
+    "crews.running.parts": "CrewAI's own prompts",
+    "crews.journal.humans": "the operator's own objects, in 0x and hexadecimal digits",
     "retrieval.weaviate.schema": "names of our own classes",
     "cli.tokens": "the operator's option",
     "catalogue.project": "the operator's files",
     "catalogue.project_files": "the operator's files",
     "catalogue.project_variables": "the operator's files",
-    "crews.project_faults": "the operator's files",
+    "crews.projects.faults": "the operator's files",
+    "local.authorization": "paths of template.yaml",
 }
 
 

@@ -16,11 +16,11 @@ import asyncio, json, os, sys
 from crewai import LLM, Agent, Crew, Task
 from crewai.tools import tool
 from pydantic import BaseModel
-from crewrelay.crews.ambient import journaling
-from crewrelay.crews.failures import explain
-from crewrelay.crews.metering import name_of
-from crewrelay.crews.models import for_one_call
-from crewrelay.crews.tuning import tune_crewai
+from crewrelay.crews.journal.ambient import journaling
+from crewrelay.crews.models.failures import explain
+from crewrelay.crews.models.metering import name_of
+from crewrelay.crews.models.models import for_one_call
+from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.jobs.journal import Kind
 from tests.support.doubles.openai_server import openai_server
 from tests.support.fixtures import HandSetClock

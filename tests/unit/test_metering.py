@@ -7,10 +7,10 @@ import pytest
 
 from crewrelay.aws import clients
 from crewrelay.aws.bedrock import BedrockClient
-from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.journaled import JournaledLLM
-from crewrelay.crews.metering import host_of, metered, name_of
-from crewrelay.crews.models import Models
+from crewrelay.crews.journal.journaled import JournaledLLM
+from crewrelay.crews.keyless.extractive import ExtractiveLLM
+from crewrelay.crews.models.metering import host_of, metered, name_of
+from crewrelay.crews.models.models import Models
 from crewrelay.prices import PriceList, Prices
 from crewrelay.settings import ModelSettings
 from crewrelay.testing import Unjournaled

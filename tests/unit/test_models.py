@@ -12,9 +12,9 @@ from crewai.llms.providers.snowflake.completion import SNOWFLAKE_TOKEN_ENV_VARS
 
 from crewrelay.aws import clients
 from crewrelay.aws.bedrock import BedrockClient
-from crewrelay.crews import models, providers
-from crewrelay.crews.models import Clients, Models, for_one_call
-from crewrelay.crews.providers import PROVIDERS
+from crewrelay.crews.models import models, providers
+from crewrelay.crews.models.models import Clients, Models, for_one_call
+from crewrelay.crews.models.providers import PROVIDERS
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.settings import ModelSettings
 

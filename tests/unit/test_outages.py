@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from crewrelay.crews.failures import explain
+from crewrelay.crews.models.failures import explain
 from crewrelay.jobs import transitions
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.execution import Execution

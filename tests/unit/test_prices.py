@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from crewrelay.crews import durable
-from crewrelay.crews.extractive import ExtractiveLLM
-from crewrelay.crews.providers import split_model_name
+from crewrelay.crews.journal import durable
+from crewrelay.crews.keyless.extractive import ExtractiveLLM
+from crewrelay.crews.models.providers import split_model_name
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.prices import SHIPPED, PriceList, Prices, Tokens
 

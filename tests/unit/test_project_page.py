@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.project import read_project
 from crewrelay.cli.commands import app
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.job import JobInput
 from crewrelay.testing import Unjournaled
 from tests.support.crews import Shelf
@@ -58,6 +58,6 @@ def test_its_pyproject_refines_the_inputs(project: Path) -> None:
 
 @pytest.mark.parametrize("option", re.findall(r"`(\w+)`", PAGE.partition("| what | why |")[2].partition("\n\n")[0]))
 def test_what_it_says_can_not_run_is_refused(option: str) -> None:
-    from crewrelay.crews.project_faults import REFUSED_OF_PROJECTS
+    from crewrelay.crews.projects.faults import REFUSED_OF_PROJECTS
 
     assert option in REFUSED_OF_PROJECTS

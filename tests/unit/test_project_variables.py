@@ -9,8 +9,8 @@ import pytest
 from crewrelay.catalogue.catalogue import Catalogue
 from crewrelay.catalogue.project import read_project
 from crewrelay.catalogue.yaml_file import Faulty
-from crewrelay.crews.checks import faults_of, refuse_broken
-from crewrelay.crews.extractive import ExtractiveLLM
+from crewrelay.crews.keyless.extractive import ExtractiveLLM
+from crewrelay.crews.running.checks import faults_of, refuse_broken
 from crewrelay.wiring.logs import redaction
 from crewrelay.wiring.variables import provide
 from tests.support.projects import little_flow, read_variables

@@ -14,8 +14,8 @@ from crewai.llms.base_llm import BaseLLM
 from crewrelay.catalogue.catalogue import Catalogue
 from crewrelay.catalogue.project import Project, name_of, read_project
 from crewrelay.catalogue.yaml_file import Faulty
-from crewrelay.crews.checks import faults_of, refuse_broken
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.running.checks import faults_of, refuse_broken
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.job import JobInput

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from crewrelay.crews.durable import PROMPT_VERSION
+from crewrelay.crews.journal.durable import PROMPT_VERSION
 from tests.support.processes import ROOT
 from tests.support.prompts import GOLDEN, digest, prompts, written
 
 # The golden prompts of each version of CrewAI and of ours. Add a line, don't change one.
 VERSIONS = {("1.15.30", 1): "cda27eea9c8e81c6"}
 HOW = (
-    "raise PROMPT_VERSION in crews/durable.py, run `.venv/bin/python -m tests.support.prompts` to rewrite the golden "
-    "prompts, and add the line that it prints to VERSIONS"
+    "raise PROMPT_VERSION in crews/journal/durable.py, run `.venv/bin/python -m tests.support.prompts` to rewrite the "
+    "golden prompts, and add the line that it prints to VERSIONS"
 )
 
 

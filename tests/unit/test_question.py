@@ -2,7 +2,7 @@
 
 import pytest
 
-from crewrelay.crews.question import Question
+from crewrelay.crews.keyless.question import Question
 from crewrelay.retrieval.words import grams
 
 

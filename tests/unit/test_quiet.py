@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs import transitions
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.job import Job, JobInput, Status

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crewrelay.crews.quotable import sentences_of
+from crewrelay.crews.keyless.quotable import sentences_of
 
 
 def texts(passage: str) -> list[str]:

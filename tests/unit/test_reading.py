@@ -16,11 +16,11 @@ from crewai.tools.tool_usage import ToolUsage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crewrelay.crews.journaled import JournaledLLM
-from crewrelay.crews.reading import summary_of
-from crewrelay.crews.replies import LONGEST, decoded, encoded
-from crewrelay.crews.runner import CrewRunner
-from crewrelay.crews.tuning import tune_crewai
+from crewrelay.crews.journal.journaled import JournaledLLM
+from crewrelay.crews.journal.replies import LONGEST, decoded, encoded
+from crewrelay.crews.models.reading import summary_of
+from crewrelay.crews.running.runner import CrewRunner
+from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.job import JobInput
 from crewrelay.testing import Unjournaled

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.answer import Answer, Passage
 from crewrelay.jobs.job import JobInput
 from crewrelay.testing import Unjournaled

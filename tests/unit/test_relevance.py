@@ -2,9 +2,9 @@
 
 import pytest
 
-from crewrelay.crews.question import Question
-from crewrelay.crews.relevance import ACROSS_LANGUAGES, CUTS, relevant
-from crewrelay.crews.search import Read
+from crewrelay.crews.keyless.question import Question
+from crewrelay.crews.keyless.relevance import ACROSS_LANGUAGES, CUTS, relevant
+from crewrelay.crews.passages.search import Read
 
 LEASE = "A lease is a claim on a job that ends at a time. Whoever holds the lease of a job may write its result."
 BAIL = "Le bail d'un travail finit à une certaine heure."

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from crewrelay.crews import tuning
-from crewrelay.crews.tuning import REPLACEMENTS, Replacement
+from crewrelay.crews.running import tuning
+from crewrelay.crews.running.tuning import REPLACEMENTS, Replacement
 from tests.support.leave_out import NOTHING, REPORT, table
 from tests.support.processes import ROOT
 

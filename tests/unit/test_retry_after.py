@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from crewrelay.crews.failures import explain
+from crewrelay.crews.models.failures import explain
 from crewrelay.system import utcnow
 from tests.support.errors import REQUEST, of_botocore, raised_from
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from crewrelay.crews.failures import ToolUnavailable
+from crewrelay.crews.models.failures import ToolUnavailable
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.testing.crews import ToolCall, passage, run_crew
 from tests.support.crews import AGENTS, OwnCrews

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from crewrelay.crews.runner import CrewRunner
-from crewrelay.crews.search import fenced, shortened
+from crewrelay.crews.passages.search import fenced, shortened
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.job import JobInput
 from crewrelay.testing import Unjournaled

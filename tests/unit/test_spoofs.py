@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from crewrelay.crews.citations import Bibliography
-from crewrelay.crews.runner import CrewRunner
-from crewrelay.crews.search import Read, SearchPassages, fenced, unfenced
+from crewrelay.crews.passages.citations import Bibliography
+from crewrelay.crews.passages.search import Read, SearchPassages, fenced, unfenced
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.answer import Answer, Passage, Source, Usage
 from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.testing import Unjournaled

@@ -12,8 +12,8 @@ import pytest
 from crewai import LLM
 
 import crewrelay
-from crewrelay.crews.ambient import NotInTheRun, journaling
-from crewrelay.crews.tuning import tune_crewai
+from crewrelay.crews.journal.ambient import NotInTheRun, journaling
+from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.ports import RelayDue

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from crewai import LLM, Agent, Crew, Process, Task
 
-from crewrelay.crews.ambient import journaling
-from crewrelay.crews.tuning import tune_crewai
+from crewrelay.crews.journal.ambient import journaling
+from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.testing import Unjournaled
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
 

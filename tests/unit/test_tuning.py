@@ -1,4 +1,4 @@
-"""CrewAI without the parts that crews/tuning.py replaces. What fails here after an upgrade is to be measured anew."""
+"""CrewAI without the parts that crews/running/tuning.py replaces. What fails here after an upgrade is measured anew."""
 
 import asyncio
 import sqlite3
@@ -22,10 +22,10 @@ from crewai_core.lock_store import lock
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
-from crewrelay.crews.durable import make_durable
-from crewrelay.crews.journaled import JournaledLLM
-from crewrelay.crews.runner import CrewRunner
-from crewrelay.crews.tuning import tune_crewai
+from crewrelay.crews.journal.durable import make_durable
+from crewrelay.crews.journal.journaled import JournaledLLM
+from crewrelay.crews.running.runner import CrewRunner
+from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.testing import Unjournaled
 from tests.support.crews import Shelf
 from tests.support.doubles.crew import ScriptedModel

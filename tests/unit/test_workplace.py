@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from crewai import Task
 
-from crewrelay.crews import workplace
-from crewrelay.crews.ambient import journaling
-from crewrelay.crews.tuning import tune_crewai
-from crewrelay.crews.workplace import Workplace, working_in_a_copy
+from crewrelay.crews.journal import workplace
+from crewrelay.crews.journal.ambient import journaling
+from crewrelay.crews.journal.workplace import Workplace, working_in_a_copy
+from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.testing import Unjournaled
 from tests.support.runs import TIMEOUT

@@ -52,7 +52,7 @@ class Catalogue:
         return card
 
     def definition(self, name: str) -> Definition | Project:
-        """All of its files, without the checks that need CrewAI: see crews/checks.py. Raises InvalidCrew."""
+        """All of its files, without the checks that need CrewAI: see crews/running/checks.py. Raises InvalidCrew."""
         definition: Definition | Project = self._once(read_definition, read_project, name)
         return definition
 

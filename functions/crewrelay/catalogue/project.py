@@ -1,6 +1,6 @@
 """A project that `crewai create` made, read as data: its name, form and inputs.
 
-Light: neither CrewAI nor the project's code is imported. crews/projects.py loads it where it runs.
+Light: neither CrewAI nor the project's code is imported. crews/projects/kickoff.py loads it where it runs.
 """
 
 import hashlib

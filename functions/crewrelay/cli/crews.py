@@ -160,8 +160,8 @@ def _folder_of(crew: str) -> Path:
 
 
 def _check(definition: "Definition") -> None:
-    from crewrelay.crews import checks, dry_run
-    from crewrelay.crews.extractive import ExtractiveLLM
+    from crewrelay.crews.keyless.extractive import ExtractiveLLM
+    from crewrelay.crews.running import checks, dry_run
     from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
     from crewrelay.wiring.crews import models
     from crewrelay.wiring.secrets import model_settings

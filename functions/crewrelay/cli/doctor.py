@@ -41,7 +41,7 @@ def crew_checks() -> Iterator[Check]:
 
 
 def _model() -> str:
-    from crewrelay.crews.failures import explain
+    from crewrelay.crews.models.failures import explain
     from crewrelay.wiring.crews import models
     from crewrelay.wiring.secrets import model_settings
 
@@ -56,7 +56,7 @@ def _model() -> str:
 
 def _own_crews() -> str:
     from crewrelay.catalogue.catalogue import catalogue
-    from crewrelay.crews.checks import refuse_broken
+    from crewrelay.crews.running.checks import refuse_broken
     from crewrelay.jobs.errors import InvalidCrew
     from crewrelay.wiring.crews import models
     from crewrelay.wiring.secrets import model_settings

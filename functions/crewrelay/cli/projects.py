@@ -15,7 +15,7 @@ from crewrelay.cli.terminal import exit_on_error, fail
 
 if TYPE_CHECKING:
     from crewrelay.catalogue.project import Project
-    from crewrelay.crews.rehearsal import Rehearsed
+    from crewrelay.crews.projects.rehearsal import Rehearsed
 
 _SEEDS = ("1", "2")  # of hashes: sets have another order in the second run
 
@@ -66,7 +66,7 @@ def check_project(project: "Project", given: str | None, *, run: bool) -> None:
 
 
 def _refuse_faults(project: "Project") -> None:
-    from crewrelay.crews import checks
+    from crewrelay.crews.running import checks
     from crewrelay.wiring.crews import models
     from crewrelay.wiring.logs import redaction
     from crewrelay.wiring.secrets import model_settings
@@ -82,7 +82,7 @@ def _refuse_faults(project: "Project") -> None:
 
 
 def _compare(project: "Project", inputs: dict[str, Any]) -> None:
-    from crewrelay.crews.divergence import differences, told
+    from crewrelay.crews.projects.divergence import differences, told
     from crewrelay.jobs.journal import Kind
     from crewrelay.wiring.logs import redaction
 
@@ -103,7 +103,7 @@ def _compare(project: "Project", inputs: dict[str, Any]) -> None:
 
 def _rehearsed(folder: Path, inputs: dict[str, Any], journal: "Rehearsed | None") -> "Rehearsed":
     """In a process of its own, as a resumed job has."""
-    from crewrelay.crews.rehearsal import Rehearsed
+    from crewrelay.crews.projects.rehearsal import Rehearsed
     from crewrelay.wiring.logs import redaction
 
     with tempfile.TemporaryDirectory(prefix="crewrelay-") as place:
@@ -126,9 +126,9 @@ def _rehearsed(folder: Path, inputs: dict[str, Any], journal: "Rehearsed | None"
 def rehearse(folder: Path, work: Path) -> None:
     """One of the two runs; the file has its inputs and journal, and then what it asked."""
     from crewrelay.catalogue.project import name_of, read_project
-    from crewrelay.crews.checks import NoPassages
-    from crewrelay.crews.rehearsal import Rehearsed, RehearsedCalls
-    from crewrelay.crews.runner import CrewRunner
+    from crewrelay.crews.projects.rehearsal import Rehearsed, RehearsedCalls
+    from crewrelay.crews.running.checks import NoPassages
+    from crewrelay.crews.running.runner import CrewRunner
     from crewrelay.jobs.job import JobInput
     from crewrelay.wiring.crews import models
     from crewrelay.wiring.secrets import model_settings

@@ -35,8 +35,8 @@ for _name, _value in {**CREW_ENVIRONMENT, "CREWAI_STORAGE_DIR": _FOLDER.name}.it
 from crewai.llms.base_llm import BaseLLM  # noqa: E402
 from pydantic import PrivateAttr  # noqa: E402
 
-from crewrelay.crews.checks import faults_of  # noqa: E402
-from crewrelay.crews.runner import CrewRunner  # noqa: E402
+from crewrelay.crews.running.checks import faults_of  # noqa: E402
+from crewrelay.crews.running.runner import CrewRunner  # noqa: E402
 
 _TIME = timedelta(hours=1)
 

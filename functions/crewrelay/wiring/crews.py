@@ -9,9 +9,9 @@ from typing import cast
 from crewrelay.aws.bedrock import BedrockClient
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.project import Project
-from crewrelay.crews.checks import refuse_broken
-from crewrelay.crews.models import Models
-from crewrelay.crews.runner import CrewRunner
+from crewrelay.crews.models.models import Models
+from crewrelay.crews.running.checks import refuse_broken
+from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.ports import Doorbell, JobStore

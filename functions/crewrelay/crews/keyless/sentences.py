@@ -1,0 +1,111 @@
+"""Chooses the sentences of passages that answer a question: the best one, and what supports it."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from crewrelay.crews.keyless.question import Question
+from crewrelay.crews.keyless.quotable import sentences_of
+from crewrelay.crews.keyless.relevance import relevant
+from crewrelay.crews.passages.search import Read
+from crewrelay.retrieval.words import grams
+
+# Added to a sentence's share of the question's 4-grams, where rare ones weigh more: for each unit of cosine that its
+# passage is behind the most similar one; for a place in the best passage's excerpt; for a number if one is asked for;
+# for each time that it is longer than usual. Chosen as the cuts of relevance.py are.
+_BEHIND, _IN_EXCERPT, _NUMBER, _LONG, _USUAL = -8.0, 0.15, 0.3, -0.12, 25
+_SUPPORTS, _REPEATS = 0.5, 0.6  # a supporting sentence: at most as far behind the best; the most 4-grams it may repeat
+_SUPPORT, _OVERVIEW = 90, 180  # words beside the best sentence: of a question, and of a subject
+_BE = r"(?:is|are|was|were|ist|sind|war|waren|es|son|fue|fueron)"
+_ARTICLE = r"(?:an?|the|eine?|der|die|das|una?|el|la|los|las)"
+_DEFINES = re.compile(
+    rf"\A(?:{_ARTICLE}\s)?(?P<subject>\S{{1,40}}(?:\s\S{{1,40}}){{0,4}}?)\s(?:{_BE}\s{_ARTICLE}|means|bezeichnet)\s",
+    re.IGNORECASE,
+)
+
+
+class Sentence(NamedTuple):
+    """A sentence and its passage's number."""
+
+    text: str
+    number: int
+
+
+class _Candidate(NamedTuple):
+    sentence: Sentence
+    grams: frozenset[str]
+    score: float
+    defines: float
+
+
+def choose(topic: str, language: str, passages: Sequence[Read]) -> list[Sentence]:
+    """The sentence that answers best, then those that support it; none if the passages don't answer.
+
+    `language` is the topic's. Passages come best first; in another language they need not contain a word of the topic.
+    """
+    question = Question(topic, language)
+    candidates = _candidates(question, relevant(question, passages))
+    if not candidates:
+        return []
+    ranked = sorted(candidates, key=lambda one: (-one.score, one.sentence))
+    first = max(ranked, key=lambda one: one.score + one.defines)
+    support = [one for one in ranked if one is not first and one.score >= ranked[0].score - _SUPPORTS]
+    return [one.sentence for one in _fitting(first, support, _SUPPORT if question.asks else _OVERVIEW)]
+
+
+def _candidates(question: Question, passages: Sequence[Read]) -> list[_Candidate]:
+    quotable: dict[str, tuple[Read, int]] = {}
+    for passage in passages:
+        for text, start in sentences_of(passage.text):
+            quotable.setdefault(text, (passage, start))  # of a sentence in several passages, the best one is cited
+    parts = {text: grams(text) for text in quotable}
+    counts = Counter(gram for held in parts.values() for gram in held)
+    weights = {gram: math.log(1 + len(parts) / max(1, counts[gram])) for gram in question.grams}
+    whole = math.fsum(weights.values()) or 1.0
+    most_similar = max((passage.similarity or 0.0 for passage in passages), default=0.0)
+
+    def score(text: str, passage: Read, start: int) -> float:
+        in_excerpt = passage is passages[0] and start < passage.excerpt[1] and start + len(text) > passage.excerpt[0]
+        return (
+            math.fsum(weights[gram] for gram in question.grams & parts[text]) / whole
+            + _BEHIND * (most_similar - (passage.similarity or 0.0))
+            + _IN_EXCERPT * in_excerpt
+            + _NUMBER * (question.wants_a_number and any(letter.isdigit() for letter in text))
+            + _LONG * max(0.0, len(text.split()) / _USUAL - 1)
+        )
+
+    return [
+        _Candidate(
+            Sentence(text, passage.number),
+            parts[text],
+            score(text, passage, start),
+            _defines(text, question.defined, passage.title),
+        )
+        for text, (passage, start) in quotable.items()
+    ]
+
+
+def _defines(sentence: str, wanted: str | None, title: str) -> float:
+    """How much its subject is what is wanted, or the passage's title, which may be in another language: from 0 to 1."""
+    match = _DEFINES.match(sentence) if wanted else None
+    if not match:
+        return 0.0
+    subject = grams(match["subject"])
+    return max(_alike(subject, grams(wanted or "")), _alike(subject, grams(title)))
+
+
+def _fitting(first: _Candidate, support: Sequence[_Candidate], words: int) -> list[_Candidate]:
+    """The first one, and as much of its support as the words allow."""
+    chosen = [first]
+    for one in support:
+        length = len(one.sentence.text.split())
+        if length <= words and all(_alike(one.grams, other.grams) <= _REPEATS for other in chosen):
+            chosen.append(one)
+            words -= length
+    return chosen
+
+
+def _alike(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / (len(one | other) or 1)

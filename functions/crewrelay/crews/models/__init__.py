@@ -1,0 +1,1 @@
+"""The models that crews ask: providers, replies, usage, failures."""

@@ -1,0 +1,1 @@
+"""Projects that `crewai create` made: loading, checking, rehearsing them."""

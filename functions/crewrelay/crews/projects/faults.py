@@ -1,0 +1,162 @@
+"""What keeps a project from running here, with file, line and remedy."""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from crewai import Agent, Crew
+from crewai.flow.flow import Flow
+
+from crewrelay.catalogue.options import REFUSED
+from crewrelay.catalogue.project import FILE, Project
+from crewrelay.catalogue.project_files import line_of, read_jsonc, read_yaml, sources
+from crewrelay.catalogue.yaml_file import Fault, Faulty
+from crewrelay.crews.journal import durable
+
+# With these a resumed run would ask something else than the first, or past the journal.
+REFUSED_OF_PROJECTS = (
+    "memory",
+    "knowledge",
+    "knowledge_sources",
+    "mcps",
+    "apps",
+    "a2a",
+    "multimodal",
+    "allow_code_execution",
+    "stream",
+)
+_BY_A_TOOL = ("knowledge", "knowledge_sources", "mcps", "apps", "a2a")  # its results are journaled
+_NEVER_RUN = "main.py"  # of a classic project: it is how CrewAI's own commands start the crew
+_MEMBERS = ("Crew", "Agent", "Task")
+_OF_A_FLOW = {  # methods
+    "remember": f"uses memory, which {REFUSED['memory']}; keep it in the state",
+    "recall": f"uses memory, which {REFUSED['memory']}; keep it in the state",
+}
+
+
+def faults_of_crew(project: Project, crew: Crew) -> Iterator[Fault]:
+    for option, who, effect in durable.refused_options(crew, REFUSED_OF_PROJECTS):
+        yield _fault(project, option, f"{option} of {who} {effect}; {_remedy(option)}")
+    for agent in durable.agents_of(crew):
+        if not isinstance(agent, Agent):
+            what = f"{agent.role} is a {type(agent).__name__}, which asks its model past the journal; use crewai.Agent"
+            yield Fault(project.folder / FILE, 1, what)
+    yield from _in_files(project.folder, project.digest, is_flow=False)
+
+
+def faults_of_flow(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
+    """Its crews are built while it runs: their options are looked for in its files, and once more when they start."""
+    definition = flow._definition
+    place = project.definition or project.folder / FILE
+    if definition.conversational is not None and definition.conversational.enabled:
+        yield Fault(place, line_of(place, "conversational"), "a conversation can't run here; use a flow of steps")
+    if flow.memory is not None:
+        yield _fault(project, "memory", f"memory of the flow {REFUSED['memory']}; {_remedy('memory')}")
+    yield from _missing_inputs(project, flow)
+    yield from _in_files(project.folder, project.digest, is_flow=True)
+
+
+@cache
+def _in_files(folder: Path, digest: str, *, is_flow: bool) -> tuple[Fault, ...]:
+    """Faults that are seen in its files, which are of this digest."""
+    faults: list[Fault] = []
+    for path, tree in _code(folder):
+        if is_flow or path.name != _NEVER_RUN:
+            faults += _inputs_of(path, tree)
+        if is_flow:
+            faults += _calls_of(path, tree)
+    for path in sources(folder) if is_flow else ():
+        if path.suffix in (".yaml", ".yml", ".json", ".jsonc"):
+            faults += _options_in(path)
+    return tuple(faults)
+
+
+def _missing_inputs(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
+    """Fields of the state that were not found in its code."""
+    fields = getattr(type(flow.state), "model_fields", {})
+    for name in () if project.card.inputs.open else fields:
+        if name != "id" and name not in project.card.inputs.declared:
+            what = f"{name} of its state is not found in its code; declare it, [tool.crewrelay.inputs.{name}]"
+            yield Fault(project.folder / FILE, 1, what)
+
+
+def _code(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
+    """Its Python files without tests. One that can't be parsed would have failed before, if anything imported it."""
+    for path in sources(folder):
+        if path.suffix == ".py" and "tests" not in path.relative_to(folder).parts:
+            try:
+                yield path, ast.parse(path.read_bytes())
+            except SyntaxError:
+                continue
+
+
+def _inputs_of(path: Path, tree: ast.Module) -> Iterator[Fault]:
+    """Calls of input()."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "input":
+            yield Fault(
+                path,
+                node.lineno,
+                "input() waits for somebody, and nobody is there to answer; ask with human_input, or a flow's ask()",
+            )
+
+
+def _calls_of(path: Path, tree: ast.Module) -> Iterator[Fault]:
+    """Calls that build a crew, an agent or a task with a refused option, and of a flow's methods."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        for keyword in node.keywords if name in _MEMBERS else ():
+            if keyword.arg in REFUSED_OF_PROJECTS and not _is_off(keyword.value):
+                effect = f"{keyword.arg} of the {name} {REFUSED[keyword.arg]}; {_remedy(keyword.arg)}"
+                yield Fault(path, keyword.value.lineno, effect)
+        if isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "self" and name in _OF_A_FLOW:
+            yield Fault(path, node.lineno, f"self.{name}() {_OF_A_FLOW[name]}")
+
+
+def _is_off(value: ast.expr) -> bool:
+    empty = isinstance(value, ast.List | ast.Tuple) and not value.elts
+    return empty or (isinstance(value, ast.Constant) and not value.value)
+
+
+def _options_in(path: Path) -> Iterator[Fault]:
+    try:
+        data = read_yaml(path) if path.suffix in (".yaml", ".yml") else read_jsonc(path)
+    except Faulty:
+        return  # what reads it tells so
+    for name in sorted(set(_switched_on(data))):
+        yield Fault(path, _line(path, name), f"{name} {REFUSED[name]}; {_remedy(name)}")
+
+
+def _switched_on(data: Any) -> Iterator[str]:
+    """The refused options of everything that is an agent, a task or a crew."""
+    if isinstance(data, Mapping) and {"role", "expected_output", "agents"} & set(data):
+        yield from (name for name in REFUSED_OF_PROJECTS if data.get(name))
+    for one in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ():
+        yield from _switched_on(one)
+
+
+def _remedy(option: str) -> str:
+    if option in _BY_A_TOOL:
+        return "remove it, and ask for it in a tool of your own"
+    return "remove it, or switch it off"
+
+
+def _fault(project: Project, option: str, what: str) -> Fault:
+    pattern = _pattern(option)
+    files = [path for path in sources(project.folder) if path.suffix in (".py", ".yaml", ".yml", ".json", ".jsonc")]
+    place = next((path for path in files if re.search(pattern, path.read_text(errors="replace"))), None)
+    return Fault(place, _line(place, option), what) if place else Fault(project.folder / FILE, 1, what)
+
+
+def _line(path: Path, option: str) -> int:
+    return line_of(path, _pattern(option))
+
+
+def _pattern(option: str) -> str:
+    """A line that sets the option, or decorates with it."""
+    return rf"(?m)^(?!\s*(?://|#)).*\b{option}\"?\s*[=:(]"

@@ -1,0 +1,76 @@
+"""Runs a project against a model's double, under a journal that a second run can be given."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from crewrelay.crews.journal.replies import encoded
+from crewrelay.crews.projects.model_double import answer_to
+from crewrelay.jobs.answer import Usage
+from crewrelay.jobs.journal import Kind, Reply, digest_of
+from crewrelay.jobs.questions import Feedback, Question
+
+MODEL = "crewrelay/double"
+
+
+class Asked(BaseModel):
+    """A call, in the order in which they were made."""
+
+    key: str
+    kind: Kind
+    request: dict[str, Any]
+    reply: str
+
+
+class Rehearsed(BaseModel):
+    """`ended` is the error that ended the run, if one did."""
+
+    asked: list[Asked] = []
+    ended: str | None = None
+
+
+class RehearsedCalls:
+    """The Calls port. What is not in the journal is made, but for a model, whose double answers."""
+
+    is_last_attempt = True
+    remaining = timedelta(minutes=15)
+
+    def __init__(self, journal: Rehearsed | None = None) -> None:
+        self.rehearsed = Rehearsed()
+        self._journal = {one.key: one.reply for one in (journal.asked if journal else ())}
+        self._numbers: Counter[str] = Counter()
+        self._turn = threading.Lock()
+
+    def call(self, kind: Kind, request: dict[str, Any], pay: Callable[[], Reply]) -> Reply:
+        digest = digest_of("", kind, request)
+        with self._turn:
+            key = f"{digest}#{self._numbers[digest]}"
+            self._numbers[digest] += 1
+        body = self._journal.get(key)
+        if body is None:
+            body = encoded(answer_to(request), request) if kind is Kind.MODEL else pay().body
+        request = json.loads(json.dumps(request))
+        with self._turn:
+            self.rehearsed.asked.append(Asked(key=key, kind=kind, request=request, reply=body))
+        return Reply(body=body, model=MODEL)
+
+    def ask(self, question: Question) -> Feedback:
+        return question.accepted()
+
+    def begin_task(self, name: str, agent: str, number: int, of: int) -> None: ...
+
+    def end_task(self) -> None: ...
+
+    def journaled(self, kind: Kind) -> list[Reply]:
+        return []
+
+    def stop(self, error: BaseException) -> None:
+        self.rehearsed.ended = self.rehearsed.ended or f"{type(error).__name__}: {error}"
+
+    def usage(self) -> Usage:
+        return Usage(model=MODEL)
