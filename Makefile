@@ -17,8 +17,9 @@ SYNC := pip sync --quiet --require-hashes --compile-bytecode
 SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 BROWSERS := chromium chromium-browser google-chrome
 IMAGES := RunFunction WorkerFunction
+NODE_CLIENTS := $(dir $(wildcard tests/clients/node/*/package-lock.json))
 
-.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser build image FORCE runtime sam-local sam-emulator small-model eval lock format index
+.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser clients build image FORCE runtime sam-local sam-emulator small-model eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +76,9 @@ browser: setup ## A hostile page in real Chromium against the stack (as root, in
 		|| { echo 'Chromium is missing and apt-get could not install it: see .venv/chromium.log' >&2; exit 1; }
 	.venv/bin/pytest tests/browser
 
+clients: setup .venv-clients/.clients .venv-clients-crewai/.clients $(NODE_CLIENTS:%=%node_modules/.clients) ## Clients of others, unmodified, against the stack (Node 20 and npm); writes the table of docs/clients.md
+	CLIENTS_TABLE=1 .venv/bin/pytest tests/clients
+
 build: setup .venv-sam/.sam .aws-sam/.built ## Build what is deployed: zip functions, files of the crew image (CREWS="PATH …": with these)
 
 image: build ## build, plus the image itself (needs Docker)
@@ -108,6 +112,8 @@ lock: $(UV) ## Update the lock files
 	$(UV) pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/requirements.lock
 	$(UV) pip compile --group sam --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/sam.lock
 	$(UV) pip compile --group scan --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/scan.lock
+	$(UV) pip compile --group clients --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients.lock
+	$(UV) pip compile --group clients-crewai --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients-crewai.lock
 
 $(UV):
 	@echo "Making .venv: a minute or two, once"
@@ -138,6 +144,17 @@ $(UV):
 	@echo "Making .venv-scan, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-scan
 	@$(UV) $(SYNC) --python .venv-scan/bin/python locks/scan.lock
+	@touch $@
+
+.venv-clients/.clients .venv-clients-crewai/.clients: .venv-%/.clients: locks/%.lock | $(UV)
+	@echo "Making .venv-$*, once"
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-$*
+	@$(UV) $(SYNC) --python .venv-$*/bin/python $<
+	@touch $@
+
+%/node_modules/.clients: %/package-lock.json
+	@command -v npm >/dev/null || { echo 'make clients needs Node 20 or later, with npm' >&2; exit 1; }
+	@cd $* && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 .aws-sam/.built: template.yaml samconfig.toml pyproject.toml locks/requirements.lock $(wildcard infra/*) .aws-sam/.crews $(shell find functions -path functions/.crews -prune -o -type f ! -name '*.pyc' -print)

@@ -133,7 +133,7 @@ def test_missing_inputs_are_named_all_at_once(client: TestClient, storage: Stora
 
 
 def test_what_the_platform_ignores_is_ignored(client: TestClient) -> None:
-    """Nulls, unknown fields, and inputs that the crew does not have: crewai-tools always sends `prompt`."""
+    """Nulls, unknown fields, and inputs that the crew does not have: crewai-tools sends `prompt` by default."""
     body = {
         "inputs": REQUEST | {"prompt": "Tell me.", "id": None},
         "taskWebhookUrl": None,

@@ -81,6 +81,7 @@ def describe(app: FastAPI, routes: Iterable[BaseRoute], with_tokens: bool) -> Do
     )
     for operation in _operations(document):
         _mark_problems(operation)
+        _drop_type_beside_reference(operation)
         _drop_null_parameters(operation)
         _tell_scope(operation)
     return document if with_tokens else _without_tokens(document)
@@ -97,6 +98,14 @@ def _mark_problems(operation: dict[str, Any]) -> None:
         if status >= "400":
             (content,) = answer["content"].values()
             answer["content"] = {MEDIA_TYPE: content}
+
+
+def _drop_type_beside_reference(operation: dict[str, Any]) -> None:
+    """What FastAPI adds to an answer that is not JSON: nothing is both of its schema and a string."""
+    for answer in operation["responses"].values():
+        for content in answer.get("content", {}).values():
+            if "$ref" in content["schema"]:
+                content["schema"].pop("type", None)
 
 
 def _drop_null_parameters(operation: dict[str, Any]) -> None:
