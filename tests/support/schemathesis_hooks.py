@@ -1,0 +1,35 @@
+"""Half of the submissions that schemathesis makes are given what no schema can say, so that jobs come of them: a
+registered language, a known crew, its inputs. Those that break the schema still do.
+"""
+
+import re
+from typing import Any
+
+import schemathesis
+
+_COLLECTION = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+@schemathesis.hook
+def map_body(context: Any, body: Any) -> Any:
+    items = body.get("items") if isinstance(body, dict) else None
+    if isinstance(items, list) and len(items) > 1:  # good ones would be accepted beside bad ones
+        return body
+    for each in items if isinstance(items, list) else [body]:
+        if isinstance(each, dict) and len(str(each)) % 2:
+            _make_acceptable(each)
+    return body
+
+
+def _make_acceptable(request: dict[str, Any]) -> None:
+    topic, language, collection = (request.get(name) for name in ("topic", "language", "collection"))
+    if isinstance(topic, str) and 0 < len(topic) <= 2000:
+        request["topic"] = "rain"
+    if isinstance(language, str) and 0 < len(language) <= 35:
+        request["language"] = "en"
+    if isinstance(request.get("crew"), str):
+        request["crew"] = "research"
+    if isinstance(request.get("inputs"), dict):
+        request["inputs"] = {"topic": "rain", "language": "en"}
+    if isinstance(collection, str) and _COLLECTION.fullmatch(collection):
+        del request["collection"]
