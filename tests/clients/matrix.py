@@ -1,42 +1,39 @@
-"""The table of clients in docs/clients.md, which `make clients` writes: which client of which version did what."""
+"""The table of docs/clients.md: which client did what against the real stack. `make clients` writes it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.processes import ROOT
 
 PAGE = ROOT / "docs/clients.md"
-_BEGIN, _END = "<!-- Written by `make clients`. -->\n", "<!-- The end of the table. -->\n"
+_BEGIN, _END = "<!-- clients: written by `make clients` -->\n", "<!-- clients: end -->\n"
 _HEAD = "| client | version | what ran |\n|---|---|---|\n"
 
 
-class Row(NamedTuple):
+class Ran(NamedTuple):
     client: str
     version: str
     what: str
 
 
-def rows_of(page: str) -> list[Row]:
-    table = page.partition(_BEGIN)[2].partition(_END)[0].removeprefix(_HEAD)
-    return [Row(*(cell.strip() for cell in line.strip("|").split(" | "))) for line in table.splitlines()]
+def table_of(page: str) -> list[Ran]:
+    lines = page.partition(_BEGIN)[2].partition(_END)[0].removeprefix(_HEAD).splitlines()
+    return [Ran(*(cell.strip() for cell in line.strip("| ").split(" | "))) for line in lines]
 
 
-def with_rows(page: str, told: Iterable[Row]) -> str:
-    """The page with these rows in place of those that it had of the same clients."""
-    new = list(told)
-    clients = {row.client for row in new}
-    rows = sorted({*new, *(row for row in rows_of(page) if row.client not in clients)})
-    before, _, rest = page.partition(_BEGIN)
-    table = _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    return f"{before}{_BEGIN}{table}{_END}{rest.partition(_END)[2]}"
+def with_table(page: str, rows: Iterable[Ran]) -> str:
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    lines = "".join(f"| {row.client} | {row.version} | {row.what} |\n" for row in sorted(rows))
+    return before + begin + _HEAD + lines + end + after
 
 
-def write(rows: Iterable[Row], path: Path = PAGE) -> None:
-    path.write_text(with_rows(path.read_text(), rows))
-
-
-def missing(page: str, pinned: Mapping[str, str]) -> dict[str, str]:
-    """The clients that the page does not name in the version that is pinned."""
-    told = {row.client: row.version for row in rows_of(page)}
-    return {client: version for client, version in pinned.items() if told.get(client) != version}
+def write(ran: Iterable[Ran], page: Path = PAGE) -> None:
+    """The rows of the clients that ran; those of others stay."""
+    whats: dict[tuple[str, str], list[str]] = {}
+    for client, version, what in ran:
+        whats.setdefault((client, version), []).append(what)
+    new = [Ran(client, version, ", ".join(dict.fromkeys(each))) for (client, version), each in whats.items()]
+    names, text = {row.client for row in new}, page.read_text()
+    page.write_text(with_table(text, [*new, *(row for row in table_of(text) if row.client not in names)]))

@@ -1,4 +1,4 @@
-"""Runs the programs of foreign/, each in the environment of its client."""
+"""Runs a program of this folder in the environment of its client, and goes on while it runs."""
 
 import json
 import os
@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.support.processes import ROOT
-
-_FOREIGN = ROOT / "tests/clients/foreign"
 
 
 @contextmanager
@@ -24,7 +22,7 @@ def started(environment: str, program: str, *arguments: str) -> Iterator["subpro
             "OTEL_SDK_DISABLED": "true",
             "CREWAI_TESTING": "true",
         }
-        command = [str(ROOT / environment / "bin/python"), str(_FOREIGN / f"{program}.py"), *arguments]
+        command = [str(ROOT / environment / "bin/python"), str(ROOT / f"tests/clients/{program}.py"), *arguments]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=home, env=kept | quiet)
         try:
             yield process

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.clients.conftest import Ran
+from tests.clients.conftest import Tell
 from tests.clients.programs import started, told
 from tests.support.models import ScriptedModel
+from tests.support.processes import listening
 from tests.support.stack import RunningStack, model_variables, running_stack
 from tests.support.waiting import wait_until
 
@@ -29,34 +30,41 @@ class Scripted(NamedTuple):
     model: ScriptedModel
 
 
+@pytest.fixture(scope="module")
+def stack() -> Iterator[RunningStack]:
+    """The default one, which asks for a token."""
+    with running_stack(1, "--auth") as stack:
+        yield stack
+
+
 def token_of(stack: RunningStack) -> str:
     return stack.client.headers["Authorization"].removeprefix("Bearer ")
 
 
 @pytest.fixture(scope="module")
-def scripted(models: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
     """A stack with a crew whose task a human reviews."""
     folder: Path = tmp_path_factory.mktemp("crews")
     config = folder / "reviewed/config"
     config.mkdir(parents=True)
     for name, text in REVIEWED.items():
         (config / f"{name}.yaml").write_text(text)
-    with closing(ScriptedModel(models)) as model:
+    with listening("tests.support.doubles.model_server") as port, closing(ScriptedModel(port)) as model:
         variables = {"CREWRELAY_CREWS": str(folder), **model_variables(model)}
         with running_stack(1, "--auth", **variables) as stack:
             yield Scripted(stack, model)
 
 
-def test_crewai_tools_gets_a_crews_answer(stack: RunningStack, ran: Ran) -> None:
+def test_crewai_tools_gets_a_crews_answer(stack: RunningStack, tell: Tell) -> None:
     with started(ENVIRONMENT, "crewai_tool", f"{stack.url}/amp/research", token_of(stack), INPUTS) as program:
         found = told(program)
     (job,) = stack.client.get("/crewai/jobs", params={"limit": 1}).json()["jobs"]
     assert job["status"] == "completed"
     assert found["result"] == stack.client.get(f"/crewai/status/{job['job_id']}").json()["result"]
-    ran("crewai-tools", found["version"], "`InvokeCrewAIAutomationTool`: kickoff, status, result")
+    tell("crewai-tools (pip)", found["version"], "`InvokeCrewAIAutomationTool`: kickoff, status, result")
 
 
-def test_crewai_tools_tells_its_agent_what_is_missing_and_what_failed(scripted: Scripted, ran: Ran) -> None:
+def test_crewai_tools_tells_its_agent_what_is_missing_and_what_failed(scripted: Scripted, tell: Tell) -> None:
     stack, token = scripted.stack, token_of(scripted.stack)
     with started(ENVIRONMENT, "crewai_tool", f"{stack.url}/amp/reviewed", token, '{"theme": "rain"}') as program:
         assert "'missing_inputs': ['topic']" in told(program)["result"]
@@ -67,10 +75,14 @@ def test_crewai_tools_tells_its_agent_what_is_missing_and_what_failed(scripted: 
         found = told(program)
     scripted.model.script()
     assert found["result"].startswith("Error: Crew task failed.")
-    ran("crewai-tools", found["version"], "`InvokeCrewAIAutomationTool`: missing inputs, a wrong token, a failed crew")
+    tell(
+        "crewai-tools (pip)",
+        found["version"],
+        "missing inputs, a wrong token, a failed crew",
+    )
 
 
-def test_crewai_tools_waits_while_a_human_reviews(scripted: Scripted, ran: Ran) -> None:
+def test_crewai_tools_waits_while_a_human_reviews(scripted: Scripted, tell: Tell) -> None:
     stack = scripted.stack
     scripted.model.script()
     base = f"{stack.url}/amp/reviewed"
@@ -96,13 +108,17 @@ def test_crewai_tools_waits_while_a_human_reviews(scripted: Scripted, ran: Ran) 
         found = told(program)
     assert found["result"].startswith("About nothing")
     assert scripted.model.calls() == 2  # the draft and the shorter one, not a third of what was excellent
-    ran("crewai-tools", found["version"], "`InvokeCrewAIAutomationTool` while a human reviews: `/resume`, twice")
+    tell("crewai-tools (pip)", found["version"], "a human's feedback by `/resume`, twice")
 
 
-def test_semantic_kernel_runs_a_crew(stack: RunningStack, ran: Ran) -> None:
+def test_semantic_kernel_runs_a_crew(stack: RunningStack, tell: Tell) -> None:
     with started(ENVIRONMENT, "semantic_kernel_crew", f"{stack.url}/amp/research", token_of(stack), INPUTS) as program:
         found = told(program)
     assert found["first"] in ("PENDING", "RUNNING", "SUCCESS")
     assert found["result"] == found["of_the_kernel"]
     assert "[1]" in found["result"]
-    ran("semantic-kernel", found["version"], "`CrewAIEnterprise`: kickoff, status, wait, and as a function of a kernel")
+    tell(
+        "semantic-kernel (pip)",
+        found["version"],
+        "`CrewAIEnterprise`: kickoff, status, wait, and as a function of a kernel",
+    )

@@ -4,19 +4,20 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.clients import matrix
-from tests.clients.conftest import Ran
+from tests.clients.conftest import Tell
 from tests.clients.programs import started, told
 from tests.support.processes import ROOT
 from tests.support.stack import RunningStack, running_stack
 
 PYTHON = ROOT / ".venv-clients/bin"
-NODE = ROOT / "tests/clients/node/openapi"
+NODE = ROOT / "tests/clients/node"
 DID = "submit, wait, list, batch, results, events, calls, cancel, delete; typed errors"
 EXPECTED = {
     "crews": ["research"],
@@ -50,7 +51,7 @@ def of_node(*command: str, within: float = 120) -> str:
     path = f"{NODE / 'node_modules/.bin'}:{os.environ['PATH']}"
     environment = {"PATH": path, "HOME": os.environ.get("HOME", "/"), "REDOCLY_TELEMETRY": "off", "CI": "1"}
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=within, cwd=NODE, env=environment, check=False
+        command, capture_output=True, text=True, timeout=within, cwd=NODE / "generated", env=environment, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -61,6 +62,13 @@ def node_version(package: str) -> str:
     return version
 
 
+@pytest.fixture(scope="module")
+def stack() -> Iterator[RunningStack]:
+    """The default one, which asks for a token."""
+    with running_stack(1, "--auth") as stack:
+        yield stack
+
+
 @pytest.fixture
 def document(stack: RunningStack, tmp_path: Path) -> Path:
     path = tmp_path / "openapi.json"
@@ -68,7 +76,7 @@ def document(stack: RunningStack, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_client_of_openapi_python_client(stack: RunningStack, tmp_path: Path, ran: Ran) -> None:
+def test_a_client_of_openapi_python_client(stack: RunningStack, tmp_path: Path, tell: Tell) -> None:
     address = f"{stack.url}/openapi.json"
     folder = tmp_path / "generated/crewrelay_client"
     folder.parent.mkdir()
@@ -88,17 +96,21 @@ def test_a_client_of_openapi_python_client(stack: RunningStack, tmp_path: Path, 
     with started(".venv-clients", "generated_client", stack.url, token, str(folder.parent)) as program:
         did = told(program)
     assert_full_cycle(did)
-    ran("openapi-python-client", did["version"], DID)
+    tell("openapi-python-client (pip)", did["version"], DID)
 
 
-def test_a_client_of_openapi_typescript(stack: RunningStack, document: Path, ran: Ran) -> None:
+def test_a_client_of_openapi_typescript(stack: RunningStack, document: Path, tell: Tell) -> None:
     of_node("openapi-typescript", str(document), "--output", "build/schema.d.ts", "--default-non-nullable", "false")
     of_node("tsc", "--project", ".")
     token = stack.client.headers["Authorization"].removeprefix("Bearer ")
     did = json.loads(of_node("node", "build/cycle.js", stack.url, token))
     assert_full_cycle(did)
-    ran("openapi-typescript", node_version("openapi-typescript"), "types of `/openapi.json`, checked by `tsc --strict`")
-    ran("openapi-fetch", node_version("openapi-fetch"), DID)
+    tell(
+        "openapi-typescript (npm)",
+        node_version("openapi-typescript"),
+        "types of `/openapi.json`, checked by `tsc --strict`",
+    )
+    tell("openapi-fetch (npm)", node_version("openapi-fetch"), DID)
 
 
 def test_the_pages_fetch_does_what_it_shows() -> None:

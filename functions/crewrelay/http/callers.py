@@ -35,6 +35,7 @@ def _authorized(request: Request) -> Caller:
         raise Unauthenticated("The request came without a valid token.") from None
 
 
+AnyCaller = Annotated[Caller, Security(_caller)]  # whose scopes are checked later
 Starter = Annotated[Caller, Security(_caller, scopes=[Scope.RUN.value])]
 Reader = Annotated[Caller, Security(_caller, scopes=[Scope.READ.value])]
 Admin = Annotated[Caller, Security(_caller, scopes=[Scope.ADMIN.value])]
