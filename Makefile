@@ -26,7 +26,7 @@ help: ## List the targets
 setup: .venv/.crewrelay ## Create or update .venv (seconds when it is up to date)
 
 run: setup ## Start the stack, submit an example, print the answer, stop (TOPIC="…" LANGUAGE=de; AWS=1 on DynamoDB, SQS and S3)
-	@.venv/bin/crewrelay run $(if $(AWS),--aws) --language '$(subst ','\'',$(LANGUAGE))' -- '$(subst ','\'',$(TOPIC))'
+	@.venv/bin/crewrelay run --own $(if $(AWS),--aws) --language '$(subst ','\'',$(LANGUAGE))' -- '$(subst ','\'',$(TOPIC))'
 
 serve: setup ## Run the stack until Ctrl-C (HOST, PORT; AUTH=1 to require tokens; AWS=1 as above)
 	@exec .venv/bin/crewrelay serve --host $(HOST) --port $(PORT) $(if $(AUTH),--auth) $(if $(AWS),--aws)

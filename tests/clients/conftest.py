@@ -28,10 +28,10 @@ Tell = Callable[[str, str, str], None]
 
 @pytest.fixture(scope="session")
 def model() -> Iterator[ScriptedModel]:
-    """A job asks it three times, and takes two seconds or so."""
+    """A job asks it three times, and takes three seconds or more."""
     with (
         listening("tests.support.doubles.model_server") as port,
-        closing(ScriptedModel(port, "--delay", "0.5")) as model,
+        closing(ScriptedModel(port, "--delay", "1")) as model,
     ):
         yield model
 

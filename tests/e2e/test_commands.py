@@ -1,4 +1,4 @@
-"""`crewrelay submit`, `status`, `watch`, `cancel`, `retry`, `run`, `redrive` and `doctor` against a running stack."""
+"""The commands about jobs, `redrive` and `doctor` against a running stack."""
 
 import json
 from collections.abc import Iterator
@@ -10,9 +10,11 @@ from crewrelay.cli.commands import app
 from tests.e2e.stacks import ScriptedStack
 from tests.support.stack import free_port
 
+UNSET = {"CREWRELAY_URL": None, "CREWRELAY_STACK": None, "XDG_CONFIG_HOME": "/nonexistent"}
+
 
 def command(*arguments: str, code: int = 0, **variables: str) -> Result:
-    result = CliRunner().invoke(app, arguments, env={"CREWRELAY_URL": None, "CREWRELAY_STACK": None, **variables})
+    result = CliRunner().invoke(app, arguments, env=UNSET | variables)
     assert result.exit_code == code, (result.output, result.exception)
     return result
 
@@ -39,25 +41,28 @@ def test_a_job_is_submitted_looked_at_and_followed(scripted: ScriptedStack) -> N
     assert command("submit", "rain", "--url", url, "--key", "one").stdout.strip() == job_id
     watched = command("watch", job_id, "--url", url)
     assert watched.stdout.startswith("\nAbout rain: one fact [1], another [2], an invented one.\n\n[1] ")
-    assert watched.stderr.startswith(f"job {job_id}\n")
-    assert "\ncompleted 2" in watched.stderr
-    status = json.loads(command("status", job_id, CREWRELAY_URL=url).stdout)
+    assert watched.stderr.startswith(f"job {job_id}\nrunning\ntask 1 of 2: research (Researcher)\n")
+    assert watched.stderr.splitlines()[-1].startswith("completed in ")
+    status = json.loads(command("status", job_id, "--json", CREWRELAY_URL=url).stdout)
     assert (status["status"], status["inputs"]) == ("completed", {"topic": "rain", "language": "en"})
+    assert "\nstatus     completed\n" in command("status", job_id, CREWRELAY_URL=url).stdout
     assert "has already completed" in command("cancel", job_id, "--url", url, code=1).stderr
+    assert command("delete", job_id, "--url", url).stdout == f"job {job_id} is deleted\n"
 
 
 def test_a_failed_job_says_why_and_can_be_retried(scripted: ScriptedStack) -> None:
     url = scripted.stack.url
     scripted.model.script("--statuses", "401")
-    ran = command("run", "rain", "--url", url, code=1)
+    ran = command("run", "rain", "--url", url, code=3)
     assert "crewrelay: the job failed: The model refused the key" in ran.stderr
     job_id = ran.stderr.splitlines()[0].removeprefix("job ")
     listed = command("jobs", "--status", "failed", "--limit", "1", "--url", url).stdout
-    assert listed.startswith(f"{job_id}  failed     research ")
+    assert listed.splitlines()[0].split()[:3] == ["JOB", "STATUS", "CREW"]
+    assert f"\n{job_id}  failed  research  " in listed
     assert "The model refused the key" in listed
     as_json = command("jobs", "--limit", "1", "--json", "--url", url).stdout
     assert json.loads(as_json)["job_id"] == job_id
-    assert json.loads(command("retry", job_id, "--url", url).stdout)["status"] in ("pending", "running", "completed")
+    assert command("retry", job_id, "--url", url).stdout.startswith(f"job {job_id} is ")
     assert "About rain" in command("watch", job_id, "--url", url).stdout
 
 
@@ -65,9 +70,9 @@ def test_a_waiting_job_is_cancelled(scripted: ScriptedStack) -> None:
     url = scripted.stack.url
     scripted.model.script("--delay", "30")
     job_id = command("submit", "--crew", "research", "--inputs", '{"topic": "x", "language": "de"}', "--url", url)
-    cancelled = json.loads(command("cancel", job_id.stdout.strip(), "--url", url).stdout)
+    cancelled = json.loads(command("cancel", job_id.stdout.strip(), "--json", "--url", url).stdout)
     assert cancelled["status"] in ("cancelled", "running")
-    assert "the job cancelled" in command("watch", job_id.stdout.strip(), "--url", url, code=1).stderr
+    assert "the job was cancelled" in command("watch", job_id.stdout.strip(), "--url", url, code=3).stderr
 
 
 @pytest.mark.parametrize(
@@ -90,10 +95,10 @@ def test_what_is_wrong_is_said_with_its_remedy(scripted: ScriptedStack, argument
 
 
 def test_an_address_where_nothing_runs() -> None:
-    said = command("status", "x", "--url", f"http://127.0.0.1:{free_port()}", code=1).stderr
+    said = command("status", "x", "--url", f"http://127.0.0.1:{free_port()}", code=5).stderr
     assert "did not answer" in said
     assert "Is the address right" in said
-    assert "did not answer" in command("status", "x", "--url", "nonsense", code=1).stderr
+    assert "nonsense is no address" in command("status", "x", "--url", "nonsense", code=1).stderr
 
 
 @pytest.mark.usefixtures("aws")

@@ -67,7 +67,8 @@ def test_the_calls_answer_as_they_are_shown_to(stack: RunningStack) -> None:
 
 
 def test_the_clients_page_does_what_it_shows(stack: RunningStack) -> None:
-    plain, _, platform = CLIENTS.partition("## CrewAI's platform")
+    plain, _, rest = CLIENTS.partition("## CrewAI's platform")
+    platform = rest.partition("\n## ")[0]
     kickoff, status = blocks("bash", platform)
     variables = {"KICKOFF_ID": curl(kickoff, stack)["kickoff_id"]}
     done = wait_until(lambda: (got := curl(status, stack, **variables))["state"] == "SUCCESS" and got, within=20)
@@ -76,6 +77,11 @@ def test_the_clients_page_does_what_it_shows(stack: RunningStack) -> None:
     program = program.replace("http://localhost:8000", stack.url)
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert said.startswith("completed A neural network")
+
+
+def test_an_agent_of_a2a_answers_as_it_is_shown(stack: RunningStack) -> None:
+    (message,) = blocks("bash", CLIENTS.partition("## A2A")[2].partition("\n## ")[0])
+    assert curl(message, stack)["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
 
 
 def test_a_job_can_be_cancelled_and_a_failed_one_tried_again_as_it_is_shown(scripted: ScriptedStack) -> None:

@@ -74,7 +74,7 @@ def test_a_job_waits_over_a_restart_of_everything_and_is_answered_by_the_command
 
 def answer(url: str, job_id: str, *feedback: str) -> dict[str, Any]:
     done = subprocess.run(
-        [*COMMAND, "answer", job_id, *feedback, "--url", url],
+        [*COMMAND, "answer", job_id, *feedback, "--json", "--url", url],
         capture_output=True,
         text=True,
         check=False,

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pytest
 from typer.testing import CliRunner
 
-from crewrelay.cli import doctor
 from crewrelay.cli.commands import app
+from crewrelay.cli.operate import checks as doctor
 from crewrelay.sqlite import health
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.store import SqliteJobStore

@@ -103,7 +103,7 @@ def test_the_environments_of_samconfig_set_parameters_to_what_they_may_be(templa
 
 
 def test_the_outputs_have_what_the_command_asks_for(template: Template) -> None:
-    sources = [path.read_text() for path in (ROOT / "functions/crewrelay/cli").glob("*.py")]
+    sources = [path.read_text() for path in (ROOT / "functions/crewrelay/cli").rglob("*.py")]
     asked = {name for source in sources for name in re.findall(r'output\(stack, "(\w+)"\)', source)}
     assert asked
     assert asked <= template["Outputs"].keys()

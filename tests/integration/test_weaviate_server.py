@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from crewrelay.cli.commands import app
-from crewrelay.cli.doctor import crew_checks, diagnose
+from crewrelay.cli.operate.checks import crew_checks, diagnose
 from crewrelay.jobs.errors import (
     CollectionMissing,
     EmbedderMismatch,

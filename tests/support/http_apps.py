@@ -88,10 +88,12 @@ def api_app(
     anonymous: Caller | None = LOCAL,
     most_unfinished: int | None = 1000,
     changes: Changes | None = None,
+    timeout: float = 27,
 ) -> FastAPI:
+    """`timeout` in seconds, of a caller who waits."""
     store, doorbell = storage.store(clock), SqsQueue(storage.sqs, storage.queue_url)
     intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished)
-    long_poll = LongPoll(changes or Polling(), clock, timedelta(seconds=27))
+    long_poll = LongPoll(changes or Polling(), clock, timedelta(seconds=timeout))
     submission = submission_of(storage, clock, most_unfinished)
     kept = DynamoBatches(storage.dynamodb, storage.table, clock)
     batches = Batches(store, kept, submission, intervention, clock, new_id, POLICY)

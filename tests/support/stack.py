@@ -94,7 +94,7 @@ def environment(**variables: str) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("CREWRELAY_", "AWS_", "WEAVIATE"))
     }
-    kept["CREWRELAY_COLLECTIONS"] = "/nonexistent"
+    kept["CREWRELAY_COLLECTIONS"] = kept["XDG_CONFIG_HOME"] = "/nonexistent"
     if not any(name.startswith("AWS_ENDPOINT_URL") for name in variables):
         kept["CREWRELAY_DATA"] = tempfile.mkdtemp(dir=_FOLDERS.name)
     return kept | variables

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from crewrelay.cli import engine
-from crewrelay.cli.engine import engine_of
+from crewrelay.cli.machine import engine
+from crewrelay.cli.machine.engine import engine_of
 from crewrelay.local.engines import OnAws, OnSqlite
 from tests.support.processes import ROOT
 

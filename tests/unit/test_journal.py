@@ -117,7 +117,7 @@ def test_a_receipt_is_recounted_by_the_journal_but_for_its_replays() -> None:
 
 def test_the_usage_of_no_calls_names_no_model() -> None:
     usage = usage_of([call(Kind.TOOL)])
-    assert (usage.model, usage.calls, usage.by_model) == ("none", 0, ())
+    assert (usage.model, usage.calls, usage.by_model) == (None, 0, ())
 
 
 def test_the_usage_of_calls_is_told_in_all_and_by_model_in_the_order_they_were_asked() -> None:

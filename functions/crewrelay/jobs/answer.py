@@ -43,23 +43,29 @@ class Source(BaseModel):
     excerpt: Text = ""  # "" in answers stored before this field existed
 
 
-class ModelUsage(BaseModel):
-    """Usage of one model, named provider/model. Tokens are 0 if the model reports none; `cost_usd` is None if the cost
-    of any call is unknown.
-    """
+class _Spent(BaseModel):
+    """Tokens are 0 if the model reports none; `cost_usd` is None if the cost of any call is unknown."""
 
     model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
-    model: str
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: Usd | None = None
 
 
-class Usage(ModelUsage):
-    """A run's model usage, each call counted once; `model` is the first one called."""
+class ModelUsage(_Spent):
+    """Usage of one model, named provider/model. Tokens are 0 if the model reports none; `cost_usd` is None if the cost
+    of any call is unknown.
+    """
 
+    model: str
+
+
+class Usage(_Spent):
+    """A run's model usage, each call counted once; `model` is the first one called, None if there was no call."""
+
+    model: str | None = None
     by_model: tuple[ModelUsage, ...] = ()
 
 

@@ -14,6 +14,8 @@ CrewrelayError
 ├── TooManyJobs          429  the tenant's limit of unfinished jobs is reached
 ├── IdempotencyConflict  422  the key was used with a different body
 ├── RunFailed            502  the crew ended without an answer
+├── StillRunning         503  the crew is at work, and the protocol can't hand the job over
+├── AnswerAwaited        422  the job waits for a human, and the protocol can't ask one
 ├── JobFinished          409  the job has ended in a way that does not allow this
 ├── JobUnfinished        409  the job must have ended for this
 ├── NotWaiting           409  the job does not wait for this answer
@@ -159,6 +161,23 @@ class RunFailed(CrewrelayError):
     code = "run_failed"
     http = 502
     remedy = "The job's status has the reason."
+
+
+class StillRunning(CrewrelayError):
+    """The crew is at work when the answer is due, in a protocol that can't hand the job over."""
+
+    code = "still_running"
+    http = 503
+    retryable = True
+    remedy = "Send the same request again after the seconds in Retry-After: it waits on for the same job."
+
+
+class AnswerAwaited(CrewrelayError):
+    """The job waits for a human, in a protocol that can't ask one."""
+
+    code = "answer_awaited"
+    http = 422
+    remedy = "Answer with POST /crewai/jobs/{job_id}/resume, then send the same request again."
 
 
 class JobFinished(CrewrelayError):

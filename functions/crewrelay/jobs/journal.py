@@ -136,18 +136,19 @@ def usage_of(calls: Iterable[Call]) -> Usage:
     """The model usage of these calls, paid or replayed."""
     asked = [call.reply for call in calls if call.kind is Kind.MODEL]
     models = list(dict.fromkeys(reply.model for reply in asked))
-    by_model = tuple(_usage_of(model, [reply for reply in asked if reply.model == model]) for model in models)
-    return Usage(**dict(_usage_of(models[0] if models else "none", asked)), by_model=by_model)
-
-
-def _usage_of(model: str, replies: Sequence[Reply]) -> ModelUsage:
-    return ModelUsage(
-        model=model,
-        calls=len(replies),
-        prompt_tokens=sum(reply.prompt_tokens for reply in replies),
-        completion_tokens=sum(reply.completion_tokens for reply in replies),
-        cost_usd=total(reply.cost_usd for reply in replies),
+    by_model = tuple(
+        ModelUsage(model=model, **_spent([reply for reply in asked if reply.model == model])) for model in models
     )
+    return Usage(model=next(iter(models), None), **_spent(asked), by_model=by_model)
+
+
+def _spent(replies: Sequence[Reply]) -> dict[str, Any]:
+    return {
+        "calls": len(replies),
+        "prompt_tokens": sum(reply.prompt_tokens for reply in replies),
+        "completion_tokens": sum(reply.completion_tokens for reply in replies),
+        "cost_usd": total(reply.cost_usd for reply in replies),
+    }
 
 
 def in_order(calls: Iterable[Call]) -> list[Call]:

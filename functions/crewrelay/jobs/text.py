@@ -4,6 +4,7 @@ A lone surrogate can't be encoded. Control characters can move a terminal's curs
 characters reorder or hide text. HTML is left as it is: whoever puts it into a page escapes it.
 """
 
+import json
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ _UNSEEN = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # reorder
     "\u00ad\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"  # hide
 )
+_UNSEEN_IN_JSON = re.compile(f"{_UNSEEN.pattern}|[\u2028\u2029\ud800-\udfff]")
 _UNSEEN_IN_NAME = re.compile(rf"{_LINE_END.pattern}|{_UNSEEN.pattern}|[\n\t]")
 # No user name: https://bank.example@evil.example is not the site that it looks like.
 _SITE = re.compile(r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?(?=[/?#]|\Z)", re.IGNORECASE)
@@ -33,6 +35,12 @@ def well_formed(text: str) -> str:
 def shown(text: str) -> str:
     """The text without invisible characters; all line ends become line feeds."""
     return _UNSEEN.sub("", _LINE_END.sub("\n", well_formed(text)))
+
+
+def json_of(value: Any, indent: int | None = None) -> str:
+    """The value as JSON, with an escape for each character that `shown` would change: nothing is lost."""
+    written = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _UNSEEN_IN_JSON.sub(lambda match: json.dumps(match[0])[1:-1], written)
 
 
 def ended(text: str) -> str:

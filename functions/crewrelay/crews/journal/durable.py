@@ -12,6 +12,7 @@ from crewai.tools import BaseTool
 from crewrelay.catalogue.options import NOT_TO_BE_RESUMED, REFUSED
 from crewrelay.crews.journal.journaled import JournaledLLM
 from crewrelay.crews.journal.journaled_tools import JournaledTool
+from crewrelay.crews.journal.knowledge import RunKnowledge
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.ports import Calls
 
@@ -65,7 +66,7 @@ def refused_of(member: Any, name: str, refused: Collection[str]) -> Iterator[tup
     """Each option that is switched on, whose it is, and its effect."""
     options = vars(member)  # reading some of them as attributes warns of their deprecation
     for option in refused:
-        if options.get(option):
+        if (value := options.get(option)) and not isinstance(getattr(value, "storage", None), RunKnowledge):
             yield option, name, REFUSED[option]
 
 

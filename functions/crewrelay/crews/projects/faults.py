@@ -19,8 +19,7 @@ from crewrelay.crews.journal import durable
 # With these a resumed run would ask something else than the first, or past the journal.
 REFUSED_OF_PROJECTS = (
     "memory",
-    "knowledge",
-    "knowledge_sources",
+    "knowledge",  # that was made outside of a run
     "mcps",
     "apps",
     "a2a",
@@ -28,7 +27,8 @@ REFUSED_OF_PROJECTS = (
     "allow_code_execution",
     "stream",
 )
-_BY_A_TOOL = ("knowledge", "knowledge_sources", "mcps", "apps", "a2a")  # its results are journaled
+_SEEN_IN_FILES = tuple(option for option in REFUSED_OF_PROJECTS if option != "knowledge")  # of which all are refused
+_BY_A_TOOL = ("mcps", "apps", "a2a")  # its results are journaled
 _NEVER_RUN = "main.py"  # of a classic project: it is how CrewAI's own commands start the crew
 _MEMBERS = ("Crew", "Agent", "Task")
 _OF_A_FLOW = {  # methods
@@ -111,7 +111,7 @@ def _calls_of(path: Path, tree: ast.Module) -> Iterator[Fault]:
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         for keyword in node.keywords if name in _MEMBERS else ():
-            if keyword.arg in REFUSED_OF_PROJECTS and not _is_off(keyword.value):
+            if keyword.arg in _SEEN_IN_FILES and not _is_off(keyword.value):
                 effect = f"{keyword.arg} of the {name} {REFUSED[keyword.arg]}; {_remedy(keyword.arg)}"
                 yield Fault(path, keyword.value.lineno, effect)
         if isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "self" and name in _OF_A_FLOW:
@@ -135,12 +135,14 @@ def _options_in(path: Path) -> Iterator[Fault]:
 def _switched_on(data: Any) -> Iterator[str]:
     """The refused options of everything that is an agent, a task or a crew."""
     if isinstance(data, Mapping) and {"role", "expected_output", "agents"} & set(data):
-        yield from (name for name in REFUSED_OF_PROJECTS if data.get(name))
+        yield from (name for name in _SEEN_IN_FILES if data.get(name))
     for one in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ():
         yield from _switched_on(one)
 
 
 def _remedy(option: str) -> str:
+    if option == "knowledge":
+        return "give its sources as knowledge_sources, without a storage of their own"
     if option in _BY_A_TOOL:
         return "remove it, and ask for it in a tool of your own"
     return "remove it, or switch it off"

@@ -35,7 +35,7 @@ class Rehearsed(BaseModel):
 
 
 class RehearsedCalls:
-    """The Calls port. What is not in the journal is made, but for a model, whose double answers."""
+    """The Calls port. What is not in the journal is made, but a model's double answers, and knowledge finds nothing."""
 
     is_last_attempt = True
     remaining = timedelta(minutes=15)
@@ -53,7 +53,7 @@ class RehearsedCalls:
             self._numbers[digest] += 1
         body = self._journal.get(key)
         if body is None:
-            body = encoded(answer_to(request), request) if kind is Kind.MODEL else pay().body
+            body = _answered(kind, request) or pay().body
         request = json.loads(json.dumps(request))
         with self._turn:
             self.rehearsed.asked.append(Asked(key=key, kind=kind, request=request, reply=body))
@@ -74,3 +74,14 @@ class RehearsedCalls:
 
     def usage(self) -> Usage:
         return Usage(model=MODEL)
+
+
+def _answered(kind: Kind, request: dict[str, Any]) -> str:
+    """What is told without a service; "" for what has to be called."""
+    match kind:
+        case Kind.MODEL:
+            return encoded(answer_to(request), request)
+        case Kind.RETRIEVAL:
+            return "[]"
+        case _:
+            return ""

@@ -11,12 +11,14 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 import crewai.llms.base_llm as base_llm
+from crewai.knowledge.storage.factory import set_knowledge_storage_factory
 from crewai.tools import BaseTool
 from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
 
 from crewrelay import journal_by
 from crewrelay.crews.journal import humans, model_seam, seam, steps, task_seam, tool_seam
+from crewrelay.crews.journal.knowledge import storage_of_run
 from crewrelay.crews.models import reading
 from crewrelay.crews.projects import kickoff_seam
 from crewrelay.crews.running import parts
@@ -49,6 +51,14 @@ REPLACEMENTS = (
         "Never: this is the public way to replace it.",
         "test_tuning.py::test_a_lock_is_no_file",
         partial(set_lock_backend, parts.in_process_locks()),
+    ),
+    Replacement(
+        "crewai.knowledge.storage.factory, by set_knowledge_storage_factory",
+        "It keeps knowledge in one folder for all crews of a process, searches past the journal, and fails silently.",
+        _NONE_FILED,
+        "Never: this is the public way to replace it.",
+        "test_knowledge.py::test_a_resumed_run_embeds_nothing_and_finds_the_same",
+        partial(set_knowledge_storage_factory, storage_of_run),
     ),
     _attribute(
         "crewai.utilities.task_output_storage_handler.KickoffTaskOutputsSQLiteStorage",

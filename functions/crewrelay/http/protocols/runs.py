@@ -29,12 +29,13 @@ def checked(caller: Caller, crew: str, inputs: Mapping[str, Any]) -> JobInput:
 
 
 def first_text(crew: str) -> str:
-    """The name of the crew's first required text input, for protocols whose requests have a single text."""
+    """The name of the crew's first required text input, or else of its first one, for protocols whose requests have a
+    single text.
+    """
     schema = catalogue().card(crew).inputs.json_schema()
-    required = schema.get("required", [])
-    for name, described in schema["properties"].items():
-        if name in required and described.get("type") == "string":
-            return str(name)
+    texts = [name for name, described in schema["properties"].items() if described.get("type") == "string"]
+    for name in (*(text for text in texts if text in schema.get("required", [])), *texts):
+        return str(name)
     raise InvalidRequest(f"The crew {crew} takes no text: start it with POST /crewai/run/async.")
 
 

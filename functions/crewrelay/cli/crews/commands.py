@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from crewrelay.cli.projects import add_project, check_project, rehearse
+from crewrelay.cli.crews.projects import add_project, check_project, rehearse
+from crewrelay.cli.options import AsJson
+from crewrelay.cli.output.text import say_json, say_line
 from crewrelay.cli.terminal import exit_on_error, fail
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ def new(
     folder: Annotated[
         Path | None, typer.Option("--in", help="Parent folder; default: CREWRELAY_CREWS, else crews.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Create a new crew that can run as it is."""
     from crewrelay.catalogue.catalogue import NAME, NAME_RULE, catalogue, is_crew
@@ -43,6 +46,8 @@ def new(
         _write(target)
     except OSError as error:
         fail(f"can't write {target}: {error.strerror or error}; choose another folder with --in")
+    if as_json:
+        return say_json({"crew": name, "folder": str(target)})
     for file in ("crew", "agents", "tasks"):
         typer.echo(f"wrote {target / 'config' / file}.yaml")
     typer.echo(f"next: crewrelay crews check {target}")
@@ -68,14 +73,17 @@ def _write(target: Path) -> None:
 
 
 @crews_app.command("list")
-def list_crews() -> None:
+def list_crews(as_json: AsJson = False) -> None:
     """List the crews: name, inputs and description."""
     from crewrelay.catalogue.catalogue import catalogue
 
     with exit_on_error():
         names = catalogue().names()
         for name in names:
-            typer.echo(f"{name:{max(map(len, names))}}  {_line_of(name)}")
+            if as_json:
+                say_line({"crew": name, "description": _line_of(name)})
+            else:
+                typer.echo(f"{name:{max(map(len, names))}}  {_line_of(name)}")
 
 
 def _line_of(name: str) -> str:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crewrelay.cli.options import AsJson
+from crewrelay.cli.output.text import say, say_json
 from crewrelay.cli.terminal import exit_on_error, fail
 
 if TYPE_CHECKING:
@@ -26,23 +28,32 @@ Data = Annotated[
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; it must not exist.", dir_okay=False)],
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Copy the jobs of `crewrelay serve` to a file, while it runs."""
     with exit_on_error():
         database_in(data).backup(file)
-    typer.echo(f"{file}: {file.stat().st_size:,} bytes. To restore it, stop the stack: `crewrelay restore {file}`")
+    size = file.stat().st_size
+    if as_json:
+        say_json({"file": str(file), "bytes": size})
+    else:
+        say(f"{file}: {size:,} bytes. To restore it, stop the stack: `crewrelay restore {file}`")
 
 
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A copy made by `crewrelay backup`.", dir_okay=False)],
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Put a backup in the place of the jobs of `crewrelay serve`, which must not be running."""
     from crewrelay.sqlite import folder
 
     with exit_on_error():
         replaced = folder.restore(data or DEFAULT, file)
-    typer.echo(f"restored to {_path(data)}" + (f"; what was there is in {replaced}" if replaced else ""))
+    if as_json:
+        say_json({"file": str(_path(data)), "replaced": replaced and str(replaced)})
+    else:
+        say(f"restored to {_path(data)}" + (f"; what was there is in {replaced}" if replaced else ""))
 
 
 def folder_of(stack: str, data: Path | None) -> Path | None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from crewrelay.cli.client import Client, Refused
+from crewrelay.cli.api.client import Client, Refused
 from crewrelay.health import Check
 from crewrelay.jobs.errors import CrewrelayError, Misconfigured
 

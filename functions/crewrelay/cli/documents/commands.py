@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crewrelay.cli.terminal import exit_on_error, fail
+from crewrelay.cli.options import AsJson
+from crewrelay.cli.output.text import say, say_json, say_line, say_table
+from crewrelay.cli.terminal import exit_on_error, fail, note
 from crewrelay.jobs import text
 from crewrelay.jobs.errors import CollectionMissing, RetrievalMisconfigured
 
@@ -31,6 +33,7 @@ def ingest(
     collection: CollectionName = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, without doing it.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents whose files are gone from PATH.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ingest text, Markdown, HTML, PDF and DOCX files into a collection. Unchanged documents are skipped.
 
@@ -47,7 +50,7 @@ def ingest(
 
     with exit_on_error(), ExitStack() as until_done:
         reader = until_done.enter_context(Reader())  # starts in the background during the imports below
-        from crewrelay.cli.ingestion_progress import IngestionProgress
+        from crewrelay.cli.documents.ingestion_progress import IngestionProgress
         from crewrelay.retrieval.collection import DOCUMENTS
         from crewrelay.retrieval.ingestion import Ingestion, Outcome
         from crewrelay.retrieval.persistence import PersistentCollection, PersistentEmbedder
@@ -70,18 +73,23 @@ def ingest(
             outcomes[one.outcome] += 1
             passages += one.passages
             if one.outcome is Outcome.SKIPPED:
-                typer.echo(f"crewrelay: skipped {one.source}: {one.reason}", err=True)
-            elif dry_run and one.outcome is not Outcome.UNCHANGED:
-                typer.echo(f"{one.outcome} {one.source}, {one.passages} passages")
+                note(f"crewrelay: skipped {one.source}: {one.reason}")
+            elif dry_run and one.outcome is not Outcome.UNCHANGED and not as_json:
+                say(f"{one.outcome} {one.source}, {one.passages} passages")
         for one in ingestion.prune(paths) if prune else ():
             outcomes[one.outcome] += 1
-            typer.echo(f"{one.outcome} {text.name(one.source)}")
+            if not as_json:
+                say(f"{one.outcome} {text.name(one.source)}")
     counts = ", ".join(
         f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes[outcome] or outcome != "removed"
     )
     would = "dry run, nothing was written: " if dry_run else ""
     took = f"in {time.monotonic() - started:.1f} s{progress.summary()}"
-    typer.echo(f"{would}{counts}; {passages} passages into {name} {took}")
+    if as_json:
+        documents = {str(outcome): outcomes[outcome] for outcome in Outcome}
+        say_json({"collection": name, "dry_run": dry_run, "documents": documents, "passages": passages})
+    else:
+        say(f"{would}{counts}; {passages} passages into {name} {took}")
     if outcomes[Outcome.SKIPPED]:
         raise typer.Exit(1)
 
@@ -90,6 +98,7 @@ def search(
     query: Annotated[str, typer.Argument(help="A question or a few words, in any language.")],
     collection: CollectionName = "",
     top_k: Annotated[int, typer.Option(help="How many passages to show.", min=1, max=100)] = 5,
+    as_json: AsJson = False,
 ) -> None:
     """Show the passages that crews would find, with their scores."""
     from crewrelay.wiring import retrieval
@@ -103,29 +112,33 @@ def search(
         with closing(retrieval.collections(settings)) as stores:
             passages = retrieval.retriever(stores, settings, embedder).retrieve(query, top_k)
     for passage in passages:
-        typer.echo(f"{passage.score:.3f}  {passage.title} ({passage.url}) {passage.id}\n{passage.text}\n")
+        if as_json:
+            say_line(passage.model_dump(mode="json", exclude={"number"}))
+        else:
+            say(f"{passage.score:.3f}  {passage.title} ({passage.url}) {passage.id}\n{passage.text}\n")
     if not passages:
-        typer.echo("nothing was found", err=True)
+        note("nothing was found")
 
 
 @collections_app.callback()
-def collections(context: typer.Context) -> None:
+def collections(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is None:
-        list_collections()
+        list_collections(as_json)
 
 
 @collections_app.command("list")
-def list_collections() -> None:
+def list_collections(as_json: AsJson = False) -> None:
     """List the collections: name, documents, passages and embedder."""
     from crewrelay.wiring import retrieval
     from crewrelay.wiring.secrets import retrieval_settings
 
     with exit_on_error(), closing(retrieval.collections(retrieval_settings())) as stores:
-        rows = [("collection", "documents", "passages", "embedder")]
-        rows += [_row(stores, name) for name in stores.names()]
-    width = max(len(row[0]) for row in rows)
-    for name, number, passages, embedder in rows:
-        typer.echo(f"{name:{width}}  {number:>9}  {passages:>8}  {embedder}")
+        rows = [_row(stores, name) for name in stores.names()]
+    columns = ("collection", "documents", "passages", "embedder")
+    if not as_json:
+        return say_table([column.upper() for column in columns], rows)
+    for row in rows:
+        say_line({name: int(cell) if cell.isdigit() else cell for name, cell in zip(columns, row, strict=True)})
 
 
 def _row(stores: "Collections", name: str) -> tuple[str, str, str, str]:
@@ -140,11 +153,13 @@ def _row(stores: "Collections", name: str) -> tuple[str, str, str, str]:
 
 
 @collections_app.command("delete")
-def delete_collection(name: Annotated[str, typer.Argument(help="The collection's name.")]) -> None:
+def delete_collection(
+    name: Annotated[str, typer.Argument(help="The collection's name.")], as_json: AsJson = False
+) -> None:
     """Delete a collection and everything in it."""
     from crewrelay.wiring import retrieval
     from crewrelay.wiring.secrets import retrieval_settings
 
     with exit_on_error(), closing(retrieval.collections(retrieval_settings())) as stores:
         stores.delete(name)
-    typer.echo(f"deleted {name}")
+    say_json({"collection": name, "deleted": True}) if as_json else say(f"deleted {name}")

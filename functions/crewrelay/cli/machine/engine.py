@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from crewrelay.cli.data import DEFAULT
+from crewrelay.cli.machine.data import DEFAULT
 from crewrelay.cli.terminal import fail
 from crewrelay.local.engines import Engine, OnAws, OnSqlite
 from crewrelay.local.own_aws import SomeEndpoints, endpoints

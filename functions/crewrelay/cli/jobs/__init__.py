@@ -1,0 +1,1 @@
+"""The commands about the jobs of a deployment, or of `crewrelay serve`."""

@@ -1,0 +1,1 @@
+"""The commands about the stack on this machine."""

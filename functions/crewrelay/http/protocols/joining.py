@@ -1,0 +1,51 @@
+"""Joins repetitions of a request without an idempotency key to the job of the first one: the clients of some platforms
+repeat a request by themselves, when its answer was lost or they are told to, and send no key.
+"""
+
+from datetime import timedelta
+
+from crewrelay.http.services import Services
+from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.submission import keyed_id
+
+JOINED_FOR = timedelta(minutes=10)  # after the end of the job
+_PERIODS = 7  # in which an unfinished job may have begun: an hour
+_MOST_AFRESH = 10  # jobs in a row that ended without an answer
+
+
+def submitted(services: Services, tenant: str, job_input: JobInput, key: str | None, *, is_repeated: bool) -> Job:
+    """The job of this tenant with the same input that has not ended, or ended minutes ago; else a new one. One that
+    ended without an answer is only for a request that says that it is repeated.
+
+    Raises IdempotencyConflict, TooManyJobs, Unavailable.
+    """
+    if key is not None:
+        return services.submission.submit(tenant, job_input, key)
+    now = services.long_poll.clock()
+    period, digest = int(now.timestamp() // JOINED_FOR.total_seconds()), job_input.digest()
+    keys = [f"same:{digest}:{period - back}" for back in range(_PERIODS)]
+    ids = [keyed_id(tenant, each) for each in keys]
+    found = {job.id: job for job in services.store.jobs(ids, tenant)}
+    for job in (found[each] for each in ids if each in found):
+        last, later = _last_of(services, job)
+        if last.finished_at and now - last.finished_at >= JOINED_FOR:
+            continue
+        if later and not is_repeated:
+            return services.submission.submit(tenant, job_input, later)
+        return last
+    return services.submission.submit(tenant, job_input, keys[0])
+
+
+def _last_of(services: Services, job: Job) -> tuple[Job, str | None]:
+    """The last of the jobs that began with this one, each after the end of one without an answer, and the key of the
+    one that may follow.
+    """
+    for _ in range(_MOST_AFRESH):
+        if job.status not in (Status.FAILED, Status.CANCELLED):
+            break
+        key = f"same:{job.id}"
+        later = services.store.jobs([keyed_id(job.tenant, key)], job.tenant)
+        if not later:
+            return job, key
+        (job,) = later
+    return job, None
