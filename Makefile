@@ -68,12 +68,12 @@ e2e: setup ## End-to-end tests of the real stack
 	.venv/bin/pytest $(MEASURED)
 
 bench: setup ## Time and CPU of 200 jobs on each engine, beside FastAPI's BackgroundTasks
-	.venv/bin/pytest tests/bench/test_drain.py tests/bench/test_backlog.py
+	.venv/bin/pytest tests/bench/test_drain.py tests/bench/test_backlog.py tests/bench/test_upload.py
 
-browser: setup ## A hostile page in real Chromium against the stack (as root, installs Chromium if missing)
-	@command -v $(BROWSERS) >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium; } >.venv/chromium.log 2>&1 \
+browser: setup .venv-browser/.browser ## The page, and hostile ones, in real Chromium against the stack (as root, installs Chromium if missing)
+	@command -v $(BROWSERS) >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium fonts-inter fonts-noto-core; } >.venv/chromium.log 2>&1 \
 		|| { echo 'Chromium is missing and apt-get could not install it: see .venv/chromium.log' >&2; exit 1; }
-	.venv/bin/pytest tests/browser
+	PYTHONPATH=.venv-browser/lib/python3.11/site-packages .venv/bin/pytest tests/browser
 
 build: setup .venv-sam/.sam .aws-sam/.built ## Build what is deployed: zip functions, files of the crew image (CREWS="PATH …": with these)
 
@@ -110,6 +110,7 @@ index: setup ## Rebuild the index of the shipped corpus
 lock: $(UV) ## Update the lock files
 	$(UV) pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/requirements.lock
 	$(UV) pip compile --group sam --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/sam.lock
+	$(UV) pip compile --group browser --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/browser.lock
 	$(UV) pip compile --group scan --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/scan.lock
 	$(UV) pip compile --group clients --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients.lock
 	$(UV) pip compile --group clients-crewai --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients-crewai.lock
@@ -130,6 +131,13 @@ $(UV):
 	@echo "Making .venv-small, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-small
 	@$(UV) $(SYNC) --python .venv-small/bin/python locks/small-model.lock
+	@touch $@
+
+# Beside .venv: Playwright, which brings 50 MB, and axe-core.
+.venv-browser/.browser: locks/browser.lock | $(UV)
+	@echo "Making .venv-browser, once"
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-browser
+	@$(UV) $(SYNC) --python .venv-browser/bin/python locks/browser.lock
 	@touch $@
 
 # Separate: aws-sam-translator and crewai need different versions of pydantic.

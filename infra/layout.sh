@@ -32,6 +32,7 @@ if [[ $kind == crew && ${#shelves[@]} -gt 0 ]]; then
     PYTHONPATH="functions:$target" python3.11 -B -m crewrelay.local.dependencies "$target" "${shelves[@]}" -- "${options[@]}"
 fi
 rm -r "$target/bin"
+rm -f "$target/fastapi_offline/static/redoc.standalone.js" # a second documentation, which is not served
 find "$target" \( -name tests -o -name test \) -type d -prune -exec rm -r {} +
 if [[ $kind == light ]]; then
     # Most of botocore is service descriptions: keep those that our code calls. In the crew image, users' tools may call others.

@@ -7,7 +7,7 @@ from crewrelay.http.api import create_api
 from crewrelay.http.edge import lambda_handler, with_cors
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.services import Services
-from crewrelay.jobs.batch import Batches
+from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.submission import Submission
 from crewrelay.settings import ApiSettings
@@ -19,9 +19,11 @@ configure_logs()
 settings = ApiSettings.read()
 store, doorbell = jobs.job_store(settings), jobs.doorbell(settings)
 submission = Submission(store, doorbell, utcnow, new_id, settings.policy(), settings.max_unfinished)
-intervention = Intervention(store, doorbell, utcnow, settings.policy(), settings.max_unfinished)
+kept = jobs.batches(settings)
+intervention = Intervention(store, doorbell, utcnow, settings.policy(), settings.max_unfinished, kept)
 long_poll = LongPoll(jobs.changes(settings), utcnow, timedelta(seconds=settings.timeout))
-batches = Batches(store, jobs.batches(settings), submission, intervention, utcnow, new_id, settings.policy())
+bells, files = jobs.upload_bells(settings), jobs.uploads(settings)
+batches = Batches(store, kept, files, submission, intervention, bells, utcnow, new_id, settings.policy())
 services = Services(submission, intervention, store, batches, long_poll)
 api = create_api(services, settings.anonymous(), settings.mounted)
 app = with_cors(settings.cors_origin, api)

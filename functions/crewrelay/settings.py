@@ -38,6 +38,9 @@ def _variable(prefix: str, part: int | str) -> str:
     return str(part) if str(part).isupper() else f"{prefix}{part}".upper()
 
 
+_OF_AWS = ("table", "bucket", "queue_url", "dlq_url", "intake_queue_url", "intake_dlq_url")
+
+
 class StoreSettings(_Settings):
     """Where jobs and tokens are: in the folder `data` of this machine, or in the DynamoDB table `table`."""
 
@@ -46,7 +49,7 @@ class StoreSettings(_Settings):
 
     @model_validator(mode="after")
     def _has_an_engine(self) -> Self:
-        needed = [name for name in ("table", "bucket", "queue_url", "dlq_url", "intake_dlq_url") if hasattr(self, name)]
+        needed = [name for name in _OF_AWS if hasattr(self, name)]
         missing = [f"CREWRELAY_{name.upper()}" for name in needed if not getattr(self, name)]
         if missing and not self.data:
             raise ValueError(f"{', '.join(missing)} missing: set it, or CREWRELAY_DATA to a folder of this machine")
@@ -173,13 +176,24 @@ class GatewaySettings(_Settings):
         return self
 
 
-class CallerSettings(JobSettings, GatewaySettings):
-    """Settings of the HTTP functions. `auth`: whether callers need a token; `max_unfinished`: limit of unfinished jobs
-    per tenant; `cors_origin`: origin whose pages may call, `*` for any.
+class CapSettings(JobSettings):
+    """`max_unfinished`: limit of unfinished jobs per tenant."""
+
+    max_unfinished: Annotated[int, Field(ge=1)] = 1000
+
+
+class UploadSettings(JobSettings):
+    """`intake_queue_url`: on AWS the bells of uploads are in there, too."""
+
+    intake_queue_url: str = ""
+
+
+class CallerSettings(CapSettings, GatewaySettings):
+    """Settings of the HTTP functions. `auth`: whether callers need a token; `cors_origin`: origin whose pages may call,
+    `*` for any.
     """
 
     auth: bool = True  # secure by default
-    max_unfinished: Annotated[int, Field(ge=1)] = 1000
     cors_origin: str = ""
 
     def anonymous(self) -> Caller | None:
@@ -187,7 +201,7 @@ class CallerSettings(JobSettings, GatewaySettings):
         return None if self.auth else Caller(tenant=self.tenant, scopes=frozenset(Scope))
 
 
-class ApiSettings(CallerSettings):
+class ApiSettings(CallerSettings, UploadSettings):
     """`protocols`: those of other platforms that are served besides the API's own routes, separated by commas, or
     `none`.
     """
@@ -203,5 +217,5 @@ class WorkerSettings(JobSettings):
     dlq_url: str = ""
 
 
-class IntakeSettings(JobSettings):
+class IntakeSettings(CapSettings, UploadSettings):
     intake_dlq_url: str = ""

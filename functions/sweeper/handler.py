@@ -6,20 +6,23 @@ from crewrelay import cold_start
 from crewrelay.events.batch import last_moment
 from crewrelay.jobs.ports import Measure
 from crewrelay.jobs.sweeper import Sweeper, Swept
+from crewrelay.jobs.uploads import ring_for_due
 from crewrelay.logs import by_request
-from crewrelay.settings import JobSettings
+from crewrelay.settings import UploadSettings
 from crewrelay.system import utcnow
 from crewrelay.wiring import jobs
 from crewrelay.wiring.logs import configure_logs
 
 configure_logs()
-settings = JobSettings.read()
+settings = UploadSettings.read()
+batches, upload_bells = jobs.batches(settings), jobs.upload_bells(settings)
 sweeper = Sweeper(jobs.job_store(settings), jobs.doorbell(settings), utcnow, settings.policy())
 cold_start.over()
 
 
 @by_request
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
+    ring_for_due(batches, upload_bells, utcnow() - settings.policy().skew)
     swept = sweeper.sweep(last_moment(context, utcnow()))
     jobs.meter.record({Measure.SWEEPS: 1, Measure.RUNG: swept[Swept.RUNG]})
     return {what.value: count for what, count in swept.items()}

@@ -1,16 +1,15 @@
 """A hostile page, open in a real browser on the machine, neither reads nor changes anything of the local stack."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.browser.chromium import PROGRAM as CHROMIUM
 from tests.browser.hostile_site import HOME, REBOUND, Browser, browser
 from tests.support.stack import RunningStack, running_stack
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium here: `make browser` says how to have it"
 )

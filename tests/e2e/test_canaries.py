@@ -201,7 +201,10 @@ def test_no_canary_is_told_by_a_function_whose_table_is_away(function: str, tmp_
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
-        **{f"CREWRELAY_{name}": f"{away}/x" for name in ("TABLE", "BUCKET", "QUEUE_URL", "INTAKE_DLQ_URL")},
+        **{
+            f"CREWRELAY_{name}": f"{away}/x"
+            for name in ("TABLE", "BUCKET", "QUEUE_URL", "INTAKE_QUEUE_URL", "INTAKE_DLQ_URL")
+        },
     }
     done = subprocess.run(
         [sys.executable, "-c", _BROKEN, function],

@@ -39,7 +39,7 @@ BLOCKS = blocks("bash", HTTP)
 
 
 def test_the_page_has_every_call_and_an_error() -> None:
-    assert len(BLOCKS) == 13
+    assert len(BLOCKS) == 14
 
 
 def test_the_readmes_calls_and_answers_are_the_pages_first() -> None:
@@ -54,7 +54,7 @@ def test_the_readme_fits_a_screen_and_a_half() -> None:
 
 def test_the_calls_answer_as_they_are_shown_to(stack: RunningStack) -> None:
     shown = [json.loads(block) for block in blocks("json", HTTP) if "5d0c…" not in block]  # but what waits
-    sync, submit, status, wait, events, stream, jobs, calls, _, _, _, refused, batch = BLOCKS
+    sync, submit, status, wait, events, stream, jobs, calls, _, _, _, refused, batch, _ = BLOCKS
     answers = [curl(sync, stack), curl(submit, stack)]
     job_id = answers[1]["job_id"]
     wait_until(lambda: curl(status, stack, JOB_ID=job_id)["status"] == "completed", within=20)
@@ -84,8 +84,18 @@ def test_an_agent_of_a2a_answers_as_it_is_shown(stack: RunningStack) -> None:
     assert curl(message, stack)["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
 
 
+def test_a_file_of_lines_is_sent_as_it_is_shown(stack: RunningStack) -> None:
+    batch = curl(BLOCKS[-1], stack)
+    told = wait_until(
+        lambda: (got := stack.client.get(batch["batch_url"]).json())["finished"] and got, within=40, every=0.2
+    )
+    assert (told["state"], told["counts"]["completed"]) == ("submitted", 2)
+    results = [json.loads(line) for line in stack.client.get(batch["results_url"]).text.splitlines()]
+    assert [one["custom_id"] for one in results] == ["nn", "1"]
+
+
 def test_a_job_can_be_cancelled_and_a_failed_one_tried_again_as_it_is_shown(scripted: ScriptedStack) -> None:
-    _, submit, status, *_, cancel, retry, delete, _, _ = BLOCKS
+    _, submit, status, *_, cancel, retry, delete = BLOCKS[:11]
     stack, model = scripted
     model.script("--delay", "1", "--statuses", "401", "--for-ever")
     cancelled = curl(cancel, stack, JOB_ID=curl(submit, stack)["job_id"])

@@ -189,13 +189,15 @@ def test_a_refusal_is_not_remembered(door: Door, tokens: MemoryTokens, token: st
     assert door.get(token).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/health", "/docs", "/openapi.json", "/assets/0/page.css"])
 def test_what_says_nothing_of_any_job_is_open(door: Door, path: str) -> None:
     assert door.client.get(path).json() is None
     assert door.asked == []
 
 
-@pytest.mark.parametrize("path", ["/docs/", "//docs", "/health/x", "/crewai/run", "/%68ealthy"])
+@pytest.mark.parametrize(
+    "path", ["/docs/", "//docs", "/health/x", "/crewai/run", "/%68ealthy", "/assets/0", "/assets/0/a/b"]
+)
 def test_every_other_path_is_not(door: Door, path: str) -> None:
     assert_problem(door.client.get(f"http://testserver{path}"), 401, "unauthenticated")
 

@@ -5,8 +5,19 @@ from datetime import timedelta
 import pytest
 
 from crewrelay.aws.batches import DynamoBatches
-from crewrelay.jobs.batch import MOST_ITEMS, Batch, BatchItem, BatchStore
-from crewrelay.jobs.errors import IdempotencyConflict
+from crewrelay.jobs.batch import (
+    CHUNK,
+    MOST_ITEMS,
+    Batch,
+    BatchItem,
+    BatchStore,
+    Outcomes,
+    Upload,
+    UploadState,
+    letters,
+)
+from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite
+from crewrelay.jobs.job import Status
 from crewrelay.sqlite.batches import SqliteBatches
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.store import SqliteJobStore
@@ -65,8 +76,94 @@ def test_the_largest_batch_fits(batches: BatchStore, clock: HandSetClock) -> Non
     assert batches.load("an-id", "acme") == batch
 
 
+# ---- of a file
+
+
+def upload_of(clock: HandSetClock, batch_id: str = "an-id") -> Batch:
+    upload = Upload(due_at=clock() + timedelta(minutes=2), until=clock() + timedelta(hours=1), collections=("news",))
+    return batch_of(clock, batch_id=batch_id).model_copy(update={"upload": upload})
+
+
+def changed(batch: Batch, **changes: object) -> Batch:
+    assert batch.upload
+    return batch.model_copy(update={"upload": batch.upload.model_copy(update={"revision": 2, **changes})})
+
+
+def test_how_far_a_file_was_read_is_written_by_one_of_two(batches: BatchStore, clock: HandSetClock) -> None:
+    batch = batches.create(upload_of(clock))
+    assert batches.load("an-id", None) == batch
+    first = changed(batch, offset=100)
+    batches.save(batch, first)
+    with pytest.raises(StaleWrite):
+        batches.save(batch, changed(batch, offset=200))
+    assert batches.load("an-id", "acme") == first
+    with pytest.raises(StaleWrite):
+        batches.save(upload_of(clock, "another"), upload_of(clock, "another"))
+
+
+def test_a_file_is_due_until_it_is_done(batches: BatchStore, clock: HandSetClock) -> None:
+    batch, other = batches.create(upload_of(clock)), batches.create(upload_of(clock, "another"))
+    batches.create(batch_of(clock, *ITEMS, batch_id="of a request"))
+    assert list(batches.due(clock())) == []
+    clock.pass_(seconds=120)
+    assert sorted(batches.due(clock())) == ["an-id", "another"]
+    batches.save(batch, changed(batch, due_at=None, state=UploadState.SUBMITTED))
+    assert list(batches.due(clock())) == [other.id]
+
+
+def test_a_chunk_is_put_once(batches: BatchStore, clock: HandSetClock) -> None:
+    batch = batches.create(upload_of(clock))
+    most = tuple(BatchItem(custom_id=f"{n:064}", rejection="🌧" * 28) for n in range(CHUNK))
+    assert batches.put_chunk(batch, 1, ITEMS) == ITEMS
+    assert batches.put_chunk(batch, 1, most) == ITEMS
+    for number in (0, *range(2, 120)):
+        batches.put_chunk(batch, number, most)
+    assert [number for number, _ in batches.chunks(batch)] == list(range(120))
+    assert list(batches.chunks(batch, 118)) == [(118, most), (119, most)]
+    assert list(batches.chunks(batch, 120)) == []
+    assert list(batches.chunks(batches.create(upload_of(clock, "another")))) == []
+
+
+def test_what_is_reopened_is_read_ever_after(batches: BatchStore, clock: HandSetClock) -> None:
+    batch = batches.create(upload_of(clock))
+    noted = letters([Status.COMPLETED, Status.FAILED, None, Status.CANCELLED, Status.RUNNING])
+    batches.put_outcomes(batch, 7, noted)
+    known = batches.outcomes(batch)[7]
+    assert [known.status(place) for place in range(6)] == [
+        Status.COMPLETED,
+        Status.FAILED,
+        None,
+        Status.CANCELLED,
+        None,
+        None,
+    ]
+    for place in (1, 1, 3):
+        batches.reopen(batch.id, 7 * CHUNK + place, batch.expires_at)
+    batches.put_outcomes(batch, 7, noted)  # of a reader who was late
+    known = batches.outcomes(batch)[7]
+    assert [known.status(place) for place in range(4)] == [Status.COMPLETED, None, None, None]
+    batches.reopen(batch.id, 12, batch.expires_at)  # nothing was noted
+    assert batches.outcomes(batch)[0] == Outcomes("", frozenset({12}))
+    assert list(batches.outcomes(batch, 1)) == [7]
+
+
+def test_a_batch_in_place_of_an_expired_one_has_nothing_of_it(batches: BatchStore, clock: HandSetClock) -> None:
+    first = batches.create(upload_of(clock))
+    batches.put_chunk(first, 0, ITEMS)
+    batches.put_outcomes(first, 0, "cc")
+    clock.now = first.expires_at
+    second = batches.create(upload_of(clock))
+    assert (list(batches.chunks(second)), batches.outcomes(second)) == ([], {})
+    assert batches.put_chunk(second, 0, ITEMS[:1]) == ITEMS[:1]
+
+
 def test_expired_batches_leave_the_file(database: Database, clock: HandSetClock) -> None:
-    clock.now = SqliteBatches(database, clock).create(batch_of(clock)).expires_at
+    batches = SqliteBatches(database, clock)
+    batch = batches.create(upload_of(clock))
+    batches.put_chunk(batch, 0, ITEMS)
+    batches.put_outcomes(batch, 0, "cc")
+    clock.now = batch.expires_at
     SqliteJobStore(database, clock).delete_expired()
     with database.reading() as connection:
-        assert connection.execute("SELECT count(*) FROM batches").fetchone()[0] == 0
+        for table in ("batches", "chunks", "outcomes"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0

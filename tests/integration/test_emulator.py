@@ -1,7 +1,9 @@
 """The AWS emulator: whom it answers, and that it answers one request about a table after the other."""
 
+import base64
 import subprocess
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -188,3 +190,34 @@ def row(number: int, *names: str) -> dict[str, Any]:
     item: dict[str, Any] = {"pk": {"S": f"{number}"}, "sk": {"S": "JOB"}, "due_shard": {"S": "DUE#0"}}
     item |= {"due_at": {"N": "1"}, **more}
     return {name: item[name] for name in names or item}
+
+
+# ---- forms that send files
+
+
+@pytest.fixture
+def form(emulator: str) -> Iterator[dict[str, Any]]:
+    s3 = aws_client("s3", emulator)
+    bucket = f"forms-{uuid.uuid4()}"
+    s3.create_bucket(Bucket=bucket)
+    yield s3.generate_presigned_post(bucket, "a/file", Conditions=[["content-length-range", 1, 10]], ExpiresIn=60)
+    s3.close()
+
+
+def sent(form: dict[str, Any], content: bytes = b"content", /, **changes: str) -> int:
+    fields = form["fields"] | changes
+    return httpx.post(form["url"], data=fields, files={"file": content}, trust_env=False).status_code
+
+
+def test_a_presigned_form_takes_one_file_within_its_limits(form: dict[str, Any]) -> None:
+    assert sent(form) == 204
+    assert sent(form, b"x" * 10) == 204
+    assert sent(form, b"x" * 11) == 403
+    assert sent(form, b"") == 403
+    assert sent(form, key="another/file") == 403
+    assert sent(form | {"url": form["url"].rstrip("/") + "-of-others"}) == 403
+    assert sent(form | {"fields": form["fields"] | {"x-amz-signature": "0" * 64}}) == 403
+    assert (
+        sent(form, policy=base64.b64encode(b'{"expiration": "2999-01-01T00:00:00Z", "conditions": []}').decode()) == 403
+    )
+    assert sent({"url": form["url"], "fields": {"key": "a/file"}}) == 403

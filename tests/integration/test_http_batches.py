@@ -213,7 +213,7 @@ def test_while_there_is_no_room_a_new_batch_writes_nothing(storage: Storage, clo
 def test_items_that_time_ran_out_for_are_submitted_by_a_repetition(
     storage: Storage, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crewrelay.jobs.batch._WAVE", 2)
+    monkeypatch.setattr("crewrelay.jobs.batches.CHUNK", 2)
     client = TestClient(api_app(storage, clock))
 
     def slow(**_: object) -> None:

@@ -18,7 +18,7 @@ from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.services import Services
 from crewrelay.http.status import etag_of
 from crewrelay.jobs import transitions
-from crewrelay.jobs.batch import Batches
+from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Job
 from crewrelay.jobs.submission import Submission
@@ -27,6 +27,7 @@ from crewrelay.sqlite.changes import Watch
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.doorbell import SqliteDoorbell
 from crewrelay.sqlite.store import SqliteJobStore
+from crewrelay.sqlite.uploads import UPLOADS, DueUploads, FolderUploads
 from crewrelay.system import new_id, utcnow
 from tests.support.aws import aws_client
 from tests.support.bill import Bill
@@ -191,7 +192,9 @@ async def serving(database: Database, work: Callable[[httpx.AsyncClient, SqliteJ
     submission = Submission(store, doorbell, utcnow, new_id, POLICY)
     long_poll = LongPoll(database.changes, utcnow, timedelta(seconds=27))
     intervention = Intervention(store, doorbell, utcnow, POLICY)
-    batches = Batches(store, SqliteBatches(database, utcnow), submission, intervention, utcnow, new_id, POLICY)
+    kept, bells = SqliteBatches(database, utcnow), DueUploads(SqliteBatches(database, utcnow), utcnow)
+    files = FolderUploads(database.path.parent / UPLOADS)
+    batches = Batches(store, kept, files, submission, intervention, bells, utcnow, new_id, POLICY)
     app = create_api(Services(submission, intervention, store, batches, long_poll), LOCAL)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:

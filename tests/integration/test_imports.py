@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "CREWRELAY_BUCKET": "bodies",
     "CREWRELAY_QUEUE_URL": "http://127.0.0.1:9/queue",
     "CREWRELAY_DLQ_URL": "http://127.0.0.1:9/dlq",
+    "CREWRELAY_INTAKE_QUEUE_URL": "http://127.0.0.1:9/intake",
     "CREWRELAY_INTAKE_DLQ_URL": "http://127.0.0.1:9/dlq",
 }
 

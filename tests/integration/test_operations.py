@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.queue import SqsQueue
 from crewrelay.aws.tokens import DynamoTokens
+from crewrelay.aws.uploads import UploadBells
 from crewrelay.events.authorizer import Authorizer
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.answer import Answer, Passage, Source
@@ -20,6 +22,7 @@ from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.sweeper import Sweeper
+from crewrelay.jobs.uploads import ring_for_due
 from crewrelay.retrieval.chunks import corpus_chunks
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
 from crewrelay.system import utcnow
@@ -27,8 +30,9 @@ from tests.support.aws import aws_client
 from tests.support.aws_events import request_event
 from tests.support.bill import Bill
 from tests.support.fixtures import Figure, Storage
-from tests.support.http_apps import POLICY, REQUEST, ScriptedCrew, api_app, execution_of, run_app
+from tests.support.http_apps import POLICY, REQUEST, ScriptedCrew, api_app, execution_of, run_app, uploads_of
 from tests.support.processes import ROOT
+from tests.support.uploads import line
 
 # Per step: requests, read units, write units.
 EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
@@ -54,7 +58,28 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
         41,
     ),
     "list of 3 jobs": ({"dynamodb:BatchGetItem": 1, "dynamodb:Query": 8}, 7, 0),
-    "sweep of nothing": ({"dynamodb:Query": 24, "sqs:GetQueueAttributes": 1}, 12, 0),
+    "sweep of nothing": ({"dynamodb:Query": 25, "sqs:GetQueueAttributes": 1}, 12.5, 0),
+    "create a batch of a file": ({"dynamodb:PutItem": 1}, 0, 2),
+    "start it": (
+        {"dynamodb:GetItem": 1, "dynamodb:PutItem": 1, "dynamodb:Query": 2, "s3:PutObject": 1, "sqs:SendMessage": 1},
+        3,
+        3,
+    ),
+    "its 10 lines become jobs": (
+        {
+            "dynamodb:BatchGetItem": 1,
+            "dynamodb:GetItem": 1,
+            "dynamodb:PutItem": 26,
+            "dynamodb:Query": 6,
+            "s3:DeleteObject": 1,
+            "s3:GetObject": 2,
+            "s3:HeadObject": 1,
+            "sqs:SendMessage": 10,
+        },
+        15,
+        65,
+    ),
+    "its counts": ({"dynamodb:BatchGetItem": 1, "dynamodb:GetItem": 1, "dynamodb:Query": 2}, 13, 0),
 }
 
 PASSAGES = [
@@ -104,7 +129,9 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
     tokens, now = DynamoTokens(storage.dynamodb, storage.table, utcnow), utcnow()
     token, _ = issue(tokens, "acme", frozenset(Scope), now, now + timedelta(hours=1), os.urandom)
     sweeper = Sweeper(storage.store(utcnow), SqsQueue(storage.sqs, storage.queue_url), utcnow, POLICY)
-    job_ids: list[str] = []
+    job_ids, files = list[str](), list[dict[str, Any]]()
+    batches = DynamoBatches(storage.dynamodb, storage.table, utcnow)
+    bells = UploadBells(SqsQueue(storage.sqs, storage.intake_queue_url))
     soon = now + timedelta(seconds=900)
     steps: dict[str, Callable[[], Any]] = {
         "authorize": lambda: Authorizer(tokens, utcnow).answer(request_event(f"Bearer {token}")),
@@ -114,13 +141,23 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
         "run inline": lambda: inline.post("/crewai/run", json=REQUEST).raise_for_status(),
         "run inline, its answer 600 KB": lambda: large.post("/crewai/run", json=REQUEST).raise_for_status(),
         "list of 3 jobs": lambda: api.get("/crewai/jobs").raise_for_status(),
-        "sweep of nothing": lambda: sweeper.sweep(soon),
+        "sweep of nothing": lambda: (ring_for_due(batches, bells, utcnow()), sweeper.sweep(soon)),
+        "create a batch of a file": lambda: files.append(api.post("/crewai/batches").json()),
+        "start it": lambda: start(storage, api, files[0]),
+        "its 10 lines become jobs": lambda: uploads_of(storage).answer(files[0]["batch_id"], soon),
+        "its counts": lambda: api.get(files[0]["batch_url"]).raise_for_status(),
     }
     found = {name: bill.of(step) for name, step in steps.items()}
     for name, (requests, reads, writes) in found.items():
         told = ", ".join(f"{count} {request}" for request, count in sorted(requests.items()))
         figure(f"{name}: {reads:g} read units, {writes:g} write units; {told}")
     assert found == EXPECTED
+
+
+def start(storage: Storage, api: TestClient, batch: dict[str, Any]) -> None:
+    lines = b"\n".join(line(f"n{number}") for number in range(10))
+    storage.s3.put_object(Bucket=storage.bucket, Key=f"uploads/{batch['batch_id']}.jsonl", Body=lines)
+    api.post(batch["start_url"]).raise_for_status()
 
 
 def test_the_page_on_scale_has_these_figures() -> None:

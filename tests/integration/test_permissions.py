@@ -37,7 +37,9 @@ from tests.support.template import functions
 Permission = tuple[str, str]  # an action, and what the template calls that on which; of a table, whose rows: "T: JOB#*"
 
 _QUEUE_INVOKES = ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
-_ALLOWED_BY = {"ListObjectsV2": "ListBucket"}  # operations whose permission has another name
+_ALLOWED_BY = {"ListObjectsV2": "ListBucket", "HeadObject": "GetObject"}  # whose permission has another name
+# To be told that there is no file yet, instead of a refusal.
+_OF_UPLOADS = {"IntakeFunction": {("s3:ListBucket", "BodiesBucket: uploads/*")}}
 VPC = "VpcPolicy"  # what Lambda does to a network; tests/integration/test_template_parameters.py has its test
 _LOGS = {("logs:CreateLogStream", "Logs"), ("logs:PutLogEvents", "Logs")}
 
@@ -185,6 +187,9 @@ class House:
 
     def permission(self, operation: Operation) -> Iterator[Permission]:
         asked = operation.parameters
+        if operation.name == "CreateBucket":  # as what botocore presigns a form
+            yield "s3:PutObject", "BodiesBucket/uploads/*"
+            return
         # SQS has one permission for a message and for a batch of them.
         name = _ALLOWED_BY.get(operation.name, operation.name.removesuffix("Batch"))
         action = f"{operation.service.replace('-', '')}:{name}"
@@ -256,7 +261,7 @@ def test_each_function_may_do_what_it_does_and_nothing_else(
         drive(made, storage)
     for name, function in functions(template).items():
         used = {permission for operation in done[name] for permission in made.permission(operation)}
-        used |= from_aws(template, name)
+        used |= from_aws(template, name) | _OF_UPLOADS.get(name, set())
         allowed = granted(template, function) - BEDROCK
         assert (name, used - allowed, allowed - used) == (name, set(), set())
     driven = {(operation.module, operation.name) for operations in done.values() for operation in operations}
@@ -297,11 +302,33 @@ def drive(functions: House, storage: Storage) -> None:
     leave_input_alone(storage, orphan)
     assert intake(sqs_event(sqs_record(json.dumps(REQUEST | {"topic": "another"}), "m"))) == {"batchItemFailures": []}
     assert orphan in job_ids(storage)
+    upload(api, intake, storage)
 
     # One that is overdue, and one that has ended, as an index that lags may still have it.
     put_into_index(storage, submit(api, "a third"))
     put_into_index(storage, job_id)
     assert functions["SweeperFunction"]({"source": "aws.events"})["rung"] == 1
+
+
+def upload(api: Deployed, intake: Deployed, storage: Storage) -> None:
+    """A file becomes jobs, by a chain of two invocations, and is cancelled. Another is due and is left."""
+    first, second = (call(api, "POST", "/crewai/batches")["batch_id"] for _ in range(2))
+    for batch in (first, second):
+        storage.s3.put_object(Bucket=storage.bucket, Key=f"uploads/{batch}.jsonl", Body=json.dumps(REQUEST))
+        assert call(api, "POST", f"/crewai/batches/{batch}/start")["state"] == "expected"
+    bell = sqs_event(sqs_record(json.dumps({"upload": first})))
+    for seconds, state in ((20, "expected"), (60, "submitted")):
+        assert intake(bell, seconds=seconds) == {"batchItemFailures": []}
+        assert call(api, "GET", f"/crewai/batches/{first}")["state"] == state
+    assert call(api, "POST", f"/crewai/batches/{first}/cancel")["state"] == "cancelling"
+    assert intake(bell, seconds=60) == {"batchItemFailures": []}
+    assert call(api, "GET", f"/crewai/batches/{first}")["counts"]["cancelled"] == 1
+    storage.dynamodb.update_item(
+        TableName=storage.table,
+        Key=rows.typed({"pk": f"BATCH#{second}", "sk": "BATCH"}),
+        UpdateExpression="SET due_at = :long_ago",
+        ExpressionAttributeValues=rows.typed({":long_ago": 1}),
+    )
 
 
 def job_ids(storage: Storage) -> set[str]:

@@ -143,6 +143,7 @@ def test_an_expired_job_is_not_listed(store: JobStore, clock: HandSetClock) -> N
     clock.now = job.expires_at
     assert listed_ids(store) == []
     assert store.jobs([job.id], "acme") == []
+    assert store.statuses([job.id], "acme") == {}
 
 
 def test_the_rows_of_some_jobs_are_those_of_the_tenant_that_exist(store: JobStore, clock: HandSetClock) -> None:
@@ -151,6 +152,8 @@ def test_the_rows_of_some_jobs_are_those_of_the_tenant_that_exist(store: JobStor
     asked = [*(job.id for job in jobs), theirs.id, str(uuid.uuid4()), "x" * 5000]
     assert sorted(store.jobs(asked, "acme"), key=Position.of) == sorted(jobs, key=Position.of)
     assert store.jobs([], "acme") == []
+    assert store.statuses(asked, "acme") == {job.id: job.status for job in jobs}
+    assert store.statuses([], "acme") == {}
 
 
 def test_a_row_that_can_not_be_read_leaves_the_others_listed(
@@ -211,7 +214,7 @@ def test_jobs_of_a_file_of_the_version_before_are_listed(
 ) -> None:
     path = tmp_path / "jobs.db"
     with monkeypatch.context() as before:
-        before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:-1])
+        before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])  # lists came with the fourth
         old = Database(path)
     jobs = []
     for number in range(3):

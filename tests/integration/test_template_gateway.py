@@ -72,6 +72,7 @@ def test_every_path_but_those_that_say_nothing_of_jobs_asks_the_authorizer(templ
         "/health",
         "/docs",
         "/openapi.json",
+        "/assets/{version}/{file}",
         "/a2a/{crew}/.well-known/agent-card.json",
     }
     assert {"/crewai/run", "/crewai/run/async", "/{proxy+}"} <= secured.keys()

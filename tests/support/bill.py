@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from math import ceil
+from threading import Lock
 from typing import Any
 
 from tests.support.fixtures import Storage
@@ -22,6 +23,7 @@ class Bill:
         self.requests: Counter[str] = Counter()
         self.read_units = self.write_units = 0.0
         self._look = look
+        self._turn = Lock()
         self._table = look.describe_table(TableName=storage.table)["Table"]
         for client in (storage.dynamodb, storage.sqs, storage.s3):
             client.meta.events.register("before-call", self._begun)
@@ -38,20 +40,25 @@ class Bill:
         context["before"] = [self._item(key) for key in self._keys(model.name, context["asked"])]
 
     def _ended(self, http_response: Any, parsed: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
-        self.requests[f"{model.service_model.service_name}:{model.name}"] += 1
+        with self._turn:
+            self.requests[f"{model.service_model.service_name}:{model.name}"] += 1
         asked, operation = context["asked"], model.name
         keys = self._keys(operation, asked)
         for key, before in zip(keys, context["before"], strict=True):
             if operation in _WRITES:
-                self.write_units += self._written(before, self._item(key))
+                written = self._written(before, self._item(key))
+                with self._turn:  # clients may be called on many threads
+                    self.write_units += written
             else:
                 consistent = asked.get("ConsistentRead") or any(
                     table.get("ConsistentRead") for table in asked.get("RequestItems", {}).values()
                 )
-                self.read_units += max(1, ceil(size(before) / 4096)) * (1 if consistent else 0.5)
+                with self._turn:
+                    self.read_units += max(1, ceil(size(before) / 4096)) * (1 if consistent else 0.5)
         if operation == "Query":
             read = sum(size(item) for item in parsed.get("Items", []))
-            self.read_units += max(1, ceil(read / 4096)) * (1 if asked.get("ConsistentRead") else 0.5)
+            with self._turn:
+                self.read_units += max(1, ceil(read / 4096)) * (1 if asked.get("ConsistentRead") else 0.5)
 
     def _keys(self, operation: str, asked: dict[str, Any]) -> list[Item]:
         if operation == "PutItem":

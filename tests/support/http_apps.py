@@ -13,6 +13,8 @@ from fastapi import FastAPI
 from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
+from crewrelay.aws.uploads import S3Uploads, UploadBells
+from crewrelay.catalogue.drafts import read_line
 from crewrelay.crews.models.failures import explain
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
@@ -22,7 +24,7 @@ from crewrelay.http.services import Services
 from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Source, Usage
-from crewrelay.jobs.batch import Batches
+from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput
@@ -30,6 +32,7 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Changes, Clock, Crew
 from crewrelay.jobs.questions import Question
 from crewrelay.jobs.submission import Submission
+from crewrelay.jobs.uploads import Uploads
 from crewrelay.system import new_id, utcnow
 from tests.support.fixtures import HandSetClock, Storage
 
@@ -92,13 +95,32 @@ def api_app(
 ) -> FastAPI:
     """`timeout` in seconds, of a caller who waits."""
     store, doorbell = storage.store(clock), SqsQueue(storage.sqs, storage.queue_url)
-    intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished)
+    kept = DynamoBatches(storage.dynamodb, storage.table, clock)
+    intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished, kept)
     long_poll = LongPoll(changes or Polling(), clock, timedelta(seconds=timeout))
     submission = submission_of(storage, clock, most_unfinished)
-    kept = DynamoBatches(storage.dynamodb, storage.table, clock)
-    batches = Batches(store, kept, submission, intervention, clock, new_id, POLICY)
+    files = S3Uploads(lambda: storage.s3, storage.bucket, clock)
+    bells = UploadBells(SqsQueue(storage.sqs, storage.intake_queue_url))
+    batches = Batches(store, kept, files, submission, intervention, bells, clock, new_id, POLICY)
     services = Services(submission, intervention, store, batches, long_poll)
     return create_api(services, anonymous, PREFIXES)
+
+
+def uploads_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int | None = 1000) -> Uploads:
+    """What the intake function does for uploads."""
+    store, doorbell = storage.store(clock), SqsQueue(storage.sqs, storage.queue_url)
+    return Uploads(
+        store,
+        DynamoBatches(storage.dynamodb, storage.table, clock),
+        S3Uploads(lambda: storage.s3, storage.bucket, clock),
+        submission_of(storage, clock, most_unfinished),
+        Intervention(store, doorbell, clock, POLICY),
+        UploadBells(SqsQueue(storage.sqs, storage.intake_queue_url)),
+        clock,
+        POLICY,
+        read_line,
+        pause=timedelta(seconds=5),
+    )
 
 
 def job_that_is(status: str, storage: Storage, clock: HandSetClock, tenant: str = "local") -> Job:

@@ -2,12 +2,19 @@
 registered language, a known crew, its inputs. Those that break the schema still do.
 """
 
+import json
 import re
 from typing import Any
 
 import schemathesis
 
 _COLLECTION = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+@schemathesis.serializer("application/jsonl")
+def lines(context: Any, value: Any) -> bytes:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode("utf-8", "replace")
 
 
 @schemathesis.hook

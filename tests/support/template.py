@@ -12,10 +12,10 @@ from crewrelay.settings import (
     CrewsSettings,
     EmbedderSettings,
     IntakeSettings,
-    JobSettings,
     ModelSettings,
     RetrievalSettings,
     StoreSettings,
+    UploadSettings,
     WorkerSettings,
 )
 from tests.support.processes import ROOT
@@ -28,7 +28,7 @@ SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
     "intake": (IntakeSettings,),
     "run": (CallerSettings, *CREW),
     "worker": (WorkerSettings, *CREW),
-    "sweeper": (JobSettings,),
+    "sweeper": (UploadSettings,),
 }
 
 

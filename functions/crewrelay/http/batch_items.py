@@ -1,25 +1,21 @@
-"""The schema of a batch's request: each item is checked by itself, and what is wrong with one spoils no other."""
+"""The schema of a batch's request: each item is checked by itself."""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
-from crewrelay.catalogue.request import CrewRequest, TopicRequest, complaints, request_of
+from crewrelay.catalogue.drafts import LONGEST_ID, Draft, draft_of
+from crewrelay.catalogue.request import CrewRequest, TopicRequest
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.batch import MOST_ITEMS, BatchItem
-from crewrelay.jobs.errors import ForeignCollection
-from crewrelay.jobs.job import JobInput
-
-_LONGEST_ID = 64  # characters
-_LONGEST_REJECTION = 100  # bytes that are kept of it
 
 CustomId = Annotated[
     str | None,
     Field(
-        pattern=rf"^[ -~]{{1,{_LONGEST_ID}}}$",
+        pattern=rf"^[ -~]{{1,{LONGEST_ID}}}$",
         description="Names the item in the results; default: its number in the batch, from 0",
     ),
 ]
@@ -37,32 +33,8 @@ class CrewItem(CrewRequest):
     custom_id: CustomId = None
 
 
-class Draft(BaseModel):
-    """An item as it was sent, checked: it has a `job_input`, or `errors` as a problem has them."""
-
-    sent: Any
-    custom_id: str | None = None
-    job_input: JobInput | None = None
-    errors: list[dict[str, str]] = []
-
-
 def _draft(sent: Any, _: Any) -> Draft:
-    if not isinstance(sent, dict):
-        return Draft(sent=sent, errors=[{"field": "", "message": "must be a JSON object"}])
-    request = {name: value for name, value in sent.items() if name != "custom_id"}
-    custom_id, errors = sent.get("custom_id"), list[dict[str, str]]()
-    if custom_id is not None and not _is_id(custom_id):
-        rule = f"must be 1 to {_LONGEST_ID} printable ASCII characters"
-        custom_id, errors = None, [{"field": "custom_id", "message": rule}]
-    try:
-        job_input = request_of(request).job_input()
-    except ValidationError as error:
-        return Draft(sent=sent, custom_id=custom_id, errors=errors + complaints(error))
-    return Draft(sent=sent, custom_id=custom_id, job_input=None if errors else job_input, errors=errors)
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_ID and value.isascii() and value.isprintable()
+    return draft_of(sent)
 
 
 class BatchRequest(BaseModel):
@@ -90,12 +62,8 @@ class BatchRequest(BaseModel):
             taken = [{"field": "custom_id", "message": f"is the custom_id of item {other}, too"}]
             errors = draft.errors if other == number else draft.errors + taken
             job_input = None if errors else draft.job_input
-            try:
-                job_input = job_input and caller.permitted(job_input)
-            except ForeignCollection as error:
-                job_input, errors = None, [{"field": "collection", "message": str(error)}]
             update = {"custom_id": custom_id, "errors": errors, "job_input": job_input}
-            named.append(draft.model_copy(update=update))
+            named.append(draft.model_copy(update=update).permitted(caller))
         return named
 
     def digest(self) -> str:
@@ -105,6 +73,4 @@ class BatchRequest(BaseModel):
 
 
 def item_of(draft: Draft) -> BatchItem:
-    said = "; ".join(f"{error['field']}: {error['message']}" for error in draft.errors)
-    rejection = said.encode("utf-8", "replace")[:_LONGEST_REJECTION].decode(errors="ignore")
-    return BatchItem(custom_id=draft.custom_id or "", rejection=rejection)
+    return BatchItem(custom_id=draft.custom_id or "", rejection=draft.rejection)

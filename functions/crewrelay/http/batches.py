@@ -7,18 +7,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
+from crewrelay.catalogue.drafts import Draft
 from crewrelay.http.app import IdempotencyKey
-from crewrelay.http.batch_items import BatchRequest, Draft, item_of
+from crewrelay.http.batch_items import BatchRequest, item_of
 from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.document import LINK, LOCATION, operation_id, problems
 from crewrelay.http.edge import received_at
 from crewrelay.http.links import base_url, file_urls, root_path
 from crewrelay.http.problems import FieldError, Problem, content_of, invalid
 from crewrelay.http.wire import JobStatus
-from crewrelay.jobs.batch import MOST_ITEMS, Batch, Batches, BatchItem, Submitted
+from crewrelay.jobs.batch import MOST_LINES, Batch, BatchItem, UploadState
+from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.errors import InvalidRequest
-from crewrelay.jobs.job import Status
+from crewrelay.jobs.job import Failure, Status
 from crewrelay.jobs.ports import Clock, JobRecord
+from crewrelay.jobs.wave import Submitted
 
 # Bytes of lines after which an answer ends. The last line may be as long, and Lambda passes on 6 MB of escaped text.
 _WINDOW = 1_000_000
@@ -80,29 +83,41 @@ class BatchCounts(BaseModel):
     missing: int
 
     @classmethod
-    def of(cls, batch: Batch, jobs: Counter[Status]) -> "BatchCounts":
-        rejected = sum(bool(item.rejection) for item in batch.items)
-        total = len(batch.items)
+    def of(cls, batch: Batch, jobs: Counter[Status], rejected: int) -> "BatchCounts":
         known = {status.value: jobs[status] for status in Status}
-        return cls(total=total, rejected=rejected, missing=total - rejected - jobs.total(), **known)
+        missing = max(0, batch.total - rejected - jobs.total())
+        return cls(total=max(batch.total, rejected + jobs.total()), rejected=rejected, missing=missing, **known)
 
 
 class BatchStatus(BaseModel):
-    """`finished` once no job of the batch can change any more, but by a retry."""
+    """`finished` once no job of the batch can change any more, but by a retry. `state` is how far its items were taken:
+    those of a request are `submitted`. Until then `total` is what is known of a file, whose `bytes_read` of `bytes`
+    were taken. `error` says why a file was refused.
+    """
 
     batch_id: str
+    state: UploadState
     finished: bool
     counts: BatchCounts
+    bytes: int | None
+    bytes_read: int | None
+    error: Failure | None
     results_url: str
     created_at: datetime
     expires_at: datetime
 
     @classmethod
-    def of(cls, batch: Batch, jobs: Counter[Status], url: str) -> "BatchStatus":
+    def of(cls, batches: Batches, batch: Batch, url: str) -> "BatchStatus":
+        jobs, rejected = batches.counts(batch)
+        upload = batch.upload
         return cls(
             batch_id=batch.id,
-            finished=all(status.finished for status in jobs),
-            counts=BatchCounts.of(batch, jobs),
+            state=upload.state if upload else UploadState.SUBMITTED,
+            finished=(upload is None or upload.state.over) and all(status.finished for status in jobs),
+            counts=BatchCounts.of(batch, jobs, rejected),
+            bytes=upload.size if upload else None,
+            bytes_read=upload.offset if upload else None,
+            error=upload.error if upload else None,
             results_url=f"{url}/results",
             created_at=batch.created_at,
             expires_at=batch.expires_at,
@@ -153,8 +168,8 @@ def batch_routes(batches: Batches, clock: Clock, timeout: timedelta) -> APIRoute
         ]
         return BatchAccepted(
             batch_id=batch.id,
-            batch_url=_url(request, batch),
-            results_url=f"{_url(request, batch)}/results",
+            batch_url=batch_url(request, batch),
+            results_url=f"{batch_url(request, batch)}/results",
             accepted=sum(outcome.job_id is not None for outcome in outcomes),
             items=outcomes,
         )
@@ -163,7 +178,7 @@ def batch_routes(batches: Batches, clock: Clock, timeout: timedelta) -> APIRoute
     def batch(caller: Reader, batch_id: str, request: Request) -> BatchStatus:
         """How far the batch is, counted from the rows of its jobs."""
         found = batches.of_tenant(caller.tenant, batch_id)
-        return BatchStatus.of(found, batches.counts(found), _url(request, found))
+        return BatchStatus.of(batches, found, batch_url(request, found))
 
     @router.get(
         "/crewai/batches/{batch_id}/results",
@@ -182,7 +197,7 @@ def batch_routes(batches: Batches, clock: Clock, timeout: timedelta) -> APIRoute
         caller: Reader,
         batch_id: str,
         request: Request,
-        after: Annotated[int, Query(ge=0, le=MOST_ITEMS, description="Leave out so many items.")] = 0,
+        after: Annotated[int, Query(ge=0, le=MOST_LINES, description="Leave out so many items.")] = 0,
     ) -> Response:
         """The results so far as JSON Lines, by `custom_id`, in the order of the request, about 1 MB at once. `Link` has
         the address of the next lines, if there may be more.
@@ -192,25 +207,29 @@ def batch_routes(batches: Batches, clock: Clock, timeout: timedelta) -> APIRoute
         lines, following = bytearray(), None
         for number, item, record in batches.ended(found, after):
             lines += BatchResult.of(item, record, request).model_dump_json().encode() + b"\n"
-            if number + 1 < len(found.items) and (len(lines) > _WINDOW or clock() >= end):
+            if number + 1 < found.total and (len(lines) > _WINDOW or clock() >= end):
                 following = number + 1
                 break
         headers = (
-            {} if following is None else {"Link": f'<{_url(request, found)}/results?after={following}>; rel="next"'}
+            {}
+            if following is None
+            else {"Link": f'<{batch_url(request, found)}/results?after={following}>; rel="next"'}
         )
         return _Lines(bytes(lines), headers=headers)
 
     @router.post("/crewai/batches/{batch_id}/cancel", responses=problems(404, 422, 503), tags=["batches"])
     def cancel_batch(caller: Admin, batch_id: str, request: Request) -> BatchStatus:
-        """Cancel all jobs of the batch that have not ended. Repeat it if `finished` is still false."""
+        """Cancel all jobs of the batch that have not ended, and submit no more. Repeat it if `finished` is still false.
+        Of a file it takes a while.
+        """
         found = batches.of_tenant(caller.tenant, batch_id)
-        batches.cancel(found, received_at(request, clock) + timeout)
-        return BatchStatus.of(found, batches.counts(found), _url(request, found))
+        found = batches.cancel(found, received_at(request, clock) + timeout)
+        return BatchStatus.of(batches, found, batch_url(request, found))
 
     return router
 
 
-def _url(request: Request, batch: Batch) -> str:
+def batch_url(request: Request, batch: Batch) -> str:
     return f"{base_url(request)}/crewai/batches/{batch.id}"
 
 

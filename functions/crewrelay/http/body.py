@@ -11,6 +11,7 @@ from crewrelay.http.problems import plain_problem
 LARGEST_BODY = 256 * 1024  # bytes
 LARGEST_BATCH = 4 * 1024 * 1024  # as an event, with its quotation marks escaped, within Lambda's 6 MB
 _BATCH = "/crewai/run/batch"
+_FILE = "/crewai/batches"
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
 
 
@@ -23,6 +24,9 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        if scope["path"].endswith(_FILE):  # which is not in memory: uploads.py has its limits
+            refusal = _encoded(Headers(scope=scope)) or self._app
+            return await refusal(scope, receive, send)
         body, largest = bytearray(), LARGEST_BATCH if scope["path"].endswith(_BATCH) else LARGEST_BODY
         while True:
             message = await receive()

@@ -9,7 +9,9 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator
 from crewrelay.http.callers import Reader
 from crewrelay.http.document import operation_id, problems
 from crewrelay.http.wire import Timestamps
-from crewrelay.jobs.batch import Batches
+from crewrelay.jobs.batch import MOST_ITEMS
+from crewrelay.jobs.batches import Batches
+from crewrelay.jobs.errors import InvalidRequest
 from crewrelay.jobs.job import Failure, Job, Status
 from crewrelay.jobs.listing import Filter, Page, cursor_of, page_of, position_of
 from crewrelay.jobs.ports import JobStore
@@ -84,7 +86,10 @@ def listing_routes(store: JobStore, batches: Batches) -> APIRouter:
         wanted = Filter(status, crew, created_after)
         if batch is None:
             return Jobs.of(caller.tenant, store.listed(caller.tenant, wanted, after, limit))
-        found = batches.jobs(batches.of_tenant(caller.tenant, batch))
+        whole = batches.of_tenant(caller.tenant, batch)
+        if whole.total > MOST_ITEMS:
+            raise InvalidRequest(f"batch: has over {MOST_ITEMS:,} items: read its counts and its results")
+        found = batches.jobs(whole)
         return Jobs.of(caller.tenant, page_of(found, wanted, after, limit))
 
     return router

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from crewrelay.http.long_poll import LongPoll
-from crewrelay.jobs.batch import Batches
+from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.submission import Submission

@@ -1,40 +1,24 @@
-"""A batch: many jobs of one request. It is written once, before its jobs, and knows their ids; how far they are is read
-from their rows.
+"""A batch: many jobs of one request. The items of a small one are in its row; those of an uploaded file are in chunks,
+which are written as the file is read. How far its jobs are is read from their rows.
 """
 
-import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from contextvars import Context, copy_context
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol, TypeVar
+from enum import StrEnum
+from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from crewrelay.jobs.errors import (
-    CrewrelayError,
-    DamagedJob,
-    JobFinished,
-    TooManyJobs,
-    Unavailable,
-    UnknownBatch,
-    UnknownJob,
-)
-from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Clock, JobRecord, JobStore, NewId
-from crewrelay.jobs.submission import Submission, keyed_id
+from crewrelay.jobs.job import Failure, Status
+from crewrelay.jobs.submission import keyed_id
 
-logger = logging.getLogger(__name__)
+MOST_ITEMS = 1000  # of a request
+MOST_LINES = 100_000  # of a file
+LARGEST_FILE = 200 * 1024 * 1024  # bytes
+CHUNK = 100  # items
 
-MOST_ITEMS = 1000
-_WAVE = 100  # items between two looks at the clock and at the tenant's limit
-_THREADS = 16  # each waits for the store
-_NO_ROOM = "There are as many unfinished jobs as the limit allows."
-T = TypeVar("T")
+_LETTERS = {Status.COMPLETED: "c", Status.FAILED: "f", Status.CANCELLED: "x"}
+_OPEN = "."
 
 
 class BatchItem(BaseModel):
@@ -46,6 +30,42 @@ class BatchItem(BaseModel):
     rejection: str = ""
 
 
+class UploadState(StrEnum):
+    EXPECTED = "expected"  # the file has not come yet
+    CHECKING = "checking"  # its lines are counted
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"  # every line is a job or was rejected
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    FAILED = "failed"  # the file was refused as a whole; `error` says why
+
+    @property
+    def over(self) -> bool:
+        return self in (UploadState.SUBMITTED, UploadState.CANCELLED, UploadState.FAILED)
+
+
+class Upload(BaseModel):
+    """How far a file has been read. `due_at` is when somebody must look at it: whoever reads the file puts it off, and
+    if that process dies another goes on.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    state: UploadState = UploadState.EXPECTED
+    revision: int = 1  # of the row, checked by every write
+    due_at: datetime | None
+    until: datetime  # the file must have come by then
+    collections: tuple[str, ...] = ()  # that its jobs may search
+    correlation_id: str | None = None
+    version: str = ""  # of the file, which must not change while it is read
+    size: int = 0
+    offset: int = 0  # bytes that were read
+    lines: int = 0  # in them
+    items: int = 0  # lines that are not blank
+    walked: int = 0  # chunks whose jobs were cancelled
+    error: Failure | None = None
+
+
 class Batch(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -54,14 +74,34 @@ class Batch(BaseModel):
     digest: str  # of the request
     created_at: datetime
     expires_at: datetime
-    items: tuple[BatchItem, ...]
+    items: tuple[BatchItem, ...] = ()  # of a request
+    upload: Upload | None = None
 
     def job_id(self, item: BatchItem) -> str:
         return keyed_id(self.tenant, f"batch:{self.id}:{item.custom_id}")
 
     @property
-    def job_ids(self) -> list[str]:
-        return [self.job_id(item) for item in self.items if not item.rejection]
+    def total(self) -> int:
+        """Items that are known."""
+        return self.upload.items if self.upload else len(self.items)
+
+
+class Outcomes(NamedTuple):
+    """How the items of a chunk have ended: a letter each. A job that was retried or deleted is `reopened` before: it is
+    read from its row ever after, so that no outcome is wrong, whoever writes it and when.
+    """
+
+    letters: str = ""
+    reopened: frozenset[int] = frozenset()  # places in the chunk
+
+    def status(self, place: int) -> Status | None:
+        """None if it must be read."""
+        letter = self.letters[place] if place < len(self.letters) and place not in self.reopened else _OPEN
+        return next((status for status, other in _LETTERS.items() if other == letter), None)
+
+
+def letters(statuses: Sequence[Status | None]) -> str:
+    return "".join(_LETTERS.get(status, _OPEN) if status else _OPEN for status in statuses)
 
 
 class BatchStore(Protocol):
@@ -72,159 +112,67 @@ class BatchStore(Protocol):
         digest is another.
         """
 
-    def load(self, batch_id: str, tenant: str) -> Batch | None:
-        """A consistent read; None if the batch is unknown or expired, or another tenant's."""
+    def load(self, batch_id: str, tenant: str | None) -> Batch | None:
+        """A consistent read; None if the batch is unknown or expired, or not of `tenant`, if one is named."""
+
+    def save(self, before: Batch, after: Batch) -> None:
+        """Write how far the upload is. Raises StaleWrite if its revision is no longer that of `before`."""
+
+    def due(self, moment: datetime) -> Iterator[str]:
+        """Ids of batches whose upload was due at `moment`, by an eventually consistent index."""
+
+    def put_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> tuple[BatchItem, ...]:
+        """Put a chunk if absent; else return the existing one."""
+
+    def chunks(self, batch: Batch, first: int = 0) -> Iterator[tuple[int, tuple[BatchItem, ...]]]:
+        """The chunks from a number on that are there, with their numbers, in order."""
+
+    def outcomes(self, batch: Batch, first: int = 0) -> Mapping[int, Outcomes]:
+        """Of chunks from a number on. A consistent read."""
+
+    def put_outcomes(self, batch: Batch, number: int, letters: str) -> None:
+        """Of a chunk. What is reopened stays so."""
+
+    def reopen(self, batch_id: str, item: int, expires_at: datetime) -> None:
+        """Have an item read from its job's row from now on."""
 
 
-class Submitted(NamedTuple):
-    """What became of an item: a job, or the reason why there is none."""
+class UploadForm(NamedTuple):
+    """Where a file is sent: a form of these fields, with the file as the last one, `file`."""
 
-    job: Job | None = None
-    error: CrewrelayError | None = None
-
-
-class Batches:
-    def __init__(
-        self,
-        store: JobStore,
-        batches: BatchStore,
-        submission: Submission,
-        intervention: Intervention,
-        clock: Clock,
-        new_id: NewId,
-        policy: Policy,
-    ) -> None:
-        self._store = store
-        self._batches = batches
-        self._submission = submission
-        self._intervention = intervention
-        self._clock = clock
-        self._new_id = new_id
-        self._policy = policy
-
-    def submit(
-        self,
-        tenant: str,
-        items: Sequence[tuple[BatchItem, JobInput | None]],
-        digest: str,
-        key: str | None,
-        end: datetime,
-    ) -> tuple[Batch, dict[str, Submitted]]:
-        """Commit the batch, then its jobs. Returns what became of each item that was not rejected, by its custom_id.
-        What there was no time for until `end`, or no room, is submitted when the same request is repeated.
-
-        Raises IdempotencyConflict, Unavailable, TooManyJobs if there is room for none (nothing was accepted).
-        """
-        batch_id = keyed_id(tenant, f"batch:{key}") if key else self._new_id()
-        if not self._submission.room(tenant, 1) and not self._batches.load(batch_id, tenant):
-            raise TooManyJobs(_NO_ROOM)  # a repeated request adds no batch, and is answered
-        now = self._clock()
-        new = Batch(
-            id=batch_id,
-            tenant=tenant,
-            digest=digest,
-            created_at=now,
-            expires_at=now + self._policy.keep,
-            items=tuple(item for item, _ in items),
-        )
-        batch = self._batches.create(new)
-        inputs = {item.custom_id: job_input for item, job_input in items if job_input and not item.rejection}
-        wanted = [item for item in batch.items if not item.rejection and item.custom_id in inputs]
-        submitted: dict[str, Submitted] = {}
-        with ThreadPoolExecutor(_THREADS) as pool:
-            for wave in _some(wanted, _WAVE):
-                submitted |= self._submit_wave(pool, batch, wave, inputs, end)
-        return batch, submitted
-
-    def _submit_wave(
-        self,
-        pool: ThreadPoolExecutor,
-        batch: Batch,
-        wave: Sequence[BatchItem],
-        inputs: dict[str, JobInput],
-        end: datetime,
-    ) -> dict[str, Submitted]:
-        if self._clock() >= end:
-            return {item.custom_id: Submitted(error=Unavailable("There was no time for this item.")) for item in wave}
-        try:
-            standing = {job.id: job for job in self._store.jobs([batch.job_id(item) for item in wave], batch.tenant)}
-            new = [item for item in wave if batch.job_id(item) not in standing]
-            room = self._submission.room(batch.tenant, len(new))
-        except CrewrelayError as error:
-            return {item.custom_id: Submitted(error=error) for item in wave}
-
-        def submit(item: BatchItem) -> Submitted:
-            try:
-                job_input = inputs[item.custom_id]
-                return Submitted(
-                    self._submission.submit_admitted(batch.tenant, batch.job_id(item), job_input, batch.id)
-                )
-            except CrewrelayError as error:
-                return Submitted(error=error)
-
-        # Each thread logs with the request's keys, and no context can be entered twice at once.
-        made = list(pool.map(lambda item, context: context.run(submit, item), new[:room], _contexts(room)))
-        refused = Submitted(error=TooManyJobs(_NO_ROOM))
-        found = dict(zip(new[:room], made, strict=True)) | dict.fromkeys(new[room:], refused)
-        return {
-            item.custom_id: found[item] if item in found else Submitted(standing[batch.job_id(item)]) for item in wave
-        }
-
-    def of_tenant(self, tenant: str, batch_id: str) -> Batch:
-        """Raises UnknownBatch, also for another tenant's batch."""
-        batch = self._batches.load(batch_id, tenant)
-        if batch is None:
-            raise UnknownBatch(f"There is no batch {batch_id}.")
-        return batch
-
-    def jobs(self, batch: Batch) -> list[Job]:
-        return self._store.jobs(batch.job_ids, batch.tenant)
-
-    def counts(self, batch: Batch) -> Counter[Status]:
-        """Of its jobs in each state, by their rows."""
-        return Counter(job.status for job in self.jobs(batch))
-
-    def ended(self, batch: Batch, first: int) -> Iterator[tuple[int, BatchItem, JobRecord | None]]:
-        """The items from a number on that have ended, with their numbers: rejected, or with a job. A job that can't be
-        read is left out.
-        """
-        with ThreadPoolExecutor(_THREADS) as pool:
-            for some in _some(list(enumerate(batch.items))[first:], _WAVE):
-                ids = [batch.job_id(item) for _, item in some if not item.rejection]
-                ended = {job.id for job in self._store.jobs(ids, batch.tenant) if job.status.finished}
-                there = [(n, item) for n, item in some if item.rejection or batch.job_id(item) in ended]
-                for few in _some(there, _THREADS):  # no more are in memory
-                    records = pool.map(lambda each: self._record(batch, each[1]), few)
-                    for (number, item), record in zip(few, records, strict=True):
-                        if record or item.rejection:
-                            yield number, item, record
-
-    def _record(self, batch: Batch, item: BatchItem) -> JobRecord | None:
-        if item.rejection:
-            return None
-        try:
-            return self._store.load(batch.job_id(item), batch.tenant)
-        except DamagedJob as error:
-            logger.error("%s", error)
-            return None
-
-    def cancel(self, batch: Batch, end: datetime) -> None:
-        """Cancel its jobs that have not ended, as many as there is time for."""
-
-        def cancel(job: Job) -> None:
-            if self._clock() < end:
-                with suppress(JobFinished, UnknownJob):
-                    self._intervention.cancel(batch.tenant, job.id)
-
-        unfinished = [job for job in self.jobs(batch) if not job.status.finished]
-        with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(lambda job, context: context.run(cancel, job), unfinished, _contexts(len(unfinished))))
+    url: str
+    fields: Mapping[str, str]
 
 
-def _some(items: Sequence[T], number: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), number):
-        yield items[start : start + number]
+class UploadedFile(NamedTuple):
+    size: int
+    version: str
 
 
-def _contexts(number: int) -> list[Context]:
-    return [copy_context() for _ in range(number)]
+class IncomingFile(Protocol):
+    """A file that is being received. May raise Unavailable."""
+
+    def write(self, data: bytes) -> None: ...
+    def keep(self, batch: Batch) -> None:
+        """Under the batch's id and digest. It is on the disk before this returns."""
+
+    def discard(self) -> None:
+        """Nothing if it was kept."""
+
+
+class UploadFiles(Protocol):
+    """Every method may raise Unavailable."""
+
+    def form(self, batch: Batch) -> UploadForm | None:
+        """None where a file is received instead."""
+
+    def receive(self) -> IncomingFile | None:
+        """None where a file is sent by a form instead."""
+
+    def find(self, batch: Batch) -> UploadedFile | None:
+        """None if it is not there."""
+
+    def read(self, batch: Batch, offset: int, length: int) -> bytes:
+        """Of the upload's version of the file. Raises InvalidUpload if that is gone."""
+
+    def delete(self, batch: Batch) -> None: ...

@@ -43,11 +43,14 @@ class Cap:
                 self._count(tenant, self._most, count)
             count.result()  # many who ask at once wait for one answer
 
-    def room(self, tenant: str, jobs: int) -> int:
-        """How many of so many jobs may be submitted now, by a fresh count. Raises Unavailable."""
+    def room(self, tenant: str, jobs: int, sparing: bool = False) -> int:
+        """How many of so many jobs may be submitted now, by a fresh count. `sparing` leaves an eighth of the limit to
+        others. Raises Unavailable.
+        """
         if self._most is None:
             return jobs
-        return max(0, min(jobs, self._most - self._store.unfinished(tenant, self._most)))
+        most = self._most - (self._most // _SHARE if sparing else 0)
+        return max(0, min(jobs, most - self._store.unfinished(tenant, most)))
 
     def _takes_room(self, tenant: str) -> bool:
         room = self._rooms.get(tenant)

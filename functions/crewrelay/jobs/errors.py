@@ -13,6 +13,7 @@ CrewrelayError
 ├── UnknownToken         404  no token has this id
 ├── TooManyJobs          429  the tenant's limit of unfinished jobs is reached
 ├── IdempotencyConflict  422  the key was used with a different body
+├── InvalidUpload        422  a batch's file was refused as a whole
 ├── RunFailed            502  the crew ended without an answer
 ├── StillRunning         503  the crew is at work, and the protocol can't hand the job over
 ├── AnswerAwaited        422  the job waits for a human, and the protocol can't ask one
@@ -153,6 +154,14 @@ class IdempotencyConflict(CrewrelayError):
     code = "idempotency_conflict"
     http = 422
     remedy = "Use a new key for a new request, or repeat the first request unchanged."
+
+
+class InvalidUpload(CrewrelayError):
+    """The file of a batch was refused as a whole; the message says why."""
+
+    code = "invalid_upload"
+    http = 422
+    remedy = "Correct the file, and create a new batch for it, with another Idempotency-Key."
 
 
 class RunFailed(CrewrelayError):

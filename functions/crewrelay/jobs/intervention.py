@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from crewrelay.jobs import transitions
+from crewrelay.jobs.batch import BatchStore
 from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import AlreadyAnswered, JobFinished, JobUnfinished, NotWaiting, StaleWrite, Unavailable
 from crewrelay.jobs.event_log import logged, with_call
@@ -17,16 +18,23 @@ _TRIES = 5  # optimistic writes: a claim or relay in between makes one fail
 
 
 class Intervention:
-    """`most_unfinished` is the limit of unfinished jobs per tenant; None is unlimited."""
+    """`most_unfinished` is the limit of unfinished jobs per tenant; None is unlimited. `batches` note how jobs end."""
 
     def __init__(
-        self, store: JobStore, doorbell: Doorbell, clock: Clock, policy: Policy, most_unfinished: int | None = None
+        self,
+        store: JobStore,
+        doorbell: Doorbell,
+        clock: Clock,
+        policy: Policy,
+        most_unfinished: int | None = None,
+        batches: BatchStore | None = None,
     ) -> None:
         self._store = store
         self._doorbell = doorbell
         self._clock = clock
         self._policy = policy
         self._cap = Cap(store, clock, most_unfinished)
+        self._batches = batches
 
     def cancel(self, tenant: str, job_id: str) -> JobRecord:
         """Cancel a job: a running one makes no further call. Cancelling a cancelled job changes nothing.
@@ -58,6 +66,7 @@ class Intervention:
                 raise JobFinished("The job is too old: its row could expire before the retry ends.")
             if job.capped:
                 self._cap.admit(tenant)
+            self._reopen(job)
             return transitions.retry(job, self._clock(), self._policy)
 
         record = self._change(tenant, job_id, retried)
@@ -74,11 +83,17 @@ class Intervention:
             job = job_of_tenant(self._store, tenant, job_id)
             if not job.status.finished:
                 raise JobUnfinished(f"The job is {job.status}: only a job that has ended can be deleted.")
+            self._reopen(job)
             try:
                 return self._store.delete(job)
             except StaleWrite:
                 continue
         raise _being_changed(job_id)
+
+    def _reopen(self, job: Job) -> None:
+        """Before the job is no longer as it ended: its batch may have noted that."""
+        if self._batches and job.batch:
+            self._batches.reopen(job.batch, job.batch_item, job.expires_at)
 
     def answer(self, tenant: str, job_id: str, question_id: str, feedback: Feedback) -> JobRecord:
         """Journal the answer to the question that the job waits for, and resume the job. The same answer again changes

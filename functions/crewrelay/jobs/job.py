@@ -92,6 +92,7 @@ class Job(BaseModel):
     id: str
     tenant: str
     batch: str | None = None  # that it was submitted with
+    batch_item: int = 0  # its item's number in there
     correlation_id: str | None = None  # of the submitting request; older rows have none
     crew: str
     input_digest: str

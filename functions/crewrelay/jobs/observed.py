@@ -71,6 +71,10 @@ class ObservedStore:
         with self._refusals():
             return self._inner.jobs(job_ids, tenant)
 
+    def statuses(self, job_ids: Sequence[str], tenant: str) -> dict[str, Status]:
+        with self._refusals():
+            return self._inner.statuses(job_ids, tenant)
+
     def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
         with self._refusals():
             return self._inner.listed(tenant, wanted, after, limit)

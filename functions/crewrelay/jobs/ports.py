@@ -49,6 +49,9 @@ class JobStore(Protocol):
     def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
         """A consistent read of the rows alone: those of this tenant that exist and can be read, in any order."""
 
+    def statuses(self, job_ids: Sequence[str], tenant: str) -> dict[str, Status]:
+        """As `jobs`, but only their states, which takes a tenth of the time."""
+
     def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
         """The tenant's jobs that follow a position, newest first. Found by an eventually consistent index."""
 

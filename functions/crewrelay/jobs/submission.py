@@ -71,20 +71,21 @@ class Submission:
                 raise
         return self._create(tenant, job_id, job_input)
 
-    def room(self, tenant: str, jobs: int) -> int:
+    def room(self, tenant: str, jobs: int, sparing: bool = False) -> int:
         """How many of so many jobs the tenant's limit admits now. Raises Unavailable."""
-        return self._cap.room(tenant, jobs) if jobs else 0
+        return self._cap.room(tenant, jobs, sparing) if jobs else 0
 
-    def submit_admitted(self, tenant: str, job_id: str, job_input: JobInput, batch: str) -> Job:
-        """As `submit`, for a job of a batch that there is room for."""
-        job = self._create(tenant, job_id, job_input, batch)
+    def submit_admitted(self, tenant: str, job_id: str, job_input: JobInput, batch: str, number: int = 0) -> Job:
+        """As `submit`, for the n-th item of a batch that there is room for."""
+        job = self._create(tenant, job_id, job_input, batch, number)
         if job.status is Status.PENDING:
             ring(self._doorbell, job.id)
         return job
 
-    def _create(self, tenant: str, job_id: str, job_input: JobInput, batch: str | None = None) -> Job:
+    def _create(self, tenant: str, job_id: str, job_input: JobInput, batch: str | None = None, number: int = 0) -> Job:
         now, correlation = self._clock(), correlation_id()
         job = submit(job_id, tenant, job_input, now, self._policy, correlation, capped=self._capped, batch=batch)
+        job = job.model_copy(update={"batch_item": number})
         return self._store.create(logged(None, job, now), job_input)
 
 

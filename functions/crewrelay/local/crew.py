@@ -93,6 +93,8 @@ def main() -> None:
     bells.start()
     intake_queue = jobs.intake_queue(settings, os.environ.get("CREWRELAY_INTAKE_QUEUE_URL", ""))
     EventSource(intake_queue, intake, name="intake", concurrency=1, timeout=timeout["IntakeFunction"]).start()
+    if due := jobs.due_uploads(settings):
+        EventSource(due, intake, name="uploads", concurrency=1, timeout=timeout["IntakeFunction"]).start()
     # Once per lease, as on AWS.
     Schedule(sweeper, name="sweeper", seconds=settings.lease_seconds, timeout=timeout["SweeperFunction"]).start()
     server = _Server(bounded(GatewayContext(app, os.environ[GATEWAY_VARIABLE]), host="127.0.0.1", port=0))

@@ -19,6 +19,7 @@ from botocore.awsrequest import AWSRequest
 
 from crewrelay.local.credentials import Credentials
 from crewrelay.local.loopback import leads_here
+from crewrelay.local.posted import is_form, refusal_of_form
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -50,6 +51,8 @@ class SignedOnly:
             return "Use the address that the stack printed at its start."
         if environ["PATH_INFO"].startswith("/moto-api"):  # moto's admin API shows and resets everything
             return "This is not part of AWS."
+        if is_form(environ) and "HTTP_AUTHORIZATION" not in environ:
+            return refusal_of_form(environ, self._credentials, datetime.now(UTC))
         signature = _Signature.of(environ)
         if signature is None or not signature.is_current(datetime.now(UTC)):
             return "Sign the request: it has no signature or an expired one."

@@ -165,7 +165,7 @@ def _prepare_environment(engine: Engine, auth: bool) -> None:
     """Set the variables that the template gives the functions."""
     from crewrelay.local.resources import load_template
     from crewrelay.settings import (
-        CallerSettings,
+        ApiSettings,
         CrewsSettings,
         EmbedderSettings,
         IntakeSettings,
@@ -186,5 +186,5 @@ def _prepare_environment(engine: Engine, auth: bool) -> None:
     if prices := ModelSettings.read().prices:
         os.environ["CREWRELAY_MODEL_PRICES"] = str(prices.absolute())
     os.environ["CREWRELAY_CREWS"] = os.pathsep.join(str(path.absolute()) for path in CrewsSettings.read().folders)
-    for settings in (CallerSettings, WorkerSettings, IntakeSettings, LogSettings, ModelSettings, EmbedderSettings):
+    for settings in (ApiSettings, WorkerSettings, IntakeSettings, LogSettings, ModelSettings, EmbedderSettings):
         settings.read()  # what is wrong is said here, once, and not by every process

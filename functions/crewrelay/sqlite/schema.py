@@ -2,7 +2,8 @@
 
 jobs: the row that every decision rests on, as JSON, with the columns that are searched.
 inputs, answers, questions, calls, events, files: bodies, which live as long as their job.
-bells: the queue of jobs to look at, one row for each. tokens: by SHA-256. batches: their items, not their jobs.
+bells: the queue of jobs to look at, one row for each. tokens: by SHA-256. batches: their items, not their jobs;
+those of an uploaded file are in chunks, and how they have ended in outcomes.
 
 Times are epoch microseconds, those of the wall clock.
 """
@@ -58,6 +59,18 @@ MIGRATIONS = (
         id TEXT PRIMARY KEY, tenant TEXT NOT NULL, expires_at INTEGER NOT NULL, body TEXT NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX batches_expiry ON batches (expires_at);
+    """,
+    # Files of batches: how far each was read, its items, and how they have ended.
+    """
+    ALTER TABLE batches ADD COLUMN due_at INTEGER;
+    ALTER TABLE batches ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX batches_due ON batches (due_at) WHERE due_at IS NOT NULL;
+    CREATE TABLE chunks (
+        batch_id TEXT, number INTEGER, items TEXT NOT NULL, PRIMARY KEY (batch_id, number)
+    ) WITHOUT ROWID;
+    CREATE TABLE outcomes (
+        batch_id TEXT, number INTEGER, letters TEXT NOT NULL, reopened TEXT NOT NULL, PRIMARY KEY (batch_id, number)
+    ) WITHOUT ROWID;
     """,
 )
 

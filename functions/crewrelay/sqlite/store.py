@@ -78,6 +78,11 @@ class SqliteJobStore:
         rows = self._unexpired(f"tenant = ? AND id IN ({asked})", (tenant, *job_ids))
         return list(_readable(rows))
 
+    def statuses(self, job_ids: Sequence[str], tenant: str) -> dict[str, Status]:
+        asked = ", ".join("?" * len(job_ids))
+        rows = self._unexpired(f"tenant = ? AND id IN ({asked})", (tenant, *job_ids), columns="id, status")
+        return {row["id"]: Status(row["status"]) for row in rows}
+
     def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
         conditions: dict[str, tuple[str | int, ...]] = {"tenant = ?": (tenant,)}
         if after:
@@ -94,11 +99,12 @@ class SqliteJobStore:
         page, last = rows[:limit], rows[limit - 1] if len(rows) > limit else None
         return Page(list(_readable(page)), Position(moment(last["created_at"]), last["id"]) if last else None)
 
-    def _unexpired(self, condition: str, values: Sequence[str | int], order: str = "") -> list[sqlite3.Row]:
+    def _unexpired(
+        self, condition: str, values: Sequence[str | int], order: str = "", columns: str = "id, created_at, job"
+    ) -> list[sqlite3.Row]:
         with self._database.reading() as connection:
             return connection.execute(
-                f"SELECT id, created_at, job FROM jobs WHERE {condition}"
-                f" AND (expires_at > ? OR due_at IS NOT NULL) {order}",
+                f"SELECT {columns} FROM jobs WHERE {condition} AND (expires_at > ? OR due_at IS NOT NULL) {order}",
                 (*values, self._now()),
             ).fetchall()
 
@@ -274,6 +280,9 @@ class SqliteJobStore:
             _forget(connection, found)
             for table in ("tokens", "batches"):
                 connection.execute(f"DELETE FROM {table} WHERE expires_at <= ?", (self._now(),))
+            if connection.execute("SELECT changes()").fetchone()[0]:  # of batches, the last table
+                for table in ("chunks", "outcomes"):
+                    connection.execute(f"DELETE FROM {table} WHERE batch_id NOT IN (SELECT id FROM batches)")
         return len(found)
 
     def _job(self, connection: sqlite3.Connection, job_id: str) -> Job | None:

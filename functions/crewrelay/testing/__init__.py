@@ -10,7 +10,7 @@ from typing import Any
 
 from crewrelay.jobs.access import Token
 from crewrelay.jobs.answer import Answer, File, Usage
-from crewrelay.jobs.batch import Batch
+from crewrelay.jobs.batch import CHUNK, Batch, BatchItem, Outcomes
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
 from crewrelay.jobs.events import EventRow
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
@@ -66,6 +66,9 @@ class MemoryJobStore:
         with self._lock:
             found = [self._existing(job_id) for job_id in job_ids]
         return [job for job in found if job and job.tenant == tenant]
+
+    def statuses(self, job_ids: Sequence[str], tenant: str) -> dict[str, Status]:
+        return {job.id: job.status for job in self.jobs(job_ids, tenant)}
 
     def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
         with self._lock:
@@ -264,20 +267,59 @@ class MemoryBatches:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._turn = threading.Lock()
         self._batches: dict[str, str] = {}
+        self._chunks: dict[str, dict[int, tuple[BatchItem, ...]]] = {}
+        self._outcomes: dict[str, dict[int, Outcomes]] = {}
 
     def create(self, batch: Batch) -> Batch:
-        existing = self._existing(batch.id)
-        if existing is None:
-            self._batches[batch.id] = batch.model_dump_json()
-            return batch
+        with self._turn:
+            existing = self._existing(batch.id)
+            if existing is None:
+                self._batches[batch.id] = batch.model_dump_json()
+                self._chunks[batch.id], self._outcomes[batch.id] = {}, {}
+                return batch
         if existing.digest != batch.digest:
             raise IdempotencyConflict("This idempotency key was already used with a different body.")
         return existing
 
-    def load(self, batch_id: str, tenant: str) -> Batch | None:
+    def load(self, batch_id: str, tenant: str | None) -> Batch | None:
         batch = self._existing(batch_id)
-        return batch if batch and batch.tenant == tenant else None
+        return batch if batch and tenant in (None, batch.tenant) else None
+
+    def save(self, before: Batch, after: Batch) -> None:
+        with self._turn:
+            existing = self._existing(after.id)
+            if not existing or not existing.upload or not before.upload:
+                raise StaleWrite(f"batch {after.id} is gone")
+            if existing.upload.revision != before.upload.revision:
+                raise StaleWrite(f"batch {after.id} was changed by another writer")
+            self._batches[after.id] = after.model_dump_json()
+
+    def due(self, moment: datetime) -> Iterator[str]:
+        batches = [batch for batch_id in list(self._batches) if (batch := self._existing(batch_id))]
+        return iter([one.id for one in batches if one.upload and one.upload.due_at and one.upload.due_at <= moment])
+
+    def put_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> tuple[BatchItem, ...]:
+        return self._chunks[batch.id].setdefault(number, tuple(items))
+
+    def chunks(self, batch: Batch, first: int = 0) -> Iterator[tuple[int, tuple[BatchItem, ...]]]:
+        return iter([each for each in sorted(self._chunks[batch.id].items()) if each[0] >= first])
+
+    def outcomes(self, batch: Batch, first: int = 0) -> dict[int, Outcomes]:
+        return {number: one for number, one in self._outcomes[batch.id].items() if number >= first}
+
+    def put_outcomes(self, batch: Batch, number: int, letters: str) -> None:
+        with self._turn:
+            kept = self._outcomes[batch.id]
+            kept[number] = kept.get(number, Outcomes())._replace(letters=letters)
+
+    def reopen(self, batch_id: str, item: int, expires_at: datetime) -> None:
+        number, place = divmod(item, CHUNK)
+        with self._turn:
+            kept = self._outcomes.setdefault(batch_id, {})
+            before = kept.get(number, Outcomes())
+            kept[number] = before._replace(reopened=before.reopened | {place})
 
     def _existing(self, batch_id: str) -> Batch | None:
         batch = Batch.model_validate_json(self._batches[batch_id]) if batch_id in self._batches else None

@@ -5,10 +5,10 @@ from typing import Protocol
 from crewrelay.aws.meter import EmfMeter
 from crewrelay.events.records import DeadLetters, Queue
 from crewrelay.jobs.access import Tokens
-from crewrelay.jobs.batch import BatchStore
+from crewrelay.jobs.batch import BatchStore, UploadFiles
 from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.ports import Changes, Doorbell, JobStore
-from crewrelay.settings import JobSettings, StoreSettings
+from crewrelay.settings import JobSettings, StoreSettings, UploadSettings
 
 meter = EmfMeter()
 
@@ -24,6 +24,9 @@ class _Engine(Protocol):
     def wake(self, settings: StoreSettings) -> None: ...
     def changes(self, settings: StoreSettings) -> Changes: ...
     def batches(self, settings: StoreSettings) -> BatchStore: ...
+    def uploads(self, settings: JobSettings) -> UploadFiles: ...
+    def upload_bells(self, settings: UploadSettings) -> Doorbell: ...
+    def due_uploads(self, settings: JobSettings) -> Queue | None: ...
     def dead_letters(self, settings: JobSettings, queue_url: str) -> DeadLetters: ...
     def tokens(self, settings: StoreSettings) -> Tokens: ...
 
@@ -63,6 +66,19 @@ def changes(settings: StoreSettings) -> Changes:
 
 def batches(settings: StoreSettings) -> BatchStore:
     return _engine(settings).batches(settings)
+
+
+def uploads(settings: JobSettings) -> UploadFiles:
+    return _engine(settings).uploads(settings)
+
+
+def upload_bells(settings: UploadSettings) -> Doorbell:
+    return _engine(settings).upload_bells(settings)
+
+
+def due_uploads(settings: JobSettings) -> Queue | None:
+    """The bells of uploads where the intake queue has none."""
+    return _engine(settings).due_uploads(settings)
 
 
 def dead_letters(settings: JobSettings, queue_url: str) -> DeadLetters:

@@ -8,7 +8,8 @@ from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.aws.tokens import DynamoTokens
-from crewrelay.settings import JobSettings, StoreSettings
+from crewrelay.aws.uploads import S3Uploads, UploadBells
+from crewrelay.settings import JobSettings, StoreSettings, UploadSettings
 from crewrelay.system import utcnow
 
 
@@ -34,6 +35,18 @@ def changes(settings: StoreSettings) -> Polling:
 
 def batches(settings: StoreSettings) -> DynamoBatches:
     return DynamoBatches(dynamodb(), settings.table, utcnow)
+
+
+def uploads(settings: JobSettings) -> S3Uploads:
+    return S3Uploads(s3, settings.bucket, utcnow)
+
+
+def upload_bells(settings: UploadSettings) -> UploadBells:
+    return UploadBells(SqsQueue(sqs(), settings.intake_queue_url))
+
+
+def due_uploads(settings: JobSettings) -> None:
+    return None
 
 
 def dead_letters(settings: JobSettings, queue_url: str) -> SqsDeadLetters:

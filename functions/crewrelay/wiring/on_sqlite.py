@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from crewrelay.settings import JobSettings, StoreSettings
+from crewrelay.settings import JobSettings, StoreSettings, UploadSettings
 from crewrelay.sqlite.batches import SqliteBatches
 from crewrelay.sqlite.changes import Changes
 from crewrelay.sqlite.database import FILE, Database
@@ -12,6 +12,7 @@ from crewrelay.sqlite.intake import IntakeFolder
 from crewrelay.sqlite.rejected import INTAKE, RejectedLines
 from crewrelay.sqlite.store import SqliteJobStore
 from crewrelay.sqlite.tokens import SqliteTokens
+from crewrelay.sqlite.uploads import UPLOADS, DueUploads, FolderUploads
 from crewrelay.system import utcnow
 
 
@@ -49,6 +50,18 @@ def changes(settings: StoreSettings) -> Changes:
 
 def batches(settings: StoreSettings) -> SqliteBatches:
     return SqliteBatches(database(_folder(settings)), utcnow)
+
+
+def uploads(settings: JobSettings) -> FolderUploads:
+    return FolderUploads(_folder(settings) / UPLOADS)
+
+
+def upload_bells(settings: UploadSettings) -> DueUploads:
+    return due_uploads(settings)
+
+
+def due_uploads(settings: JobSettings) -> DueUploads:
+    return DueUploads(batches(settings), utcnow)
 
 
 def dead_letters(settings: JobSettings, queue_url: str) -> RejectedLines:

@@ -88,6 +88,9 @@ class Table:
     def jobs(self, job_ids: Sequence[str], tenant: str) -> list[Job]:
         return self._request("jobs", lambda: self._world.table.jobs(job_ids, tenant))
 
+    def statuses(self, job_ids: Sequence[str], tenant: str) -> dict[str, Status]:
+        return self._request("statuses", lambda: self._world.table.statuses(job_ids, tenant))
+
     def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
         return self._request("listed", lambda: self._world.table.listed(tenant, wanted, after, limit))
 

@@ -1,0 +1,251 @@
+"""What a caller does with batches: submit one, see how far it is, read its results, cancel it."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from crewrelay.jobs.access import Caller
+from crewrelay.jobs.batch import (
+    CHUNK,
+    Batch,
+    BatchItem,
+    BatchStore,
+    Outcomes,
+    Upload,
+    UploadFiles,
+    UploadState,
+    letters,
+)
+from crewrelay.jobs.errors import DamagedJob, StaleWrite, TooManyJobs, Unavailable, UnknownBatch
+from crewrelay.jobs.intervention import Intervention
+from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.log_keys import correlation_id
+from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, NewId
+from crewrelay.jobs.submission import Submission, keyed_id, ring
+from crewrelay.jobs.wave import NO_ROOM, THREADS, Submitted, cancel_wave, submit_wave
+
+logger = logging.getLogger(__name__)
+
+_READERS = 4  # each has a connection with a cache of its own
+_TRIES = 5  # optimistic writes: whoever reads the file writes, too
+_UPLOAD_WITHIN = timedelta(hours=1)
+_FIRST_LOOK = timedelta(minutes=2)  # for a file whose sender never says that it is there
+T = TypeVar("T")
+
+
+class Batches:
+    def __init__(
+        self,
+        store: JobStore,
+        batches: BatchStore,
+        files: UploadFiles,
+        submission: Submission,
+        intervention: Intervention,
+        bell: Doorbell,
+        clock: Clock,
+        new_id: NewId,
+        policy: Policy,
+    ) -> None:
+        """`bell` rings for uploads."""
+        self._store = store
+        self._batches = batches
+        self.files = files
+        self._submission = submission
+        self._intervention = intervention
+        self._bell = bell
+        self._clock = clock
+        self._new_id = new_id
+        self._policy = policy
+
+    def submit(
+        self,
+        tenant: str,
+        items: Sequence[tuple[BatchItem, JobInput | None]],
+        digest: str,
+        key: str | None,
+        end: datetime,
+    ) -> tuple[Batch, dict[str, Submitted]]:
+        """Commit the batch, then its jobs. Returns what became of each item that was not rejected, by its custom_id.
+        What there was no time for until `end`, or no room, is submitted when the same request is repeated.
+
+        Raises IdempotencyConflict, Unavailable, TooManyJobs if there is room for none (nothing was accepted).
+        """
+        new = self._new(tenant, digest, key, items=tuple(item for item, _ in items))
+        if not self._submission.room(tenant, 1) and not self._batches.load(new.id, tenant):
+            raise TooManyJobs(NO_ROOM)  # a repeated request adds no batch, and is answered
+        batch = self._batches.create(new)
+        inputs = {item.custom_id: job_input for item, job_input in items if job_input and not item.rejection}
+        wanted = [
+            (number, item) for number, item in enumerate(batch.items) if not item.rejection and item.custom_id in inputs
+        ]
+        submitted: dict[str, Submitted] = {}
+        with ThreadPoolExecutor(THREADS) as pool:
+            for wave in _some(wanted, CHUNK):
+                if self._clock() < end:
+                    submitted |= submit_wave(pool, self._store, self._submission, batch, wave, inputs)
+                else:
+                    late = Submitted(error=Unavailable("There was no time for this item."))
+                    submitted |= {item.custom_id: late for _, item in wave}
+        return batch, submitted
+
+    def of_file(self, caller: Caller, digest: str, key: str | None, *, there: bool) -> Batch:
+        """A batch whose file is `there`, or comes within an hour. It is yet to be committed."""
+        now = self._clock()
+        upload = Upload(
+            due_at=now if there else now + _FIRST_LOOK,
+            until=now + _UPLOAD_WITHIN,
+            collections=caller.collections,
+            correlation_id=correlation_id(),
+        )
+        return self._new(caller.tenant, digest, key, upload=upload)
+
+    def commit(self, batch: Batch) -> Batch:
+        """Returns the one that stands, if the same request came before. Raises IdempotencyConflict, Unavailable."""
+        batch = self._batches.create(batch)
+        self._ring(batch)
+        return batch
+
+    def _new(
+        self,
+        tenant: str,
+        digest: str,
+        key: str | None,
+        items: tuple[BatchItem, ...] = (),
+        upload: Upload | None = None,
+    ) -> Batch:
+        now = self._clock()
+        return Batch(
+            id=keyed_id(tenant, f"batch:{key}") if key else self._new_id(),
+            tenant=tenant,
+            digest=digest,
+            created_at=now,
+            expires_at=now + self._policy.keep,
+            items=items,
+            upload=upload,
+        )
+
+    def _ring(self, batch: Batch) -> None:
+        if batch.upload and batch.upload.due_at and batch.upload.due_at <= self._clock():
+            ring(self._bell, batch.id)
+
+    def start(self, batch: Batch) -> Batch:
+        """Have the file read, which is there. Nothing if it is being read, or was."""
+
+        def started(upload: Upload) -> Upload:
+            waits = upload.state is UploadState.EXPECTED
+            return upload.model_copy(update={"due_at": self._clock()}) if waits else upload
+
+        return self._change(batch, started)
+
+    def _change(self, batch: Batch, change: Callable[[Upload], Upload]) -> Batch:
+        for _ in range(_TRIES):
+            if batch.upload is None:
+                return batch
+            upload = change(batch.upload)
+            if upload == batch.upload:
+                return batch
+            upload = upload.model_copy(update={"revision": upload.revision + 1})
+            changed = batch.model_copy(update={"upload": upload})
+            try:
+                self._batches.save(batch, changed)
+            except StaleWrite:
+                batch = self.of_tenant(batch.tenant, batch.id)
+                continue
+            self._ring(changed)
+            return changed
+        raise Unavailable(f"Batch {batch.id} is being changed by others; try again.")
+
+    def of_tenant(self, tenant: str, batch_id: str) -> Batch:
+        """Raises UnknownBatch, also for another tenant's batch."""
+        batch = self._batches.load(batch_id, tenant)
+        if batch is None:
+            raise UnknownBatch(f"There is no batch {batch_id}.")
+        return batch
+
+    def chunks(self, batch: Batch, first: int = 0) -> Iterator[tuple[int, Sequence[BatchItem]]]:
+        if batch.upload:
+            return self._batches.chunks(batch, first)
+        return iter(list(enumerate(_some(batch.items, CHUNK)))[first:])
+
+    def jobs(self, batch: Batch) -> Iterator[Job]:
+        for _, items in self.chunks(batch):
+            yield from self._store.jobs([batch.job_id(item) for item in items if not item.rejection], batch.tenant)
+
+    def counts(self, batch: Batch) -> tuple[Counter[Status], int]:
+        """Of its jobs in each state, and of rejected items. What of a file has ended is noted, and not read again."""
+        counts, rejected = Counter[Status](), 0
+        known = self._batches.outcomes(batch) if batch.upload else {}
+        for number, items in self.chunks(batch):
+            statuses = self._statuses(batch, number, items, known.get(number, Outcomes()))
+            counts.update(status for status in statuses if status)
+            rejected += sum(bool(item.rejection) for item in items)
+        return counts, rejected
+
+    def _statuses(
+        self, batch: Batch, number: int, items: Sequence[BatchItem], known: Outcomes
+    ) -> Sequence[Status | None]:
+        found = {place: known.status(place) for place, item in enumerate(items) if not item.rejection}
+        wanted = {batch.job_id(items[place]): place for place, status in found.items() if status is None}
+        read = self._store.statuses(list(wanted), batch.tenant) if wanted else {}
+        found |= {wanted[job_id]: status for job_id, status in read.items()}
+        statuses = [found.get(place) for place in range(len(items))]
+        ended = sum(status.finished and wanted[job_id] not in known.reopened for job_id, status in read.items())
+        if batch.upload and ended and 2 * ended >= len(wanted):  # few writes, and few reads of what has ended
+            self._batches.put_outcomes(batch, number, letters(statuses))
+        return statuses
+
+    def ended(self, batch: Batch, first: int) -> Iterator[tuple[int, BatchItem, JobRecord | None]]:
+        """The items from a number on that have ended, with their numbers: rejected, or with a job. A job that can't be
+        read is left out.
+        """
+        with ThreadPoolExecutor(_READERS) as pool:
+            for chunk, items in self.chunks(batch, first // CHUNK):
+                some = [(number, item) for number, item in enumerate(items, chunk * CHUNK) if number >= first]
+                ids = [batch.job_id(item) for _, item in some if not item.rejection]
+                ended = {
+                    job_id for job_id, status in self._store.statuses(ids, batch.tenant).items() if status.finished
+                }
+                there = [(n, item) for n, item in some if item.rejection or batch.job_id(item) in ended]
+                for few in _some(there, _READERS):  # no more are in memory
+                    records = pool.map(lambda each: self._record(batch, each[1]), few)
+                    for (number, item), record in zip(few, records, strict=True):
+                        if record or item.rejection:
+                            yield number, item, record
+
+    def _record(self, batch: Batch, item: BatchItem) -> JobRecord | None:
+        if item.rejection:
+            return None
+        try:
+            return self._store.load(batch.job_id(item), batch.tenant)
+        except DamagedJob as error:
+            logger.error("%s", error)
+            return None
+
+    def cancel(self, batch: Batch, end: datetime) -> Batch:
+        """Cancel its jobs that have not ended, as many as there is time for. Those of a file are cancelled by whoever
+        reads it, and no further ones are submitted.
+        """
+        if batch.upload:
+            return self._change(batch, self._cancelling)
+        with ThreadPoolExecutor(THREADS) as pool:
+            for wave in _some(list(self.jobs(batch)), THREADS):
+                if self._clock() < end:
+                    cancel_wave(pool, self._intervention, wave)
+        return batch
+
+    def _cancelling(self, upload: Upload) -> Upload:
+        """One that is being read stays with its reader, who finds out at its next write."""
+        if upload.state in (UploadState.CANCELLING, UploadState.CANCELLED, UploadState.FAILED):
+            return upload
+        now = self._clock()
+        held = upload.state in (UploadState.CHECKING, UploadState.SUBMITTING) and upload.due_at
+        return upload.model_copy(update={"state": UploadState.CANCELLING, "due_at": held or now})
+
+
+def _some(items: Sequence[T], number: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), number):
+        yield items[start : start + number]

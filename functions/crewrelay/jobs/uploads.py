@@ -1,0 +1,269 @@
+"""Makes jobs of an uploaded file, one chunk of lines after the other. What was done is noted after each, so that any
+process goes on where another stopped or died: a chunk is put once, and its jobs have the ids of their custom_ids.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+
+from crewrelay.jobs.access import Caller
+from crewrelay.jobs.batch import (
+    CHUNK,
+    LARGEST_FILE,
+    MOST_LINES,
+    BatchItem,
+    BatchStore,
+    Outcomes,
+    UploadFiles,
+    UploadState,
+)
+from crewrelay.jobs.errors import CrewrelayError, InvalidUpload, StaleWrite, TooManyJobs, Unavailable
+from crewrelay.jobs.held import HeldBatch
+from crewrelay.jobs.intervention import Intervention
+from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.lines import Line, lines
+from crewrelay.jobs.log_keys import logged_with
+from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.ports import Clock, Doorbell, JobStore
+from crewrelay.jobs.submission import Submission, ring
+from crewrelay.jobs.wave import THREADS, cancel_wave, submit_wave
+
+logger = logging.getLogger(__name__)
+
+_COUNTED = 8 * 1024 * 1024  # bytes of a file whose lines are counted at once
+_NEXT_LOOK = timedelta(minutes=5)  # for a file that has not come
+_MOST_RINGS = 100  # of a sweep
+
+
+class ReadLine(NamedTuple):
+    """What a line says: the input of a job, or what is wrong with it. `custom_id` is None if it names none."""
+
+    custom_id: str | None
+    job_input: JobInput | None
+    rejection: str = ""
+
+
+Reader = Callable[[Caller, Line], ReadLine]
+
+
+def ring_for_due(batches: BatchStore, bell: Doorbell, moment: datetime) -> int:
+    """Ring for the uploads that were due then. Returns how many. Raises Unavailable."""
+    due = list(islice(batches.due(moment), _MOST_RINGS))
+    for batch_id in due:
+        ring(bell, batch_id)
+    return len(due)
+
+
+class Uploads:
+    def __init__(
+        self,
+        store: JobStore,
+        batches: BatchStore,
+        files: UploadFiles,
+        submission: Submission,
+        intervention: Intervention,
+        bell: Doorbell,
+        clock: Clock,
+        policy: Policy,
+        reader: Reader,
+        pause: timedelta,
+    ) -> None:
+        """`pause`: until the next look when there is no room below the tenant's limit."""
+        self._store = store
+        self._batches = batches
+        self._files = files
+        self._submission = submission
+        self._intervention = intervention
+        self._bell = bell
+        self._clock = clock
+        self._policy = policy
+        self._reader = reader
+        self._pause = pause
+
+    def answer(self, batch_id: str, deadline: datetime) -> None:
+        """Take a batch whose upload is due, and go on with it until the deadline. Never raises: it stays due."""
+        with logged_with(batch_id=batch_id):
+            try:
+                batch = self._batches.load(batch_id, None)
+                if batch and batch.upload and batch.upload.due_at and batch.upload.due_at <= self._clock():
+                    with logged_with(correlation_id=batch.upload.correlation_id):
+                        held = HeldBatch.taken(self._batches, batch, self._clock, self._policy.lease)
+                        self._go_on(held, deadline)
+            except StaleWrite:
+                logger.info("another process goes on with this batch")
+            except Exception:
+                logger.exception("could not go on with a batch")
+
+    def _go_on(self, held: HeldBatch, deadline: datetime) -> None:
+        wait: timedelta | None = None
+        try:
+            with ThreadPoolExecutor(THREADS) as pool:
+                wait = self._step_until(held, deadline, pool)
+        except InvalidUpload as refusal:
+            held.end(UploadState.FAILED, refusal)
+        except Unavailable:
+            logger.warning("a service did not answer", exc_info=True)
+            wait = self._policy.first_backoff
+        if held.upload.state.over:
+            with suppress(Unavailable):  # it expires, too
+                self._files.delete(held.batch)
+        elif wait is not None:
+            held.save(due_at=self._clock() + wait)
+            ring(self._bell, held.batch.id, wait)
+
+    def _step_until(self, held: HeldBatch, deadline: datetime, pool: ThreadPoolExecutor) -> timedelta | None:
+        """How long to wait before the next step; None if it is over, or the file has yet to come."""
+        rows = _Rows(self._batches, self._files, held, self._reader)
+        while not held.upload.state.over:
+            if self._clock() >= deadline:
+                return timedelta()
+            match held.upload.state:
+                case UploadState.EXPECTED:
+                    if not self._look_for_file(held):
+                        return None
+                case UploadState.CHECKING:
+                    self._count_lines(held)
+                case UploadState.CANCELLING:
+                    self._cancel_chunk(held, pool)
+                case _:
+                    if wait := self._submit_chunk(held, rows, pool):
+                        return wait
+        return None
+
+    def _look_for_file(self, held: HeldBatch) -> bool:
+        now, upload, file = self._clock(), held.upload, self._files.find(held.batch)
+        if file is None:
+            if now >= upload.until:
+                raise InvalidUpload("No file came in time.")
+            held.save(due_at=min(now + _NEXT_LOOK, upload.until))
+            return False
+        if file.size > LARGEST_FILE:
+            raise InvalidUpload(f"The file is larger than {LARGEST_FILE:,} bytes.")
+        if file.size == 0:
+            raise InvalidUpload("The file is empty.")
+        held.save(state=UploadState.CHECKING, version=file.version, size=file.size)
+        return True
+
+    def _count_lines(self, held: HeldBatch) -> None:
+        """Before any job is submitted."""
+        upload = held.upload
+        data = self._files.read(held.batch, upload.offset, min(_COUNTED, upload.size - upload.offset))
+        offset, count = upload.offset + len(data), upload.lines + data.count(b"\n")
+        over = offset >= upload.size
+        if count + (over and not data.endswith(b"\n")) > MOST_LINES:
+            raise InvalidUpload(f"The file has more than {MOST_LINES:,} lines.")
+        if over:
+            held.save(state=UploadState.SUBMITTING, offset=0, lines=0)
+        else:
+            held.save(offset=offset, lines=count)
+
+    def _submit_chunk(self, held: HeldBatch, rows: "_Rows", pool: ThreadPoolExecutor) -> timedelta | None:
+        """None if each line of it is a job now, or can't be one; else how long to wait."""
+        read = rows.next()
+        if not read:
+            if not held.upload.items:
+                raise InvalidUpload("All lines of the file are blank.")
+            held.end(UploadState.SUBMITTED)
+            return None
+        number = held.upload.items // CHUNK
+        items = self._batches.put_chunk(held.batch, number, [item for _, item, _ in read])
+        inputs = {item.custom_id: job_input for _, item, job_input in read if job_input and not item.rejection}
+        # A job that is gone was deleted, if its place is marked.
+        gone = self._batches.outcomes(held.batch, number).get(number, Outcomes()).reopened if rows.resumed else ()
+        wave = [
+            (number * CHUNK + place, item)
+            for place, item in enumerate(items)
+            if not item.rejection and item.custom_id in inputs and place not in gone
+        ]
+        made = submit_wave(pool, self._store, self._submission, held.batch, wave, inputs, sparing=True)
+        try:
+            if wait := self._wait_after([each.error for each in made.values() if each.error]):
+                held.save()
+                return wait
+            last = read[-1][0]
+            held.save(offset=last.end, lines=last.number, items=held.upload.items + len(items))
+        except StaleWrite:
+            self._cancel_if_asked(held, items, pool)
+            raise
+        rows.resumed = False
+        return None
+
+    def _wait_after(self, errors: Sequence[CrewrelayError]) -> timedelta | None:
+        if any(isinstance(error, TooManyJobs) for error in errors):
+            return self._pause
+        if any(error.retryable for error in errors):
+            return self._policy.first_backoff
+        for error in errors:
+            logger.error("an item can't be submitted: %s", error)
+        return None
+
+    def _cancel_if_asked(self, held: HeldBatch, items: Sequence[BatchItem], pool: ThreadPoolExecutor) -> None:
+        """Whoever cancels the batch may have been here before its last jobs were. Nobody holds it longer."""
+        batch = self._batches.load(held.batch.id, None)
+        if batch and batch.upload and batch.upload.state in (UploadState.CANCELLING, UploadState.CANCELLED):
+            self._cancel(held, items, pool)
+            if batch.upload.state is UploadState.CANCELLING:
+                HeldBatch(self._batches, batch, self._clock, timedelta()).save()
+                ring(self._bell, batch.id)
+
+    def _cancel_chunk(self, held: HeldBatch, pool: ThreadPoolExecutor) -> None:
+        walked = held.upload.walked
+        chunk = next(iter(self._batches.chunks(held.batch, walked)), None)
+        if chunk is None:
+            return held.end(UploadState.CANCELLED)
+        self._cancel(held, chunk[1], pool)
+        held.save(walked=walked + 1)
+
+    def _cancel(self, held: HeldBatch, items: Sequence[BatchItem], pool: ThreadPoolExecutor) -> None:
+        ids = [held.batch.job_id(item) for item in items if not item.rejection]
+        cancel_wave(pool, self._intervention, self._store.jobs(ids, held.batch.tenant))
+
+
+class _Rows:
+    """The lines of a held batch that are not blank, with the items that they are. No two have the same custom_id: those
+    of a whole file are in memory, which are 20 MB at most.
+    """
+
+    def __init__(self, batches: BatchStore, files: UploadFiles, held: HeldBatch, reader: Reader) -> None:
+        self._batches = batches
+        self._files = files
+        self._held = held
+        self._reader = reader
+        self._lines: Iterator[Line] | None = None
+        self._numbers: dict[str, int] = {}  # of items, by custom_id
+        self.resumed = True  # the first chunk may have been begun by another process
+
+    def next(self) -> list[tuple[Line, BatchItem, JobInput | None]]:
+        """Of the next chunk; none at the end."""
+        upload = self._held.upload
+        if self._lines is None:
+            self._lines = lines(self._read, upload.size, upload.offset, upload.lines)
+            self._remember(upload.items)
+        there = (line for line in self._lines if line.text is None or line.text.strip())
+        caller = Caller(tenant=self._held.batch.tenant, scopes=frozenset(), collections=upload.collections)
+        read = [(line, self._reader(caller, line)) for line in islice(there, CHUNK)]
+        return [
+            (line, self._item(number, line, told), told.job_input)
+            for number, (line, told) in enumerate(read, upload.items)
+        ]
+
+    def _read(self, offset: int, length: int) -> bytes:
+        return self._files.read(self._held.batch, offset, length)
+
+    def _remember(self, before: int) -> None:
+        for number, items in self._batches.chunks(self._held.batch):
+            for place, item in enumerate(items, number * CHUNK):
+                if place < before:
+                    self._numbers.setdefault(item.custom_id, place)
+
+    def _item(self, number: int, line: Line, told: ReadLine) -> BatchItem:
+        custom_id = str(number) if told.custom_id is None else told.custom_id
+        other = self._numbers.setdefault(custom_id, number)
+        rejection = told.rejection
+        if other != number and not rejection:
+            rejection = f"custom_id: is the custom_id of item {other}, too"
+        return BatchItem(custom_id=custom_id, rejection=f"line {line.number}: {rejection}" if rejection else "")
