@@ -14,7 +14,7 @@ from tests.support.stack import running_stack
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
 CASES, EXAMPLES, LINKS, TIME = (
-    (2000, 64, 8, 900) if LONG_FORM else (300, 16, 3, 300)
+    (2000, 64, 8, 900) if LONG_FORM else (300, 16, 1, 300)
 )  # in all, and at most of an operation and a way to make them
 # That a language is registered, a crew known and its inputs as it declares them, no schema of the API can say.
 BEYOND_SCHEMAS = "positive_data_acceptance"

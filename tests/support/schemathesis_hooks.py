@@ -4,10 +4,20 @@ registered language, a known crew, its inputs. Those that break the schema still
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import schemathesis
 
+from crewrelay.jobs.events import EventType
+
+_WEBHOOK: dict[str, Callable[[Any], bool]] = {  # what keeps to the schema, for an address that cannot be reached
+    "webhook_url": lambda url: isinstance(url, str) and len(url) <= 2048,
+    "webhook_form": lambda form: form in ("standard", "cloudevents"),
+    "webhook_events": lambda events: (
+        isinstance(events, list) and 0 < len(events) <= 13 and all(each in [*EventType] for each in events)
+    ),
+}
 _COLLECTION = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
@@ -40,3 +50,7 @@ def _make_acceptable(request: dict[str, Any]) -> None:
         request["inputs"] = {"topic": "rain", "language": "en"}
     if isinstance(collection, str) and _COLLECTION.fullmatch(collection):
         del request["collection"]
+    hook = {name: request[name] for name in _WEBHOOK if name in request}
+    if all(_WEBHOOK[name](value) for name, value in hook.items()):
+        for name in hook:
+            del request[name]

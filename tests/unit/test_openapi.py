@@ -34,6 +34,10 @@ OPERATIONS = {
     "POST /crewai/run/batch": "submit_batch",
     "POST /crewai/batches": "create_batch",
     "POST /crewai/batches/{batch_id}/start": "start_batch",
+    "GET /crewai/jobs/{job_id}/deliveries": "job_deliveries",
+    "POST /crewai/jobs/{job_id}/deliveries/redeliver": "redeliver",
+    "GET /crewai/webhooks/secret": "signing_secret",
+    "POST /crewai/webhooks/secret/rotate": "rotate_signing_secret",
     "GET /crewai/batches/{batch_id}": "batch",
     "GET /crewai/batches/{batch_id}/results": "batch_results",
     "POST /crewai/batches/{batch_id}/cancel": "cancel_batch",
@@ -49,7 +53,9 @@ OPERATIONS = {
 
 
 def api(anonymous: Caller | None) -> FastAPI:
-    return create_api(Services(NOTHING, NOTHING, NOTHING, NOTHING, LongPoll(NOTHING, NOTHING, NOTHING)), anonymous)
+    return create_api(
+        Services(NOTHING, NOTHING, NOTHING, NOTHING, LongPoll(NOTHING, NOTHING, NOTHING), NOTHING, NOTHING), anonymous
+    )
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +107,7 @@ def test_an_operation_says_whether_it_needs_a_token(documented: dict[str, Operat
     assert without.keys() == documented.keys()
     for name, operation in documented.items():
         assert operation["security"] == ([] if name in OPEN else [{"token": []}])
-        scopes = re.findall("The token needs the scope `(run|read|admin)`", operation["description"])
+        scopes = re.findall("The token needs the scope `(run|read|admin|webhooks)`", operation["description"])
         assert (len(scopes), "401" in operation["responses"]) == (name not in OPEN,) * 2
         assert any(status.startswith("4") for status in without[name]["responses"])
         assert without[name]["security"] == []

@@ -16,6 +16,7 @@ Responses = dict[int | str, dict[str, Any]]
 TAGS = [
     {"name": "jobs", "description": "Run crews, follow their jobs, cancel, retry and answer them."},
     {"name": "batches", "description": "Many jobs of one request."},
+    {"name": "webhooks", "description": "What webhooks were told, and the secret that signs it."},
     {"name": "crews", "description": "The crews of this deployment and their inputs."},
     {"name": "service", "description": "The service itself. These need no token."},
 ]
