@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.clients.conftest import Tell
+from tests.clients.matrix import Tell
 from tests.clients.programs import started, told
 from tests.support.models import ScriptedModel
 from tests.support.processes import listening
