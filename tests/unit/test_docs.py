@@ -15,7 +15,7 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT /
 # Which test runs how many of a page's blocks. `console` is what people type elsewhere, and is not run as it stands.
 RUN = {
     "README.md": {"tests/e2e/test_readme.py": 1},
-    "docs/clients.md": {"tests/e2e/test_readme.py": 1},
+    "docs/clients.md": {"tests/e2e/test_readme.py": 4, "tests/clients/test_plain.py": 1},
     "docs/command-line.md": {"tests/e2e/test_command_line.py": 2},
     "docs/http.md": {"tests/e2e/test_readme.py": 14},
     "docs/one-machine.md": {"tests/e2e/test_one_machine.py": 3},
