@@ -14,7 +14,7 @@ from tests.support.stack import RunningStack, environment, free_port, running_st
 
 PAGE = (ROOT / "docs/tutorial.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
-ASK, FOLLOW, CHANGE, BATCH, WEBHOOK, NEW, CHECK, ASKING, PROJECT, TOKEN, SUBMIT, ANSWER, REPORT = BLOCKS
+ASK, FOLLOW, CHANGE, BATCH, WEBHOOK, NEW, CHECK, ASKING, PROJECT, TOKEN, SUBMIT, ANSWER, REPORT, TIDY = BLOCKS
 
 
 class Reader:
@@ -30,7 +30,7 @@ class Reader:
             self._variables |= {"CREWRELAY_URL": stack.url, "CREWRELAY_DATA": str(stack.data)}
             block = block.replace("http://localhost:8000", stack.url)
         block = block.replace("curl ", "curl --silent ")
-        kept = self._folder / "variables"
+        kept = self._folder.with_name("variables")
         done = subprocess.run(
             ["bash", "-uc", f'{block}\nprintf %s "${{JOB_ID-}} ${{CREWRELAY_TOKEN-}}" > {kept}'],
             cwd=self._folder,
@@ -57,8 +57,10 @@ def test_the_check_of_a_crew_is_that_of_the_page_on_crews() -> None:
 
 
 def test_it_leads_from_a_first_answer_to_crews_of_ones_own(tmp_path: Path) -> None:
-    reader = Reader(tmp_path)
-    data = tmp_path / ".crewrelay"
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    reader = Reader(folder)
+    data = folder / ".crewrelay"
     with running_stack(1, "--data", str(data)) as stack:
         assert last(reader.types(ASK, stack))["status"] == "completed"
         followed = reader.types(FOLLOW, stack)
@@ -69,14 +71,16 @@ def test_it_leads_from_a_first_answer_to_crews_of_ones_own(tmp_path: Path) -> No
         assert json.loads(events)["events"][-1]["event"] == "completed"
         assert "3 completed" in reader.types(BATCH, stack)
         reader.types(WEBHOOK.replace("8900", str(free_port())), stack)
-        assert json.loads((tmp_path / "told.json").read_text())["type"] == "job.completed"
+        assert json.loads((folder / "told.json").read_text())["type"] == "job.completed"
     reader.types(NEW)
     reader.types(ASKING)
     reader.types(PROJECT)
-    with running_stack(1, "--data", str(data), "--auth", CREWRELAY_CREWS=str(tmp_path / "crews")) as stack:
+    with running_stack(1, "--data", str(data), "--auth", CREWRELAY_CREWS=str(folder / "crews")) as stack:
         assert stack.client.get("/crewai/crews", headers={"Authorization": ""}).status_code == 401
         assert {crew["name"] for crew in last(reader.types(TOKEN, stack))["crews"]} == {"mine", "report", "research"}
         assert "The task explain asks:" in reader.types(SUBMIT, stack)
         assert "[1] " in reader.types(ANSWER, stack)
         reported = last(reader.types(REPORT, stack))
         assert (reported["status"], [file["name"] for file in reported["files"]]) == ("completed", ["report.md"])
+    reader.types(TIDY)
+    assert list(folder.iterdir()) == [data]

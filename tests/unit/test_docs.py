@@ -20,7 +20,7 @@ RUN = {
     "docs/http.md": {"tests/e2e/test_readme.py": 14},
     "docs/one-machine.md": {"tests/e2e/test_one_machine.py": 3},
     "docs/testing.md": {"tests/e2e/test_testing_page.py": 3},
-    "docs/tutorial.md": {"tests/e2e/test_tutorial.py": 13},
+    "docs/tutorial.md": {"tests/e2e/test_tutorial.py": 14},
     "docs/webhooks.md": {"tests/unit/test_webhooks_page.py": 1},
     "docs/your-crewai-project.md": {"tests/unit/test_project_page.py": 3},
     "docs/your-own-crew.md": {"tests/e2e/test_own_crew.py": 6},
