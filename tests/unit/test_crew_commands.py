@@ -47,6 +47,14 @@ def test_a_new_crew_is_found_and_runs_as_it_is(folder: Path) -> None:
         assert "--- explain, by Explainer\nA neural network is a mathematical function" in checked
 
 
+def test_a_crew_that_asks_a_human_is_checked_without_one(folder: Path) -> None:
+    crews("new", "mine")
+    tasks = folder / "crews/mine/config/tasks.yaml"
+    tasks.write_text(tasks.read_text().replace("  agent:", "  human_input: true\n  agent:", 1))
+    assert "human_input" in tasks.read_text()
+    assert "--- explain, by Explainer\n" in crews("check", "mine").stdout
+
+
 def test_a_new_crew_goes_where_it_is_told_or_where_crews_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "to use it, set CREWRELAY_CREWS=deep/er\n" in crews("new", "one", "--in", "deep/er").stdout
     assert (folder / "deep/er/one/config/crew.yaml").is_file()

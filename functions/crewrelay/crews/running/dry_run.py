@@ -9,6 +9,7 @@ from crewai import Crew
 from crewrelay.catalogue.definition import Definition
 from crewrelay.catalogue.inputs import Value
 from crewrelay.crews.journal import durable
+from crewrelay.crews.journal.ambient import journaling
 from crewrelay.crews.journal.journaled import JournaledLLM
 from crewrelay.crews.keyless.extractive import ExtractiveLLM
 from crewrelay.crews.passages.citations import Bibliography
@@ -77,7 +78,8 @@ def dry_run(definition: Definition, given: Mapping[str, Value], retriever: Retri
     complete_models()
     calls = DryRunCalls()
     crew = dry_run_crew(definition, given, retriever, calls)
-    crew.kickoff()
+    with journaling(calls):  # a question to a human is answered, not asked in the terminal
+        crew.kickoff()
     if calls.error is not None:
         raise calls.error
     return [
