@@ -83,6 +83,15 @@ def test_the_same_question_is_a_new_job_minutes_after_the_end_of_the_last(
     assert asked() not in (first, second, third)
 
 
+def test_a_repetition_is_joined_by_a_process_whose_clock_is_behind(storage: Storage, clock: HandSetClock) -> None:
+    clock.now = clock.now.replace(minute=10, second=0)  # where what the keys count changes
+    client = TestClient(api_app(storage, clock, timeout=0))
+    client.post("/v1/chat/completions", json=CHAT)
+    clock.pass_(seconds=-1)
+    client.post("/v1/chat/completions", json=CHAT)
+    assert jobs(storage) == 1
+
+
 def test_tenants_and_crews_inputs_are_not_joined(client: TestClient, storage: Storage) -> None:
     zoo = TestClient(api_app(storage, anonymous=anybody("zoo"), timeout=0))
     for each in (client, zoo):

@@ -23,7 +23,7 @@ def submitted(services: Services, tenant: str, job_input: JobInput, key: str | N
         return services.submission.submit(tenant, job_input, key)
     now = services.long_poll.clock()
     period, digest = int(now.timestamp() // JOINED_FOR.total_seconds()), job_input.digest()
-    keys = [f"same:{digest}:{period - back}" for back in range(_PERIODS)]
+    keys = [f"same:{digest}:{period - back}" for back in (0, -1, *range(1, _PERIODS))]  # -1: clocks differ
     ids = [keyed_id(tenant, each) for each in keys]
     found = {job.id: job for job in services.store.jobs(ids, tenant)}
     for job in (found[each] for each in ids if each in found):
