@@ -113,6 +113,8 @@ def storage(emulator: str, deployed: dict[str, Any], unused: list[dict[str, str]
         made["JobDeadLetterQueue"],
         made["IntakeQueue"],
         made["IntakeDeadLetterQueue"],
+        made["NotifyQueue"],
+        made["NotifyDeadLetterQueue"],
     )
     yield fresh
     if fresh.is_as_new():

@@ -5,12 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AnyHttpUrl, Field, FilePath, SecretStr, ValidationError, model_validator
+from pydantic import AnyHttpUrl, Field, FilePath, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from crewrelay.jobs.access import Caller, Scope, TenantName
 from crewrelay.jobs.errors import Misconfigured
 from crewrelay.jobs.policy import Budget, Policy
+from crewrelay.outbound.guard import Guard, networks_of
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -38,7 +39,16 @@ def _variable(prefix: str, part: int | str) -> str:
     return str(part) if str(part).isupper() else f"{prefix}{part}".upper()
 
 
-_OF_AWS = ("table", "bucket", "queue_url", "dlq_url", "intake_queue_url", "intake_dlq_url")
+_OF_AWS = (
+    "table",
+    "bucket",
+    "queue_url",
+    "dlq_url",
+    "intake_queue_url",
+    "intake_dlq_url",
+    "notify_queue_url",
+    "notify_dlq_url",
+)
 
 
 class StoreSettings(_Settings):
@@ -58,11 +68,12 @@ class StoreSettings(_Settings):
 
 class JobSettings(StoreSettings):
     """Settings of every function that handles jobs. `tenant` owns the jobs of the intake queue, and those of callers
-    when no token is required. `bucket` and `queue_url` are of AWS.
+    when no token is required. `bucket` and the queues' URLs are of AWS.
     """
 
     bucket: str = ""
     queue_url: str = ""
+    notify_queue_url: str = ""
     tenant: TenantName = "local"
     lease_seconds: Annotated[float, Field(ge=1)] = 60
     backoff_seconds: Seconds = 10
@@ -82,6 +93,25 @@ class JobSettings(StoreSettings):
                 calls=self.max_calls, tokens=self.max_tokens, runtime=timedelta(seconds=self.max_runtime_seconds)
             ),
         )
+
+
+class WebhookSettings(_Settings):
+    """`webhook_networks`: networks as CIDRs, separated by commas, in which webhooks may be besides public addresses."""
+
+    webhook_networks: str = ""
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        networks_of(text)
+        return text
+
+    def guard(self) -> Guard:
+        return Guard(networks_of(self.webhook_networks))
+
+
+class NotifierSettings(JobSettings, WebhookSettings):
+    notify_dlq_url: str = ""
 
 
 class LogSettings(_Settings):
@@ -218,4 +248,7 @@ class WorkerSettings(JobSettings):
 
 
 class IntakeSettings(CapSettings, UploadSettings):
+    """`public_url`: the API's address, for the links that webhooks of messages get."""
+
     intake_dlq_url: str = ""
+    public_url: str = ""

@@ -1,6 +1,7 @@
 """The intake function: {topic, language, crew?} messages of other systems become jobs, and lines of uploads do."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from crewrelay import cold_start
@@ -30,11 +31,12 @@ uploads = Uploads(
     jobs.upload_bells(settings),
     utcnow,
     policy,
-    read_line,
+    partial(read_line, public_url=settings.public_url),
     pause=timedelta(seconds=1 if settings.data else 5),  # each look is an invocation on AWS
 )
 messages = Submission(store, doorbell, utcnow, new_id, policy)
-intake = Intake(messages, settings.tenant, jobs.dead_letters(settings, settings.intake_dlq_url))
+dead_letters = jobs.dead_letters(settings, settings.intake_dlq_url)
+intake = Intake(messages, settings.tenant, dead_letters, settings.public_url)
 cold_start.over()
 
 

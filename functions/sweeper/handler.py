@@ -15,14 +15,18 @@ from crewrelay.wiring.logs import configure_logs
 
 configure_logs()
 settings = UploadSettings.read()
+store = jobs.job_store(settings)
 batches, upload_bells = jobs.batches(settings), jobs.upload_bells(settings)
-sweeper = Sweeper(jobs.job_store(settings), jobs.doorbell(settings), utcnow, settings.policy())
+deliveries = jobs.deliveries(settings, store)
+sweeper = Sweeper(store, jobs.doorbell(settings), utcnow, settings.policy())
 cold_start.over()
 
 
 @by_request
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
+    deadline = last_moment(context, utcnow())
     ring_for_due(batches, upload_bells, utcnow() - settings.policy().skew)
-    swept = sweeper.sweep(last_moment(context, utcnow()))
+    deliveries.ring_for_due(deadline)
+    swept = sweeper.sweep(deadline)
     jobs.meter.record({Measure.SWEEPS: 1, Measure.RUNG: swept[Swept.RUNG]})
     return {what.value: count for what, count in swept.items()}

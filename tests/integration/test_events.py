@@ -45,6 +45,8 @@ def test_each_event_is_answered_by_its_function(deployed: Template, storage: Sto
         "JobQueue": storage.queue_url,
         "JobDeadLetterQueue": storage.dlq_url,
         "IntakeDeadLetterQueue": storage.intake_dlq_url,
+        "NotifyQueue": storage.notify_queue_url,
+        "NotifyDeadLetterQueue": storage.notify_dlq_url,
     }
     given = variables(deployed, resources, emulator)
     aws = TESTS.variables | {"AWS_DEFAULT_REGION": "us-east-1"}

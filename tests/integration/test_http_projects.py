@@ -138,7 +138,8 @@ def test_on_one_machine_a_file_is_in_the_answer_itself(database: Database, clock
     nothing = cast(Any, None)
     api = TestClient(
         create_api(
-            Services(nothing, nothing, store, nothing, LongPoll(Polling(), clock, timedelta())), anybody(job.tenant)
+            Services(nothing, nothing, store, nothing, LongPoll(Polling(), clock, timedelta()), nothing, nothing),
+            anybody(job.tenant),
         )
     )
     first, second = api.get(f"/crewai/status/{job.id}").json()["files"]

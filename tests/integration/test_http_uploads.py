@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -189,6 +189,9 @@ def test_what_counting_costs(
 # ---- on one machine
 
 
+NOTHING = cast(Any, None)  # no webhooks here
+
+
 class Machine:
     def __init__(self, folder: Path, clock: HandSetClock) -> None:
         database = Database(folder / "jobs.db")
@@ -202,7 +205,7 @@ class Machine:
         batches = Batches(store, kept, files, submission, intervention, self.due, clock, new_id, POLICY)
         long_poll = LongPoll(database.changes, clock, timedelta(seconds=27))
         self.client = TestClient(
-            create_api(Services(submission, intervention, store, batches, long_poll), LOCAL),
+            create_api(Services(submission, intervention, store, batches, long_poll, NOTHING, NOTHING), LOCAL),
             raise_server_exceptions=False,
         )
         pause = timedelta(seconds=1)

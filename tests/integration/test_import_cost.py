@@ -30,6 +30,7 @@ AWS = {
     "CREWRELAY_TABLE": "jobs",
     "CREWRELAY_BUCKET": "bodies",
     "CREWRELAY_QUEUE_URL": "http://127.0.0.1:1/jobs",
+    "CREWRELAY_NOTIFY_QUEUE_URL": "http://127.0.0.1:1/notify",
 }
 
 

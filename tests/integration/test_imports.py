@@ -23,6 +23,8 @@ ENVIRONMENT = {
     "CREWRELAY_QUEUE_URL": "http://127.0.0.1:9/queue",
     "CREWRELAY_DLQ_URL": "http://127.0.0.1:9/dlq",
     "CREWRELAY_INTAKE_QUEUE_URL": "http://127.0.0.1:9/intake",
+    "CREWRELAY_NOTIFY_QUEUE_URL": "http://127.0.0.1:9/notify",
+    "CREWRELAY_NOTIFY_DLQ_URL": "http://127.0.0.1:9/dlq",
     "CREWRELAY_INTAKE_DLQ_URL": "http://127.0.0.1:9/dlq",
 }
 
@@ -42,12 +44,14 @@ def loaded_by(module: str, among: Iterable[str], **more: str) -> set[str]:
     return set(json.loads(result.stdout))
 
 
-@pytest.mark.parametrize("module", ["api.handler", "intake.handler", "sweeper.handler", "authorizer.handler"])
+@pytest.mark.parametrize(
+    "module", ["api.handler", "intake.handler", "sweeper.handler", "notifier.handler", "authorizer.handler"]
+)
 def test_a_light_function_loads_nothing_heavy(module: str) -> None:
     assert loaded_by(module, HEAVY) == set()
 
 
-@pytest.mark.parametrize("module", ["intake.handler", "sweeper.handler", "authorizer.handler"])
+@pytest.mark.parametrize("module", ["intake.handler", "sweeper.handler", "notifier.handler", "authorizer.handler"])
 def test_an_event_function_loads_no_web_framework(module: str) -> None:
     assert loaded_by(module, {"fastapi", "starlette", "mangum"}) == set()
 

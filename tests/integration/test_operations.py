@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.queue import SqsQueue
+from crewrelay.aws.signing import DynamoSigningSecrets
 from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.aws.uploads import UploadBells
 from crewrelay.events.authorizer import Authorizer
@@ -21,6 +22,7 @@ from crewrelay.jobs.answer import Answer, Passage, Source
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.signing import secret_of
 from crewrelay.jobs.sweeper import Sweeper
 from crewrelay.jobs.uploads import ring_for_due
 from crewrelay.retrieval.chunks import corpus_chunks
@@ -30,7 +32,17 @@ from tests.support.aws import aws_client
 from tests.support.aws_events import request_event
 from tests.support.bill import Bill
 from tests.support.fixtures import Figure, Storage
-from tests.support.http_apps import POLICY, REQUEST, ScriptedCrew, api_app, execution_of, run_app, uploads_of
+from tests.support.http_apps import (
+    POLICY,
+    REQUEST,
+    ScriptedCrew,
+    api_app,
+    deliveries_of,
+    execution_of,
+    notifier_of,
+    run_app,
+    uploads_of,
+)
 from tests.support.processes import ROOT
 from tests.support.uploads import line
 
@@ -58,6 +70,13 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
         41,
     ),
     "list of 3 jobs": ({"dynamodb:BatchGetItem": 1, "dynamodb:Query": 8}, 7, 0),
+    "submit, with a webhook": ({"dynamodb:PutItem": 3, "dynamodb:Query": 4, "sqs:SendMessage": 2}, 2, 7),
+    "deliver to the webhook": (
+        {"dynamodb:BatchGetItem": 2, "dynamodb:GetItem": 1, "dynamodb:PutItem": 2, "dynamodb:Query": 1},
+        6,
+        6,
+    ),
+    "look for due webhooks, of which there are none": ({"dynamodb:Query": 8, "sqs:GetQueueAttributes": 1}, 4, 0),
     "sweep of nothing": ({"dynamodb:Query": 25, "sqs:GetQueueAttributes": 1}, 12.5, 0),
     "create a batch of a file": ({"dynamodb:PutItem": 1}, 0, 2),
     "start it": (
@@ -81,6 +100,8 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
     ),
     "its counts": ({"dynamodb:BatchGetItem": 1, "dynamodb:GetItem": 1, "dynamodb:Query": 2}, 13, 0),
 }
+
+TOLD = REQUEST | {"webhook_url": "https://example.org/hook", "webhook_events": ["submitted", "completed"]}
 
 PASSAGES = [
     Passage(id=one.id, title=one.title, url=one.url, text=one.passage, excerpt=one.text)
@@ -133,6 +154,14 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
     batches = DynamoBatches(storage.dynamodb, storage.table, utcnow)
     bells = UploadBells(SqsQueue(storage.sqs, storage.intake_queue_url))
     soon = now + timedelta(seconds=900)
+    with_webhook: list[str] = []
+    notifier = notifier_of(storage)
+    secret_of(DynamoSigningSecrets(storage.dynamodb, storage.table), "local", now, os.urandom)
+    other = TestClient(api_app(storage))
+
+    def deliver() -> None:
+        notifier.notify(with_webhook[0], soon)
+
     steps: dict[str, Callable[[], Any]] = {
         "authorize": lambda: Authorizer(tokens, utcnow).answer(request_event(f"Bearer {token}")),
         "submit": lambda: job_ids.append(api.post("/crewai/run/async", json=REQUEST).json()["job_id"]),
@@ -141,6 +170,11 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
         "run inline": lambda: inline.post("/crewai/run", json=REQUEST).raise_for_status(),
         "run inline, its answer 600 KB": lambda: large.post("/crewai/run", json=REQUEST).raise_for_status(),
         "list of 3 jobs": lambda: api.get("/crewai/jobs").raise_for_status(),
+        "submit, with a webhook": lambda: with_webhook.append(
+            other.post("/crewai/run/async", json=TOLD).json()["job_id"]
+        ),
+        "deliver to the webhook": deliver,
+        "look for due webhooks, of which there are none": lambda: deliveries_of(storage).ring_for_due(soon),
         "sweep of nothing": lambda: (ring_for_due(batches, bells, utcnow()), sweeper.sweep(soon)),
         "create a batch of a file": lambda: files.append(api.post("/crewai/batches").json()),
         "start it": lambda: start(storage, api, files[0]),

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,11 +18,14 @@ import pytest
 from crewrelay.aws import clients, rows
 from crewrelay.aws.bedrock import BedrockClient
 from crewrelay.aws.embeddings import BedrockEmbeddings
+from crewrelay.aws.subscriptions import DynamoSubscriptions
 from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.crews.models.models import Models
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.job import Status
+from crewrelay.jobs.subscription import Subscription
+from crewrelay.jobs.webhook import Webhook
 from crewrelay.local.resources import Template, environment
 from crewrelay.settings import ModelSettings
 from crewrelay.system import utcnow
@@ -33,6 +37,9 @@ from tests.support.http_apps import REQUEST
 from tests.support.processes import ROOT
 from tests.support.projects import little_flow, read_variables
 from tests.support.template import functions
+
+HOOK = {"webhook_url": "https://nobody.invalid/hook", "webhook_events": ["submitted", "claimed", "completed"]}
+TOLD = REQUEST | HOOK
 
 Permission = tuple[str, str]  # an action, and what the template calls that on which; of a table, whose rows: "T: JOB#*"
 
@@ -152,6 +159,8 @@ class House:
             "JobDeadLetterQueue": storage.dlq_url,
             "IntakeQueue": storage.intake_queue_url,
             "IntakeDeadLetterQueue": storage.intake_dlq_url,
+            "NotifyQueue": storage.notify_queue_url,
+            "NotifyDeadLetterQueue": storage.notify_dlq_url,
         }
         self._emulator = emulator
         self._crews = read_variables(little_flow(crews, "return 'done'", "searching"), "SERPER_API_KEY")
@@ -249,7 +258,7 @@ def call(
 
 
 def submit(api: Deployed, key: str = "one") -> str:
-    accepted = call(api, "POST", "/crewai/run/async", REQUEST, Idempotency_Key=key)
+    accepted = call(api, "POST", "/crewai/run/async", TOLD, Idempotency_Key=key)
     assert accepted["status_code"] == 202
     return str(accepted["job_id"])
 
@@ -289,15 +298,13 @@ def drive(functions: House, storage: Storage) -> None:
     assert worker(sqs_event(sqs_record(job_id))) == {"batchItemFailures": []}
 
     for age, status in ((26, "pending"), (0, "completed"), (0, "completed")):  # of its 27 seconds
-        assert call(run, "POST", "/crewai/run", REQUEST, age=age, Idempotency_Key="r")["status"] == status
+        assert call(run, "POST", "/crewai/run", TOLD, age=age, Idempotency_Key="r")["status"] == status
     accepted = call(run, "POST", "/crewai/run", REQUEST, Prefer="respond-async")
     assert accepted["status_code"] == 202
     assert worker(sqs_event(sqs_record(accepted["job_id"]))) == {"batchItemFailures": []}  # its input is in S3
 
     intake, known = functions["IntakeFunction"], job_ids(storage)
-    assert intake(sqs_event(sqs_record(json.dumps(REQUEST), "m"), sqs_record("no request"))) == {
-        "batchItemFailures": []
-    }
+    assert intake(sqs_event(sqs_record(json.dumps(TOLD), "m"), sqs_record("no request"))) == {"batchItemFailures": []}
     (orphan,) = job_ids(storage) - known
     leave_input_alone(storage, orphan)
     assert intake(sqs_event(sqs_record(json.dumps(REQUEST | {"topic": "another"}), "m"))) == {"batchItemFailures": []}
@@ -307,7 +314,15 @@ def drive(functions: House, storage: Storage) -> None:
     # One that is overdue, and one that has ended, as an index that lags may still have it.
     put_into_index(storage, submit(api, "a third"))
     put_into_index(storage, job_id)
+    put_into_index(storage, job_id, "HOOK#000", "HOOK#0")
     assert functions["SweeperFunction"]({"source": "aws.events"})["rung"] == 1
+    orphaned = leave_webhook_alone(storage)
+    bells = [sqs_record(job_id), sqs_record(orphaned), sqs_record("no notice")]
+    assert functions["NotifierFunction"](sqs_event(*bells), seconds=90) == {"batchItemFailures": []}
+    [told] = call(api, "GET", f"/crewai/jobs/{job_id}/deliveries")["webhooks"]
+    assert [attempt["error"] for attempt in told["attempts"]] == ["the name could not be resolved"]
+    assert call(api, "POST", f"/crewai/jobs/{job_id}/deliveries/redeliver")["status_code"] == 202
+    assert call(api, "POST", "/crewai/webhooks/secret/rotate")["previous"]
 
 
 def upload(api: Deployed, intake: Deployed, storage: Storage) -> None:
@@ -346,13 +361,32 @@ def leave_input_alone(storage: Storage, job_id: str) -> None:
     )
 
 
-def put_into_index(storage: Storage, job_id: str) -> None:
+def put_into_index(
+    storage: Storage, job_id: str, sk: str = "JOB", shard: str = rows.due_shard(Status.PENDING, 0)
+) -> None:
     storage.dynamodb.update_item(
         TableName=storage.table,
-        Key=rows.key(job_id, "JOB"),
+        Key=rows.key(job_id, sk),
         UpdateExpression="SET due_shard = :shard, due_at = :long_ago",
-        ExpressionAttributeValues=rows.typed({":shard": rows.due_shard(Status.PENDING, 0), ":long_ago": 1}),
+        ExpressionAttributeValues=rows.typed({":shard": shard, ":long_ago": 1}),
     )
+
+
+def leave_webhook_alone(storage: Storage) -> str:
+    """As if a submission had died long ago between its two writes. Returns the id of the job that there is not."""
+    job_id, now = str(uuid.uuid4()), utcnow()
+    webhook = Webhook(url="https://nobody.invalid/")
+    orphan = Subscription(
+        job_id=job_id,
+        tenant="acme",
+        number=0,
+        webhook=webhook,
+        created_at=now - timedelta(hours=2),
+        expires_at=now + timedelta(days=1),
+        due_at=now,
+    )
+    DynamoSubscriptions(storage.dynamodb, storage.table, utcnow).put(orphan)
+    return job_id
 
 
 def from_aws(template: Template, name: str) -> set[Permission]:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -21,6 +21,7 @@ from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.submission import Submission
+from crewrelay.jobs.subscription import Subscription
 from crewrelay.testing import MemoryJobStore
 from tests.support.aws_events import sqs_event, sqs_record
 from tests.support.fixtures import HandSetClock, Storage
@@ -228,7 +229,7 @@ def test_a_bad_message_spoils_nothing_for_its_neighbours(storage: Storage, clock
 
 
 class NoTable(MemoryJobStore):
-    def create(self, job: Job, job_input: JobInput) -> Job:
+    def create(self, job: Job, job_input: JobInput, subscriptions: Sequence[Subscription] = ()) -> Job:
         raise Unavailable("The table did not answer.")
 
 

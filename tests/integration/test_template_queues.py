@@ -26,8 +26,12 @@ def sqs_events(template: Template) -> list[tuple[dict[str, Any], dict[str, Any]]
     ]
 
 
-def test_the_worker_and_the_intake_function_are_invoked_by_a_queue(template: Template) -> None:
-    assert {entry_point(function).split(".")[0] for function, _ in sqs_events(template)} == {"worker", "intake"}
+def test_the_worker_the_intake_and_the_notifier_are_invoked_by_a_queue(template: Template) -> None:
+    assert {entry_point(function).split(".")[0] for function, _ in sqs_events(template)} == {
+        "worker",
+        "intake",
+        "notifier",
+    }
 
 
 def test_a_message_stays_hidden_for_six_times_its_functions_timeout(template: Template) -> None:
@@ -51,7 +55,7 @@ def test_a_function_may_be_invoked_again_and_again_only_if_it_rings_the_queue_th
         statements = policy["PolicyDocument"]["Statement"]
         rung = json.dumps([each["Resource"] for each in statements if "sqs:SendMessage" in each["Action"]])
         recursive = json.dumps(invoked_by.get(entry_point(function))) in rung
-        assert recursive is (name in ("WorkerFunction", "IntakeFunction")), name
+        assert recursive is (name in ("WorkerFunction", "IntakeFunction", "NotifierFunction")), name
         assert made[name]["Properties"].get("RecursiveLoop") == ("Allow" if recursive else None), name
 
 

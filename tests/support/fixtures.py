@@ -42,6 +42,8 @@ class Storage(NamedTuple):
     dlq_url: str
     intake_queue_url: str
     intake_dlq_url: str
+    notify_queue_url: str
+    notify_dlq_url: str
 
     def store(self, clock: Clock) -> DynamoJobStore:
         return DynamoJobStore(self.dynamodb, self.table, clock, Bodies(lambda: self.s3, self.bucket))
@@ -60,7 +62,9 @@ class Storage(NamedTuple):
     def is_as_new(self) -> bool:
         if "StreamSpecification" in self.dynamodb.describe_table(TableName=self.table)["Table"]:
             return False
-        queues = (self.queue_url, self.dlq_url, self.intake_queue_url, self.intake_dlq_url)
+        queues = [
+            value for name, value in self._asdict().items() if name.endswith("queue_url") or name.endswith("dlq_url")
+        ]
         told = [self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in queues]
         waiting = {value for said in told for name, value in said.items() if "NumberOfMessages" in name}
         return waiting == {"0"} and not self.rows() and not self.s3.list_objects_v2(Bucket=self.bucket)["KeyCount"]

@@ -1,6 +1,7 @@
 """The HTTP apps over a test's storage, built as the handlers build them, around a crew that follows a script."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -13,6 +14,8 @@ from fastapi import FastAPI
 from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
+from crewrelay.aws.signing import DynamoSigningSecrets
+from crewrelay.aws.subscriptions import DynamoSubscriptions
 from crewrelay.aws.uploads import S3Uploads, UploadBells
 from crewrelay.catalogue.drafts import read_line
 from crewrelay.crews.models.failures import explain
@@ -25,15 +28,21 @@ from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.batches import Batches
+from crewrelay.jobs.deliveries import Deliveries
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput
+from crewrelay.jobs.notifier import Notifier
+from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Changes, Clock, Crew
 from crewrelay.jobs.questions import Question
 from crewrelay.jobs.submission import Submission
+from crewrelay.jobs.subscription import Outcome
 from crewrelay.jobs.uploads import Uploads
+from crewrelay.outbound.forms import FORMS
 from crewrelay.system import new_id, utcnow
+from tests.support.doubles.meter import MemoryMeter
 from tests.support.fixtures import HandSetClock, Storage
 
 ANSWER = Answer(
@@ -80,9 +89,27 @@ def anybody(tenant: str) -> Caller:
 LOCAL = anybody("local")
 
 
+def store_of(storage: Storage, clock: Clock = utcnow) -> ObservedStore:
+    return ObservedStore(storage.store(clock), MemoryMeter(), SqsQueue(storage.sqs, storage.notify_queue_url))
+
+
+def deliveries_of(storage: Storage, clock: Clock = utcnow) -> Deliveries:
+    subscriptions = DynamoSubscriptions(storage.dynamodb, storage.table, clock)
+    return Deliveries(storage.store(clock), subscriptions, SqsQueue(storage.sqs, storage.notify_queue_url), clock)
+
+
+def notifier_of(storage: Storage, clock: Clock = utcnow) -> Notifier:
+    """Every receiver is content."""
+    subscriptions = DynamoSubscriptions(storage.dynamodb, storage.table, clock)
+    secrets = DynamoSigningSecrets(storage.dynamodb, storage.table)
+    bell = SqsQueue(storage.sqs, storage.notify_queue_url)
+    rest = (FORMS, bell, clock, new_id, os.urandom, lambda: 0.0, MemoryMeter())
+    return Notifier(storage.store(clock), subscriptions, secrets, lambda url, headers, body: Outcome(204), *rest)
+
+
 def submission_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int | None = 1000) -> Submission:
     doorbell = SqsQueue(storage.sqs, storage.queue_url)
-    return Submission(storage.store(clock), doorbell, clock, new_id, POLICY, most_unfinished)
+    return Submission(store_of(storage, clock), doorbell, clock, new_id, POLICY, most_unfinished)
 
 
 def api_app(
@@ -94,15 +121,16 @@ def api_app(
     timeout: float = 27,
 ) -> FastAPI:
     """`timeout` in seconds, of a caller who waits."""
-    store, doorbell = storage.store(clock), SqsQueue(storage.sqs, storage.queue_url)
-    kept = DynamoBatches(storage.dynamodb, storage.table, clock)
-    intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished, kept)
+    store, doorbell = store_of(storage, clock), SqsQueue(storage.sqs, storage.queue_url)
+    kept, deliveries = DynamoBatches(storage.dynamodb, storage.table, clock), deliveries_of(storage, clock)
+    intervention = Intervention(store, doorbell, clock, POLICY, most_unfinished, kept, deliveries)
     long_poll = LongPoll(changes or Polling(), clock, timedelta(seconds=timeout))
     submission = submission_of(storage, clock, most_unfinished)
     files = S3Uploads(lambda: storage.s3, storage.bucket, clock)
     bells = UploadBells(SqsQueue(storage.sqs, storage.intake_queue_url))
     batches = Batches(store, kept, files, submission, intervention, bells, clock, new_id, POLICY)
-    services = Services(submission, intervention, store, batches, long_poll)
+    secrets = DynamoSigningSecrets(storage.dynamodb, storage.table)
+    services = Services(submission, intervention, store, batches, long_poll, deliveries, secrets)
     return create_api(services, anonymous, PREFIXES)
 
 

@@ -13,6 +13,7 @@ from crewrelay.settings import (
     EmbedderSettings,
     IntakeSettings,
     ModelSettings,
+    NotifierSettings,
     RetrievalSettings,
     StoreSettings,
     UploadSettings,
@@ -29,6 +30,7 @@ SETTINGS: dict[str, tuple[type[BaseSettings], ...]] = {
     "run": (CallerSettings, *CREW),
     "worker": (WorkerSettings, *CREW),
     "sweeper": (UploadSettings,),
+    "notifier": (NotifierSettings,),
 }
 
 

@@ -27,7 +27,7 @@ NOTHING = cast(Any, None)  # where a request that got through would fail
 @pytest.fixture(scope="module")
 def mcp() -> Mcp:
     long_poll = LongPoll(NOTHING, utcnow, timedelta(seconds=27))
-    api = create_api(Services(NOTHING, NOTHING, NOTHING, NOTHING, long_poll), LOCAL, ["mcp"])
+    api = create_api(Services(NOTHING, NOTHING, NOTHING, NOTHING, long_poll, NOTHING, NOTHING), LOCAL, ["mcp"])
     return Mcp(TestClient(api, raise_server_exceptions=False))
 
 

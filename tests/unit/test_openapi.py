@@ -34,6 +34,10 @@ OPERATIONS = {
     "POST /crewai/run/batch": "submit_batch",
     "POST /crewai/batches": "create_batch",
     "POST /crewai/batches/{batch_id}/start": "start_batch",
+    "GET /crewai/jobs/{job_id}/deliveries": "job_deliveries",
+    "POST /crewai/jobs/{job_id}/deliveries/redeliver": "redeliver",
+    "GET /crewai/webhooks/secret": "signing_secret",
+    "POST /crewai/webhooks/secret/rotate": "rotate_signing_secret",
     "GET /crewai/batches/{batch_id}": "batch",
     "GET /crewai/batches/{batch_id}/results": "batch_results",
     "POST /crewai/batches/{batch_id}/cancel": "cancel_batch",
@@ -49,7 +53,9 @@ OPERATIONS = {
 
 
 def api(anonymous: Caller | None) -> FastAPI:
-    return create_api(Services(NOTHING, NOTHING, NOTHING, NOTHING, LongPoll(NOTHING, NOTHING, NOTHING)), anonymous)
+    return create_api(
+        Services(NOTHING, NOTHING, NOTHING, NOTHING, LongPoll(NOTHING, NOTHING, NOTHING), NOTHING, NOTHING), anonymous
+    )
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +107,7 @@ def test_an_operation_says_whether_it_needs_a_token(documented: dict[str, Operat
     assert without.keys() == documented.keys()
     for name, operation in documented.items():
         assert operation["security"] == ([] if name in OPEN else [{"token": []}])
-        scopes = re.findall("The token needs the scope `(run|read|admin)`", operation["description"])
+        scopes = re.findall("The token needs the scope `(run|read|admin|webhooks)`", operation["description"])
         assert (len(scopes), "401" in operation["responses"]) == (name not in OPEN,) * 2
         assert any(status.startswith("4") for status in without[name]["responses"])
         assert without[name]["security"] == []
@@ -177,6 +183,27 @@ def test_every_schema_is_used_and_its_examples_keep_to_it(apps: list[FastAPI]) -
         assert examples
         for name, example in examples:
             Draft202012Validator({"$ref": f"#/components/schemas/{name}", **document}).validate(example)
+
+
+def test_an_answer_of_a_schema_is_not_a_string_besides(documented: dict[str, Operation]) -> None:
+    """openapi-typescript makes a type of it that nothing is."""
+    lines = documented["GET /crewai/batches/{batch_id}/results"]["responses"]["200"]["content"]["application/jsonl"]
+    assert lines["schema"] == {"$ref": "#/components/schemas/BatchResult"}
+
+
+def test_a_submission_leads_to_what_can_be_done_with_its_id(documented: dict[str, Operation]) -> None:
+    of_batches = {"batch", "batch_results", "cancel_batch", "start_batch"}
+    of_jobs = {"status", "calls", "events", "cancel", "retry", "resume", "delete"}
+    for name, status, id_, expected in (
+        ("POST /crewai/run", "200", "job_id", of_jobs),
+        ("POST /crewai/run", "202", "job_id", of_jobs),
+        ("POST /crewai/run/async", "202", "job_id", of_jobs),
+        ("POST /crewai/run/batch", "202", "batch_id", of_batches),
+    ):
+        links = documented[name]["responses"][status]["links"]
+        assert links.keys() == expected
+        for operation_id, link in links.items():
+            assert link == {"operationId": operation_id, "parameters": {id_: f"$response.body#/{id_}"}}
 
 
 def free_forms(schema: Any, name: str = "") -> Iterator[str]:

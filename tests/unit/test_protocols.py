@@ -15,7 +15,7 @@ from crewrelay.settings import ApiSettings
 from tests.support.http_apps import LOCAL
 
 NOTHING = cast(Any, None)
-SERVICES = Services(NOTHING, NOTHING, NOTHING, NOTHING, LongPoll(NOTHING, NOTHING, NOTHING))
+SERVICES = Services(NOTHING, NOTHING, NOTHING, NOTHING, LongPoll(NOTHING, NOTHING, NOTHING), NOTHING, NOTHING)
 
 
 def test_all_are_served_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

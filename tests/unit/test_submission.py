@@ -1,6 +1,7 @@
 """Accepted means durable: the row first, the bell second."""
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 
@@ -10,6 +11,7 @@ from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, record_of_tenant
 from crewrelay.jobs.submission import Submission
+from crewrelay.jobs.subscription import Subscription
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.support.fixtures import HandSetClock
 
@@ -19,7 +21,7 @@ OTHER_INPUT = JobInput(crew="research", inputs={"topic": "something else", "lang
 
 
 class NoTable(MemoryJobStore):
-    def create(self, job: Job, job_input: JobInput) -> Job:
+    def create(self, job: Job, job_input: JobInput, subscriptions: Sequence[Subscription] = ()) -> Job:
         raise Unavailable("The table did not answer.")
 
 

@@ -1,6 +1,6 @@
 """Jobs by the indexes `due` and `unfinished`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,13 @@ _PAGE = 100  # items
 
 
 def due(client: "DynamoDBClient", table: str, status: Status, moment: datetime) -> Iterator[str]:
+    shards = [rows.due_shard(status, number) for number in range(rows.DUE_SHARDS)]
+    return due_in(client, table, shards, moment)
+
+
+def due_in(client: "DynamoDBClient", table: str, shards: Iterable[str], moment: datetime) -> Iterator[str]:
     """Reads pages round-robin over the shards, so that no shard waits for another's backlog."""
-    starts: dict[int, Any] = {shard: {} for shard in range(rows.DUE_SHARDS)}
+    starts: dict[str, Any] = {shard: {} for shard in shards}
     while starts:
         for shard, start in list(starts.items()):
             with unavailable_if_it_fails("table"):
@@ -24,9 +29,7 @@ def due(client: "DynamoDBClient", table: str, status: Status, moment: datetime) 
                     TableName=table,
                     IndexName="due",
                     KeyConditionExpression="due_shard = :shard AND due_at <= :moment",
-                    ExpressionAttributeValues=rows.typed(
-                        {":shard": rows.due_shard(status, shard), ":moment": rows.milliseconds(moment)}
-                    ),
+                    ExpressionAttributeValues=rows.typed({":shard": shard, ":moment": rows.milliseconds(moment)}),
                     Limit=_PAGE,
                     **start,
                 )

@@ -1,8 +1,8 @@
 """Domain objects as DynamoDB items and back.
 
 pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>, sk=QUESTION#<id>,
-sk=EVENTS#<first>, sk=CALL#<hash>#<nth> (`entry` is the call without its reply's body). Tokens: see tokens.py.
-Batches: see batches.py.
+sk=EVENTS#<first>, sk=CALL#<hash>#<nth> (`entry` is the call without its reply's body), sk=HOOK#<number>: see
+subscriptions.py. Tokens: see tokens.py. Batches: see batches.py. Signing secrets: see signing.py.
 
 Times are epoch milliseconds; `expires_at` is epoch seconds, as DynamoDB's TTL requires.
 """
@@ -45,7 +45,8 @@ _TIMES = (
 )
 _SHARDS = {Status.RUNNING: "LEASE", Status.WAITING: "QUESTION"}
 _AS_JSON = ("log", "progress")  # as text, which is shorter than typed values
-_RARE = ("alone", "strikes", "calls_logged", "batch_item")  # omitted when false or zero, to keep the row small
+# Omitted when false, zero or empty, to keep the row small.
+_RARE = ("alone", "strikes", "calls_logged", "batch_item", "notify")
 
 Item = dict[str, Any]
 

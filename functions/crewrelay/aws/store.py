@@ -15,6 +15,7 @@ from crewrelay.aws.clients import error_code, unavailable_if_it_fails
 from crewrelay.aws.deletion import delete_all
 from crewrelay.aws.indexes import due, unfinished
 from crewrelay.aws.listing import listed
+from crewrelay.aws.subscriptions import DynamoSubscriptions
 from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflict, StaleWrite
 from crewrelay.jobs.events import MOST_STORED, EventRow
@@ -23,6 +24,7 @@ from crewrelay.jobs.journal import Call
 from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.questions import Question
+from crewrelay.jobs.subscription import Subscription
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -38,9 +40,10 @@ class DynamoJobStore:
         self._table = table
         self._clock = clock
         self._bodies = bodies
+        self._subscriptions = DynamoSubscriptions(client, table, clock)
 
-    def create(self, job: Job, job_input: JobInput) -> Job:
-        """Puts the INPUT row, then the JOB row, which is the commit. Both writes are idempotent."""
+    def create(self, job: Job, job_input: JobInput, subscriptions: Sequence[Subscription] = ()) -> Job:
+        """Puts the INPUT row and the subscriptions, then the JOB row, which is the commit. All are idempotent."""
         body = self._bodies.put(job.id, job_input.model_dump_json()) | {"input_digest": job.input_digest}
         item = rows.body_item(job, "INPUT", body)
         # An equal input is put again, so that it expires with the job put after it.
@@ -49,6 +52,8 @@ class DynamoJobStore:
             values = {":digest": rows.plain(other)["input_digest"], ":expires_at": rows.plain(other)["expires_at"]}
             other = self._put_once(item, "(input_digest = :digest AND expires_at = :expires_at)", values)
         _require_same_input(job, other)
+        for subscription in subscriptions:
+            self._subscriptions.put_before_job(subscription)
         existing = self._put_once(rows.key(job.id, "JOB") | rows.typed(rows.job_values(job)))
         _require_same_input(job, existing)
         return job if existing is None else rows.job_of(existing)

@@ -54,10 +54,11 @@ def draft_of(sent: Any) -> Draft:
     return Draft(sent=sent, custom_id=custom_id, job_input=None if errors else job_input, errors=errors)
 
 
-def read_line(caller: Caller, line: Line) -> ReadLine:
-    """A line of a file, which is an item as JSON."""
+def read_line(caller: Caller, line: Line, public_url: str = "") -> ReadLine:
+    """A line of a file, which is an item as JSON. `public_url`: the API's address, for the links that webhooks get."""
     draft = _draft_of_line(line).permitted(caller)
-    return ReadLine(draft.custom_id, draft.job_input, draft.rejection)
+    job_input = draft.job_input and draft.job_input.reached_at(public_url)
+    return ReadLine(draft.custom_id, job_input, draft.rejection)
 
 
 def _draft_of_line(line: Line) -> Draft:

@@ -1,7 +1,8 @@
 """The schema of a request for a run: the same for the HTTP API and the intake queue."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Self
+from functools import cache
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +21,12 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.inputs import LONGEST_TAG, LONGEST_TEXT, Value, language_tag, printable
 from crewrelay.jobs.access import CollectionName
+from crewrelay.jobs.errors import InvalidRequest
+from crewrelay.jobs.events import EventType
 from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.webhook import DEFAULT_EVENTS, Webhook
+from crewrelay.outbound.guard import LONGEST_URL, Guard
+from crewrelay.settings import WebhookSettings
 
 LONGEST_TOPIC = LONGEST_TEXT
 
@@ -42,7 +48,55 @@ _Collection = Annotated[
 ]
 
 
-class TopicRequest(BaseModel):
+@cache
+def _guard() -> Guard:
+    return WebhookSettings.read().guard()
+
+
+def permitted_url(url: str) -> str:
+    """Raises ValueError if no webhook may be there."""
+    try:
+        _guard().target(url)
+    except InvalidRequest as refusal:
+        raise ValueError(str(refusal)) from None
+    return url
+
+
+class WebhookRequest(BaseModel):
+    """Where the caller wants to be told of the job's events."""
+
+    webhook_url: Annotated[
+        str,
+        Field(
+            max_length=LONGEST_URL,
+            description="Is told of the job's events: see docs/webhooks.md",
+            json_schema_extra=lambda schema: schema.pop("default", None),
+        ),
+        AfterValidator(permitted_url),
+    ] = None  # type: ignore[assignment]  # left out; a null is refused
+    webhook_events: Annotated[
+        list[Annotated[EventType, Field(strict=False)]],
+        Field(min_length=1, max_length=len(EventType), description="Of which it is told"),
+    ] = list(DEFAULT_EVENTS)
+    webhook_form: Annotated[
+        Literal["standard", "cloudevents"], Field(description="Standard Webhooks, or CloudEvents 1.0")
+    ] = "standard"
+
+    @model_validator(mode="after")
+    def _has_a_webhook(self) -> Self:
+        named = {"webhook_events", "webhook_form"} & self.model_fields_set
+        if named and "webhook_url" not in self.model_fields_set:
+            raise _refusal(min(named), "must stand beside webhook_url")
+        return self
+
+    def webhooks(self) -> tuple[Webhook, ...] | None:
+        if "webhook_url" not in self.model_fields_set:
+            return None
+        events = tuple(dict.fromkeys(self.webhook_events))
+        return (Webhook(url=self.webhook_url, events=events, form=self.webhook_form),)
+
+
+class TopicRequest(WebhookRequest):
     """A topic and the language to answer in: the short form, for crews with these two inputs."""
 
     model_config = ConfigDict(
@@ -65,10 +119,10 @@ class TopicRequest(BaseModel):
         return self
 
     def job_input(self) -> JobInput:
-        return _job_input(self.crew, {"topic": self.topic, "language": self.language}, self.collection)
+        return _job_input(self.crew, {"topic": self.topic, "language": self.language}, self.collection, self.webhooks())
 
 
-class CrewRequest(BaseModel):
+class CrewRequest(WebhookRequest):
     """A crew by its name, and its inputs as `GET /crewai/crews` lists them."""
 
     model_config = ConfigDict(
@@ -91,12 +145,14 @@ class CrewRequest(BaseModel):
         return inputs
 
     def job_input(self) -> JobInput:
-        return JobInput(crew=self.crew, inputs=self.inputs, collection=self.collection)
+        return JobInput(crew=self.crew, inputs=self.inputs, collection=self.collection, webhooks=self.webhooks())
 
 
-def _job_input(crew: str, inputs: dict[str, Any], collection: str | None = None) -> JobInput:
+def _job_input(
+    crew: str, inputs: dict[str, Any], collection: str | None = None, webhooks: tuple[Webhook, ...] | None = None
+) -> JobInput:
     checked: dict[str, Value] = catalogue().card(crew).inputs.check(inputs)
-    return JobInput(crew=crew, inputs=checked, collection=collection)
+    return JobInput(crew=crew, inputs=checked, collection=collection, webhooks=webhooks)
 
 
 def _of_its_form(body: Any, either: Callable[[Any], Any]) -> TopicRequest | CrewRequest:

@@ -13,6 +13,7 @@ from crewrelay.cli.jobs import change, run, show
 from crewrelay.cli.machine import data, serve
 from crewrelay.cli.operate import doctor, redrive
 from crewrelay.cli.operate.tokens import token_app
+from crewrelay.cli.operate.webhooks import webhook_app
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -42,6 +43,7 @@ for panel, commands in _PANELS.items():
 app.add_typer(documents.collections_app, name="collections", rich_help_panel="Documents and crews")
 app.add_typer(crews_app, name="crews", rich_help_panel="Documents and crews")
 app.add_typer(token_app, name="token", rich_help_panel="A deployment")
+app.add_typer(webhook_app, name="webhook", rich_help_panel="A deployment")
 
 
 def _print_version(wanted: bool) -> None:

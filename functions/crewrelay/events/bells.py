@@ -1,4 +1,6 @@
-"""Job queue messages: each is a bell, answered by running the job."""
+"""Messages of the queues whose whole body is a job id: a bell, answered by running the job; a notice, by delivering
+what the job owes.
+"""
 
 import uuid
 from datetime import datetime, timedelta
@@ -6,6 +8,7 @@ from datetime import datetime, timedelta
 from crewrelay.events.records import DeadLetters, Record
 from crewrelay.jobs.errors import InvalidRequest
 from crewrelay.jobs.execution import Execution
+from crewrelay.jobs.notifier import Notifier
 
 _GRACE = timedelta(seconds=3)  # for a crew to stop at the deadline; part of _HAND_BACK_TIME in batch.py
 
@@ -22,6 +25,20 @@ class Bells:
         except InvalidRequest as refusal:
             return self._dead_letters.put(record, refusal)
         self._execution.run(job_id, deadline, first_call_is_free=True, grace=_GRACE)
+
+
+class Notices:
+    def __init__(self, notifier: Notifier, dead_letters: DeadLetters) -> None:
+        self._notifier = notifier
+        self._dead_letters = dead_letters
+
+    def answer(self, record: Record, deadline: datetime) -> None:
+        """Deliver what the job owes; a message that is no notice goes to the dead-letter queue. Raises Unavailable."""
+        try:
+            job_id = job_id_of(record["body"])
+        except InvalidRequest as refusal:
+            return self._dead_letters.put(record, refusal)
+        self._notifier.notify(job_id, deadline)
 
 
 def job_id_of(body: str) -> str:

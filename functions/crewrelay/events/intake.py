@@ -12,10 +12,11 @@ from crewrelay.jobs.submission import Submission, message_key
 
 
 class Intake:
-    def __init__(self, submission: Submission, tenant: str, dead_letters: DeadLetters) -> None:
+    def __init__(self, submission: Submission, tenant: str, dead_letters: DeadLetters, public_url: str = "") -> None:
         self._submission = submission
         self._caller = Caller(tenant=tenant, scopes=frozenset({Scope.RUN}))
         self._dead_letters = dead_letters
+        self._public_url = public_url
 
     def take(self, record: Record) -> None:
         """Submit the message; an invalid one goes to the dead-letter queue with the reason.
@@ -25,7 +26,7 @@ class Intake:
         try:
             asked, message_id = parse(record["body"]), first_id(record)
             with logged_with(correlation_id=correlation_id_of(message_id)):
-                job_input = self._caller.permitted(asked.job_input())
+                job_input = self._caller.permitted(asked.job_input()).reached_at(self._public_url)
                 self._submission.submit(self._caller.tenant, job_input, message_key(message_id))
         except (InvalidRequest, ForeignCollection, IdempotencyConflict) as refusal:
             self._dead_letters.put(record, refusal)

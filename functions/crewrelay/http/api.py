@@ -16,7 +16,7 @@ from crewrelay.http.callers import Admin, Reader, Starter
 from crewrelay.http.document import LOCATION, OF_OPEN_ROUTES, RETRY_AFTER, Responses, problems
 from crewrelay.http.events import event_routes
 from crewrelay.http.front import front_routes
-from crewrelay.http.links import file_urls, status_path, status_url
+from crewrelay.http.links import base_url, file_urls, status_path, status_url
 from crewrelay.http.listing import listing_routes
 from crewrelay.http.problems import RETRY_SECONDS
 from crewrelay.http.protocols.on_demand import protocol_routes
@@ -24,6 +24,7 @@ from crewrelay.http.services import Services
 from crewrelay.http.status import status_routes
 from crewrelay.http.uploads import upload_routes
 from crewrelay.http.waiting import Resumption
+from crewrelay.http.webhooks import webhook_routes
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.answer import FILE_TYPE
@@ -46,7 +47,7 @@ def _run_routes() -> Iterable[BaseRoute]:
 
 def create_api(services: Services, anonymous: Caller | None, protocols: Iterable[str] = ()) -> FastAPI:
     """`protocols`: the names of those that are served besides the API's own routes."""
-    submission, intervention, store, batches, long_poll = services
+    submission, intervention, store, batches, long_poll, deliveries, secrets = services
     app = new_app(
         "Durable CrewAI crews: answered inline when they fit the request, relayed to a queue when they don't.",
         anonymous,
@@ -70,7 +71,7 @@ def create_api(services: Services, anonymous: Caller | None, protocols: Iterable
         caller: Starter, body: RunRequest, request: Request, response: Response, key: IdempotencyKey = None
     ) -> Accepted:
         """Submit a job. It is committed before the answer is sent, and the worker runs it."""
-        job = submission.submit(caller.tenant, caller.permitted(body.job_input()), key)
+        job = submission.submit(caller.tenant, caller.permitted(body.job_input()).reached_at(base_url(request)), key)
         response.headers["Location"] = status_path(request, job.id)
         response.headers["Retry-After"] = str(RETRY_SECONDS)
         return Accepted.of(job, status_url(request, job.id))
@@ -146,6 +147,7 @@ def create_api(services: Services, anonymous: Caller | None, protocols: Iterable
         """Answer the question that the job waits for: it goes on where it stopped. The first answer counts."""
         return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), request, response)
 
+    app.include_router(webhook_routes(deliveries, secrets, long_poll.clock))
     app.include_router(batch_routes(batches, long_poll.clock, long_poll.timeout))
     app.include_router(upload_routes(batches))
 

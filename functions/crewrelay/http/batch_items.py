@@ -5,10 +5,10 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WrapValidator
+from pydantic import ConfigDict, Field, WrapValidator
 
 from crewrelay.catalogue.drafts import LONGEST_ID, Draft, draft_of
-from crewrelay.catalogue.request import CrewRequest, TopicRequest
+from crewrelay.catalogue.request import CrewRequest, TopicRequest, WebhookRequest
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.batch import MOST_ITEMS, BatchItem
 
@@ -37,8 +37,10 @@ def _draft(sent: Any, _: Any) -> Draft:
     return draft_of(sent)
 
 
-class BatchRequest(BaseModel):
-    """Up to 1,000 items, each a body of POST /crewai/run/async. One that breaks a rule is rejected alone."""
+class BatchRequest(WebhookRequest):
+    """Up to 1,000 items, each a body of POST /crewai/run/async. One that breaks a rule is rejected alone. A webhook of
+    the batch is told of each job that has none of its own.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -62,6 +64,8 @@ class BatchRequest(BaseModel):
             taken = [{"field": "custom_id", "message": f"is the custom_id of item {other}, too"}]
             errors = draft.errors if other == number else draft.errors + taken
             job_input = None if errors else draft.job_input
+            if job_input and not job_input.webhooks:
+                job_input = job_input.model_copy(update={"webhooks": self.webhooks()})
             update = {"custom_id": custom_id, "errors": errors, "job_input": job_input}
             named.append(draft.model_copy(update=update).permitted(caller))
         return named
@@ -69,6 +73,7 @@ class BatchRequest(BaseModel):
     def digest(self) -> str:
         drafts: Sequence[Any] = self.items
         sent = json.dumps([draft.sent for draft in drafts], sort_keys=True, separators=(",", ":"))
+        sent += "".join(webhook.model_dump_json() for webhook in self.webhooks() or ())
         return hashlib.sha256(sent.encode()).hexdigest()
 
 

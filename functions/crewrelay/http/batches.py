@@ -158,7 +158,8 @@ def batch_routes(batches: Batches, clock: Clock, timeout: timedelta) -> APIRoute
         drafts = body.drafts(caller)
         if not any(draft.job_input for draft in drafts):
             return _all_rejected(drafts)
-        items = [(item_of(draft), draft.job_input) for draft in drafts]
+        url = base_url(request)
+        items = [(item_of(draft), draft.job_input and draft.job_input.reached_at(url)) for draft in drafts]
         end = received_at(request, clock) + timeout
         batch, submitted = batches.submit(caller.tenant, items, body.digest(), key, end)
         response.headers["Location"] = f"{root_path(request)}/crewai/batches/{batch.id}"

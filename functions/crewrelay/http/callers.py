@@ -39,3 +39,4 @@ AnyCaller = Annotated[Caller, Security(_caller)]  # whose scopes are checked lat
 Starter = Annotated[Caller, Security(_caller, scopes=[Scope.RUN.value])]
 Reader = Annotated[Caller, Security(_caller, scopes=[Scope.READ.value])]
 Admin = Annotated[Caller, Security(_caller, scopes=[Scope.ADMIN.value])]
+Webhooker = Annotated[Caller, Security(_caller, scopes=[Scope.WEBHOOKS.value])]

@@ -11,7 +11,7 @@ from crewrelay.http.app import IdempotencyKey, new_app
 from crewrelay.http.callers import Starter
 from crewrelay.http.document import LOCATION, PREFERENCE, RETRY_AFTER, operation_id, problems
 from crewrelay.http.edge import received_at
-from crewrelay.http.links import file_urls, status_path, status_url
+from crewrelay.http.links import base_url, file_urls, status_path, status_url
 from crewrelay.http.prefer import Preference, preference
 from crewrelay.http.problems import RETRY_SECONDS, problem_of
 from crewrelay.http.wire import Accepted, RunAnswer, RunProblem
@@ -68,7 +68,7 @@ def run(
     inline: InlineRuns = request.app.state.inline
     wanted = preference(request.headers.getlist("prefer"), inline.timeout)
     deadline = received_at(request, inline.clock) + wanted.timeout
-    job_input = caller.permitted(body.job_input())
+    job_input = caller.permitted(body.job_input()).reached_at(base_url(request))
     if inline.clock() >= deadline:  # a slow start of the image may have used it up
         return _accepted(inline.submission.submit(caller.tenant, job_input, key), request, wanted)
     job = inline.submission.accept(caller.tenant, job_input, key)

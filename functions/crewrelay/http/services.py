@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.jobs.batches import Batches
+from crewrelay.jobs.deliveries import Deliveries
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.signing import SigningSecrets
 from crewrelay.jobs.submission import Submission
 
 
@@ -15,3 +17,5 @@ class Services(NamedTuple):
     store: JobStore
     batches: Batches
     long_poll: LongPoll
+    deliveries: Deliveries
+    signing_secrets: SigningSecrets

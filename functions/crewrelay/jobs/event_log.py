@@ -42,6 +42,16 @@ def what_of(before: Job | None, after: Job) -> EventType | None:
     return EventType.RETRIED if before.status.finished else None
 
 
+def added(before: Job | None, after: Job) -> set[str]:
+    """The types of the events that a write has added to the log."""
+    new = _last(after) - (_last(before) if before else 0)
+    return {str(what) for what, *_ in after.log[-new:]} if new > 0 else set()
+
+
+def _last(job: Job) -> int:
+    return job.log_from + len(job.log) - 1
+
+
 def with_call(job: Job, call: Call, now: datetime) -> Job:
     logged = (*job.log, events.of_call(call, job.created_at, now))
     return job.model_copy(update={"log": logged, "calls_logged": job.calls_logged + 1})

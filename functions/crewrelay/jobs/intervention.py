@@ -5,6 +5,7 @@ from collections.abc import Callable
 from crewrelay.jobs import transitions
 from crewrelay.jobs.batch import BatchStore
 from crewrelay.jobs.cap import Cap
+from crewrelay.jobs.deliveries import Deliveries
 from crewrelay.jobs.errors import AlreadyAnswered, JobFinished, JobUnfinished, NotWaiting, StaleWrite, Unavailable
 from crewrelay.jobs.event_log import logged, with_call
 from crewrelay.jobs.job import Job, Status
@@ -18,7 +19,9 @@ _TRIES = 5  # optimistic writes: a claim or relay in between makes one fail
 
 
 class Intervention:
-    """`most_unfinished` is the limit of unfinished jobs per tenant; None is unlimited. `batches` note how jobs end."""
+    """`most_unfinished` is the limit of unfinished jobs per tenant; None is unlimited. `batches` note how jobs end,
+    `deliveries` tell webhooks.
+    """
 
     def __init__(
         self,
@@ -28,6 +31,7 @@ class Intervention:
         policy: Policy,
         most_unfinished: int | None = None,
         batches: BatchStore | None = None,
+        deliveries: Deliveries | None = None,
     ) -> None:
         self._store = store
         self._doorbell = doorbell
@@ -35,6 +39,7 @@ class Intervention:
         self._policy = policy
         self._cap = Cap(store, clock, most_unfinished)
         self._batches = batches
+        self._deliveries = deliveries
 
     def cancel(self, tenant: str, job_id: str) -> JobRecord:
         """Cancel a job: a running one makes no further call. Cancelling a cancelled job changes nothing.
@@ -67,6 +72,8 @@ class Intervention:
             if job.capped:
                 self._cap.admit(tenant)
             self._reopen(job)
+            if self._deliveries:
+                self._deliveries.rearm(job)
             return transitions.retry(job, self._clock(), self._policy)
 
         record = self._change(tenant, job_id, retried)

@@ -10,9 +10,10 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from crewrelay.jobs.errors import CrewrelayError
-from crewrelay.jobs.events import Entry
+from crewrelay.jobs.events import Entry, EventType
 from crewrelay.jobs.journal import Receipt
 from crewrelay.jobs.text import Text, ended
+from crewrelay.jobs.webhook import Webhook
 
 
 class Status(StrEnum):
@@ -29,20 +30,31 @@ class Status(StrEnum):
 
 
 class JobInput(BaseModel):
-    """The crew's name, its inputs, and the collection that it searches; None: that of the deployment."""
+    """The crew's name, its inputs, the collection that it searches (None: that of the deployment), and the webhooks
+    that are told of it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     crew: str
     inputs: Mapping[str, JsonValue]
     collection: str | None = None
+    webhooks: tuple[Webhook, ...] | None = None
 
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON: equal inputs, and only they, have the same digest."""
-        canonical = json.dumps(
-            self.model_dump(exclude_none=True), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
+        """SHA-256 of the canonical JSON: equal inputs, and only they, have the same digest. The address at which the
+        API was reached is no part of them.
+        """
+        plain = self.model_dump(exclude_none=True, exclude={"webhooks": {"__all__": {"base_url"}}})
+        canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def reached_at(self, base_url: str) -> "JobInput":
+        """With the API's address for the links that its webhooks get."""
+        if not self.webhooks:
+            return self
+        reached = tuple(one.model_copy(update={"base_url": base_url}) for one in self.webhooks)
+        return self.model_copy(update={"webhooks": reached})
 
 
 _LONGEST_MESSAGE = 560  # bytes: the row stays small
@@ -118,6 +130,7 @@ class Job(BaseModel):
     log: tuple[Entry, ...] = ()  # the last entries of the event log
     log_from: int = 1  # number of the first one of them
     calls_logged: int = 0  # journal entries that the event log has
+    notify: tuple[EventType, ...] = ()  # of which its webhooks are told
     created_at: datetime
     not_before: datetime | None = None  # set by a backoff only, because clocks differ
     due_at: datetime | None  # when the sweeper must look again, or the question expires; None once the job has ended

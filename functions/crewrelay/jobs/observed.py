@@ -1,4 +1,4 @@
-"""Metrics and log events of jobs, derived from the writes that the store accepted, so that each counts once.
+"""Metrics, log events and the notifier's bell, told from the writes that the store accepted, so that each counts once.
 
 A job ends by exactly one conditional write of a worker, the sweeper or a caller; whoever made it reports it.
 """
@@ -10,14 +10,16 @@ from datetime import datetime, timedelta
 
 from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import Overdue, ServiceRefused
-from crewrelay.jobs.event_log import what_of
+from crewrelay.jobs.event_log import added, what_of
 from crewrelay.jobs.events import EventRow, EventType
 from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.log_keys import keys_of, logged_with
-from crewrelay.jobs.ports import JobRecord, JobStore, Measure, Meter
+from crewrelay.jobs.ports import Doorbell, JobRecord, JobStore, Measure, Meter
 from crewrelay.jobs.questions import Question
+from crewrelay.jobs.submission import ring
+from crewrelay.jobs.subscription import Subscription
 
 logger = logging.getLogger(__name__)
 
@@ -38,23 +40,26 @@ Measures = dict[Measure, float]
 
 
 class ObservedStore:
-    """A job store that reports each accepted write."""
+    """A job store that reports each accepted write, and rings for those that a webhook is to be told of."""
 
-    def __init__(self, inner: JobStore, meter: Meter) -> None:
+    def __init__(self, inner: JobStore, meter: Meter, notifier: Doorbell | None = None) -> None:
         self._inner = inner
         self._meter = meter
+        self._notifier = notifier
 
-    def create(self, job: Job, job_input: JobInput) -> Job:
+    def create(self, job: Job, job_input: JobInput, subscriptions: Sequence[Subscription] = ()) -> Job:
         with self._refusals():
-            existing = self._inner.create(job, job_input)
+            existing = self._inner.create(job, job_input, subscriptions)
         if existing is job:  # and not an existing job with the same idempotency key
             self._report(job, "job accepted", {Measure.JOBS_ACCEPTED: 1})
+            self._notify(None, job)
         return existing
 
     def save(self, before: Job, after: Job) -> None:
         with self._refusals():
             self._inner.save(before, after)
         self._report(after, transition_event(before, after), measures_of(before, after))
+        self._notify(before, after)
 
     def put_call(self, job: Job, call: Call) -> Call:
         with self._refusals():
@@ -135,6 +140,10 @@ class ObservedStore:
             logger.error("job failed: it can't be read", extra={"job_id": job_id})
             self._meter.record({Measure.JOBS_FAILED: 1})
         return ended
+
+    def _notify(self, before: Job | None, after: Job) -> None:
+        if self._notifier and not added(before, after).isdisjoint(after.notify):
+            ring(self._notifier, after.id)
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

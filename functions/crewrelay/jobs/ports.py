@@ -13,6 +13,7 @@ from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.questions import Feedback, Question
+from crewrelay.jobs.subscription import Subscription
 
 Clock = Callable[[], datetime]  # aware, UTC
 NewId = Callable[[], str]
@@ -35,8 +36,8 @@ class JobRecord(NamedTuple):
 class JobStore(Protocol):
     """The table, the source of truth: a refused write did not happen. Every method may raise Unavailable."""
 
-    def create(self, job: Job, job_input: JobInput) -> Job:
-        """Put the job if absent or expired; else return the existing one.
+    def create(self, job: Job, job_input: JobInput, subscriptions: Sequence[Subscription] = ()) -> Job:
+        """Put the job with its subscriptions if absent or expired; else return the existing one.
 
         Raises IdempotencyConflict if the existing job has a different input.
         """
@@ -166,6 +167,9 @@ class Measure(StrEnum):
     COST_USD = "CostUsd"  # of calls whose cost is known
     SWEEPS = "Sweeps"
     RUNG = "Rung"  # by the sweeper
+    DELIVERIES = "Deliveries"  # of events to webhooks
+    DELIVERIES_FAILED = "DeliveriesFailed"  # attempts
+    DELIVERIES_GIVEN_UP = "DeliveriesGivenUp"  # webhooks that are not tried again
     REFUSALS = "Refusals"  # requests that the table or bucket refused; not a job's fault
 
 

@@ -11,6 +11,7 @@ from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.log_keys import correlation_id
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore, NewId
+from crewrelay.jobs.subscription import subscribe
 from crewrelay.jobs.transitions import submit
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,9 @@ class Submission:
         now, correlation = self._clock(), correlation_id()
         job = submit(job_id, tenant, job_input, now, self._policy, correlation, capped=self._capped, batch=batch)
         job = job.model_copy(update={"batch_item": number})
-        return self._store.create(logged(None, job, now), job_input)
+        webhooks = enumerate(job_input.webhooks or ())
+        subscriptions = [subscribe(job, webhook, nth, now) for nth, webhook in webhooks]
+        return self._store.create(logged(None, job, now), job_input, subscriptions)
 
 
 def ring(doorbell: Doorbell, job_id: str, delay: timedelta = timedelta()) -> None:

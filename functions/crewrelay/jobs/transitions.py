@@ -36,6 +36,7 @@ def submit(
         correlation_id=correlation_id,
         crew=job_input.crew,
         input_digest=job_input.digest(),
+        notify=tuple(sorted({event for webhook in job_input.webhooks or () for event in webhook.events})),
         created_at=now,
         due_at=now + policy.ring_again,
         end_by=now + policy.max_age,

@@ -1,4 +1,4 @@
-"""The crew process: the run function's app, and the event sources of worker, intake and sweeper."""
+"""The crew process: the run function's app, and the event sources of worker, intake, notifier and sweeper."""
 
 import hmac
 import json
@@ -67,6 +67,7 @@ def main() -> None:
         from crewrelay.wiring import jobs
         from crewrelay.wiring.crews import crew_runner
         from intake.handler import handler as intake
+        from notifier.handler import handler as notifier
         from run.handler import app, settings
         from sweeper.handler import handler as sweeper
         from worker.handler import handler as worker
@@ -95,6 +96,9 @@ def main() -> None:
     EventSource(intake_queue, intake, name="intake", concurrency=1, timeout=timeout["IntakeFunction"]).start()
     if due := jobs.due_uploads(settings):
         EventSource(due, intake, name="uploads", concurrency=1, timeout=timeout["IntakeFunction"]).start()
+    EventSource(
+        jobs.notifier_bell(settings), notifier, name="notifier", concurrency=2, timeout=timeout["NotifierFunction"]
+    ).start()
     # Once per lease, as on AWS.
     Schedule(sweeper, name="sweeper", seconds=settings.lease_seconds, timeout=timeout["SweeperFunction"]).start()
     server = _Server(bounded(GatewayContext(app, os.environ[GATEWAY_VARIABLE]), host="127.0.0.1", port=0))

@@ -14,7 +14,7 @@ from crewrelay.local.own_aws import endpoints, lead_to, start_emulator
 from crewrelay.local.process import ChildProcess
 from crewrelay.local.resources import Template
 
-_FUNCTIONS = ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction", "SweeperFunction")
+_FUNCTIONS = ("ApiFunction", "RunFunction", "WorkerFunction", "IntakeFunction", "SweeperFunction", "NotifierFunction")
 
 
 class Watch(Protocol):

@@ -23,8 +23,11 @@ from crewrelay.local.process import ChildDied, ChildProcess
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
 
-# Short, so that the jobs of a killed crew process go on within seconds.
-_SHORT_LEASE = "15"
+LOOPBACK = "127.0.0.0/8,::1/128"
+_OWN = {
+    "CREWRELAY_LEASE_SECONDS": "15",  # short, so that the jobs of a killed crew process go on within seconds
+    "CREWRELAY_WEBHOOK_NETWORKS": LOOPBACK,  # n8n and the like are on the same machine
+}
 
 _MOST_FAILED_STARTS = 3  # in a row
 
@@ -172,6 +175,7 @@ def _prepare_environment(engine: Engine, auth: bool) -> None:
         LogSettings,
         ModelSettings,
         RetrievalSettings,
+        WebhookSettings,
         WorkerSettings,
     )
 
@@ -179,12 +183,21 @@ def _prepare_environment(engine: Engine, auth: bool) -> None:
         raise StackFailed("the local stack is made from template.yaml: run it from a checkout")
     os.environ.update(engine.variables(load_template(TEMPLATE)))
     os.environ["CREWRELAY_AUTH"] = str(auth)
-    for name, value in ({"CREWRELAY_LEASE_SECONDS": _SHORT_LEASE} | _QUIET).items():
+    for name, value in (_OWN | _QUIET).items():
         os.environ.setdefault(name, value)
     # Crew processes run in a folder of their own.
     os.environ["CREWRELAY_COLLECTIONS"] = str(RetrievalSettings.read().collections.absolute())
     if prices := ModelSettings.read().prices:
         os.environ["CREWRELAY_MODEL_PRICES"] = str(prices.absolute())
     os.environ["CREWRELAY_CREWS"] = os.pathsep.join(str(path.absolute()) for path in CrewsSettings.read().folders)
-    for settings in (ApiSettings, WorkerSettings, IntakeSettings, LogSettings, ModelSettings, EmbedderSettings):
+    read = (
+        ApiSettings,
+        WorkerSettings,
+        IntakeSettings,
+        WebhookSettings,
+        LogSettings,
+        ModelSettings,
+        EmbedderSettings,
+    )
+    for settings in read:
         settings.read()  # what is wrong is said here, once, and not by every process

@@ -1,4 +1,4 @@
-"""The doorbell: a row for each job to look at. A job that is rung for twice has one bell.
+"""The doorbell, and the notifier's: a row for each job to look at. A job that is rung for twice has one bell.
 
 Its writes are not durable: if a power failure undoes them, the sweeper rings again.
 """
@@ -12,22 +12,26 @@ from crewrelay.jobs.ports import Clock
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.times import microseconds
 
+NOTICES = "notices"  # the table of the notifier's bells
 _VISIBILITY_TIMEOUT = timedelta(minutes=15)  # as long as an invocation on Lambda may take
 _LONGEST_DELAY = timedelta(hours=1)  # more than any backoff
 _MOST_COUNTED = 10_000
 
 
 class SqliteDoorbell:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    """`table` is bells or notices."""
+
+    def __init__(self, database: Database, clock: Clock, table: str = "bells") -> None:
         self._database = database
         self._clock = clock
+        self._table = table
 
     def ring(self, job_id: str, delay: timedelta = timedelta()) -> None:
         """Whoever has received an earlier bell of the job no longer deletes it."""
         visible_at = microseconds(self._clock() + delay)
         with self._database.writing(durable=False) as connection:
             connection.execute(
-                "INSERT INTO bells VALUES (?, ?, NULL) ON CONFLICT DO UPDATE SET receipt = NULL, visible_at ="
+                f"INSERT INTO {self._table} VALUES (?, ?, NULL) ON CONFLICT DO UPDATE SET receipt = NULL, visible_at ="
                 " iif(receipt IS NULL, min(visible_at, excluded.visible_at), excluded.visible_at)",
                 (job_id, visible_at),
             )
@@ -37,7 +41,7 @@ class SqliteDoorbell:
         """Up to 10,000."""
         with self._database.reading() as connection:
             (count,) = connection.execute(
-                "SELECT count(*) FROM (SELECT 1 FROM bells WHERE visible_at <= ? LIMIT ?)",
+                f"SELECT count(*) FROM (SELECT 1 FROM {self._table} WHERE visible_at <= ? LIMIT ?)",
                 (microseconds(self._clock()), _MOST_COUNTED),
             ).fetchone()
         return int(count)
@@ -58,18 +62,18 @@ class SqliteDoorbell:
 
     def _first(self) -> int | None:
         with self._database.reading() as connection:
-            (first,) = connection.execute("SELECT min(visible_at) FROM bells").fetchone()
+            (first,) = connection.execute(f"SELECT min(visible_at) FROM {self._table}").fetchone()
         return None if first is None else int(first)
 
     def _received(self, most: int, now: int) -> list[Record]:
         receipt = str(uuid4())
         with self._database.writing(durable=False) as connection:
             rows = connection.execute(
-                "SELECT job_id FROM bells WHERE visible_at <= ? ORDER BY visible_at LIMIT ?", (now, most)
+                f"SELECT job_id FROM {self._table} WHERE visible_at <= ? ORDER BY visible_at LIMIT ?", (now, most)
             ).fetchall()
             until = now + _VISIBILITY_TIMEOUT // timedelta(microseconds=1)
             connection.executemany(
-                "UPDATE bells SET visible_at = ?, receipt = ? WHERE job_id = ?",
+                f"UPDATE {self._table} SET visible_at = ?, receipt = ? WHERE job_id = ?",
                 [(until, receipt, row["job_id"]) for row in rows],
             )
         return [_record(row["job_id"], receipt) for row in rows]
@@ -77,7 +81,7 @@ class SqliteDoorbell:
     def delete(self, records: list[Record]) -> None:
         with self._database.writing(durable=False) as connection:
             connection.executemany(
-                "DELETE FROM bells WHERE job_id = ? AND receipt = ?",
+                f"DELETE FROM {self._table} WHERE job_id = ? AND receipt = ?",
                 [(record["body"], record["receiptHandle"]) for record in records],
             )
 
@@ -88,7 +92,7 @@ class SqliteDoorbell:
         now = self._clock()
         with self._database.writing(durable=False) as connection:
             connection.execute(
-                "UPDATE bells SET visible_at = ?, receipt = NULL WHERE receipt IS NOT NULL OR visible_at > ?",
+                f"UPDATE {self._table} SET visible_at = ?, receipt = NULL WHERE receipt IS NOT NULL OR visible_at > ?",
                 (microseconds(now), microseconds(now + _LONGEST_DELAY)),
             )
 

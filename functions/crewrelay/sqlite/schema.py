@@ -1,9 +1,10 @@
 """The tables, and how a file of an earlier version becomes one of this version.
 
 jobs: the row that every decision rests on, as JSON, with the columns that are searched.
-inputs, answers, questions, calls, events, files: bodies, which live as long as their job.
-bells: the queue of jobs to look at, one row for each. tokens: by SHA-256. batches: their items, not their jobs;
-those of an uploaded file are in chunks, and how they have ended in outcomes.
+inputs, answers, questions, calls, events, files, subscriptions: bodies, which live as long as their job.
+bells: the queue of jobs to look at, one row for each; notices: the same for the notifier. tokens: by SHA-256.
+batches: their items, not their jobs; those of an uploaded file are in chunks, and how they have ended in outcomes.
+signing_secrets: one for each tenant.
 
 Times are epoch microseconds, those of the wall clock.
 """
@@ -70,6 +71,21 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE TABLE outcomes (
         batch_id TEXT, number INTEGER, letters TEXT NOT NULL, reopened TEXT NOT NULL, PRIMARY KEY (batch_id, number)
+    ) WITHOUT ROWID;
+    """,
+    # Webhooks.
+    """
+    CREATE TABLE subscriptions (
+        job_id TEXT, number INTEGER, revision INTEGER NOT NULL, due_at INTEGER, body TEXT NOT NULL,
+        PRIMARY KEY (job_id, number)
+    ) WITHOUT ROWID;
+    CREATE INDEX subscriptions_due ON subscriptions (due_at, job_id, number) WHERE due_at IS NOT NULL;
+    CREATE TABLE notices (
+        job_id TEXT PRIMARY KEY, visible_at INTEGER NOT NULL, receipt TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX notices_visible ON notices (visible_at);
+    CREATE TABLE signing_secrets (
+        tenant TEXT PRIMARY KEY, revision INTEGER NOT NULL, body TEXT NOT NULL
     ) WITHOUT ROWID;
     """,
 )

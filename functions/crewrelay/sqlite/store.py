@@ -17,13 +17,15 @@ from crewrelay.jobs.journal import Call
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.questions import Question
+from crewrelay.jobs.subscription import Subscription
 from crewrelay.sqlite.database import Database
+from crewrelay.sqlite.subscriptions import insert
 from crewrelay.sqlite.times import microseconds, moment
 
 logger = logging.getLogger(__name__)
 
 _PAGE = 100  # rows
-_CHILDREN = ("inputs", "answers", "questions", "calls", "events", "files")
+_CHILDREN = ("inputs", "answers", "questions", "calls", "events", "files", "subscriptions")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -32,7 +34,7 @@ class SqliteJobStore:
         self._database = database
         self._clock = clock
 
-    def create(self, job: Job, job_input: JobInput) -> Job:
+    def create(self, job: Job, job_input: JobInput, subscriptions: Sequence[Subscription] = ()) -> Job:
         with self._database.writing() as connection:
             existing = self._job(connection, job.id)
             if existing is None:
@@ -43,6 +45,8 @@ class SqliteJobStore:
                     _columns(job),
                 )
                 connection.execute("INSERT INTO inputs VALUES (?, ?)", (job.id, job_input.model_dump_json()))
+                for subscription in subscriptions:
+                    insert(connection, subscription)
                 return job
         if existing.input_digest != job.input_digest:
             raise IdempotencyConflict("This idempotency key was already used with a different body.")

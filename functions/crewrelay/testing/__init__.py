@@ -18,6 +18,8 @@ from crewrelay.jobs.journal import Call, Kind, Reply, digest_of, usage_of
 from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.questions import Feedback, Question
+from crewrelay.jobs.signing import SigningSecret
+from crewrelay.jobs.subscription import Subscription
 
 
 class MemoryJobStore:
@@ -33,15 +35,17 @@ class MemoryJobStore:
         self._questions: dict[tuple[str, str], str] = {}
         self._files: dict[tuple[str, str | None], bytes] = {}
         self._calls: dict[str, dict[tuple[str, int], tuple[datetime, str]]] = {}  # with their expiry time
+        self.subscriptions: dict[tuple[str, int], str] = {}
         self.damaged: set[str] = set()  # ids of jobs whose input can't be read
 
-    def create(self, job: Job, job_input: JobInput) -> Job:
+    def create(self, job: Job, job_input: JobInput, subscriptions: Sequence[Subscription] = ()) -> Job:
         written, written_input = job.model_dump_json(), job_input.model_dump_json()
         with self._lock:
             existing = self._existing(job.id)
             if existing is None:
                 self._forget(job.id)  # an expired job of the same id
                 self._jobs[job.id], self._inputs[job.id] = written, written_input
+                self.subscriptions |= {(job.id, one.number): one.model_dump_json() for one in subscriptions}
                 return job
         if existing.input_digest != job.input_digest:
             raise IdempotencyConflict("This idempotency key was already used with a different body.")
@@ -100,6 +104,7 @@ class MemoryJobStore:
         self._questions = {key: question for key, question in self._questions.items() if key[0] != job_id}
         self._files = {key: content for key, content in self._files.items() if key[0] != job_id}
         self._events.pop(job_id, None)
+        self.subscriptions = {key: one for key, one in self.subscriptions.items() if key[0] != job_id}
 
     def put_answer(self, job: Job, answer: Answer) -> None:
         written = answer.model_dump_json()
@@ -180,6 +185,53 @@ class MemoryJobStore:
 
 def _version(job: Job) -> tuple[object, ...]:
     return job.revision, job.status, job.fence, job.holder
+
+
+class MemorySubscriptions:
+    """Those of the jobs in a store."""
+
+    def __init__(self, store: MemoryJobStore) -> None:
+        self._store = store
+
+    def of(self, job_id: str) -> list[Subscription]:
+        kept = sorted((key, one) for key, one in self._store.subscriptions.items() if key[0] == job_id)
+        return [Subscription.model_validate_json(one) for _, one in kept]
+
+    def put(self, subscription: Subscription) -> None:
+        written = subscription.model_dump_json()
+        if self._store.subscriptions.setdefault(_key(subscription), written) != written:
+            raise StaleWrite("there is one of this number")
+
+    def save(self, before: Subscription, after: Subscription) -> None:
+        kept = self._store.subscriptions.get(_key(after))
+        if kept is None or Subscription.model_validate_json(kept).revision != before.revision:
+            raise StaleWrite("a webhook was changed by another writer")
+        self._store.subscriptions[_key(after)] = after.model_dump_json()
+
+    def delete(self, subscription: Subscription) -> None:
+        if self._store.subscriptions.get(_key(subscription)) == subscription.model_dump_json():
+            del self._store.subscriptions[_key(subscription)]
+
+    def due(self, moment: datetime) -> Iterator[str]:
+        every = [Subscription.model_validate_json(one) for one in list(self._store.subscriptions.values())]
+        return iter([one.job_id for one in every if one.due_at is not None and one.due_at <= moment])
+
+
+def _key(subscription: Subscription) -> tuple[str, int]:
+    return subscription.job_id, subscription.number
+
+
+class MemorySigningSecrets:
+    def __init__(self) -> None:
+        self._kept: dict[str, SigningSecret] = {}
+
+    def load(self, tenant: str) -> SigningSecret | None:
+        return self._kept.get(tenant)
+
+    def save(self, before: SigningSecret | None, after: SigningSecret) -> None:
+        if self._kept.get(after.tenant) != before:
+            raise StaleWrite("the signing secret was changed by another writer")
+        self._kept[after.tenant] = after
 
 
 class Unjournaled:

@@ -1,14 +1,20 @@
 """Builds the job store, queues and tokens on the engine that the settings name."""
 
+import os
+import random
 from typing import Protocol
 
 from crewrelay.aws.meter import EmfMeter
 from crewrelay.events.records import DeadLetters, Queue
 from crewrelay.jobs.access import Tokens
 from crewrelay.jobs.batch import BatchStore, UploadFiles
+from crewrelay.jobs.deliveries import Deliveries
+from crewrelay.jobs.notifier import Notifier, Subscriptions
 from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.ports import Changes, Doorbell, JobStore
-from crewrelay.settings import JobSettings, StoreSettings, UploadSettings
+from crewrelay.jobs.signing import SigningSecrets
+from crewrelay.settings import JobSettings, NotifierSettings, StoreSettings, UploadSettings
+from crewrelay.system import new_id, utcnow
 
 meter = EmfMeter()
 
@@ -29,6 +35,9 @@ class _Engine(Protocol):
     def due_uploads(self, settings: JobSettings) -> Queue | None: ...
     def dead_letters(self, settings: JobSettings, queue_url: str) -> DeadLetters: ...
     def tokens(self, settings: StoreSettings) -> Tokens: ...
+    def notifier_bell(self, settings: JobSettings) -> JobQueue: ...
+    def subscriptions(self, settings: StoreSettings) -> Subscriptions: ...
+    def signing_secrets(self, settings: StoreSettings) -> SigningSecrets: ...
 
 
 def _engine(settings: StoreSettings) -> _Engine:
@@ -43,7 +52,7 @@ def _engine(settings: StoreSettings) -> _Engine:
 
 
 def job_store(settings: JobSettings) -> ObservedStore:
-    return ObservedStore(_engine(settings).job_store(settings), meter)
+    return ObservedStore(_engine(settings).job_store(settings), meter, notifier_bell(settings))
 
 
 def doorbell(settings: JobSettings) -> JobQueue:
@@ -88,3 +97,34 @@ def dead_letters(settings: JobSettings, queue_url: str) -> DeadLetters:
 
 def tokens(settings: StoreSettings) -> Tokens:
     return _engine(settings).tokens(settings)
+
+
+def notifier_bell(settings: JobSettings) -> JobQueue:
+    return _engine(settings).notifier_bell(settings)
+
+
+def signing_secrets(settings: StoreSettings) -> SigningSecrets:
+    return _engine(settings).signing_secrets(settings)
+
+
+def deliveries(settings: JobSettings, store: JobStore) -> Deliveries:
+    return Deliveries(store, _engine(settings).subscriptions(settings), notifier_bell(settings), utcnow)
+
+
+def notifier(settings: NotifierSettings) -> Notifier:
+    from crewrelay.outbound.forms import FORMS  # here, as what follows: only the notifier needs them
+    from crewrelay.outbound.post import HttpPost
+
+    return Notifier(
+        job_store(settings),
+        _engine(settings).subscriptions(settings),
+        signing_secrets(settings),
+        HttpPost(settings.guard(), utcnow),
+        FORMS,
+        notifier_bell(settings),
+        utcnow,
+        new_id,
+        os.urandom,
+        random.random,
+        meter,
+    )

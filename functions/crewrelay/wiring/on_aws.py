@@ -6,7 +6,9 @@ from crewrelay.aws.clients import dynamodb, s3, sqs
 from crewrelay.aws.dead_letters import SqsDeadLetters
 from crewrelay.aws.polling import Polling
 from crewrelay.aws.queue import SqsQueue
+from crewrelay.aws.signing import DynamoSigningSecrets
 from crewrelay.aws.store import DynamoJobStore
+from crewrelay.aws.subscriptions import DynamoSubscriptions
 from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.aws.uploads import S3Uploads, UploadBells
 from crewrelay.settings import JobSettings, StoreSettings, UploadSettings
@@ -51,6 +53,18 @@ def due_uploads(settings: JobSettings) -> None:
 
 def dead_letters(settings: JobSettings, queue_url: str) -> SqsDeadLetters:
     return SqsDeadLetters(sqs(), queue_url)
+
+
+def notifier_bell(settings: JobSettings) -> SqsQueue:
+    return SqsQueue(sqs(), settings.notify_queue_url)
+
+
+def subscriptions(settings: StoreSettings) -> DynamoSubscriptions:
+    return DynamoSubscriptions(dynamodb(), settings.table, utcnow)
+
+
+def signing_secrets(settings: StoreSettings) -> DynamoSigningSecrets:
+    return DynamoSigningSecrets(dynamodb(), settings.table)
 
 
 def tokens(settings: StoreSettings) -> DynamoTokens:

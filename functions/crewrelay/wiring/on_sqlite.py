@@ -7,10 +7,12 @@ from crewrelay.settings import JobSettings, StoreSettings, UploadSettings
 from crewrelay.sqlite.batches import SqliteBatches
 from crewrelay.sqlite.changes import Changes
 from crewrelay.sqlite.database import FILE, Database
-from crewrelay.sqlite.doorbell import SqliteDoorbell
+from crewrelay.sqlite.doorbell import NOTICES, SqliteDoorbell
 from crewrelay.sqlite.intake import IntakeFolder
 from crewrelay.sqlite.rejected import INTAKE, RejectedLines
+from crewrelay.sqlite.signing import SqliteSigningSecrets
 from crewrelay.sqlite.store import SqliteJobStore
+from crewrelay.sqlite.subscriptions import SqliteSubscriptions
 from crewrelay.sqlite.tokens import SqliteTokens
 from crewrelay.sqlite.uploads import UPLOADS, DueUploads, FolderUploads
 from crewrelay.system import utcnow
@@ -25,6 +27,7 @@ def database(folder: Path) -> Database:
 def recover(database: Database) -> int:
     """Whoever was at work is gone: ring for what they held. Returns the number of unfinished jobs."""
     SqliteDoorbell(database, utcnow).recover()
+    SqliteDoorbell(database, utcnow, NOTICES).recover()
     return SqliteJobStore(database, utcnow).count_unfinished()
 
 
@@ -66,6 +69,18 @@ def due_uploads(settings: JobSettings) -> DueUploads:
 
 def dead_letters(settings: JobSettings, queue_url: str) -> RejectedLines:
     return RejectedLines(_folder(settings) / INTAKE)
+
+
+def notifier_bell(settings: JobSettings) -> SqliteDoorbell:
+    return SqliteDoorbell(database(_folder(settings)), utcnow, NOTICES)
+
+
+def subscriptions(settings: StoreSettings) -> SqliteSubscriptions:
+    return SqliteSubscriptions(database(_folder(settings)))
+
+
+def signing_secrets(settings: StoreSettings) -> SqliteSigningSecrets:
+    return SqliteSigningSecrets(database(_folder(settings)))
 
 
 def tokens(settings: StoreSettings) -> SqliteTokens:

@@ -18,6 +18,7 @@ from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Calls, JobRecord
 from crewrelay.jobs.questions import Question
+from crewrelay.jobs.subscription import Subscription
 from crewrelay.testing import MemoryJobStore
 from tests.faults.simulation.account import Key, Run, Step
 from tests.faults.simulation.strands import Fate, Process, Schedule
@@ -74,9 +75,9 @@ class Table:
         self._world = world
         self._process = process
 
-    def create(self, job: Job, job_input: JobInput) -> Job:
+    def create(self, job: Job, job_input: JobInput, subscriptions: Sequence[Subscription] = ()) -> Job:
         def write() -> Job:
-            standing = self._world.table.create(job, job_input)
+            standing = self._world.table.create(job, job_input, subscriptions)
             self._world.history.setdefault(job.id, [])
             return standing
 

@@ -1,0 +1,106 @@
+"""What a caller may see and do of a job's webhooks, and what the sweeper does for them."""
+
+import logging
+from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
+
+from crewrelay.jobs import subscription as change
+from crewrelay.jobs.errors import StaleWrite, Unavailable
+from crewrelay.jobs.job import Job
+from crewrelay.jobs.notifier import Subscriptions
+from crewrelay.jobs.ports import Clock, Doorbell, JobStore, job_of_tenant
+from crewrelay.jobs.submission import ring
+from crewrelay.jobs.subscription import State, Subscription
+from crewrelay.jobs.webhook import Webhook
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 5
+_ENOUGH_BELLS = 1000  # waiting in the queue: enough to keep the notifier busy until the next sweep
+
+
+class Deliveries(NamedTuple):
+    store: JobStore
+    subscriptions: Subscriptions
+    bell: Doorbell
+    clock: Clock
+
+    def of(self, tenant: str, job_id: str) -> list[Subscription]:
+        """Raises UnknownJob, Unavailable."""
+        return self.subscriptions.of(job_of_tenant(self.store, tenant, job_id).id)
+
+    def add(self, tenant: str, job_id: str, webhook: Webhook) -> Subscription:
+        """Subscribe a webhook to the events that follow. Raises UnknownJob, Unavailable."""
+        for _ in range(_TRIES):
+            job = job_of_tenant(self.store, tenant, job_id)
+            number = max((one.number for one in self.subscriptions.of(job_id)), default=-1) + 1
+            last = job.log_from + len(job.log) - 1
+            added = change.subscribe(job, webhook, number, self.clock(), last)
+            try:
+                self.subscriptions.put(added)
+            except StaleWrite:
+                continue
+            self._mark(tenant, job_id, webhook)
+            ring(self.bell, job_id)  # something may have happened before the job was marked
+            return added
+        raise _being_changed(job_id)
+
+    def _mark(self, tenant: str, job_id: str, webhook: Webhook) -> None:
+        for _ in range(_TRIES):
+            job = job_of_tenant(self.store, tenant, job_id)
+            notify = tuple(sorted({*job.notify, *webhook.events}))
+            if notify == job.notify:
+                return
+            try:
+                update = {"notify": notify, "revision": job.revision + 1}
+                return self.store.save(job, job.model_copy(update=update))
+            except StaleWrite:
+                continue
+        raise _being_changed(job_id)
+
+    def redeliver(self, tenant: str, job_id: str, after: int | None = None) -> list[Subscription]:
+        """Deliver the events after a number once more, under the same ids; by default the last one that was tried and
+        what follows. Raises UnknownJob, Unavailable.
+        """
+        rearmed = [self._rearmed(one, after, redeliver=True) for one in self.of(tenant, job_id)]
+        ring(self.bell, job_id)
+        return rearmed
+
+    def rearm(self, job: Job) -> None:
+        """Before a job is retried: there will be events again. A receiver that is gone stays so. Raises Unavailable."""
+        for one in self.subscriptions.of(job.id) if job.notify else ():
+            if one.state is not State.GONE:
+                self._rearmed(one, None, redeliver=False)
+
+    def _rearmed(self, subscription: Subscription, after: int | None, *, redeliver: bool) -> Subscription:
+        for _ in range(_TRIES):
+            start = after
+            if redeliver and after is None:
+                tried = subscription.attempts[-1].event - 1 if subscription.attempts else subscription.after
+                start = min(subscription.after, tried)
+            rearmed = change.rearm(subscription, self.clock(), start)
+            try:
+                self.subscriptions.save(subscription, rearmed)
+                return rearmed
+            except StaleWrite:
+                found = self.subscriptions.of(subscription.job_id)
+                subscription = next((one for one in found if one.number == subscription.number), subscription)
+        raise _being_changed(subscription.job_id)
+
+    def ring_for_due(self, deadline: datetime) -> None:
+        """Ring for the jobs whose webhooks are owed something, as many as the queue has room for. Writes nothing: the
+        notifier sets the next due time. Never raises: the next sweep rings again.
+        """
+        try:
+            room = _ENOUGH_BELLS - self.bell.waiting()
+            for job_id in islice(self.subscriptions.due(self.clock()), max(0, room)):
+                if self.clock() >= deadline:
+                    break
+                ring(self.bell, job_id)
+        except Exception:
+            logger.warning("could not ring for webhooks", exc_info=True)
+
+
+def _being_changed(job_id: str) -> Unavailable:
+    return Unavailable(f"The webhooks of job {job_id} are being changed by others; try again.")

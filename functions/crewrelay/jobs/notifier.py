@@ -1,0 +1,225 @@
+"""Delivers what jobs owe to webhooks: whoever answers a bell claims each subscription of the job and delivers its next
+events in order.
+
+A subscription is claimed by a conditional write, and its outcome saved by another. If the process dies in between, the
+lease expires, the sweeper rings, and the same message is sent again under the same id.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
+
+from crewrelay.jobs.access import RandomBytes
+from crewrelay.jobs.errors import DamagedJob, StaleWrite
+from crewrelay.jobs.events import Event
+from crewrelay.jobs.log_keys import add_log_keys, keys_of, logged_with
+from crewrelay.jobs.ports import Clock, Doorbell, Jitter, JobRecord, JobStore, Measure, Meter, NewId, event_log_of
+from crewrelay.jobs.signing import SigningSecrets, secret_of, signed
+from crewrelay.jobs.submission import ring
+from crewrelay.jobs.subscription import (
+    LEASE,
+    Attempt,
+    Outcome,
+    State,
+    Subscription,
+    claim,
+    claimable,
+    delivered,
+    failed,
+    postpone,
+    rest,
+)
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 3
+_LONGEST_BELL = timedelta(minutes=15)  # a later attempt is left to the sweeper
+_ORPHAN = timedelta(hours=1)  # a submission takes less
+
+
+class Message(NamedTuple):
+    body: bytes
+    headers: Mapping[str, str]
+
+
+# The message of an event, in a format of its own.
+Form = Callable[[JobRecord, Event, Subscription], Message]
+
+
+class Post(Protocol):
+    def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """One POST request, over well before a lease is. Never raises."""
+
+
+class Subscriptions(Protocol):
+    """Every method may raise Unavailable. New ones come with their job, by the job store's `create`."""
+
+    def of(self, job_id: str) -> list[Subscription]:
+        """A consistent read, in the order of their numbers."""
+
+    def put(self, subscription: Subscription) -> None:
+        """Put one of an existing job. Raises StaleWrite if there is one of its number."""
+
+    def save(self, before: Subscription, after: Subscription) -> None:
+        """Raises StaleWrite if the row no longer is `before`."""
+
+    def delete(self, subscription: Subscription) -> None:
+        """Nothing happens if the row no longer is this one."""
+
+    def due(self, moment: datetime) -> Iterator[str]:
+        """Ids of the jobs whose subscriptions were due at `moment`, from an eventually consistent index."""
+
+
+class Notifier:
+    def __init__(
+        self,
+        store: JobStore,
+        subscriptions: Subscriptions,
+        secrets: SigningSecrets,
+        post: Post,
+        forms: Mapping[str, Form],
+        bell: Doorbell,
+        clock: Clock,
+        new_id: NewId,
+        random: RandomBytes,
+        jitter: Jitter,
+        meter: Meter,
+    ) -> None:
+        self._store = store
+        self._subscriptions = subscriptions
+        self._secrets = secrets
+        self._post = post
+        self._forms = forms
+        self._bell = bell
+        self._clock = clock
+        self._new_id = new_id
+        self._random = random
+        self._jitter = jitter
+        self._meter = meter
+
+    def notify(self, job_id: str, deadline: datetime) -> None:
+        """Deliver what the job owes now. Raises Unavailable."""
+        with logged_with(job_id=job_id):
+            for subscription in self._subscriptions.of(job_id):
+                following: Subscription | None = subscription
+                while following:
+                    following = self._step(following, deadline)
+
+    def _step(self, subscription: Subscription, deadline: datetime) -> Subscription | None:
+        """Deliver its next event. Returns it as it is then, or None if there is nothing more to do now.
+
+        After each delivery the job is read again: the bell of an event that was saved meanwhile found the subscription
+        held, and was dropped.
+        """
+        now = self._clock()
+        if not claimable(subscription, now):
+            return None
+        try:
+            record = self._store.load(subscription.job_id)
+        except DamagedJob:
+            logger.error("a job can't be read, and its webhook is not told", exc_info=True)
+            self._save(subscription, postpone(subscription, now))
+            return None
+        if record is None:
+            self._without_job(subscription, now)
+            return None
+        add_log_keys(**keys_of(record.job))
+        event = subscription.next_of(event_log_of(self._store, record.job, subscription.after))
+        if event is None:
+            self._owing_nothing(subscription, record, now)
+            return None
+        if now + LEASE > deadline:
+            ring(self._bell, subscription.job_id)
+            return None
+        held = claim(subscription, self._new_id(), now)
+        try:
+            self._subscriptions.save(subscription, held)
+        except StaleWrite:
+            return None  # another notifier has it
+        return self._conclude(held, record, event, self._delivered(held, record, event))
+
+    def _without_job(self, subscription: Subscription, now: datetime) -> None:
+        """Its submission died before it put the job, or is about to put it."""
+        if now - subscription.created_at > _ORPHAN:
+            return self._subscriptions.delete(subscription)
+        self._save(subscription, postpone(subscription, now))
+
+    def _owing_nothing(self, subscription: Subscription, record: JobRecord, now: datetime) -> None:
+        if subscription.due_at is None:
+            return
+        if record.job.status.finished:
+            self._save(subscription, rest(subscription))
+        elif subscription.due_at <= now:
+            self._save(subscription, postpone(subscription, now))
+
+    def _save(self, before: Subscription, after: Subscription) -> None:
+        try:
+            self._subscriptions.save(before, after)
+        except StaleWrite:
+            logger.info("another notifier was faster")
+
+    def _delivered(self, held: Subscription, record: JobRecord, event: Event) -> Outcome:
+        """Send the event's message. An error of ours is an attempt that failed."""
+        try:
+            message = self._forms[held.webhook.form](record, event, held)
+            secret = secret_of(self._secrets, held.tenant, self._clock(), self._random)
+            signature = signed(secret, held.message_id(event), self._clock(), message.body)
+            headers = {**held.webhook.headers, **message.headers, **signature}
+            return self._post(held.webhook.url, headers, message.body)
+        except Exception as error:
+            logger.exception("could not make a message")
+            return Outcome(error=f"internal error: {type(error).__name__}")
+
+    def _conclude(self, held: Subscription, record: JobRecord, event: Event, outcome: Outcome) -> Subscription | None:
+        """Save what came of it, also if the subscription was rearmed meanwhile."""
+        started, now = (held.lease_until or self._clock()) - LEASE, self._clock()
+        attempt = Attempt(
+            event=event.number,
+            at=started,
+            status=outcome.status,
+            error=outcome.error,
+            milliseconds=max(0, (now - started) // timedelta(milliseconds=1)),
+        )
+        owes_more = not record.job.status.finished or self._owes_more(held, record, event)
+        jitter = self._jitter()
+
+        def concluded(before: Subscription) -> Subscription:
+            if outcome.success:
+                return delivered(before, attempt, owes_more or before.revision > held.revision, now)
+            return failed(before, attempt, outcome.retry_after, now, jitter)
+
+        after = self._change(held, concluded)
+        if after:
+            self._report(after, attempt, outcome)
+        if after and after.not_before and after.not_before - now <= _LONGEST_BELL:
+            ring(self._bell, after.job_id, after.not_before - now)
+        return after if outcome.success else None
+
+    def _owes_more(self, held: Subscription, record: JobRecord, event: Event) -> bool:
+        following = held.model_copy(update={"after": event.number})
+        return following.next_of(event_log_of(self._store, record.job, event.number)) is not None
+
+    def _change(self, held: Subscription, concluded: Callable[[Subscription], Subscription]) -> Subscription | None:
+        """None if another notifier has it, because the lease has expired."""
+        before: Subscription | None = held
+        for _ in range(_TRIES):
+            if before is None or before.holder != held.holder:
+                return None
+            try:
+                after = concluded(before)
+                self._subscriptions.save(before, after)
+            except StaleWrite:
+                before = next((one for one in self._subscriptions.of(held.job_id) if one.number == held.number), None)
+                continue
+            return after
+        return None
+
+    def _report(self, after: Subscription, attempt: Attempt, outcome: Outcome) -> None:
+        said = {"event": attempt.event, "http_status": attempt.status, "milliseconds": attempt.milliseconds}
+        if outcome.success:
+            logger.info("webhook delivered", extra=said)
+            return self._meter.record({Measure.DELIVERIES: 1})
+        logger.warning("webhook not delivered: %s", outcome.error or attempt.status, extra=said)
+        given_up = {} if after.state is State.ACTIVE else {Measure.DELIVERIES_GIVEN_UP: 1.0}
+        self._meter.record({Measure.DELIVERIES_FAILED: 1.0, **given_up})

@@ -1,0 +1,24 @@
+"""A webhook: where a caller wants to be told of a job's events, and in which form."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+from crewrelay.jobs.events import EventType
+
+STANDARD = "standard"
+DEFAULT_EVENTS = (EventType.WAITING, EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)
+
+
+class Webhook(BaseModel):
+    """`form` names the format of the messages. `headers` go out with each, such as a credential that its receiver asks
+    for. `base_url` is the API's address as the caller reached it, for links; empty if it is not known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    events: tuple[EventType, ...] = DEFAULT_EVENTS
+    form: str = STANDARD
+    headers: Mapping[str, str] = {}
+    base_url: str = ""

@@ -1,0 +1,1 @@
+"""Requests to addresses that callers name: what may be called, and how."""
