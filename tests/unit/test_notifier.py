@@ -252,6 +252,15 @@ def test_a_redelivery_that_is_asked_for_during_a_delivery_is_not_lost(clock: Han
     assert [sent.id[-1] for sent in post.sent] == ["1", "3", "1", "3"]
 
 
+def test_a_redelivery_leaves_out_nothing_that_is_to_come(clock: HandSetClock) -> None:
+    world = World(clock, post := ScriptedPost(clock))
+    deliveries = Deliveries(world.store, world.subscriptions, world.bell, clock)
+    job = world.submitted(DEFAULT)
+    deliveries.redeliver("acme", job.id, after=10**9)
+    world.pass_until_settled(world.completed(job))
+    assert types(post) == ["job.completed"]
+
+
 def test_a_webhook_can_be_added_later_and_is_told_of_what_follows(clock: HandSetClock) -> None:
     world = World(clock, post := ScriptedPost(clock))
     deliveries = Deliveries(world.store, world.subscriptions, world.bell, clock)
