@@ -1,5 +1,6 @@
 """A2A: a crew as an agent, by both bindings and in both versions' forms."""
 
+import json
 import threading
 from datetime import timedelta
 from typing import Any
@@ -196,6 +197,19 @@ def test_tasks_are_listed_by_context_state_and_page(client: TestClient, storage:
     assert {"artifacts", "history"} <= full["tasks"][0].keys()
     after = {"statusTimestampAfter": full["tasks"][0]["status"]["timestamp"]}
     assert len(client.get(f"{BASE}/tasks", params=after).json()["tasks"]) <= 1
+
+
+def test_a_page_of_large_tasks_ends_early(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crewrelay.http.protocols.a2a.agent._WINDOW", 1000)
+    whole = len([sent(client, f"m-{number}") for number in range(9)])
+    found, token = list[str](), ""
+    while not found or token:
+        asked = {"historyLength": 1, "includeArtifacts": True, "pageToken": token}
+        page = call(client, "ListTasks", asked)
+        assert len(json.dumps(page["tasks"])) < 2000
+        found += [task["id"] for task in page["tasks"]]
+        token = page["nextPageToken"]
+    assert len(found) == len(set(found)) == whole
 
 
 def test_the_card_is_the_catalogues_and_may_be_kept(client: TestClient) -> None:

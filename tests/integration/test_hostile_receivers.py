@@ -83,6 +83,9 @@ TAKING: dict[str, Behaviour] = {
     "sends a bomb": answering(f"{FINE}Content-Encoding: gzip\r\nContent-Length: {len(BOMB)}\r\n\r\n".encode() + BOMB),
     "breaks off in its body": answering(f"{FINE}Content-Length: 100\r\n\r\nabc"),
     "sends chunks that are none": answering(f"{FINE}Transfer-Encoding: chunked\r\n\r\nnonsense\r\n"),
+    "names a time of no clock": answering(
+        f"{FINE}Retry-After: Thu, 01 Jan 2026 00:00:00 +99999999999999999999\r\nContent-Length: 0\r\n\r\n".encode()
+    ),
     "has a length that is none": answering(f"{FINE}Content-Length: -5\r\n\r\n"),
 }
 

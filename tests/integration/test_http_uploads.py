@@ -16,7 +16,7 @@ from crewrelay.events.upload_bells import batch_of
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.services import Services
-from crewrelay.jobs.batch import LARGEST_FILE
+from crewrelay.jobs.batch import CHUNK, LARGEST_FILE, BatchItem
 from crewrelay.jobs.batches import Batches
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.submission import Submission
@@ -198,7 +198,7 @@ class Machine:
         self.clock = clock
         self.folder = folder / UPLOADS
         store, doorbell = SqliteJobStore(database, clock), SqliteDoorbell(database, clock)
-        kept = SqliteBatches(database, clock)
+        self.kept = kept = SqliteBatches(database, clock)
         self.due, files = DueUploads(kept, clock), FolderUploads(self.folder)
         submission = Submission(store, doorbell, clock, new_id, POLICY, 1000)
         intervention = Intervention(store, doorbell, clock, POLICY, 1000, kept)
@@ -279,3 +279,14 @@ def test_on_one_machine_a_body_that_is_too_large_is_not_kept(machine: Machine, m
     response = machine.client.post("/crewai/batches", content=endless(), headers=JSONL)
     assert_problem(response, 413, "body_too_large")
     assert machine.left() == []
+
+
+def test_results_come_in_windows_while_a_file_is_read(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crewrelay.http.batches._WINDOW", 1000)
+    batch = created(machine.client, LINES, **JSONL)
+    rejected = [BatchItem(custom_id=str(number), rejection="is bad") for number in range(CHUNK)]
+    found = machine.kept.load(batch["batch_id"], None)
+    assert found
+    machine.kept.put_chunk(found, 0, rejected)  # and the reader has yet to note it
+    assert len(machine.client.get(batch["results_url"]).content) < 2000
+    assert [each["custom_id"] for each in results(machine.client, batch)] == [item.custom_id for item in rejected]

@@ -356,6 +356,17 @@ def test_another_tenants_job_is_as_one_that_never_was(tenants: Tenants, storage:
     assert tenants.client("acme", *Scope).result("tasks/get", {"taskId": job.id}, TASKS)["taskId"] == job.id
 
 
+@pytest.mark.parametrize("status", ["waiting", "completed"])
+def test_a_state_shows_a_job_only_to_who_knows_what_began_it(
+    tenants: Tenants, storage: Storage, clock: HandSetClock, status: str
+) -> None:
+    starter = tenants.client("acme", Scope.RUN)
+    resumed = {**RESEARCH, "requestState": job_that_is(status, storage, clock, tenant="acme").id}
+    other = {"name": "research", "arguments": REQUEST | {"language": "de"}, "requestState": resumed["requestState"]}
+    assert starter.error("tools/call", other, FORMS) == (400, INVALID_PARAMS)
+    assert starter.result("tools/call", resumed, FORMS)
+
+
 def test_a_token_needs_the_scopes_of_our_own_routes(tenants: Tenants, storage: Storage, clock: HandSetClock) -> None:
     job = job_that_is("waiting", storage, clock, tenant="acme")
     task, named = {"taskId": job.id}, {"job_id": job.id}

@@ -83,6 +83,22 @@ def test_the_same_question_is_a_new_job_minutes_after_the_end_of_the_last(
     assert asked() not in (first, second, third)
 
 
+def test_a_repetition_is_joined_by_a_process_whose_clock_is_behind(storage: Storage, clock: HandSetClock) -> None:
+    clock.now = clock.now.replace(minute=10, second=0)  # where what the keys count changes
+    client = TestClient(api_app(storage, clock, timeout=0))
+    client.post("/v1/chat/completions", json=CHAT)
+    clock.pass_(seconds=-1)
+    client.post("/v1/chat/completions", json=CHAT)
+    assert jobs(storage) == 1
+
+
+def test_each_call_after_a_cancelled_one_is_a_new_job(client: TestClient, storage: Storage) -> None:
+    for number in range(13):
+        response = client.post("/v1/responses", json={**ASKED, "background": True}).json()
+        assert jobs(storage) == number + 1
+        client.post(f"/v1/responses/{response['id']}/cancel")
+
+
 def test_tenants_and_crews_inputs_are_not_joined(client: TestClient, storage: Storage) -> None:
     zoo = TestClient(api_app(storage, anonymous=anybody("zoo"), timeout=0))
     for each in (client, zoo):

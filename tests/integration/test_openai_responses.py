@@ -298,6 +298,16 @@ def test_tenants_and_scopes(storage: Storage) -> None:
             assert error_of(client.request(method, url, json=ASKED), 403)["type"] == "permission_error"
 
 
+def test_cancelling_shows_no_answer_to_who_may_not_read_it(client: TestClient, storage: Storage) -> None:
+    path = f"/v1/responses/{create(client)['id']}"
+    work(storage)
+    canceller = Caller(tenant="local", scopes=frozenset({Scope.ADMIN}))
+    answer = TestClient(api_app(storage, anonymous=canceller)).post(f"{path}/cancel")
+    assert 'scope="read"' in answer.headers["www-authenticate"]
+    assert error_of(answer, 403)["type"] == "permission_error"
+    assert client.post(f"{path}/cancel").json()["output"]
+
+
 def test_the_limit_of_unfinished_jobs(storage: Storage) -> None:
     client = TestClient(api_app(storage, most_unfinished=1, timeout=0))
     create(client)

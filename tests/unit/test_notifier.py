@@ -238,6 +238,29 @@ def test_redelivery_begins_where_it_is_told_and_for_the_tenant_alone(clock: Hand
         deliveries.of("zoo", job.id)
 
 
+def test_a_redelivery_that_is_asked_for_during_a_delivery_is_not_lost(clock: HandSetClock) -> None:
+    world = World(clock, post := ScriptedPost(clock, 204))
+    deliveries = Deliveries(world.store, world.subscriptions, world.bell, clock)
+    job = world.completed(world.submitted(asking(EventType.SUBMITTED, EventType.COMPLETED)))
+
+    def meanwhile() -> Outcome:
+        deliveries.redeliver("acme", job.id, after=0)
+        return Outcome(200)
+
+    post.outcomes.append(meanwhile)
+    world.pass_until_settled(job)
+    assert [sent.id[-1] for sent in post.sent] == ["1", "3", "1", "3"]
+
+
+def test_a_redelivery_leaves_out_nothing_that_is_to_come(clock: HandSetClock) -> None:
+    world = World(clock, post := ScriptedPost(clock))
+    deliveries = Deliveries(world.store, world.subscriptions, world.bell, clock)
+    job = world.submitted(DEFAULT)
+    deliveries.redeliver("acme", job.id, after=10**9)
+    world.pass_until_settled(world.completed(job))
+    assert types(post) == ["job.completed"]
+
+
 def test_a_webhook_can_be_added_later_and_is_told_of_what_follows(clock: HandSetClock) -> None:
     world = World(clock, post := ScriptedPost(clock))
     deliveries = Deliveries(world.store, world.subscriptions, world.bell, clock)

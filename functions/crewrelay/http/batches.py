@@ -208,7 +208,7 @@ def batch_routes(batches: Batches, clock: Clock, timeout: timedelta) -> APIRoute
         lines, following = bytearray(), None
         for number, item, record in batches.ended(found, after):
             lines += BatchResult.of(item, record, request).model_dump_json().encode() + b"\n"
-            if number + 1 < found.total and (len(lines) > _WINDOW or clock() >= end):
+            if len(lines) > _WINDOW or clock() >= end:  # how many there are is not known while a file is read
                 following = number + 1
                 break
         headers = (

@@ -63,7 +63,9 @@ class Deliveries(NamedTuple):
         """Deliver the events after a number once more, under the same ids; by default the last one that was tried and
         what follows. Raises UnknownJob, Unavailable.
         """
-        rearmed = [self._rearmed(one, after, redeliver=True) for one in self.of(tenant, job_id)]
+        job = job_of_tenant(self.store, tenant, job_id)
+        start = None if after is None else min(after, job.log_from + len(job.log) - 1)  # what is to come is owed
+        rearmed = [self._rearmed(one, start, redeliver=True) for one in self.subscriptions.of(job.id)]
         ring(self.bell, job_id)
         return rearmed
 

@@ -186,7 +186,9 @@ class Notifier:
 
         def concluded(before: Subscription) -> Subscription:
             if outcome.success:
-                return delivered(before, attempt, owes_more or before.revision > held.revision, now)
+                done = delivered(before, attempt, owes_more or before.revision > held.revision, now)
+                # Set back by a redelivery: the events before this one are owed again.
+                return done.model_copy(update={"after": before.after}) if before.after < held.after else done
             return failed(before, attempt, outcome.retry_after, now, jitter)
 
         after = self._change(held, concluded)

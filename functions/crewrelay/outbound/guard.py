@@ -80,7 +80,7 @@ class Guard:
         if any(address in network for network in self._networks):
             return
         if not is_public(address):
-            raise InvalidRequest(f"must not lead to the private or reserved address {address}")
+            raise InvalidRequest("must not lead to a private or reserved address")  # which one is not for callers
         if target.scheme == "http":
             raise InvalidRequest("must begin with https://")
 

@@ -10,7 +10,8 @@ from crewrelay.jobs.submission import keyed_id
 
 JOINED_FOR = timedelta(minutes=10)  # after the end of the job
 _PERIODS = 7  # in which an unfinished job may have begun: an hour
-_MOST_AFRESH = 10  # jobs in a row that ended without an answer
+_WITHOUT_ANSWER = (Status.FAILED, Status.CANCELLED)
+_MOST_AFRESH = 50  # jobs in a row that ended without an answer, in one read
 
 
 def submitted(services: Services, tenant: str, job_input: JobInput, key: str | None, *, is_repeated: bool) -> Job:
@@ -23,7 +24,7 @@ def submitted(services: Services, tenant: str, job_input: JobInput, key: str | N
         return services.submission.submit(tenant, job_input, key)
     now = services.long_poll.clock()
     period, digest = int(now.timestamp() // JOINED_FOR.total_seconds()), job_input.digest()
-    keys = [f"same:{digest}:{period - back}" for back in range(_PERIODS)]
+    keys = [f"same:{digest}:{period - back}" for back in (0, -1, *range(1, _PERIODS))]  # -1: clocks differ
     ids = [keyed_id(tenant, each) for each in keys]
     found = {job.id: job for job in services.store.jobs(ids, tenant)}
     for job in (found[each] for each in ids if each in found):
@@ -40,12 +41,14 @@ def _last_of(services: Services, job: Job) -> tuple[Job, str | None]:
     """The last of the jobs that began with this one, each after the end of one without an answer, and the key of the
     one that may follow.
     """
-    for _ in range(_MOST_AFRESH):
-        if job.status not in (Status.FAILED, Status.CANCELLED):
+    ids = [job.id]
+    for _ in range(_MOST_AFRESH if job.status in _WITHOUT_ANSWER else 0):
+        ids.append(keyed_id(job.tenant, f"same:{ids[-1]}"))
+    found = {each.id: each for each in services.store.jobs(ids[1:], job.tenant)} if ids[1:] else {}
+    for following in ids[1:]:
+        if job.status not in _WITHOUT_ANSWER:
             break
-        key = f"same:{job.id}"
-        later = services.store.jobs([keyed_id(job.tenant, key)], job.tenant)
-        if not later:
-            return job, key
-        (job,) = later
+        if following not in found:
+            return job, f"same:{job.id}"
+        job = found[following]
     return job, None

@@ -1,5 +1,6 @@
 """What clients ask of a crew as an agent, in the JSON of 1.0, whatever the binding. Each method has its own scope."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from crewrelay.http.protocols.a2a.errors import (
     TaskNotCancelable,
     UnsupportedOperation,
 )
-from crewrelay.http.protocols.a2a.listing import listed
+from crewrelay.http.protocols.a2a.listing import TaskPage, listed, token_after
 from crewrelay.http.protocols.a2a.requests import Listing, Message, OneTask, Send, parsed
 from crewrelay.http.protocols.a2a.streams import updates
 from crewrelay.http.protocols.runs import checked, ended
@@ -31,6 +32,9 @@ from crewrelay.jobs.ports import JobRecord, record_of_tenant
 from crewrelay.jobs.questions import Feedback, Question
 
 Params = Mapping[str, Any]
+
+# Characters of tasks after which a page ends. The last one may be as long, and Lambda passes on 6 MB of escaped text.
+_WINDOW = 1_000_000
 
 
 class Agent(NamedTuple):
@@ -81,12 +85,12 @@ class Agent(NamedTuple):
         self.caller.require(Scope.READ)
         asked = parsed(Listing, params)
         page = await run_in_threadpool(listed, self.services.store, self.caller.tenant, self.crew, asked)
-        found = await run_in_threadpool(self._listed, page.jobs, asked)
+        found, token = await run_in_threadpool(self._listed, page, asked)
         return {
-            "tasks": found,
-            "nextPageToken": page.token,
+            "tasks": sorted(found, key=lambda task: str(task["status"]["timestamp"]), reverse=True),
+            "nextPageToken": token,
             "pageSize": asked.page_size,
-            "totalSize": len(found) + bool(page.token),
+            "totalSize": len(found) + bool(token),
         }
 
     async def cancel(self, params: Params) -> dict[str, Any]:
@@ -153,15 +157,21 @@ class Agent(NamedTuple):
         history = tasks.history_of(self.services.store, record, history_length)
         return tasks.task_of(record.job, record, file_urls(self.request, record.job.id), history)
 
-    def _listed(self, jobs: list[Job], asked: Listing) -> list[dict[str, Any]]:
+    def _listed(self, page: TaskPage, asked: Listing) -> tuple[list[dict[str, Any]], str]:
+        """The tasks of the page, as many as fit into an answer, and the token of those that follow."""
         if not asked.include_artifacts and not asked.history_length:
-            return [tasks.task_of(job, None, file_urls(self.request, job.id), []) for job in jobs]
-        loaded = (self.services.store.load(job.id, job.tenant) for job in jobs)
-        found = [self._task(record, asked.history_length) for record in loaded if record]
-        if not asked.include_artifacts:
-            for task in found:
-                task.pop("artifacts", None)
-        return found
+            return [tasks.task_of(job, None, file_urls(self.request, job.id), []) for job in page.jobs], page.token
+        found, size = list[dict[str, Any]](), 0
+        for number, job in enumerate(page.jobs, 1):
+            if record := self.services.store.load(job.id, job.tenant):
+                task = self._task(record, asked.history_length)
+                if not asked.include_artifacts:
+                    task.pop("artifacts", None)
+                found.append(task)
+                size += len(json.dumps(task))
+            if size > _WINDOW and number < len(page.jobs):
+                return found, token_after(job)
+        return found, page.token
 
     async def _updates(
         self, record: JobRecord, history_length: int | None, *, until_waiting: bool

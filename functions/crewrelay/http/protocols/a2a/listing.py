@@ -13,7 +13,7 @@ _READ = 100  # jobs at a time
 
 
 class TaskPage(NamedTuple):
-    """Some tasks, the last changed first, and the token of the next page; "" at the end. A page is of tasks that began
+    """Some tasks, the last begun first, and the token of the next page; "" at the end. A page is of tasks that began
     before those of the page before, and may have fewer than were asked for, even none.
     """
 
@@ -40,10 +40,14 @@ def listed(store: JobStore, tenant: str, crew: str, asked: Listing) -> TaskPage:
     return _page(tenant, found, after)
 
 
+def token_after(job: Job) -> str:
+    return cursor_of(job.tenant, Position.of(job))
+
+
 def _fits(job: Job, asked: Listing) -> bool:
     return asked.context_id in (None, "", context_of(job)) and asked.fits(state_of(job), changed_at(job))
 
 
 def _page(tenant: str, jobs: list[Job], after: Position | None) -> TaskPage:
     token = "" if after is None else cursor_of(tenant, after)
-    return TaskPage(sorted(jobs, key=changed_at, reverse=True), token)
+    return TaskPage(jobs, token)

@@ -177,7 +177,7 @@ async def _crew(asked: Asked, name: str, given: Mapping[str, Any]) -> dict[str, 
     if state is None:
         job = await run_in_threadpool(_started, asked, name, given)
     else:
-        job = await run_in_threadpool(_continued, asked, name, state)
+        job = await run_in_threadpool(_continued, asked, name, given, state)
     if asked.message.knows_tasks:
         soon = min(asked.end, asked.services.long_poll.clock() + _AT_ONCE)
         record = await ended(asked.services, job, soon)
@@ -197,13 +197,16 @@ def _started(asked: Asked, crew: str, inputs: Mapping[str, Any]) -> Job:
     return asked.services.submission.submit(asked.caller.tenant, job_input, key)
 
 
-def _continued(asked: Asked, crew: str, state: Any) -> Job:
-    """The job whose question the call answers. The state is its id, which counts no further than the tenant's jobs."""
+def _continued(asked: Asked, crew: str, inputs: Mapping[str, Any], state: Any) -> Job:
+    """The job that began with this call, whose question it answers. The state is its id, which counts no further than
+    the tenant's jobs, nor without their inputs: to read others takes another scope.
+    """
     store, tenant = asked.services.store, asked.caller.tenant
     with suppress(UnknownJob):
-        if isinstance(state, str) and job_of_tenant(store, tenant, state).crew == crew:
-            give(asked, state, asked.message.mapping("inputResponses"))
-            return job_of_tenant(store, tenant, state)
+        job = job_of_tenant(store, tenant, state) if isinstance(state, str) else None
+        if job and job.crew == crew and job.input_digest == checked(asked.caller, crew, inputs).digest():
+            give(asked, job.id, asked.message.mapping("inputResponses"))
+            return job_of_tenant(store, tenant, job.id)
     raise RpcError(INVALID_PARAMS, "requestState: is not what this server sent.")
 
 

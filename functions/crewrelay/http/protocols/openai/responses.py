@@ -21,6 +21,7 @@ from crewrelay.http.protocols.openai.request import ResponseRequest
 from crewrelay.http.protocols.openai.resource import input_items, job_id_of, response_of
 from crewrelay.http.protocols.openai.stream import events_of, sent
 from crewrelay.http.services import Services
+from crewrelay.jobs.access import Scope
 from crewrelay.jobs.errors import AnswerAwaited, JobFinished, RunFailed, StillRunning, UnknownJob
 from crewrelay.jobs.events import Event
 from crewrelay.jobs.job import Job
@@ -80,9 +81,12 @@ def response_routes(services: Services) -> APIRouter:
     @router.post("/responses/{response_id}/cancel")
     def cancel(caller: Admin, response_id: str) -> JSONResponse:
         job_id = job_id_of(response_id)
-        with suppress(JobFinished):  # it is answered with as it ended
-            intervention.cancel(caller.tenant, job_id)
-        return JSONResponse(response_of(record_of_tenant(store, caller.tenant, job_id)))
+        try:
+            record = intervention.cancel(caller.tenant, job_id)
+        except JobFinished:  # it is answered with as it ended
+            caller.require(Scope.READ)
+            record = record_of_tenant(store, caller.tenant, job_id)
+        return JSONResponse(response_of(record))
 
     @router.delete("/responses/{response_id}")
     def delete(caller: Admin, response_id: str) -> JSONResponse:
