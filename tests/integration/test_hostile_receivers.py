@@ -129,7 +129,8 @@ def test_nothing_is_lost_to_a_receiver_that_recovers(
 ) -> None:
     hostile = receiver(FAILING[name], FAILING[name])
     world = told(clock, hostile)
-    assert [headers["webhook-id"] for headers, _ in hostile.requests] == ["msg_a-job_0_1", "msg_a-job_0_3"]
+    ids = [headers["webhook-id"].rpartition("_")[0] for headers, _ in hostile.requests]
+    assert ids == ["msg_a-job_0_1", "msg_a-job_0_3"]
     [kept] = world.subscriptions.of("a-job")
     assert [attempt.event for attempt in kept.attempts] == [1, 1, 1, 3]
     assert (kept.state, kept.due_at) == (State.ACTIVE, None)
@@ -199,7 +200,8 @@ def test_faults_of_tls_are_attempts_that_failed(
     server, client = tls
     hostile = receiver(behaviour, context=server)
     told(clock, hostile, client)
-    assert [headers["webhook-id"] for headers, _ in hostile.requests] == ["msg_a-job_0_1", "msg_a-job_0_3"]
+    ids = [headers["webhook-id"].rpartition("_")[0] for headers, _ in hostile.requests]
+    assert ids == ["msg_a-job_0_1", "msg_a-job_0_3"]
 
 
 def test_a_certificate_by_nobody_or_for_another_name_is_refused(

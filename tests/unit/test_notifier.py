@@ -51,7 +51,7 @@ def test_a_job_that_ends_is_told_once_and_owes_nothing_then(clock: HandSetClock)
             "result": "Grüße [1]",
         },
     }
-    assert sent.id == f"msg_{job.id}_0_3"
+    assert sent.id.startswith(f"msg_{job.id}_0_3_")
     [kept] = world.subscriptions.of(job.id)
     assert (kept.after, kept.due_at, kept.state, [one.status for one in kept.attempts]) == (
         3,

@@ -70,9 +70,10 @@ class BatchRequest(WebhookRequest):
             named.append(draft.model_copy(update=update).permitted(caller))
         return named
 
-    def digest(self) -> str:
-        drafts: Sequence[Any] = self.items
+    def digest(self, drafts: Sequence[Draft]) -> str:
+        """Of what was sent, and of the collections that the caller's jobs search."""
         sent = json.dumps([draft.sent for draft in drafts], sort_keys=True, separators=(",", ":"))
+        sent += "".join(draft.job_input.collection or "" for draft in drafts if draft.job_input)
         sent += "".join(webhook.model_dump_json() for webhook in self.webhooks() or ())
         return hashlib.sha256(sent.encode()).hexdigest()
 

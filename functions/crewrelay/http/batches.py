@@ -161,7 +161,7 @@ def batch_routes(batches: Batches, clock: Clock, timeout: timedelta) -> APIRoute
         url = base_url(request)
         items = [(item_of(draft), draft.job_input and draft.job_input.reached_at(url)) for draft in drafts]
         end = received_at(request, clock) + timeout
-        batch, submitted = batches.submit(caller.tenant, items, body.digest(), key, end)
+        batch, submitted = batches.submit(caller.tenant, items, body.digest(drafts), key, end)
         response.headers["Location"] = f"{root_path(request)}/crewai/batches/{batch.id}"
         outcomes = [
             ItemOutcome.of(number, draft, item, submitted.get(item.custom_id) if not item.rejection else None)

@@ -5,7 +5,7 @@ the sweeper rings; nobody writes a row for an event.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -92,8 +92,11 @@ class Subscription(BaseModel):
     attempts: tuple[Attempt, ...] = ()  # the last ones
 
     def message_id(self, event: Event) -> str:
-        """The same for every attempt. Standard Webhooks allows no dots."""
-        return f"msg_{self.job_id}_{self.number}_{event.number}"
+        """The same for every attempt, and another one for a job that was deleted and submitted again under its key.
+        Standard Webhooks allows no dots.
+        """
+        at = event.at.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        return f"msg_{self.job_id}_{self.number}_{event.number}_{at // timedelta(milliseconds=1):x}"
 
     def next_of(self, events: Sequence[Event]) -> Event | None:
         """The first one that is owed."""

@@ -9,7 +9,7 @@ from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.submission import keyed_id
 
 JOINED_FOR = timedelta(minutes=10)  # after the end of the job
-_PERIODS = 7  # in which an unfinished job may have begun: an hour
+_PERIODS = 14  # in which an unfinished job may have begun: longer than crews may run, unless told otherwise
 _WITHOUT_ANSWER = (Status.FAILED, Status.CANCELLED)
 _MOST_AFRESH = 50  # jobs in a row that ended without an answer, in one read
 
