@@ -254,7 +254,10 @@ def test_a_webhook_can_be_added_later_and_is_told_of_what_follows(clock: HandSet
     assert types(post) == ["job.cancelled"] * 2
 
 
-def test_a_webhook_that_is_added_after_the_end_does_not_count_the_job_again(clock: HandSetClock) -> None:
+def test_a_webhook_that_is_added_after_the_end_does_not_count_the_job_again(
+    clock: HandSetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     world = World(clock, post := ScriptedPost(clock))
     job = world.completed(world.submitted(DEFAULT.model_copy(update={"webhooks": None})))
     counted = dict(world.meter.total)
@@ -262,6 +265,7 @@ def test_a_webhook_that_is_added_after_the_end_does_not_count_the_job_again(cloc
     deliveries.add("acme", job.id, (DEFAULT.webhooks or ())[0])
     world.notify(job)
     assert (post.sent, world.meter.total) == ([], counted)
+    assert caplog.messages.count("job completed") == 1
 
 
 def test_a_webhook_that_is_removed_while_a_message_is_under_way_stays_so(clock: HandSetClock) -> None:
