@@ -162,6 +162,7 @@ $(UV):
 	@npm ci --prefix tests/clients/node --silent --no-audit --no-fund
 	@touch $@
 
+# Separate: crewai-tools asks for the openai of crewai.
 .venv-clients-crewai/.clients: locks/clients-crewai.lock | $(UV)
 	@echo "Making .venv-clients-crewai, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-clients-crewai
