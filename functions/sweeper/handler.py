@@ -6,7 +6,7 @@ from crewrelay import cold_start
 from crewrelay.events.batch import last_moment
 from crewrelay.jobs.ports import Measure
 from crewrelay.jobs.sweeper import Sweeper, Swept
-from crewrelay.jobs.uploads import ring_for_due
+from crewrelay.jobs.uploads import late, ring_for_due
 from crewrelay.logs import by_request
 from crewrelay.settings import UploadSettings
 from crewrelay.system import utcnow
@@ -25,8 +25,9 @@ cold_start.over()
 @by_request
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     deadline = last_moment(context, utcnow())
-    ring_for_due(batches, upload_bells, utcnow() - settings.policy().skew)
+    rung = ring_for_due(batches, upload_bells, utcnow() - settings.policy().skew)
     deliveries.ring_for_due(deadline)
     swept = sweeper.sweep(deadline)
-    jobs.meter.record({Measure.SWEEPS: 1, Measure.RUNG: swept[Swept.RUNG]})
+    uploads_late = late(batches, utcnow()) if rung else 0
+    jobs.meter.record({Measure.SWEEPS: 1, Measure.RUNG: swept[Swept.RUNG], Measure.UPLOADS_LATE: uploads_late})
     return {what.value: count for what, count in swept.items()}

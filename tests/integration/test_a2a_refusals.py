@@ -121,7 +121,8 @@ def test_errors_of_the_http_binding(client: TestClient) -> None:
         ("GET", "/tasks?statusTimestampAfter=yesterday", "", 422, "INVALID_REQUEST"),
         ("GET", f"/tasks?historyLength={'9' * 5000}", "", 422, "INVALID_REQUEST"),
         ("POST", "/message:send", "text", 415, "CONTENT_TYPE_NOT_SUPPORTED"),
-        ("POST", "/tasks/t/pushNotificationConfigs", "{}", 400, "PUSH_NOTIFICATION_NOT_SUPPORTED"),
+        ("POST", "/tasks/t/pushNotificationConfigs", "{}", 422, "INVALID_REQUEST"),
+        ("GET", "/tasks/none/pushNotificationConfigs/c", "", 404, "TASK_NOT_FOUND"),
         ("GET", "/extendedAgentCard", "", 400, "EXTENDED_AGENT_CARD_NOT_CONFIGURED"),
         ("GET", "/nothing", "", 404, "NO_SUCH_PATH"),
     ]:
@@ -137,13 +138,6 @@ def test_another_version_is_refused(client: TestClient) -> None:
         assert call(client, "GetTask", {"id": "t"}, **{"A2A-Version": version})["code"] == -32009
         answer = client.get(f"{BASE}/tasks/t", headers={"A2A-Version": version})
         assert (answer.status_code, answer.json()["error"]["status"]) == (400, "UNIMPLEMENTED")
-
-
-def test_push_notifications_are_refused_before_anything_is_written(client: TestClient, storage: Storage) -> None:
-    for name in ("taskPushNotificationConfig", "pushNotificationConfig"):
-        params = {"message": message(), "configuration": {name: {"url": "https://example.org"}}}
-        assert call(client, "SendMessage", params)["code"] == -32003
-    assert_untouched(storage)
 
 
 def test_each_method_needs_its_scope(storage: Storage) -> None:

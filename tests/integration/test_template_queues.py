@@ -4,6 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from crewrelay.aws import clients, dead_letters
+from crewrelay.aws.health import stack_checks
+from crewrelay.cli.operate.redrive import DeadLetterQueue, redrive
 from crewrelay.local.resources import Template
 from tests.support.sam import translated
 from tests.support.template import entry_point, functions, resources
@@ -70,6 +75,22 @@ def test_a_dead_letter_queue_keeps_longer_than_the_queue_before_it(template: Tem
     for queue in redriven:
         dead_letters = queue_of(template, queue["RedrivePolicy"]["deadLetterTargetArn"])
         assert dead_letters["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
+
+
+def test_doctor_and_redrive_know_every_queue(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
+    redriven = set[str]()
+
+    def resource(_: str, name: str) -> str:
+        redriven.add(name)
+        return name
+
+    monkeypatch.setattr(clients, "resource", resource)
+    monkeypatch.setattr(clients, "sqs", lambda: None)
+    monkeypatch.setattr(dead_letters, "redrive", lambda *_: (0, 0))
+    for queue in DeadLetterQueue:
+        redrive(queue, "any", as_json=False)
+    queues = resources(template, "AWS::SQS::Queue").keys()
+    assert redriven == queues == queues & {name for name, _ in stack_checks("any")}
 
 
 def test_bucket_and_queues_refuse_whoever_comes_without_tls(template: Template) -> None:

@@ -16,9 +16,9 @@ from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.subscription import Outcome
 from crewrelay.jobs.webhook import DEFAULT_EVENTS, Webhook
-from crewrelay.outbound.forms import FORMS
 from crewrelay.system import new_id
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore, MemorySigningSecrets, MemorySubscriptions
+from crewrelay.wiring.forms import FORMS
 from tests.support.doubles.meter import MemoryMeter
 from tests.support.fixtures import HandSetClock
 from tests.support.stored_jobs import ANSWER, FAILURE

@@ -16,7 +16,7 @@ from crewrelay.jobs.ports import Measure
 from crewrelay.jobs.subscription import LEASE, SCHEDULE, Outcome, State
 from crewrelay.testing import MemoryDoorbell
 from tests.support.fixtures import HandSetClock
-from tests.support.subscribed import POLICY, ScriptedPost, World, asking
+from tests.support.subscribed import FOREVER, POLICY, ScriptedPost, World, asking
 
 DEFAULT = asking()
 
@@ -275,6 +275,38 @@ def test_a_webhook_can_be_added_later_and_is_told_of_what_follows(clock: HandSet
     assert world.bell.rings == [job.id]
     world.pass_until_settled(job)
     assert types(post) == ["job.cancelled"] * 2
+
+
+def test_a_webhook_that_is_added_after_the_end_does_not_count_the_job_again(
+    clock: HandSetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    world = World(clock, post := ScriptedPost(clock))
+    job = world.completed(world.submitted(DEFAULT.model_copy(update={"webhooks": None})))
+    counted = dict(world.meter.total)
+    deliveries = Deliveries(world.store, world.subscriptions, world.bell, clock)
+    deliveries.add("acme", job.id, (DEFAULT.webhooks or ())[0])
+    world.notify(job)
+    assert (post.sent, world.meter.total) == ([], counted)
+    assert caplog.messages.count("job completed") == 1
+
+
+def test_a_webhook_that_is_removed_while_a_message_is_under_way_stays_so(clock: HandSetClock) -> None:
+    world = World(clock, ScriptedPost(clock))
+    deliveries = Deliveries(world.store, world.subscriptions, world.bell, clock)
+    named = (DEFAULT.webhooks or ())[0].model_copy(update={"name": "mine"})
+
+    def removed() -> Outcome:
+        deliveries.remove("acme", job.id, "mine")
+        return Outcome(500)
+
+    post = ScriptedPost(clock, removed)
+    job = world.completed(world.submitted(DEFAULT.model_copy(update={"webhooks": (named,)})))
+    world.another(post).notify(job.id, clock() + FOREVER)
+    deliveries.rearm(job)
+    deliveries.redeliver("acme", job.id)
+    world.pass_until_settled(job)
+    assert (len(post.sent), [one.state for one in deliveries.of("acme", job.id)]) == (1, [State.REMOVED])
 
 
 def test_a_webhook_of_a_submission_that_died_is_forgotten(clock: HandSetClock) -> None:

@@ -11,7 +11,7 @@ from tests.support.processes import ROOT
 
 METRICS = """
     JobsAccepted JobsCompleted JobsFailed JobsCancelled JobsOverdue TimeInQueue RunTime Relays Retries CrewsStuck
-    Calls Replays Tokens CostUsd Sweeps Rung Refusals
+    Calls Replays Tokens CostUsd Sweeps Rung UploadsLate Deliveries DeliveriesFailed DeliveriesGivenUp Refusals
 """.split()
 
 

@@ -132,6 +132,16 @@ def test_a_file_that_never_comes_expires(office: Office, clock: HandSetClock) ->
     assert 10 < looks < 20
 
 
+def test_only_a_batch_that_nobody_takes_is_late(office: Office, clock: HandSetClock) -> None:
+    batch = office.upload(line())
+    clock.pass_(minutes=14)
+    assert uploads.late(office.kept, clock()) == 0
+    clock.pass_(minutes=10)
+    assert uploads.late(office.kept, clock()) == 1
+    office.work(batch)
+    assert uploads.late(office.kept, clock()) == 0
+
+
 def test_a_file_whose_sender_died_is_found(office: Office, clock: HandSetClock) -> None:
     batch = office.upload(None)
     office.files.kept[batch.id] = line("one")

@@ -18,6 +18,7 @@ def stack_checks(stack: str) -> Iterator[Check]:
     for queue, dead_letters, redrive in (
         ("JobQueue", "JobDeadLetterQueue", "crewrelay redrive"),
         ("IntakeQueue", "IntakeDeadLetterQueue", "crewrelay redrive intake"),
+        ("NotifyQueue", "NotifyDeadLetterQueue", "crewrelay redrive notify"),
     ):
         yield queue, partial(_waiting, stack, queue)
         yield dead_letters, partial(_empty, stack, dead_letters, f"{redrive} --stack {stack}")

@@ -32,7 +32,7 @@ class Scope(StrEnum):
     RUN = "run"  # submit jobs, and answer what they ask
     READ = "read"  # read them
     ADMIN = "admin"  # cancel, retry and delete them
-    WEBHOOKS = "webhooks"  # read and rotate the tenant's signing secret, and deliver again
+    WEBHOOKS = "webhooks"  # the tenant's signing secret; deliver again, and to others
 
 
 class Caller(BaseModel):

@@ -6,7 +6,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from crewrelay.jobs import subscription as change
-from crewrelay.jobs.errors import StaleWrite, Unavailable
+from crewrelay.jobs.errors import InvalidRequest, StaleWrite, Unavailable
+from crewrelay.jobs.event_log import last_number
 from crewrelay.jobs.job import Job
 from crewrelay.jobs.notifier import Subscriptions
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore, job_of_tenant
@@ -17,6 +18,7 @@ from crewrelay.jobs.webhook import Webhook
 logger = logging.getLogger(__name__)
 
 _TRIES = 5
+_MOST_WEBHOOKS = 20  # of a job
 _ENOUGH_BELLS = 1000  # waiting in the queue: enough to keep the notifier busy until the next sweep
 
 
@@ -31,19 +33,49 @@ class Deliveries(NamedTuple):
         return self.subscriptions.of(job_of_tenant(self.store, tenant, job_id).id)
 
     def add(self, tenant: str, job_id: str, webhook: Webhook) -> Subscription:
-        """Subscribe a webhook to the events that follow. Raises UnknownJob, Unavailable."""
+        """Subscribe a webhook to the events that follow. One of its name gives way, and it goes on from there.
+
+        Raises UnknownJob, InvalidRequest if there are too many, Unavailable.
+        """
         for _ in range(_TRIES):
             job = job_of_tenant(self.store, tenant, job_id)
-            number = max((one.number for one in self.subscriptions.of(job_id)), default=-1) + 1
-            last = job.log_from + len(job.log) - 1
-            added = change.subscribe(job, webhook, number, self.clock(), last)
             try:
-                self.subscriptions.put(added)
+                added = self._put(job, webhook)
             except StaleWrite:
                 continue
             self._mark(tenant, job_id, webhook)
             ring(self.bell, job_id)  # something may have happened before the job was marked
             return added
+        raise _being_changed(job_id)
+
+    def _put(self, job: Job, webhook: Webhook) -> Subscription:
+        """Raises StaleWrite, InvalidRequest."""
+        found, now, last = self.subscriptions.of(job.id), self.clock(), last_number(job)
+        if same := _named(found, webhook.name):
+            if same.webhook == webhook and same.state is State.ACTIVE:
+                return same  # the request was repeated
+            added = change.replace(same, webhook, now, same.after)
+            self.subscriptions.save(same, added)
+        elif free := next((one for one in found if one.state is State.REMOVED), None):
+            added = change.replace(free, webhook, now, last)
+            self.subscriptions.save(free, added)
+        elif len(found) < _MOST_WEBHOOKS:
+            added = change.subscribe(job, webhook, len(found), now, last)
+            self.subscriptions.put(added)
+        else:
+            raise InvalidRequest(f"A job has at most {_MOST_WEBHOOKS} webhooks: remove one first.")
+        return added
+
+    def remove(self, tenant: str, job_id: str, name: str) -> None:
+        """Nothing happens if there is no webhook of this name. Raises UnknownJob, Unavailable."""
+        for _ in range(_TRIES):
+            found = _named(self.of(tenant, job_id), name)
+            if found is None:
+                return
+            try:
+                return self.subscriptions.save(found, change.remove(found))
+            except StaleWrite:
+                continue
         raise _being_changed(job_id)
 
     def _mark(self, tenant: str, job_id: str, webhook: Webhook) -> None:
@@ -64,15 +96,16 @@ class Deliveries(NamedTuple):
         what follows. Raises UnknownJob, Unavailable.
         """
         job = job_of_tenant(self.store, tenant, job_id)
-        start = None if after is None else min(after, job.log_from + len(job.log) - 1)  # what is to come is owed
-        rearmed = [self._rearmed(one, start, redeliver=True) for one in self.subscriptions.of(job.id)]
+        start = None if after is None else min(after, last_number(job))  # what is to come is owed
+        found = [one for one in self.subscriptions.of(job.id) if one.state is not State.REMOVED]
+        rearmed = [self._rearmed(one, start, redeliver=True) for one in found]
         ring(self.bell, job_id)
         return rearmed
 
     def rearm(self, job: Job) -> None:
         """Before a job is retried: there will be events again. A receiver that is gone stays so. Raises Unavailable."""
         for one in self.subscriptions.of(job.id) if job.notify else ():
-            if one.state is not State.GONE:
+            if one.state not in (State.GONE, State.REMOVED):
                 self._rearmed(one, None, redeliver=False)
 
     def _rearmed(self, subscription: Subscription, after: int | None, *, redeliver: bool) -> Subscription:
@@ -88,6 +121,8 @@ class Deliveries(NamedTuple):
             except StaleWrite:
                 found = self.subscriptions.of(subscription.job_id)
                 subscription = next((one for one in found if one.number == subscription.number), subscription)
+                if subscription.state is State.REMOVED:
+                    return subscription
         raise _being_changed(subscription.job_id)
 
     def ring_for_due(self, deadline: datetime) -> None:
@@ -102,6 +137,11 @@ class Deliveries(NamedTuple):
                 ring(self.bell, job_id)
         except Exception:
             logger.warning("could not ring for webhooks", exc_info=True)
+
+
+def _named(subscriptions: list[Subscription], name: str | None) -> Subscription | None:
+    named = (one for one in subscriptions if one.state is not State.REMOVED and one.webhook.name == name)
+    return None if name is None else next(named, None)
 
 
 def _being_changed(job_id: str) -> Unavailable:

@@ -26,11 +26,11 @@ def logged(before: Job | None, after: Job, now: datetime) -> Job:
 
 
 def what_of(before: Job | None, after: Job) -> EventType | None:
-    """What the change of a row is called; None for a renewal."""
+    """What the change of a row is called; None for a renewal, or another mark on a job that has ended."""
     if before is None:
         return EventType.SUBMITTED
     if after.status.finished:
-        return _ENDS[after.status]
+        return None if before.status is after.status else _ENDS[after.status]
     if after.status is Status.RUNNING:
         return EventType.CLAIMED if after.fence > before.fence else None
     if after.status is Status.WAITING:
@@ -44,11 +44,12 @@ def what_of(before: Job | None, after: Job) -> EventType | None:
 
 def added(before: Job | None, after: Job) -> set[str]:
     """The types of the events that a write has added to the log."""
-    new = _last(after) - (_last(before) if before else 0)
+    new = last_number(after) - (last_number(before) if before else 0)
     return {str(what) for what, *_ in after.log[-new:]} if new > 0 else set()
 
 
-def _last(job: Job) -> int:
+def last_number(job: Job) -> int:
+    """Of its last event."""
     return job.log_from + len(job.log) - 1
 
 

@@ -181,7 +181,7 @@ def measures_of(before: Job, after: Job) -> Measures:
         measured[Measure.RELAYS if after.relays > before.relays else Measure.RETRIES] = 1
     if after.strikes > before.strikes:
         measured[Measure.CREWS_STUCK] = 1
-    if after.status.finished:
+    if after.status.finished and before.status is not after.status:
         measured[_ENDS[after.status]] = 1
         if after.error and after.error.type == Overdue.code:
             measured[Measure.JOBS_OVERDUE] = 1

@@ -167,6 +167,7 @@ class Measure(StrEnum):
     COST_USD = "CostUsd"  # of calls whose cost is known
     SWEEPS = "Sweeps"
     RUNG = "Rung"  # by the sweeper
+    UPLOADS_LATE = "UploadsLate"  # at a sweep: batches of a file that nobody takes
     DELIVERIES = "Deliveries"  # of events to webhooks
     DELIVERIES_FAILED = "DeliveriesFailed"  # attempts
     DELIVERIES_GIVEN_UP = "DeliveriesGivenUp"  # webhooks that are not tried again

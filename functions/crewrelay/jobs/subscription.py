@@ -43,6 +43,7 @@ class State(StrEnum):
     ACTIVE = "active"
     GAVE_UP = "gave_up"  # after the last attempt
     GONE = "gone"  # the receiver answered 410
+    REMOVED = "removed"  # by the caller; the row stays, so that its submission, repeated, does not bring it back
 
 
 class Outcome(NamedTuple):
@@ -149,6 +150,16 @@ def rearm(subscription: Subscription, now: datetime, after: int | None = None) -
         looks=0,
         due_at=now + _FIRST_LOOK,
     )
+
+
+def replace(subscription: Subscription, webhook: Webhook, now: datetime, after: int) -> Subscription:
+    """Go on from the event after `after` with another webhook. What comes of a delivery under way is not kept."""
+    return rearm(_released(subscription, webhook=webhook), now, after)
+
+
+def remove(subscription: Subscription) -> Subscription:
+    """Deliver nothing more. A delivery under way can't be called back."""
+    return _released(subscription, state=State.REMOVED, not_before=None, due_at=None)
 
 
 def delivered(subscription: Subscription, attempt: Attempt, owes_more: bool, now: datetime) -> Subscription:

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _COUNTED = 8 * 1024 * 1024  # bytes of a file whose lines are counted at once
 _NEXT_LOOK = timedelta(minutes=5)  # for a file that has not come
+_LATE = timedelta(minutes=15)  # due without anybody taking it: a look, and each step after it, puts that off
 _MOST_RINGS = 100  # of a sweep
 
 
@@ -56,6 +57,11 @@ def ring_for_due(batches: BatchStore, bell: Doorbell, moment: datetime) -> int:
     for batch_id in due:
         ring(bell, batch_id)
     return len(due)
+
+
+def late(batches: BatchStore, now: datetime) -> int:
+    """How many uploads have been due for so long that ringing does not help. Raises Unavailable."""
+    return sum(1 for _ in islice(batches.due(now - _LATE), _MOST_RINGS))
 
 
 class Uploads:

@@ -12,7 +12,8 @@ DEFAULT_EVENTS = (EventType.WAITING, EventType.COMPLETED, EventType.FAILED, Even
 
 class Webhook(BaseModel):
     """`form` names the format of the messages. `headers` go out with each, such as a credential that its receiver asks
-    for. `base_url` is the API's address as the caller reached it, for links; empty if it is not known.
+    for. `name` tells it from the job's others, for callers that change or remove it. `base_url` is the API's address as
+    the caller reached it, for links; empty if it is not known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -21,4 +22,5 @@ class Webhook(BaseModel):
     events: tuple[EventType, ...] = DEFAULT_EVENTS
     form: str = STANDARD
     headers: Mapping[str, str] = {}
+    name: str | None = None
     base_url: str = ""

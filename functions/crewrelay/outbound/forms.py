@@ -12,10 +12,10 @@ from crewrelay.jobs.ports import JobRecord
 from crewrelay.jobs.subscription import Subscription
 from crewrelay.jobs.webhook import STANDARD
 
-_LARGEST = 20_000  # bytes, as Standard Webhooks advises: a longer result is left to be fetched
+LARGEST = 20_000  # bytes, as Standard Webhooks advises: a longer result is left to be fetched
 
 # A job's status right after the event; later ones may have changed it.
-_STATUS = {
+STATUS_AFTER = {
     EventType.CLAIMED: Status.RUNNING,
     EventType.TASK_STARTED: Status.RUNNING,
     EventType.TASK_COMPLETED: Status.RUNNING,
@@ -64,7 +64,7 @@ def _fitting(record: JobRecord, event: Event, subscription: Subscription, body: 
     data = _data(record, event, subscription)
     if event.what is EventType.COMPLETED and record.answer:
         whole: bytes = body(data | {"result": record.answer.text})
-        if len(whole) <= _LARGEST:
+        if len(whole) <= LARGEST:
             return whole
     if event.what is EventType.COMPLETED:
         data |= {"result_url": data["status_url"]}
@@ -76,7 +76,7 @@ def _data(record: JobRecord, event: Event, subscription: Subscription) -> dict[s
     job, base_url = record.job, subscription.webhook.base_url
     data: dict[str, Any] = {
         "job_id": job.id,
-        "status": _STATUS.get(event.what, Status.PENDING),
+        "status": STATUS_AFTER.get(event.what, Status.PENDING),
         "crew": job.crew,
         "batch": job.batch,
         "event": event.number,

@@ -112,8 +112,8 @@ def deliveries(settings: JobSettings, store: JobStore) -> Deliveries:
 
 
 def notifier(settings: NotifierSettings) -> Notifier:
-    from crewrelay.outbound.forms import FORMS  # here, as what follows: only the notifier needs them
-    from crewrelay.outbound.post import HttpPost
+    from crewrelay.outbound.post import HttpPost  # here, as what follows: only the notifier needs them
+    from crewrelay.wiring.forms import FORMS
 
     return Notifier(
         job_store(settings),

@@ -13,6 +13,7 @@ from crewrelay.cli.terminal import fail
 class DeadLetterQueue(StrEnum):
     JOBS = "jobs"
     INTAKE = "intake"
+    NOTIFY = "notify"
 
 
 def redrive(
@@ -32,6 +33,7 @@ def redrive(
     names, check = {
         DeadLetterQueue.JOBS: (("JobDeadLetterQueue", "JobQueue"), bells.job_id_of),
         DeadLetterQueue.INTAKE: (("IntakeDeadLetterQueue", "IntakeQueue"), intake.parse),
+        DeadLetterQueue.NOTIFY: (("NotifyDeadLetterQueue", "NotifyQueue"), bells.job_id_of),
     }[queue]
     try:
         dlq_url, queue_url = (clients.resource(stack, name) for name in names)

@@ -10,12 +10,11 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from crewrelay.http.edge import received_at
-from crewrelay.http.links import file_urls
+from crewrelay.http.links import base_url, file_urls
 from crewrelay.http.protocols.a2a import tasks
 from crewrelay.http.protocols.a2a.card import require_crew
 from crewrelay.http.protocols.a2a.errors import (
     ExtendedAgentCardNotConfigured,
-    PushNotificationNotSupported,
     TaskNotCancelable,
     UnsupportedOperation,
 )
@@ -30,6 +29,7 @@ from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.log_keys import add_log_keys
 from crewrelay.jobs.ports import JobRecord, record_of_tenant
 from crewrelay.jobs.questions import Feedback, Question
+from crewrelay.jobs.webhook import Webhook
 
 Params = Mapping[str, Any]
 
@@ -71,14 +71,14 @@ class Agent(NamedTuple):
 
     async def subscribe(self, params: Params) -> AsyncIterator[dict[str, Any]]:
         """The task, and what happens to it until it has ended."""
-        record = await run_in_threadpool(self._record, parsed(OneTask, params).id)
+        record = await run_in_threadpool(self.record, parsed(OneTask, params).id)
         if record.job.status.finished:
             raise UnsupportedOperation(f"The task has ended: it is {record.job.status}.")
         return self._updates(record, None, until_waiting=False)
 
     async def get(self, params: Params) -> dict[str, Any]:
         asked = parsed(OneTask, params)
-        record = await run_in_threadpool(self._record, asked.id)
+        record = await run_in_threadpool(self.record, asked.id)
         return await run_in_threadpool(self._task, record, asked.history_length)
 
     async def find(self, params: Params) -> dict[str, Any]:
@@ -106,27 +106,26 @@ class Agent(NamedTuple):
 
         return await run_in_threadpool(lambda: self._task(cancelled(), None))
 
-    async def push(self, _: Params) -> dict[str, Any]:
-        raise PushNotificationNotSupported("This agent sends no push notifications.")
-
     async def extended_card(self, _: Params) -> dict[str, Any]:
         raise ExtendedAgentCardNotConfigured("This agent has no extended card.")
 
     def _accept(self, asked: Send) -> Job:
         """The job that the message begins, or whose question it answers. The same message again changes nothing."""
         self.caller.require(Scope.RUN)
-        message, configuration = asked.message, asked.configuration
-        if configuration.task_push_notification_config or configuration.push_notification_config:
-            raise PushNotificationNotSupported("This agent sends no push notifications.")
+        message, webhook = asked.message, asked.configuration.webhook(base_url(self.request))
         if message.task_id:
-            return self._answer(message.task_id, message)
+            return self._answer(message.task_id, message, webhook)
         job_input = checked(self.caller, self.crew, message.inputs(self.crew))
+        if webhook:
+            job_input = job_input.model_copy(update={"webhooks": (webhook,)})
         add_log_keys(correlation_id=message.context_id)
         # Clients are not all careful to make ids unique: only the same content is the same message.
         key = f"a2a\n{self.crew}\n{message.context_id or ''}\n{message.message_id}\n{job_input.digest()}"
         return self.services.submission.submit(self.caller.tenant, job_input, key)
 
-    def _answer(self, task_id: str, message: Message) -> Job:
+    def _answer(self, task_id: str, message: Message, webhook: Webhook | None) -> Job:
+        if webhook:
+            self.caller.require(Scope.WEBHOOKS)  # as its creation by itself does
         record = self._of_crew(task_id)
         job = record.job
         if message.context_id not in (None, tasks.context_of(job)):
@@ -136,13 +135,16 @@ class Agent(NamedTuple):
             if _heard(feedback) in map(_heard, tasks.answers_of(self.services.store, job)[-1:]):
                 return job  # the message was sent again
             raise UnsupportedOperation(f"The task does not wait for a message: it is {job.status}.")
+        if webhook:
+            self.services.deliveries.add(job.tenant, job.id, webhook)
         question = message.metadata.get("question", job.question)
         try:
             return self.services.intervention.answer(job.tenant, job.id, str(question), feedback).job
         except (NotWaiting, AlreadyAnswered) as error:
             raise UnsupportedOperation(str(error)) from None
 
-    def _record(self, task_id: str) -> JobRecord:
+    def record(self, task_id: str) -> JobRecord:
+        """Raises MissingScope, UnknownJob."""
         self.caller.require(Scope.READ)
         return self._of_crew(task_id)
 

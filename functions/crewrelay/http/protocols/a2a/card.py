@@ -61,7 +61,7 @@ def _card(card: Card, url: str, *, with_tokens: bool) -> dict[str, Any]:
         "supportedInterfaces": [
             {"url": url, "protocolBinding": binding, "protocolVersion": version} for binding, version in interfaces
         ],
-        "capabilities": {"streaming": True, "pushNotifications": False, "extendedAgentCard": False},
+        "capabilities": {"streaming": True, "pushNotifications": True, "extendedAgentCard": False},
         "defaultInputModes": _MODES,
         "defaultOutputModes": _MODES,
         "skills": [_skill(card)],

@@ -16,12 +16,12 @@ class TaskNotCancelable(CrewrelayError):
     remedy = "Read the task: it has ended."
 
 
-class PushNotificationNotSupported(CrewrelayError):
-    """The agent sends no push notifications."""
+class UnknownPushConfig(CrewrelayError):
+    """A2A has no error of its own for this, and names TaskNotFound."""
 
-    code = "push_notification_not_supported"
-    http = 400
-    remedy = "Leave the push notification configuration out; subscribe to the task, or get it again."
+    code = "unknown_push_config"
+    http = 404
+    remedy = "List the task's push notification configurations."
 
 
 class UnsupportedOperation(CrewrelayError):
@@ -94,8 +94,8 @@ class _Form(NamedTuple):
 
 _FORMS = {
     "unknown_job": _Form(-32001, "TASK_NOT_FOUND"),
+    "unknown_push_config": _Form(-32001, "TASK_NOT_FOUND"),
     "task_not_cancelable": _Form(-32002, "TASK_NOT_CANCELABLE"),
-    "push_notification_not_supported": _Form(-32003, "PUSH_NOTIFICATION_NOT_SUPPORTED"),
     "unsupported_operation": _Form(-32004, "UNSUPPORTED_OPERATION"),
     "content_type_not_supported": _Form(-32005, "CONTENT_TYPE_NOT_SUPPORTED"),
     "extended_agent_card_not_configured": _Form(-32007, "EXTENDED_AGENT_CARD_NOT_CONFIGURED"),
@@ -122,7 +122,7 @@ _STATUSES = {
     503: "UNAVAILABLE",
 }
 _PRECONDITIONS = ("TASK_NOT_CANCELABLE", "EXTENDED_AGENT_CARD_NOT_CONFIGURED")
-_UNIMPLEMENTED = ("PUSH_NOTIFICATION_NOT_SUPPORTED", "UNSUPPORTED_OPERATION", "VERSION_NOT_SUPPORTED")
+_UNIMPLEMENTED = ("UNSUPPORTED_OPERATION", "VERSION_NOT_SUPPORTED")
 
 
 def refusal(problem: Mapping[str, Any]) -> dict[str, Any]:

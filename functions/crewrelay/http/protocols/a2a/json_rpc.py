@@ -9,7 +9,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from crewrelay.http.callers import AnyCaller
 from crewrelay.http.problems import problem_of
-from crewrelay.http.protocols.a2a import version_0_3
+from crewrelay.http.protocols.a2a import push, version_0_3
 from crewrelay.http.protocols.a2a.agent import Agent, Params
 from crewrelay.http.protocols.a2a.bodies import json_body, require_version
 from crewrelay.http.protocols.a2a.errors import BadEnvelope, MethodNotFound, json_rpc_error
@@ -28,7 +28,7 @@ class _Method(NamedTuple):
     """`form` makes of 1.0's answer, or of each update of a stream, that of the method's version."""
 
     call: Callable[[Agent, Params], Awaitable[Json | AsyncIterator[Json]]]
-    form: Callable[[Json], Json] = _same
+    form: Callable[[Json], Any] = _same
 
 
 _METHODS = {
@@ -38,20 +38,20 @@ _METHODS = {
     "ListTasks": _Method(Agent.find),
     "CancelTask": _Method(Agent.cancel),
     "SubscribeToTask": _Method(Agent.subscribe),
-    "CreateTaskPushNotificationConfig": _Method(Agent.push),
-    "GetTaskPushNotificationConfig": _Method(Agent.push),
-    "ListTaskPushNotificationConfigs": _Method(Agent.push),
-    "DeleteTaskPushNotificationConfig": _Method(Agent.push),
+    "CreateTaskPushNotificationConfig": _Method(push.create),
+    "GetTaskPushNotificationConfig": _Method(push.get),
+    "ListTaskPushNotificationConfigs": _Method(push.listed),
+    "DeleteTaskPushNotificationConfig": _Method(push.delete),
     "GetExtendedAgentCard": _Method(Agent.extended_card),
     "message/send": _Method(Agent.send, version_0_3.update),
     "message/stream": _Method(Agent.stream, version_0_3.update),
     "tasks/get": _Method(Agent.get, version_0_3.task),
     "tasks/cancel": _Method(Agent.cancel, version_0_3.task),
     "tasks/resubscribe": _Method(Agent.subscribe, version_0_3.update),
-    "tasks/pushNotificationConfig/set": _Method(Agent.push),
-    "tasks/pushNotificationConfig/get": _Method(Agent.push),
-    "tasks/pushNotificationConfig/list": _Method(Agent.push),
-    "tasks/pushNotificationConfig/delete": _Method(Agent.push),
+    "tasks/pushNotificationConfig/set": _Method(push.create_0_3, version_0_3.push_config),
+    "tasks/pushNotificationConfig/get": _Method(push.get_0_3, version_0_3.push_config),
+    "tasks/pushNotificationConfig/list": _Method(push.listed_0_3, version_0_3.push_configs),
+    "tasks/pushNotificationConfig/delete": _Method(push.delete_0_3, lambda _: None),
     "agent/getAuthenticatedExtendedCard": _Method(Agent.extended_card),
 }
 

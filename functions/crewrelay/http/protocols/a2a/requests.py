@@ -4,18 +4,35 @@ understood beside those of JSON.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
-from crewrelay.catalogue.request import complaints
+from crewrelay.catalogue.request import complaints, permitted_url
 from crewrelay.http.protocols.a2a.errors import ContentTypeNotSupported
 from crewrelay.http.protocols.runs import first_text
 from crewrelay.jobs.errors import InvalidRequest
 from crewrelay.jobs.log_keys import correlation_id_of
+from crewrelay.jobs.webhook import Webhook
+from crewrelay.outbound.guard import LONGEST_URL
+
+FORM_1_0, FORM_0_3 = "a2a", "a2a-0.3"  # of notifications
+TOKEN_HEADER = "X-A2A-Notification-Token"  # noqa: S105
 
 _LONGEST_ID = 255
+_LONGEST_SECRET = 2048
+_SCHEME = r"^[A-Za-z][A-Za-z0-9._-]{0,62}$"
+_PRINTABLE = r"^[!-~]([ -~]*[!-~])?$"  # as a header may have it
 _MOST_PARTS = 100
 _Id = Annotated[str, Field(min_length=1, max_length=_LONGEST_ID)]
 Ask = TypeVar("Ask", bound="Asked")
@@ -95,14 +112,65 @@ class Message(Asked):
         return found
 
 
+class Authentication(Asked):
+    """What notifications carry as `Authorization`. `schemes` is 0.3's."""
+
+    scheme: Annotated[str, Field(pattern=_SCHEME)] | None = None
+    schemes: Annotated[list[Annotated[str, Field(pattern=_SCHEME)]], Field(max_length=10)] = []
+    credentials: Annotated[str, Field(max_length=_LONGEST_SECRET, pattern=_PRINTABLE)]
+
+    @model_validator(mode="after")
+    def _has_a_scheme(self) -> Self:
+        if not (self.scheme or self.schemes):
+            raise ValueError("scheme: must be there, such as Bearer")
+        return self
+
+
+class PushConfig(Asked):
+    """Where a task's client wants to be told of it. Without an id of its own it has that of its task."""
+
+    id: Annotated[str, Field(max_length=_LONGEST_ID)] = ""
+    task_id: Annotated[str, Field(max_length=_LONGEST_ID)] = ""
+    url: Annotated[str, Field(max_length=LONGEST_URL), AfterValidator(permitted_url)]
+    token: Annotated[str, Field(max_length=_LONGEST_SECRET, pattern=_PRINTABLE)] | Literal[""] = ""
+    authentication: Authentication | None = None
+
+    def webhook(self, form: str, base_url: str) -> Webhook:
+        headers = {TOKEN_HEADER: self.token} if self.token else {}
+        if asked := self.authentication:
+            headers["Authorization"] = f"{asked.scheme or asked.schemes[0]} {asked.credentials}"
+        name = "" if self.id == self.task_id else self.id
+        return Webhook(url=self.url, form=form, headers=headers, base_url=base_url, name=name)
+
+
+class OneTasksConfigs(Asked):
+    task_id: _Id
+
+
+class OneConfig(OneTasksConfigs):
+    id: _Id
+
+    @property
+    def name(self) -> str:
+        """Of its webhook."""
+        return "" if self.id == self.task_id else self.id
+
+
 class Configuration(Asked):
     """`blocking` and `push_notification_config` are 0.3's."""
 
     history_length: Annotated[int, Field(ge=0)] | None = None
     return_immediately: bool = False
     blocking: bool = True
-    task_push_notification_config: Any = None
-    push_notification_config: Any = None
+    task_push_notification_config: PushConfig | None = None
+    push_notification_config: PushConfig | None = None
+
+    def webhook(self, base_url: str) -> Webhook | None:
+        if self.task_push_notification_config:
+            return self.task_push_notification_config.webhook(FORM_1_0, base_url)
+        if self.push_notification_config:
+            return self.push_notification_config.webhook(FORM_0_3, base_url)
+        return None
 
 
 class Send(Asked):

@@ -9,6 +9,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from crewrelay.http.callers import AnyCaller
 from crewrelay.http.problems import content_of
+from crewrelay.http.protocols.a2a import push
 from crewrelay.http.protocols.a2a.agent import Agent
 from crewrelay.http.protocols.a2a.bodies import json_object, require_version
 from crewrelay.http.protocols.a2a.errors import refusal
@@ -53,10 +54,21 @@ def rest_routes(services: Services) -> APIRouter:
     async def get(agent: OfCrew, task_id: str) -> Response:
         return _answer(await agent.get({**agent.request.query_params, "id": task_id}))
 
-    @router.api_route("/tasks/{task_id}/pushNotificationConfigs", methods=["GET", "POST"])
-    @router.api_route("/tasks/{task_id}/pushNotificationConfigs/{config_id}", methods=["GET", "DELETE"])
-    async def push(agent: OfCrew) -> Response:
-        return _answer(await agent.push({}))
+    @router.post("/tasks/{task_id}/pushNotificationConfigs")
+    async def create_push_config(agent: OfCrew, task_id: str) -> Response:
+        return _answer(await push.create(agent, {**await json_object(agent.request), "taskId": task_id}))
+
+    @router.get("/tasks/{task_id}/pushNotificationConfigs")
+    async def push_configs(agent: OfCrew, task_id: str) -> Response:
+        return _answer(await push.listed(agent, {"taskId": task_id}))
+
+    @router.get("/tasks/{task_id}/pushNotificationConfigs/{config_id}")
+    async def push_config(agent: OfCrew, task_id: str, config_id: str) -> Response:
+        return _answer(await push.get(agent, {"taskId": task_id, "id": config_id}))
+
+    @router.delete("/tasks/{task_id}/pushNotificationConfigs/{config_id}")
+    async def delete_push_config(agent: OfCrew, task_id: str, config_id: str) -> Response:
+        return _answer(await push.delete(agent, {"taskId": task_id, "id": config_id}))
 
     @router.get("/extendedAgentCard")
     async def extended_card(agent: OfCrew) -> Response:

@@ -12,6 +12,7 @@ from crewrelay.http.protocols.a2a import tasks
 from crewrelay.http.services import Services
 from crewrelay.http.wire import UrlOfFile
 from crewrelay.jobs.errors import UnknownJob
+from crewrelay.jobs.event_log import last_number
 from crewrelay.jobs.events import Event, EventType
 from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import event_log_of, record_of_tenant
@@ -23,13 +24,13 @@ async def updates(
     services: Services, job: Job, end: datetime, url_of: UrlOfFile, *, until_waiting: bool
 ) -> AsyncIterator[Update]:
     """The updates since `job` was read, until it has ended, waits, was deleted, or the time is up."""
-    store, after = services.store, _last(job)
+    store, after = services.store, last_number(job)
     if _stops(job, until_waiting):
         after -= 1  # tell how it is all the same: clients wait for that
     with suppress(UnknownJob):
         async with aclosing(looks(store, services.long_poll, job.tenant, job.id, end)) as seen:
             async for now, _ in seen:
-                if _last(now) > after:
+                if last_number(now) > after:
                     for event in await run_in_threadpool(event_log_of, store, now, after):
                         after = event.number
                         if update := _progress(now, event):
@@ -53,7 +54,7 @@ def _progress(job: Job, event: Event) -> Update | None:
     if event.what is EventType.TASK_STARTED:
         details = event.details
         said = f"Task {details['task']} of {details['of']}: {details['name']} ({details['agent']})"
-    elif event.what is EventType.WAITING and not (job.status is Status.WAITING and event.number == _last(job)):
+    elif event.what is EventType.WAITING and not (job.status is Status.WAITING and event.number == last_number(job)):
         state = tasks.STATES[Status.WAITING]  # somebody has answered since
     elif event.what not in (EventType.CLAIMED, EventType.RESUMED):
         return None
@@ -65,7 +66,3 @@ def _progress(job: Job, event: Event) -> Update | None:
 
 def _ids(job: Job) -> dict[str, Any]:
     return {"taskId": job.id, "contextId": tasks.context_of(job)}
-
-
-def _last(job: Job) -> int:
-    return job.log_from + len(job.log) - 1

@@ -28,6 +28,17 @@ def task(task: Json) -> Json:
     return found
 
 
+def push_config(config: Json) -> Json:
+    described = {name: value for name, value in config.items() if name != "taskId"}
+    if scheme := described.get("authentication", {}).get("scheme"):
+        described["authentication"] = {"schemes": [scheme]}
+    return {"taskId": config["taskId"], "pushNotificationConfig": described}
+
+
+def push_configs(answer: Json) -> list[Json]:
+    return [push_config(each) for each in answer["configs"]]
+
+
 def _status(status: Json) -> Json:
     found = {**status, "state": status["state"].removeprefix("TASK_STATE_").lower().replace("_", "-")}
     if "message" in status:

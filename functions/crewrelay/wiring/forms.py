@@ -1,0 +1,24 @@
+"""The formats of webhooks' messages, and those of the protocols' own notifications."""
+
+from collections.abc import Mapping
+
+from crewrelay.jobs.events import Event
+from crewrelay.jobs.notifier import Form, Message
+from crewrelay.jobs.ports import JobRecord
+from crewrelay.jobs.subscription import Subscription
+from crewrelay.outbound.forms import FORMS as WEBHOOK_FORMS
+
+
+def _a2a_1_0(record: JobRecord, event: Event, subscription: Subscription) -> Message:
+    from crewrelay.http.protocols.a2a.notifications import form_1_0  # here, as below: its package needs FastAPI
+
+    return form_1_0(record, event, subscription)
+
+
+def _a2a_0_3(record: JobRecord, event: Event, subscription: Subscription) -> Message:
+    from crewrelay.http.protocols.a2a.notifications import form_0_3
+
+    return form_0_3(record, event, subscription)
+
+
+FORMS: Mapping[str, Form] = {**WEBHOOK_FORMS, "a2a": _a2a_1_0, "a2a-0.3": _a2a_0_3}
