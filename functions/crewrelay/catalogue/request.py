@@ -62,6 +62,11 @@ def permitted_url(url: str) -> str:
     return url
 
 
+def _undocumented_default(schema: dict[str, Any]) -> None:
+    """Generated clients send each default that is documented, and these fields can't stand alone."""
+    schema.pop("default", None)
+
+
 class WebhookRequest(BaseModel):
     """Where the caller wants to be told of the job's events."""
 
@@ -70,16 +75,25 @@ class WebhookRequest(BaseModel):
         Field(
             max_length=LONGEST_URL,
             description="Is told of the job's events: see docs/webhooks.md",
-            json_schema_extra=lambda schema: schema.pop("default", None),
+            json_schema_extra=_undocumented_default,
         ),
         AfterValidator(permitted_url),
     ] = None  # type: ignore[assignment]  # left out; a null is refused
     webhook_events: Annotated[
         list[Annotated[EventType, Field(strict=False)]],
-        Field(min_length=1, max_length=len(EventType), description="Of which it is told"),
+        Field(
+            min_length=1,
+            max_length=len(EventType),
+            description=f"Of which it is told; by default {', '.join(DEFAULT_EVENTS)}",
+            json_schema_extra=_undocumented_default,
+        ),
     ] = list(DEFAULT_EVENTS)
     webhook_form: Annotated[
-        Literal["standard", "cloudevents"], Field(description="Standard Webhooks, or CloudEvents 1.0")
+        Literal["standard", "cloudevents"],
+        Field(
+            description="Standard Webhooks, which is the default, or CloudEvents 1.0",
+            json_schema_extra=_undocumented_default,
+        ),
     ] = "standard"
 
     @model_validator(mode="after")
