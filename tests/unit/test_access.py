@@ -48,7 +48,7 @@ def test_a_token_is_spoken_of_by_the_first_digits_of_its_digest(tokens: MemoryTo
 
 
 def test_scopes_are_called_as_callers_know_them() -> None:
-    assert list(Scope) == ["run", "read", "admin"]
+    assert list(Scope) == ["run", "read", "admin", "webhooks"]
 
 
 def test_a_token_has_256_bits_of_what_is_random() -> None:

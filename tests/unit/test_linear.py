@@ -75,7 +75,7 @@ INLINE = {
     "crews.running.parts": "CrewAI's own prompts",
     "crews.journal.humans": "the operator's own objects, in 0x and hexadecimal digits",
     "retrieval.weaviate.schema": "names of our own classes",
-    "cli.tokens": "the operator's option",
+    "cli.operate.tokens": "the operator's option",
     "catalogue.project": "the operator's files",
     "catalogue.project_files": "the operator's files",
     "catalogue.project_variables": "the operator's files",

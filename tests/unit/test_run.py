@@ -196,7 +196,7 @@ def test_replays_of_earlier_attempts_stay_counted(attempts: Attempts) -> None:
 def test_usage_is_what_this_run_asked_of_models_whether_paid_or_replayed(attempts: Attempts) -> None:
     ask(attempts.start(), "one", tokens=30)
     run = attempts.start()
-    assert run.usage() == Usage(model="none", cost_usd=Decimal())
+    assert run.usage() == Usage(model=None, cost_usd=Decimal())
     replay(run, "one")
     ask(run, "two", tokens=5)
     ask(run, "a tool", kind=Kind.TOOL)
