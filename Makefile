@@ -173,6 +173,7 @@ tests/n8n/node/node_modules/.n8n: tests/n8n/node/package-lock.json
 	@npm rebuild --prefix tests/n8n/node --silent sqlite3
 	@touch $@
 
+# Separate: crewai-tools asks for the openai of crewai.
 .venv-clients-crewai/.clients: locks/clients-crewai.lock | $(UV)
 	@echo "Making .venv-clients-crewai, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-clients-crewai

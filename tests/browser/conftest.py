@@ -1,18 +1,13 @@
 """One browser, and one stack with jobs that ended before it started, for all tests of the page."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from tests.browser.chromium import Tab, chromium
-from tests.browser.example_jobs import Examples, put_examples
-from tests.support.stack import RunningStack, running_stack
-
-
-class Shown(NamedTuple):
-    stack: RunningStack
-    examples: Examples
+from tests.browser.example_jobs import Shown, put_examples
+from tests.support.stack import running_stack
 
 
 @pytest.fixture(scope="session")

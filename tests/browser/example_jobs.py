@@ -4,12 +4,14 @@ import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from crewrelay.jobs.answer import Answer, File, Source
 from crewrelay.jobs.job import Failure
 from crewrelay.jobs.ports import Calls, RelayDue
 from crewrelay.jobs.questions import Question
 from tests.browser.past_jobs import FailedAs, PastJobs
+from tests.support.stack import RunningStack
 
 TOPIC = "How does write-ahead logging survive a crash?"
 TEXT = """\
@@ -65,6 +67,11 @@ class Examples:
     waiting: str
     failed: str
     cancelled: str
+
+
+class Shown(NamedTuple):
+    stack: RunningStack
+    examples: Examples
 
 
 def put_examples(folder: Path) -> Examples:

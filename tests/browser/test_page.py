@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.chromium import WHY_NOT, Tab
-from tests.browser.conftest import Shown
-from tests.browser.example_jobs import TEXT
+from tests.browser.example_jobs import TEXT, Shown
 from tests.support.stack import RunningStack, running_stack
 from tests.support.waiting import wait_until
 

@@ -7,7 +7,7 @@ import pytest
 
 from crewrelay.http import assets
 from tests.browser.chromium import WHY_NOT, Tab, axe
-from tests.browser.conftest import Shown
+from tests.browser.example_jobs import Shown
 from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=WHY_NOT or "")

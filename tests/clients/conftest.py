@@ -7,23 +7,20 @@ client is the package's name.
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clients.matrix import Ran, write
+from tests.clients.matrix import Ran, RunClient, Tell, write
 from tests.support.models import ScriptedModel
 from tests.support.processes import ROOT, listening
 from tests.support.stack import RunningStack, model_variables, running_stack
 
 PYTHON = ROOT / ".venv-clients/bin/python"
 _ROWS = pytest.StashKey[list[Ran]]()
-
-RunClient = Callable[..., list[str]]
-Tell = Callable[[str, str, str], None]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """The table of docs/clients.md: which client did what against the real stack. `make clients` writes it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +9,10 @@ from tests.support.processes import ROOT
 PAGE = ROOT / "docs/clients.md"
 _BEGIN, _END = "<!-- clients: written by `make clients` -->\n", "<!-- clients: end -->\n"
 _HEAD = "| client | version | what ran |\n|---|---|---|\n"
+
+
+RunClient = Callable[..., list[str]]
+Tell = Callable[[str, str, str], None]  # client, version, what ran
 
 
 class Ran(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.conftest import Tell
+from tests.clients.matrix import Tell
 from tests.support.processes import ROOT
 from tests.support.stack import RunningStack, running_stack
 

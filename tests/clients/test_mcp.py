@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import RunClient, Tell
+from tests.clients.matrix import RunClient, Tell
 from tests.clients.mcp_crews import fixtures
 from tests.support.processes import ROOT
 from tests.support.stack import RunningStack, running_stack

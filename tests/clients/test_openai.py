@@ -1,6 +1,6 @@
 """OpenAI's SDKs and the AI SDK against the stack; what they check is in the programs."""
 
-from tests.clients.conftest import RunClient
+from tests.clients.matrix import RunClient
 from tests.support.models import ScriptedModel
 
 

@@ -17,6 +17,7 @@ from tests.support.waiting import wait_until
 README = (ROOT / "README.md").read_text()
 PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 HTTP = (ROOT / "docs/http.md").read_text()
+CLIENTS = (ROOT / "docs/clients.md").read_text()
 
 
 def curl(command: str, stack: RunningStack, **variables: str) -> dict[str, Any]:
@@ -65,9 +66,21 @@ def test_the_calls_answer_as_they_are_shown_to(stack: RunningStack) -> None:
     assert "\nevent: completed\n" in said(stream, stack, JOB_ID=job_id)
 
 
+def test_the_clients_page_does_what_it_shows(stack: RunningStack) -> None:
+    plain, _, rest = CLIENTS.partition("## CrewAI's platform")
+    platform = rest.partition("\n## ")[0]
+    kickoff, status = blocks("bash", platform)
+    variables = {"KICKOFF_ID": curl(kickoff, stack)["kickoff_id"]}
+    done = wait_until(lambda: (got := curl(status, stack, **variables))["state"] == "SUCCESS" and got, within=20)
+    assert_same_shape(done, json.loads(blocks("json", platform)[0]))
+    (program,) = blocks("python", plain)
+    program = program.replace("http://localhost:8000", stack.url)
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("completed A neural network")
+
+
 def test_an_agent_of_a2a_answers_as_it_is_shown(stack: RunningStack) -> None:
-    page = (ROOT / "docs/clients.md").read_text()
-    (message,) = blocks("bash", page.partition("## A2A")[2].partition("\n## ")[0])
+    (message,) = blocks("bash", CLIENTS.partition("## A2A")[2].partition("\n## ")[0])
     assert curl(message, stack)["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
 
 

@@ -1,6 +1,6 @@
 """The API keeps to its own description, whatever it is sent: schemathesis makes right and wrong requests of it.
 
-`FAULTS=long` makes a thousand.
+Links lead it from a submission to what can be done with its job or batch. `FAULTS=long` makes thousands.
 """
 
 import os
@@ -9,10 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.processes import ROOT
 from tests.support.stack import running_stack
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
-CASES, EXAMPLES = (1000, 64) if LONG_FORM else (300, 16)  # in all, and at most of an operation and a way to make them
+CASES, EXAMPLES, LINKS, TIME = (
+    (2000, 64, 8, 900) if LONG_FORM else (300, 16, 1, 300)
+)  # in all, and at most of an operation and a way to make them
 # That a language is registered, a crew known and its inputs as it declares them, no schema of the API can say.
 BEYOND_SCHEMAS = "positive_data_acceptance"
 
@@ -32,6 +35,7 @@ def test_requests_of_any_kind_meet_no_server_error_and_no_answer_that_is_not_des
         "--exclude-checks",
         BEYOND_SCHEMAS,
     ]
+    hooks = os.environ | {"SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
     with running_stack(1, "--auth") as stack:
         token = ["--header", f"Authorization: {stack.client.headers['Authorization']}"]
         command = [
@@ -43,9 +47,15 @@ def test_requests_of_any_kind_meet_no_server_error_and_no_answer_that_is_not_des
             "--no-color",
             "--continue-on-failure",
         ]
-        ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
+        ran = subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, timeout=TIME, env=hooks, check=False
+        )
     assert ran.returncode == 0, ran.stdout
     cases = re.search(r"([\d,]+) generated", ran.stdout)
     assert cases, ran.stdout
+    links = re.search(r"API Links: +(\d+) covered", ran.stdout)
+    assert links, ran.stdout
+    assert int(links[1]) >= LINKS
     print(f"\n{cases[1]} requests made of the API's description: 0 server errors, 0 answers that it does not describe")
+    print(f"{links[1]} links were followed")
     assert int(cases[1].replace(",", "")) >= CASES

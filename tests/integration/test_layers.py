@@ -36,7 +36,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_module_has_its_floor() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    [layers] = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["name"] == "Layers")
     named = {name.strip() for layer in layers for name in layer.split("|")}
     there = {
         path.stem for path in (ROOT / PACKAGE).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()

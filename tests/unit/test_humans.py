@@ -51,11 +51,13 @@ class Conversation:
         assert isinstance(needed, AnswerNeeded)
         return needed.id, needed.question
 
-    def answer(self, text: str = "", option: str | None = None, *, expired: bool = False) -> Question:
+    def answer(
+        self, text: str = "", option: str | None = None, *, expired: bool = False, accepted: bool = False
+    ) -> Question:
         """To what the next attempt asks."""
         question_id, question = self.asked()
         digest, _, nth = question_id.rpartition("#")
-        reply = Reply(body=Feedback(text=text, option=option, expired=expired).model_dump_json())
+        reply = Reply(body=Feedback(text=text, option=option, accepted=accepted, expired=expired).model_dump_json())
         call = Call(digest=digest, nth=int(nth), kind=Kind.HUMAN, seconds=0, reply=reply)
         self._attempts.table.put_call(self._attempts.job, call)
         return question
@@ -101,6 +103,13 @@ def test_a_task_is_reviewed_until_the_human_is_content(
     assert conversation.end() == second.output
     assert len(server.asked) == 2
     assert "Shorter, please." in str(server.asked[1]["messages"])
+
+
+def test_what_is_accepted_is_not_done_again_whatever_is_said_of_it(converse: Converse, server: OpenAIServer) -> None:
+    conversation = converse(reviewed_crew)
+    asked = conversation.answer("Excellent, go on.", accepted=True)
+    assert conversation.end() == asked.output
+    assert len(server.asked) == 1
 
 
 class Draft(BaseModel):

@@ -185,6 +185,27 @@ def test_every_schema_is_used_and_its_examples_keep_to_it(apps: list[FastAPI]) -
             Draft202012Validator({"$ref": f"#/components/schemas/{name}", **document}).validate(example)
 
 
+def test_an_answer_of_a_schema_is_not_a_string_besides(documented: dict[str, Operation]) -> None:
+    """openapi-typescript makes a type of it that nothing is."""
+    lines = documented["GET /crewai/batches/{batch_id}/results"]["responses"]["200"]["content"]["application/jsonl"]
+    assert lines["schema"] == {"$ref": "#/components/schemas/BatchResult"}
+
+
+def test_a_submission_leads_to_what_can_be_done_with_its_id(documented: dict[str, Operation]) -> None:
+    of_batches = {"batch", "batch_results", "cancel_batch", "start_batch"}
+    of_jobs = {"status", "calls", "events", "cancel", "retry", "resume", "delete"}
+    for name, status, id_, expected in (
+        ("POST /crewai/run", "200", "job_id", of_jobs),
+        ("POST /crewai/run", "202", "job_id", of_jobs),
+        ("POST /crewai/run/async", "202", "job_id", of_jobs),
+        ("POST /crewai/run/batch", "202", "batch_id", of_batches),
+    ):
+        links = documented[name]["responses"][status]["links"]
+        assert links.keys() == expected
+        for operation_id, link in links.items():
+            assert link == {"operationId": operation_id, "parameters": {id_: f"$response.body#/{id_}"}}
+
+
 def free_forms(schema: Any, name: str = "") -> Iterator[str]:
     """The names of what may be any object, or anything at all."""
     if not isinstance(schema, dict):

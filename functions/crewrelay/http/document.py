@@ -48,6 +48,7 @@ _PROBLEMS = {
     502: "The crew failed; the job's status has the reason",
     503: "Try again after Retry-After seconds",
 }
+_SUBMISSIONS = {"/crewai/run": "job_id", "/crewai/run/async": "job_id", "/crewai/run/batch": "batch_id"}
 _HEADERS = {401: _CHALLENGE, 403: _CHALLENGE, 429: RETRY_AFTER, 502: LOCATION, 503: RETRY_AFTER}
 
 
@@ -82,8 +83,10 @@ def describe(app: FastAPI, routes: Iterable[BaseRoute], with_tokens: bool) -> Do
     )
     for operation in _operations(document):
         _mark_problems(operation)
+        _drop_type_beside_reference(operation)
         _drop_null_parameters(operation)
         _tell_scope(operation)
+    _link(document)
     return document if with_tokens else _without_tokens(document)
 
 
@@ -98,6 +101,14 @@ def _mark_problems(operation: dict[str, Any]) -> None:
         if status >= "400":
             (content,) = answer["content"].values()
             answer["content"] = {MEDIA_TYPE: content}
+
+
+def _drop_type_beside_reference(operation: dict[str, Any]) -> None:
+    """What FastAPI adds to an answer that is not JSON: nothing is both of its schema and a string."""
+    for answer in operation["responses"].values():
+        for content in answer.get("content", {}).values():
+            if "$ref" in content["schema"]:
+                content["schema"].pop("type", None)
 
 
 def _drop_null_parameters(operation: dict[str, Any]) -> None:
@@ -115,6 +126,23 @@ def _tell_scope(operation: dict[str, Any]) -> None:
         for name, scopes in requirement.items():
             operation["description"] += f"\n\nThe token needs the scope {', '.join(f'`{scope}`' for scope in scopes)}."
             requirement[name] = []
+
+
+def _link(document: Document) -> None:
+    """From where a job or batch is submitted to what its id is for."""
+    for path, id_ in _SUBMISSIONS.items():
+        links = {
+            operation["operationId"]: {
+                "operationId": operation["operationId"],
+                "parameters": {id_: f"$response.body#/{id_}"},
+            }
+            for other, item in document["paths"].items()
+            for operation in item.values()
+            if other.count("{") == 1 and f"{{{id_}}}" in other
+        }
+        for status, answer in document["paths"].get(path, {}).get("post", {"responses": {}})["responses"].items():
+            if status < "300":
+                answer["links"] = links
 
 
 def _without_tokens(document: Document) -> Document:

@@ -9,6 +9,7 @@ CrewrelayError
 ├── UnknownJob           404  no such job for this tenant
 ├── UnknownBatch         404  no such batch for this tenant
 ├── UnknownFile          404  the job has no such file
+├── UnknownCrew          404  this deployment has no such crew
 ├── UnknownToken         404  no token has this id
 ├── TooManyJobs          429  the tenant's limit of unfinished jobs is reached
 ├── IdempotencyConflict  422  the key was used with a different body
@@ -129,6 +130,14 @@ class UnknownBatch(CrewrelayError):
     code = "unknown_batch"
     http = 404
     remedy = "Check the batch id that the submission returned; batches are kept for 30 days."
+
+
+class UnknownCrew(CrewrelayError):
+    """This deployment has no crew of this name."""
+
+    code = "unknown_crew"
+    http = 404
+    remedy = "GET /crewai/crews lists the crews of this deployment."
 
 
 class UnknownFile(CrewrelayError):

@@ -19,13 +19,14 @@ def _cut(text: str) -> str:
 
 class Feedback(BaseModel):
     """What a human says: text, one of the options, or both. An empty text means that the output is good as it is.
-    `expired`: nobody has said it in time, it is the question's default.
+    `accepted`: the output is good whatever the text says. `expired`: nobody has said it in time, it is the default.
     """
 
     model_config = ConfigDict(frozen=True)
 
     text: Annotated[Text, Field(max_length=LONGEST_FEEDBACK)] = ""
     option: Line | None = None
+    accepted: bool = False
     expired: bool = False
 
 
@@ -59,8 +60,9 @@ class Question(BaseModel):
     def by_default(self) -> Feedback | None:
         if self.default is None:
             return None
-        said = {"option": self.default} if self.default in self.options else {"text": self.default}
-        return Feedback(**said, expired=True)
+        if self.default in self.options:
+            return Feedback(option=self.default, expired=True)
+        return Feedback(text=self.default, expired=True)
 
 
 class AnswerNeeded(Exception):

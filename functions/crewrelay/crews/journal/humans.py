@@ -49,7 +49,7 @@ class Reviewer(SyncHumanInputProvider):
         name = task.name or task.description if task else ""
         feedback = asked_of_a_human(Question(message=_REVIEW, task=name, output=self._get_output_string(answer)))
         assert feedback  # it is only made in a run
-        if not feedback.text.strip():
+        if feedback.accepted or not feedback.text.strip():
             context.ask_for_human_input = False
             return True
         context.messages.append(context._format_feedback_message(feedback.text))
