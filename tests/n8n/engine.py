@@ -15,7 +15,7 @@ from tests.support.processes import ROOT
 from tests.support.stack import free_port
 from tests.support.waiting import wait_until
 
-PROGRAM = ROOT / "tests/n8n/node/node_modules/.bin/n8n"
+PROGRAM = str(ROOT / "tests/n8n/node/node_modules/.bin/n8n")
 OFFLINE = {
     "N8N_DIAGNOSTICS_ENABLED": "false",
     "N8N_VERSION_NOTIFICATIONS_ENABLED": "false",

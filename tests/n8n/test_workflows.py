@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import httpx
@@ -139,7 +140,7 @@ def test_many_topics_are_one_request_and_each_has_its_result(n8n: N8n, stack: Ru
 def test_a_human_reviews_until_they_are_content(n8n: N8n, stack: RunningStack) -> None:
     flow_id = execute(n8n, workflow("human-review.json", stack))
     for answers, feedback in enumerate(("Shorter, please.", "")):
-        execution = wait_until(lambda answers=answers: asked(n8n, flow_id, answers), within=90, every=0.2)
+        execution = wait_until(partial(asked, n8n, flow_id, answers), within=90, every=0.2)
         form = f"{n8n.url}/form-waiting/{execution.id}"
         assert "Is it good as it is?" in httpx.get(form, timeout=20).text
         httpx.post(form, files={"field-0": (None, feedback)}, timeout=20).raise_for_status()
