@@ -86,7 +86,10 @@ def test_a_submission_parks_the_workflow_until_the_job_ends(
 
 
 def test_a_job_that_ends_before_the_workflow_is_parked_is_told_again(n8n: N8n, stack: RunningStack) -> None:
-    """n8n refuses the first message, because the execution still runs: a node before the Wait is held until then."""
+    """n8n refuses the first message, because a node before the Wait is held until then.
+
+    Its source says 409 for an execution that runs. One that `n8n execute` began it answers with 500.
+    """
     parks = threading.Event()
 
     def hold(connection: socket.socket, over: threading.Event) -> None:
@@ -102,7 +105,7 @@ def test_a_job_that_ends_before_the_workflow_is_parked_is_told_again(n8n: N8n, s
         try:
             wait_until(lambda: gate.connections, within=90)
             job_id = stack.client.get("/crewai/jobs?limit=1").json()["jobs"][0]["job_id"]
-            assert wait_until(lambda: statuses(stack, job_id), within=60)[0] == 409
+            assert wait_until(lambda: statuses(stack, job_id), within=60)[0] in (409, 500)
         finally:
             parks.set()
             started.join()
@@ -133,7 +136,7 @@ def test_many_topics_are_one_request_and_each_has_its_result(n8n: N8n, stack: Ru
     before = len(stack.jobs())
     execution = n8n.ended(execute(n8n, workflow("many-topics.json", stack)), within=120)
     results = execution.items("Answers")
-    assert [(each["custom_id"], each["status"]) for each in results] == [(str(n), "completed") for n in range(3)]
+    assert [(each["custom_id"], each["job"]["status"]) for each in results] == [(str(n), "completed") for n in range(3)]
     assert len(stack.jobs()) == before + 3
 
 
