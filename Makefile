@@ -18,7 +18,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 BROWSERS := chromium chromium-browser google-chrome
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser build image FORCE runtime sam-local sam-emulator small-model clients eval lock format index
+.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser build image FORCE runtime sam-local sam-emulator small-model clients n8n eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ small-model: setup .venv-small/.small ## One job with a real small model, SmolLM
 clients: setup .venv-clients/.clients .venv-clients-crewai/.clients ## Other platforms' own clients against the stack; writes the table of docs/clients.md (needs Node 20)
 	.venv/bin/pytest tests/clients
 
+n8n: setup tests/n8n/node/node_modules/.n8n ## The workflows of docs/n8n, executed by n8n against the stack (needs Node 20; installs 1.8 GB)
+	.venv/bin/pytest tests/n8n -n 0
+
 eval: setup ## Measure answers to 246 questions on the shipped corpus (HALF=tune: the other half, HALF=reading: another set; 3 minutes)
 	.venv/bin/python -m tests.eval.evaluation $(HALF)
 
@@ -115,6 +118,7 @@ lock: $(UV) ## Update the lock files
 	$(UV) pip compile --group clients --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients.lock
 	$(UV) pip compile --group clients-crewai --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients-crewai.lock
 	npm install --prefix tests/clients/node --package-lock-only --no-audit --no-fund
+	npm install --prefix tests/n8n/node --package-lock-only --ignore-scripts --no-audit --no-fund
 
 $(UV):
 	@echo "Making .venv: a minute or two, once"
@@ -160,6 +164,13 @@ $(UV):
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-clients
 	@$(UV) $(SYNC) --python .venv-clients/bin/python locks/clients.lock
 	@npm ci --prefix tests/clients/node --silent --no-audit --no-fund
+	@touch $@
+
+# Without scripts of packages, but for SQLite's binding.
+tests/n8n/node/node_modules/.n8n: tests/n8n/node/package-lock.json
+	@echo "Installing n8n: five to ten minutes, once"
+	@npm ci --prefix tests/n8n/node --ignore-scripts --silent --no-audit --no-fund
+	@npm rebuild --prefix tests/n8n/node --silent sqlite3
 	@touch $@
 
 # Separate: crewai-tools asks for the openai of crewai.
