@@ -44,6 +44,7 @@ def test_each_event_is_answered_by_its_function(deployed: Template, storage: Sto
         "BodiesBucket": storage.bucket,
         "JobQueue": storage.queue_url,
         "JobDeadLetterQueue": storage.dlq_url,
+        "IntakeQueue": storage.intake_queue_url,
         "IntakeDeadLetterQueue": storage.intake_dlq_url,
         "NotifyQueue": storage.notify_queue_url,
         "NotifyDeadLetterQueue": storage.notify_dlq_url,

@@ -65,10 +65,11 @@ def test_the_schema_of_a_post_has_one_free_form_object_and_that_is_inputs(storag
     app = api_app(storage) if path.endswith("async") else run_app(storage, ScriptedCrew())
     document = app.openapi()
     body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    webhook = {"webhook_url", "webhook_events", "webhook_form"}
     forms = [document["components"]["schemas"][one["$ref"].rpartition("/")[2]] for one in body["anyOf"]]
     assert [set(form["properties"]) for form in forms] == [
-        {"topic", "language", "crew", "collection"},
-        {"crew", "inputs", "collection"},
+        {"topic", "language", "crew", "collection"} | webhook,
+        {"crew", "inputs", "collection"} | webhook,
     ]
     assert [form["additionalProperties"] for form in forms] == [False, False]
     free = [name for form in forms for name, field in form["properties"].items() if field["type"] == "object"]

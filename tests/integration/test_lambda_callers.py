@@ -58,7 +58,7 @@ def test_a_function_that_wants_tokens_refuses_what_no_authorizer_has_seen(
 
 
 def test_a_function_wants_tokens_unless_it_is_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("TABLE", "BUCKET", "QUEUE_URL"):
+    for name in ("TABLE", "BUCKET", "QUEUE_URL", "NOTIFY_QUEUE_URL"):
         monkeypatch.setenv(f"CREWRELAY_{name}", "x")
     monkeypatch.delenv("CREWRELAY_AUTH", raising=False)
     assert CallerSettings.read().anonymous() is None

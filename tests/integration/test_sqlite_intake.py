@@ -126,10 +126,10 @@ def test_what_can_not_be_stored_now_is_tried_again_and_nothing_after_it_is_read(
     queue, failing = intakes.queue(), ["topic 05"]
     source, create = intakes.source(queue), intakes.store.create
 
-    def unlucky(job: Any, job_input: Any) -> Any:
+    def unlucky(job: Any, job_input: Any, *more: Any) -> Any:
         if job_input.inputs["topic"] in failing:
             raise OSError("no")
-        return create(job, job_input)
+        return create(job, job_input, *more)
 
     monkeypatch.setattr(intakes.store, "create", unlucky)
     for _ in range(5):
