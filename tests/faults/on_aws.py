@@ -39,13 +39,17 @@ class OnAws:
             "BodiesBucket": storage.bucket,
             "JobQueue": storage.queue_url,
             "JobDeadLetterQueue": storage.dlq_url,
+            "IntakeQueue": storage.intake_queue_url,
+            "NotifyQueue": storage.notify_queue_url,
         }
+        template = load_template(TEMPLATE)
         self.variables: Mapping[str, str] = {
             "AWS_ENDPOINT_URL": emulator,
             "AWS_DEFAULT_REGION": REGION,
             "CREWRELAY_DATA": "",  # as on the stack: or jobs would be kept there
             **TESTS.variables,
-            **environment(load_template(TEMPLATE), "WorkerFunction", names),
+            **environment(template, "SweeperFunction", names),
+            **environment(template, "WorkerFunction", names),
         }
 
     def store(self, clock: Clock) -> DynamoJobStore:
