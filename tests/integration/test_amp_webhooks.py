@@ -12,6 +12,8 @@ from crewrelay.http.protocols.amp.notifications import FORMS as AMP_FORMS
 from crewrelay.http.protocols.amp.notifications import STREAMED
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.answer import Answer, Usage
+from crewrelay.jobs.errors import Unavailable
+from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls
@@ -34,16 +36,18 @@ URL, OTHER = "https://example.org/hook", "https://other.example.org/"
 META = {"order": 7, "of": ["a", None]}
 BEARER = {"strategy": "bearer", "token": "s3cret"}
 BASIC = {"strategy": "basic", "username": "me", "password": "s3crét"}
+QUESTION = Question(message="Is it good?", task="writing", output="A draft.")
 APPROVED = {"human_feedback": "", "is_approve": True}
 
 
 class WorkingCrew(ScriptedCrew):
     """Makes one call of each kind in its task, and asks a human so many questions."""
 
-    def __init__(self, text: str = "done", *, asks: int = 0) -> None:
+    def __init__(self, text: str = "done", *, asks: int = 0, question: Question = QUESTION) -> None:
         super().__init__()
         self._text = text
         self._asks = asks
+        self._question = question
 
     def run(self, job_input: JobInput, calls: Calls) -> Answer:
         calls.begin_task("writing", "Writer", 1, 1)
@@ -52,7 +56,7 @@ class WorkingCrew(ScriptedCrew):
         for kind in (Kind.TOOL, Kind.RETRIEVAL):
             calls.call(kind, {"asked": 1}, lambda: Reply(body="{}"))
         for _ in range(self._asks):
-            calls.ask(Question(message="Is it good?", task="writing", output="A draft."))
+            calls.ask(self._question)
         calls.end_task()
         return Answer(text=self._text, usage=Usage(model="scripted/one", calls=1, prompt_tokens=3, completion_tokens=2))
 
@@ -244,6 +248,7 @@ def test_on_resume_the_same_fields_change_nothing_and_others_are_told_from_now_o
     platform.told(job_id)
     before = deliveries_of(platform.storage, platform.clock).of("local", job_id)
     stream = {"url": OTHER, "events": ["crew_kickoff_started", "crew_kickoff_completed"]}
+    platform.client.base_url = "https://elsewhere.example.org"  # the same API under another name
     for changed in ({}, {"crewWebhookUrl": OTHER}, {"webhooks": stream}):  # the same answer again, with more
         assert platform.resume(job_id, **(asked | changed)).status_code == 200
         if not changed:
@@ -261,6 +266,28 @@ def test_a_refused_answer_subscribes_nothing(platform: Platform) -> None:
     platform.run(job_id, WorkingCrew(asks=1))
     refused = platform.resume(job_id, crewWebhookUrl=URL, task_id=f"{'0' * 64}#9")
     assert (refused.status_code, platform.webhooks(job_id)) == (400, [])
+    job_id = platform.kickoff()
+    choice = QUESTION.model_copy(update={"options": ("tea", "milk"), "must_choose": True})
+    platform.run(job_id, WorkingCrew(asks=1, question=choice))
+    refused = platform.resume(job_id, crewWebhookUrl=URL, human_feedback="beer")
+    assert (refused.status_code, platform.webhooks(job_id)) == (422, [])
+
+
+def test_who_is_to_be_told_is_known_before_the_execution_goes_on(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = platform.kickoff()
+    platform.run(job_id, WorkingCrew(asks=1))
+
+    def unavailable(*_: Any) -> None:
+        raise Unavailable("The table does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Intervention, "answer", unavailable)
+        assert platform.resume(job_id, crewWebhookUrl=URL).status_code == 503
+    assert platform.webhooks(job_id) == [("amp-crew", URL)]
+    assert platform.resume(job_id, crewWebhookUrl=URL).status_code == 200  # the client tries again
+    assert platform.webhooks(job_id) == [("amp-crew", URL)]
 
 
 def test_to_subscribe_anew_needs_its_scope(platform: Platform) -> None:
