@@ -25,7 +25,6 @@ from tests.support.http_apps import (
 )
 
 BASE = "/amp/research"
-URL = "https://example.org/hook"
 
 
 @pytest.fixture
@@ -148,17 +147,6 @@ def test_what_the_platform_ignores_is_ignored(client: TestClient) -> None:
     assert started.status_code == 200
     job = client.get(f"/crewai/status/{started.json()['kickoff_id']}").json()
     assert job["inputs"] == REQUEST
-
-
-@pytest.mark.parametrize(
-    "name", ["taskWebhookUrl", "stepWebhookUrl", "crewWebhookUrl", "humanInputWebhook", "webhooks"]
-)
-def test_a_webhook_is_refused_and_never_dropped(client: TestClient, storage: Storage, name: str) -> None:
-    asked = {"inputs": REQUEST, name: URL if name.endswith("Url") else {"url": URL}}
-    assert_refused(client.post(f"{BASE}/kickoff", json=asked), 422, f"{name}: is not served")
-    resumed = {"execution_id": "x", "human_feedback": "", "is_approve": True, name: [URL]}
-    assert_refused(client.post(f"{BASE}/resume", json=resumed), 422, f"{name}: is not served")
-    assert storage.rows() == []
 
 
 def test_the_same_idempotency_key_starts_one_execution(client: TestClient) -> None:

@@ -32,7 +32,7 @@ from crewrelay.jobs.deliveries import Deliveries
 from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.job import Failure, Job, JobInput
-from crewrelay.jobs.notifier import Notifier
+from crewrelay.jobs.notifier import Notifier, Post
 from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Changes, Clock, Crew
@@ -40,8 +40,8 @@ from crewrelay.jobs.questions import Question
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.subscription import Outcome
 from crewrelay.jobs.uploads import Uploads
-from crewrelay.outbound.forms import FORMS
 from crewrelay.system import new_id, utcnow
+from crewrelay.wiring.forms import FORMS
 from tests.support.doubles.meter import MemoryMeter
 from tests.support.fixtures import HandSetClock, Storage
 
@@ -98,13 +98,15 @@ def deliveries_of(storage: Storage, clock: Clock = utcnow) -> Deliveries:
     return Deliveries(storage.store(clock), subscriptions, SqsQueue(storage.sqs, storage.notify_queue_url), clock)
 
 
-def notifier_of(storage: Storage, clock: Clock = utcnow) -> Notifier:
-    """Every receiver is content."""
+def notifier_of(
+    storage: Storage, clock: Clock = utcnow, post: Post = lambda url, headers, body: Outcome(204)
+) -> Notifier:
+    """By default every receiver is content."""
     subscriptions = DynamoSubscriptions(storage.dynamodb, storage.table, clock)
     secrets = DynamoSigningSecrets(storage.dynamodb, storage.table)
     bell = SqsQueue(storage.sqs, storage.notify_queue_url)
     rest = (FORMS, bell, clock, new_id, os.urandom, lambda: 0.0, MemoryMeter())
-    return Notifier(storage.store(clock), subscriptions, secrets, lambda url, headers, body: Outcome(204), *rest)
+    return Notifier(storage.store(clock), subscriptions, secrets, post, *rest)
 
 
 def submission_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int | None = 1000) -> Submission:

@@ -101,7 +101,7 @@ class Subscription(BaseModel):
 
     def next_of(self, events: Sequence[Event]) -> Event | None:
         """The first one that is owed."""
-        return next((one for one in events if one.number > self.after and one.what in self.webhook.events), None)
+        return next((one for one in events if one.number > self.after and self.webhook.wants(one)), None)
 
 
 def subscribe(job: Job, webhook: Webhook, number: int, now: datetime, after: int = 0) -> Subscription:

@@ -21,4 +21,12 @@ def _a2a_0_3(record: JobRecord, event: Event, subscription: Subscription) -> Mes
     return form_0_3(record, event, subscription)
 
 
-FORMS: Mapping[str, Form] = {**WEBHOOK_FORMS, "a2a": _a2a_1_0, "a2a-0.3": _a2a_0_3}
+def _amp(record: JobRecord, event: Event, subscription: Subscription) -> Message:
+    from crewrelay.http.protocols.amp.notifications import FORMS as AMP_FORMS
+
+    return AMP_FORMS[subscription.webhook.form](record, event, subscription)
+
+
+_AMP = {"amp-crew": _amp, "amp-human-input": _amp, "amp-stream": _amp}
+
+FORMS: Mapping[str, Form] = {**WEBHOOK_FORMS, "a2a": _a2a_1_0, "a2a-0.3": _a2a_0_3, **_AMP}
