@@ -85,7 +85,7 @@ def presigned(emulator: str) -> Iterator[Presigned]:
 
 
 def test_a_presigned_url_is_good_for_as_long_as_it_says(presigned: Presigned) -> None:
-    url = presigned(seconds=1)
+    url = presigned(seconds=3)
     assert httpx.get(url).status_code == 200
     wait_until(lambda: httpx.get(url).status_code == 403, within=10)
 
