@@ -203,7 +203,7 @@ def test_no_canary_is_told_by_a_function_whose_table_is_away(function: str, tmp_
         "AWS_SECRET_ACCESS_KEY": "test",
         **{
             f"CREWRELAY_{name}": f"{away}/x"
-            for name in ("TABLE", "BUCKET", "QUEUE_URL", "INTAKE_QUEUE_URL", "INTAKE_DLQ_URL")
+            for name in ("TABLE", "BUCKET", "QUEUE_URL", "INTAKE_QUEUE_URL", "INTAKE_DLQ_URL", "NOTIFY_QUEUE_URL")
         },
     }
     done = subprocess.run(

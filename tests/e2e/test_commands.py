@@ -113,7 +113,8 @@ def test_the_doctor_looks_at_every_part(scripted: ScriptedStack) -> None:
     url, stack = scripted.stack.url, scripted.stack
     well = command("doctor", "--url", url, "--stack", "crewrelay").stdout.splitlines()
     parts = ["credentials", "table", "bucket", "JobQueue", "JobDeadLetterQueue", "IntakeQueue"]
-    parts += ["IntakeDeadLetterQueue", "API", "crews", "model", "own crews", "collection"]
+    parts += ["IntakeDeadLetterQueue", "NotifyQueue", "NotifyDeadLetterQueue"]
+    parts += ["API", "crews", "model", "own crews", "collection"]
     assert [line[7:29].strip() for line in well] == parts
     assert all(line.startswith("ok ") for line in well)
     stack.aws("sqs").send_message(QueueUrl=stack.resource("JobDeadLetterQueue"), MessageBody="nonsense")

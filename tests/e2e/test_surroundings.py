@@ -37,7 +37,7 @@ def test_services_with_endpoints_of_their_own_have_their_storage_there(emulator:
         running_stack(AWS_ENDPOINT_URL=emulator, AWS_ENDPOINT_URL_SQS=other, **aws) as stack,
     ):
         sqs = aws_client("sqs", other)
-        assert len(sqs.list_queues()["QueueUrls"]) == 4
+        assert len(sqs.list_queues()["QueueUrls"]) == 6
         assert stack.aws("dynamodb").list_tables()["TableNames"]
         job = stack.client.post("/crewai/run/async", json=EXAMPLE).raise_for_status().json()
         done = lambda: stack.client.get(job["status_url"]).json()["status"] == "completed"  # noqa: E731
