@@ -6,12 +6,11 @@ import gzip
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import ClientError
+from typing import TYPE_CHECKING
 
 from crewrelay.aws import rows
-from crewrelay.aws.clients import error_code, unavailable_if_it_fails
+from crewrelay.aws.clients import unavailable_if_it_fails
+from crewrelay.aws.conditional_put import put_if
 from crewrelay.jobs.batch import CHUNK, Batch, BatchItem, Outcomes
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite
 from crewrelay.jobs.ports import Clock
@@ -30,7 +29,13 @@ class DynamoBatches:
         self._clock = clock
 
     def create(self, batch: Batch) -> Batch:
-        existing = self._put(_item_of(batch), "attribute_not_exists(pk) OR expires_at <= :now", {":now": self._now()})
+        existing = put_if(
+            self._client,
+            self._table,
+            _item_of(batch),
+            "attribute_not_exists(pk) OR expires_at <= :now",
+            {":now": self._now()},
+        )
         if existing is None:
             return batch
         kept = _batch_of(existing)
@@ -49,27 +54,11 @@ class DynamoBatches:
 
     def save(self, before: Batch, after: Batch) -> None:
         assert before.upload
-        existing = self._put(_item_of(after), "revision = :revision", {":revision": before.upload.revision})
+        existing = put_if(
+            self._client, self._table, _item_of(after), "revision = :revision", {":revision": before.upload.revision}
+        )
         if existing is not None and (not existing or _batch_of(existing) != after):  # else a repeated write
             raise StaleWrite(f"batch {after.id} was changed by another writer")
-
-    def _put(self, item: rows.Item, condition: str, values: dict[str, Any]) -> rows.Item | None:
-        """The existing item if the condition does not hold, empty if there is none."""
-        with unavailable_if_it_fails("table"):
-            try:
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues=rows.typed(values),
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except ClientError as error:
-                if error_code(error) != "ConditionalCheckFailedException":
-                    raise
-                existing: rows.Item = error.response.get("Item", {})  # type: ignore[assignment]
-                return existing
-        return None
 
     def due(self, moment: datetime) -> Iterator[str]:
         pages = self._client.get_paginator("query").paginate(
@@ -86,7 +75,9 @@ class DynamoBatches:
         body = gzip.compress(json.dumps([(item.custom_id, item.rejection) for item in items]).encode(), mtime=0)
         values = {"expires_at": int(batch.expires_at.timestamp()), "body": body}
         item = _key(batch.id, f"CHUNK#{number:05d}") | rows.typed(values)
-        existing = self._put(item, "attribute_not_exists(pk) OR expires_at <= :now", {":now": self._now()})
+        existing = put_if(
+            self._client, self._table, item, "attribute_not_exists(pk) OR expires_at <= :now", {":now": self._now()}
+        )
         return tuple(items) if existing is None else _items_of(existing)
 
     def chunks(self, batch: Batch, first: int = 0) -> Iterator[tuple[int, tuple[BatchItem, ...]]]:

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from crewrelay.aws import rows
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
+from crewrelay.aws.conditional_put import put_if
 from crewrelay.aws.indexes import due_in
 from crewrelay.jobs.errors import StaleWrite
 from crewrelay.jobs.ports import Clock
@@ -60,20 +61,9 @@ class DynamoSubscriptions:
 
     def _put(self, subscription: Subscription, condition: str, values: dict[str, Any]) -> None:
         item = _item(subscription)
-        with unavailable_if_it_fails("table"):
-            try:
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues=rows.typed(values),
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except ClientError as error:
-                if error_code(error) != "ConditionalCheckFailedException":
-                    raise
-                if error.response.get("Item") != item:  # else a repeated write, whose first response was lost
-                    raise StaleWrite(f"a webhook of job {subscription.job_id} was changed by another writer") from error
+        existing = put_if(self._client, self._table, item, condition, values)
+        if existing is not None and existing != item:  # else a repeated write, whose first response was lost
+            raise StaleWrite(f"a webhook of job {subscription.job_id} was changed by another writer")
 
     def delete(self, subscription: Subscription) -> None:
         with unavailable_if_it_fails("table"):

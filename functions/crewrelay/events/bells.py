@@ -20,11 +20,8 @@ class Bells:
 
     def answer(self, record: Record, deadline: datetime) -> None:
         """Run the job; a message that is no bell goes to the dead-letter queue. Raises Unavailable."""
-        try:
-            job_id = job_id_of(record["body"])
-        except InvalidRequest as refusal:
-            return self._dead_letters.put(record, refusal)
-        self._execution.run(job_id, deadline, first_call_is_free=True, grace=_GRACE)
+        if job_id := _job_of(record, self._dead_letters):
+            self._execution.run(job_id, deadline, first_call_is_free=True, grace=_GRACE)
 
 
 class Notices:
@@ -34,11 +31,17 @@ class Notices:
 
     def answer(self, record: Record, deadline: datetime) -> None:
         """Deliver what the job owes; a message that is no notice goes to the dead-letter queue. Raises Unavailable."""
-        try:
-            job_id = job_id_of(record["body"])
-        except InvalidRequest as refusal:
-            return self._dead_letters.put(record, refusal)
-        self._notifier.notify(job_id, deadline)
+        if job_id := _job_of(record, self._dead_letters):
+            self._notifier.notify(job_id, deadline)
+
+
+def _job_of(record: Record, dead_letters: DeadLetters) -> str | None:
+    """None if the message names no job: it is a dead letter then."""
+    try:
+        return job_id_of(record["body"])
+    except InvalidRequest as refusal:
+        dead_letters.put(record, refusal)
+        return None
 
 
 def job_id_of(body: str) -> str:

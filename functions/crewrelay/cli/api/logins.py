@@ -6,7 +6,7 @@ import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from crewrelay.cli.terminal import fail, note
@@ -61,10 +61,14 @@ def read() -> Logins:
     except OSError as error:
         fail(f"can't read {file}: {error.strerror or error}")
     except (ValueError, KeyError, TypeError):
-        found = Logins("", {"": 0})  # type: ignore[dict-item]
+        _refuse_damaged(file)
     if not all(isinstance(each, str) for each in (found.url, *found.tokens, *found.tokens.values())):
-        fail(f"{file} is damaged: delete it, and use `crewrelay login` again")
+        _refuse_damaged(file)
     return found
+
+
+def _refuse_damaged(file: Path) -> NoReturn:
+    fail(f"{file} is damaged: delete it, and use `crewrelay login` again")
 
 
 def write(logins: Logins) -> None:
