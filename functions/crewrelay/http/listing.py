@@ -21,12 +21,15 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", r
 
 
 class JobSummary(BaseModel):
-    """A job of a list: its state, without inputs and result."""
+    """A job of a list: its state, without inputs and result. `title` is its topic or, without one, the first text of
+    its inputs, in one line of 80 characters at most.
+    """
 
     job_id: str
     status: Status
     batch: str | None
     crew: str
+    title: str
     attempts: int
     error: Failure | None
     timestamps: Timestamps
@@ -38,6 +41,7 @@ class JobSummary(BaseModel):
             status=job.status,
             batch=job.batch,
             crew=job.crew,
+            title=job.title,
             attempts=job.attempts,
             error=job.error,
             timestamps=Timestamps.model_validate(job, from_attributes=True),

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from crewrelay.jobs.errors import CrewrelayError
 from crewrelay.jobs.events import Entry, EventType
 from crewrelay.jobs.journal import Receipt
-from crewrelay.jobs.text import Text, ended
+from crewrelay.jobs.text import Text, ended, in_one_line
 from crewrelay.jobs.webhook import Webhook
 
 
@@ -29,6 +29,9 @@ class Status(StrEnum):
         return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
+_LONGEST_TITLE = 80  # characters
+
+
 class JobInput(BaseModel):
     """The crew's name, its inputs, the collection that it searches (None: that of the deployment), and the webhooks
     that are told of it.
@@ -40,6 +43,13 @@ class JobInput(BaseModel):
     inputs: Mapping[str, JsonValue]
     collection: str | None = None
     webhooks: tuple[Webhook, ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """What the job is about, in one short line: its topic, else its first text; "" without any."""
+        given = (self.inputs.get("topic"), *self.inputs.values())
+        line = next((found for value in given if isinstance(value, str) and (found := in_one_line(value))), "")
+        return line if len(line) <= _LONGEST_TITLE else line[: _LONGEST_TITLE - 1].rstrip() + "…"
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: equal inputs, and only they, have the same digest. The address at which the
@@ -107,6 +117,7 @@ class Job(BaseModel):
     batch_item: int = 0  # its item's number in there
     correlation_id: str | None = None  # of the submitting request; older rows have none
     crew: str
+    title: str = ""  # of its input; older rows have none
     input_digest: str
     status: Status = Status.PENDING
     revision: int = 0  # of the row, checked by every conditional write; 0 in rows of earlier versions
