@@ -67,8 +67,9 @@ e2e: setup ## End-to-end tests of the real stack
 	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 3 --dist loadfile
 	.venv/bin/pytest $(MEASURED)
 
-bench: setup ## Time and CPU of 200 jobs on each engine, beside FastAPI's BackgroundTasks
-	.venv/bin/pytest tests/bench/test_drain.py tests/bench/test_backlog.py tests/bench/test_upload.py
+bench: setup .venv-bench/.bench ## Measure, beside Celery, dramatiq and taskiq, and write docs/benchmarks.md (12 minutes; ONLY="drain kills")
+	.venv/bin/python -m tests.bench $(ONLY)
+	.venv/bin/pytest tests/bench/test_upload.py
 
 browser: setup .venv-browser/.browser ## The page, and hostile ones, in real Chromium against the stack (as root, installs Chromium if missing)
 	@command -v $(BROWSERS) >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium fonts-inter fonts-noto-core; } >.venv/chromium.log 2>&1 \
@@ -116,6 +117,7 @@ lock: $(UV) ## Update the lock files
 	$(UV) pip compile --group browser --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/browser.lock
 	$(UV) pip compile --group scan --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/scan.lock
 	$(UV) pip compile --group clients --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients.lock
+	$(UV) pip compile --group bench --constraint locks/requirements.lock --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/bench.lock
 	$(UV) pip compile --group clients-crewai --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients-crewai.lock
 	npm install --prefix tests/clients/node --package-lock-only --no-audit --no-fund
 	npm install --prefix tests/n8n/node --package-lock-only --ignore-scripts --no-audit --no-fund
@@ -142,6 +144,13 @@ $(UV):
 	@echo "Making .venv-browser, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-browser
 	@$(UV) $(SYNC) --python .venv-browser/bin/python locks/browser.lock
+	@touch $@
+
+# Beside .venv, for `make bench` alone, in the versions of .venv where both have a package.
+.venv-bench/.bench: locks/bench.lock | $(UV)
+	@echo "Making .venv-bench, once"
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-bench
+	@$(UV) $(SYNC) --python .venv-bench/bin/python locks/bench.lock
 	@touch $@
 
 # Separate: aws-sam-translator and crewai need different versions of pydantic.

@@ -5,11 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Receipt
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import DamagedJob, Overdue, StaleWrite, Unavailable
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Receipt
 from tests.support.jobs import FAILURE, INPUT, NOW, OUTAGE, POLICY
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
@@ -19,7 +19,6 @@ RUNNING = Job(
     tenant="acme",
     correlation_id="a-request",
     crew="research",
-    title="neural networks",
     input_digest="a-digest",
     status=Status.RUNNING,
     revision=7,
@@ -186,7 +185,6 @@ def test_a_new_job() -> None:
         tenant="acme",
         correlation_id="a-request",
         crew="research",
-        title="neural networks",
         input_digest=INPUT.digest(),
         status=Status.PENDING,
         revision=1,

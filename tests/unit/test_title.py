@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.job import JobInput
-from tests.support.jobs import INPUT, NOW, POLICY
 
 
 @pytest.mark.parametrize(
@@ -25,7 +23,3 @@ from tests.support.jobs import INPUT, NOW, POLICY
 )
 def test_a_title_is_the_topic_or_the_first_text_in_one_short_line(inputs: dict[str, Any], title: str) -> None:
     assert JobInput(crew="research", inputs=inputs).title == title
-
-
-def test_a_job_keeps_its_title_apart_from_its_input() -> None:
-    assert transitions.submit("an-id", "acme", INPUT, NOW, POLICY).title == "neural networks"

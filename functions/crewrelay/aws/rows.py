@@ -46,7 +46,7 @@ _TIMES = (
 _SHARDS = {Status.RUNNING: "LEASE", Status.WAITING: "QUESTION"}
 _AS_JSON = ("log", "progress")  # as text, which is shorter than typed values
 # Omitted when false, zero or empty, to keep the row small.
-_RARE = ("alone", "strikes", "calls_logged", "batch_item", "notify", "title")
+_RARE = ("alone", "strikes", "calls_logged", "batch_item", "notify")
 
 Item = dict[str, Any]
 

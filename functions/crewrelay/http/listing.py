@@ -35,13 +35,13 @@ class JobSummary(BaseModel):
     timestamps: Timestamps
 
     @classmethod
-    def of(cls, job: Job) -> "JobSummary":
+    def of(cls, job: Job, title: str) -> "JobSummary":
         return cls(
             job_id=job.id,
             status=job.status,
             batch=job.batch,
             crew=job.crew,
-            title=job.title,
+            title=title,
             attempts=job.attempts,
             error=job.error,
             timestamps=Timestamps.model_validate(job, from_attributes=True),
@@ -57,9 +57,10 @@ class Jobs(BaseModel):
     next_cursor: str | None
 
     @classmethod
-    def of(cls, tenant: str, page: Page) -> "Jobs":
+    def of(cls, tenant: str, page: Page, store: JobStore) -> "Jobs":
         after = None if page.after is None else cursor_of(tenant, page.after)
-        return cls(jobs=[JobSummary.of(job) for job in page.jobs], next_cursor=after)
+        titles = store.titles([job.id for job in page.jobs], tenant) if page.jobs else {}
+        return cls(jobs=[JobSummary.of(job, titles.get(job.id, "")) for job in page.jobs], next_cursor=after)
 
 
 def _rfc3339(value: Any) -> Any:
@@ -89,11 +90,11 @@ def listing_routes(store: JobStore, batches: Batches) -> APIRouter:
         after = None if cursor is None else position_of(caller.tenant, cursor)
         wanted = Filter(status, crew, created_after)
         if batch is None:
-            return Jobs.of(caller.tenant, store.listed(caller.tenant, wanted, after, limit))
+            return Jobs.of(caller.tenant, store.listed(caller.tenant, wanted, after, limit), store)
         whole = batches.of_tenant(caller.tenant, batch)
         if whole.total > MOST_ITEMS:
             raise InvalidRequest(f"batch: has over {MOST_ITEMS:,} items: read its counts and its results")
         found = batches.jobs(whole)
-        return Jobs.of(caller.tenant, page_of(found, wanted, after, limit))
+        return Jobs.of(caller.tenant, page_of(found, wanted, after, limit), store)
 
     return router

@@ -117,7 +117,6 @@ class Job(BaseModel):
     batch_item: int = 0  # its item's number in there
     correlation_id: str | None = None  # of the submitting request; older rows have none
     crew: str
-    title: str = ""  # of its input; older rows have none
     input_digest: str
     status: Status = Status.PENDING
     revision: int = 0  # of the row, checked by every conditional write; 0 in rows of earlier versions

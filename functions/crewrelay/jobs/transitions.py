@@ -35,7 +35,6 @@ def submit(
         capped=capped,
         correlation_id=correlation_id,
         crew=job_input.crew,
-        title=job_input.title,
         input_digest=job_input.digest(),
         notify=tuple(sorted({event for webhook in job_input.webhooks or () for event in webhook.events})),
         created_at=now,

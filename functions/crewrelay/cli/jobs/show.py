@@ -41,7 +41,14 @@ def jobs(
 def _row(job: dict[str, Any]) -> tuple[str, ...]:
     why = f"{job['error']['type']}: {job['error']['message']}" if job["error"] else ""
     created = job["timestamps"]["created_at"][:19].replace("T", " ")
-    return job["job_id"], job["status"], job["crew"], created, job.get("title", "")[:_LONGEST_TITLE], why[:_LONGEST_REASON]
+    return (
+        job["job_id"],
+        job["status"],
+        job["crew"],
+        created,
+        job.get("title", "")[:_LONGEST_TITLE],
+        why[:_LONGEST_REASON],
+    )
 
 
 def status(job_id: JobId, as_json: AsJson = False, url: Url = "", stack: Stack = "", token: Token = "") -> None:
