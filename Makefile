@@ -18,7 +18,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 BROWSERS := chromium chromium-browser google-chrome
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser build image FORCE runtime sam-local sam-emulator small-model clients n8n eval lock format index
+.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench newcomer browser build image FORCE runtime sam-local sam-emulator small-model clients n8n eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ browser: setup .venv-browser/.browser ## The page, and hostile ones, in real Chr
 	@command -v $(BROWSERS) >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium fonts-inter fonts-noto-core; } >.venv/chromium.log 2>&1 \
 		|| { echo 'Chromium is missing and apt-get could not install it: see .venv/chromium.log' >&2; exit 1; }
 	PYTHONPATH=.venv-browser/lib/python3.11/site-packages .venv/bin/pytest tests/browser
+
+newcomer: ## The README's two commands on an empty cache: seconds from a clone to an answer in the page (2 minutes)
+	$(PYTHON) -m tests.newcomer
 
 build: setup .venv-sam/.sam .aws-sam/.built ## Build what is deployed: zip functions, files of the crew image (CREWS="PATH …": with these)
 

@@ -1,4 +1,4 @@
-"""A fresh interpreter imports each function's handler, as Lambda does at a cold start; from this checkout's packages."""
+"""A fresh interpreter imports each handler, as Lambda does at a cold start; from this checkout's packages."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What `POST /crewai/run` adds to a call of the crew as a function; and 1, 10 and 32 such requests at once, in one process."""
+"""What `POST /crewai/run` adds to a call of the crew as a function; and 1, 10 and 32 of them at once in one process."""
 
 import json
 import subprocess

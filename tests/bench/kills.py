@@ -1,4 +1,4 @@
-"""What SIGKILL of all processes that run crews costs, in mid-job: jobs that never end, and calls that are paid twice."""
+"""What SIGKILL of all processes that run crews costs in mid-job: jobs that never end, calls that are paid twice."""
 
 import time
 from contextlib import closing

@@ -3,6 +3,7 @@
 BENCH_REDIS_URL, BENCH_MODEL_URL; BENCH_WORKER is set where crews run.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from functools import cache
@@ -12,6 +13,9 @@ from redis import Redis
 REDIS_URL = os.environ.get("BENCH_REDIS_URL", "")
 # Seconds after which a broker gives a dead worker's jobs to another one. All ship with more: see docs/benchmarks.md.
 GIVEN_BACK = 10
+
+
+logging.disable(logging.WARNING)  # crewrelay logs no more than errors of its crews while it is measured
 
 
 @cache
