@@ -1,8 +1,8 @@
 """`make bench`: measures, keeps the figures in measured.json, and writes docs/benchmarks.md with its plots of them.
 
-    python -m tests.bench               measures everything
-    python -m tests.bench drain kills   measures these again, and keeps the others
-    python -m tests.bench --write       measures nothing
+python -m tests.bench               measures everything
+python -m tests.bench drain kills   measures these again, and keeps the others
+python -m tests.bench --write       measures nothing
 """
 
 import json

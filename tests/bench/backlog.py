@@ -87,4 +87,4 @@ def measure(_: int) -> dict[str, Any]:
         few.database.close()
         many.database.close()
     rounded = {name: {key: round(value, 3) for key, value in one.items()} for name, one in found.items()}
-    return {"few": FEW, "many": MANY, "operations": rounded}
+    return {"few": FEW, "many": MANY, "lost": LOST, "operations": rounded}

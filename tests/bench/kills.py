@@ -9,9 +9,9 @@ from tests.bench.systems import EMULATOR, SYSTEMS, Start
 from tests.support.models import ScriptedModel
 from tests.support.waiting import wait_until
 
-JOBS, CALLS, DELAY = 12, 3, 1.0
-PATIENCE = 60  # seconds: six times as long as a dead worker's jobs are left alone
-_QUIET = 25  # seconds without a call, after which nothing is expected any more
+JOBS, CALLS, DELAY = 12, 3, 2.0
+PATIENCE = 120  # seconds
+_QUIET = 40  # seconds without a call, after which nothing is expected: twice a lease, and the start of a process
 
 
 def measure(server: int) -> dict[str, Any]:

@@ -42,16 +42,19 @@ def curve(title: str, unit: str, points: Sequence[tuple[float, float]], along: s
         return 80 + x / furthest * span, bottom - y / most * (bottom - _TOP)
 
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
+    end = _WIDTH - 30
     drawn = [
-        f'<line class="axis" x1="80" y1="{bottom}" x2="{_WIDTH - 30}" y2="{bottom}"/>',
+        f'<line class="axis" x1="80" y1="{bottom}" x2="{end}" y2="{bottom}"/>',
         f'<polyline class="line" points="{path}"/>',
         f'<text class="soft" x="72" y="{bottom + 4}" text-anchor="end">0</text>',
-        f'<text class="soft" x="{_WIDTH - 30}" y="{bottom + 20}" text-anchor="end">{furthest:,.0f} {escape(along)}</text>',
+        f'<text class="soft" x="{end}" y="{bottom + 20}" text-anchor="end">{furthest:,.0f} {escape(along)}</text>',
     ]
-    for x, y in (points[0], points[-1]):
-        at = place(x, y)
-        drawn.append(f'<text x="{at[0]:.1f}" y="{at[1] - 10:.1f}" text-anchor="{"end" if x == furthest else "start"}">{_number(y)} {escape(unit)}</text>')
-    said = f"from {_number(points[0][1])} {unit} at {points[0][0]:,.0f} {along} to {_number(points[-1][1])} {unit} at {furthest:,.0f}"
+    for (x, y), anchor in ((points[0], "start"), (points[-1], "end")):
+        at_x, at_y = place(x, y)
+        drawn.append(
+            f'<text x="{at_x:.1f}" y="{at_y - 10:.1f}" text-anchor="{anchor}">{_number(y)} {escape(unit)}</text>'
+        )
+    said = "; ".join(f"{_number(y)} {unit} at {x:,.0f} {along}" for x, y in points)
     return _svg(title, said, height, drawn)
 
 

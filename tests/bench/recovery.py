@@ -16,7 +16,7 @@ RELAYS, KILLS, DELAY = 5, 3, 1.0
 
 
 def measure(server: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"relays": RELAYS, "kills": KILLS}
+    found: dict[str, dict[str, float]] = {}
     for engine, arguments in (("SQLite", ()), ("AWS emulator", ("--aws",))):
         with (
             closing(ScriptedModel(server, "--delay", str(DELAY))) as model,
@@ -31,7 +31,7 @@ def measure(server: int) -> dict[str, Any]:
             "killed_s": round(median(seconds for seconds, _ in kills), 1),
             "killed_most_s": round(max(seconds for seconds, _ in kills), 1),
         }
-    return found
+    return {"relays": RELAYS, "kills": KILLS, "engines": found}
 
 
 def _relay(stack: RunningStack, topic: str) -> float:

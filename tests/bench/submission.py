@@ -10,13 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.bench import load, systems
-from tests.bench.systems import CORES, CREWS_A_PROCESS, Processes
+from tests.bench.systems import CORES, CREWS_A_PROCESS, FLOOR, Processes
 from tests.support.models import ScriptedModel
 from tests.support.stack import free_port
 from tests.support.waiting import wait_until
 
 SUBMISSIONS, WARM = 500, 50
-FLOOR = "one row, FastAPI and SQLite"
 _QUEUES = {systems.CELERY: "celery_tasks", systems.DRAMATIQ: "dramatiq_tasks", systems.TASKIQ: "taskiq_tasks"}
 
 

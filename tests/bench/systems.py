@@ -103,6 +103,7 @@ def of_queue(tasks: str, **variables: str) -> Start:
     return lambda model: queue(tasks, _COMMANDS[tasks], model, **variables)
 
 
+FLOOR = "one row, FastAPI and SQLite"
 SQLITE, EMULATOR, BACKGROUND = "crewrelay, SQLite", "crewrelay, AWS emulator", "BackgroundTasks"
 CELERY, CELERY_LATE, DRAMATIQ, TASKIQ = "Celery", "Celery, late acknowledgement", "dramatiq", "taskiq"
 

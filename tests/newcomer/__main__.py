@@ -49,7 +49,7 @@ def main(patient: bool) -> int:
         first, again = list[Step](), list[Step]()
         print("the first time, caches empty:")
         with step(first, "git clone"):
-            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)  # noqa: S607
+            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         with step(first, "make setup"):
             run(clone, variables, "make", "setup")
         used(clone, variables, first)
@@ -89,7 +89,7 @@ def in_chromium() -> bool:
 def until_it_is_there(url: str, process: "subprocess.Popen[bytes]") -> None:
     while process.poll() is None:
         try:
-            urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": "text/html"}), timeout=5).close()  # noqa: S310
+            urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": "text/html"}), timeout=5).close()
             return
         except OSError:
             time.sleep(0.05)
@@ -98,7 +98,9 @@ def until_it_is_there(url: str, process: "subprocess.Popen[bytes]") -> None:
 
 def without_caches(folder: Path) -> dict[str, str]:
     """This environment, with caches of its own and nothing of ours. Where packages come from stays as it is."""
-    kept = {name: value for name, value in os.environ.items() if not re.match(r"CREWRELAY_|PYTHON|VIRTUAL_ENV|MAKE", name)}
+    kept = {
+        name: value for name, value in os.environ.items() if not re.match(r"CREWRELAY_|PYTHON|VIRTUAL_ENV|MAKE", name)
+    }
     caches = {"UV_CACHE_DIR": "uv", "PIP_CACHE_DIR": "pip", "XDG_CACHE_HOME": "other"}
     return kept | {name: str(folder / inner) for name, inner in caches.items()}
 

@@ -25,6 +25,6 @@ def read(url: str) -> None:
 def fetched(url: str, path: str, body: dict[str, Any] | None = None, accept: str = "application/json") -> bytes:
     headers = {"Accept": accept, "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url + path, data, headers), timeout=60) as answer:  # noqa: S310
+    with urllib.request.urlopen(urllib.request.Request(url + path, data, headers), timeout=60) as answer:
         content: bytes = answer.read()
     return content

@@ -37,7 +37,7 @@ def test_another_figure_is_another_page() -> None:
     ],
 )
 def test_a_plot_is_sound_xml_says_its_figures_and_has_a_dark_look(drawn: str) -> None:
-    root = ET.fromstring(drawn)  # noqa: S314
+    root = ET.fromstring(drawn)
     assert root.get("role") == "img"
     assert ":" in (root.get("aria-label") or "")
     assert "prefers-color-scheme: dark" in drawn
