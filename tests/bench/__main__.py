@@ -15,6 +15,7 @@ from typing import Any
 from crewrelay.system import utcnow
 from tests.bench import backlog, cold_starts, drain, inline, kills, memory, page, recovery, submission
 from tests.bench.machine import machine, peers
+from tests.bench.sizes import SHORT
 from tests.support.processes import listening
 
 # A model server's port is what each takes.
@@ -39,7 +40,13 @@ def main(words: list[str]) -> None:
         with listening("tests.support.doubles.model_server") as server:
             found = SECTIONS[name](server)
         took = round(time.monotonic() - begun)
-        measured[name] = {"on": utcnow().date().isoformat(), "load_before": round(load, 1), "took_s": took, **found}
+        measured[name] = {
+            "on": utcnow().date().isoformat(),
+            "load_before": round(load, 1),
+            "took_s": took,
+            "short": SHORT,
+            **found,
+        }
         measured |= {"machine": machine(), "peers": peers()}
         page.MEASURED.write_text(json.dumps(measured, indent=2, ensure_ascii=False) + "\n")
         print(f"{name}: {took} s, load {load:.1f} before\n  {json.dumps(found, ensure_ascii=False)}", flush=True)

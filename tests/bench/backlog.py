@@ -18,8 +18,9 @@ from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.doorbell import SqliteDoorbell
 from crewrelay.sqlite.store import SqliteJobStore, _columns
 from crewrelay.system import utcnow
+from tests.bench.sizes import size
 
-FEW, MANY, LOST, TIMES = 1_000, 100_000, 20, 300
+FEW, MANY, LOST, TIMES = 1_000, size(100_000, 5_000), 20, size(300, 20)
 POLICY = Policy()
 INPUT = JobInput(crew="research", inputs={"topic": "rain", "language": "en"})
 

@@ -6,10 +6,11 @@ import time
 from statistics import median
 from typing import Any
 
+from tests.bench.sizes import STARTS_WITHIN, size
 from tests.support.stack import environment
 
 FUNCTIONS = ("authorizer", "api", "intake", "sweeper", "notifier", "run", "worker")
-TIMES = 5
+TIMES = size(5, 1)
 _AWS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "test",
@@ -32,5 +33,5 @@ def measure(_: int) -> dict[str, Any]:
 def _seconds(code: str) -> float:
     """The first run may compile to bytecode, which the deployed functions ship; the median leaves it out."""
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], env=environment(**_AWS), check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], env=environment(**_AWS), check=True, timeout=STARTS_WITHIN)
     return time.perf_counter() - begun

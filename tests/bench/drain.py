@@ -1,15 +1,15 @@
 """How long so many jobs of three model calls take, and their CPU, on each engine and on what others use."""
 
-import os
 import time
 from contextlib import closing
 from typing import Any
 
 from tests.bench import load
+from tests.bench.sizes import size
 from tests.bench.systems import CELERY_LATE, SYSTEMS, Start
 from tests.support.models import ScriptedModel
 
-JOBS, DELAY = int(os.environ.get("BENCH_JOBS", "100")), 0.3
+JOBS, DELAY = size(100, 6), 0.3
 
 
 def measure(server: int) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from typing import Any
 
 import httpx
 
+from tests.bench.sizes import STARTS_WITHIN, size
 from tests.bench.systems import peer_environment
 from tests.support.models import ScriptedModel
 from tests.support.processes import ROOT
 from tests.support.stack import model_variables, running_stack
 from tests.support.waiting import wait_until
 
-TIMES, WARM = 30, 5
+TIMES, WARM = size(30, 2), size(5, 1)
 AT_ONCE, DELAY, CALLS = (1, 10, 32), 0.5, 3
 
 
@@ -25,7 +26,7 @@ def measure(server: int) -> dict[str, Any]:
     with closing(ScriptedModel(server)) as model:
         direct = _direct(model)
         with running_stack(1, **model_variables(model)) as stack:
-            wait_until(lambda: len(stack.crews()) == 1, within=120)
+            wait_until(lambda: len(stack.crews()) == 1, within=STARTS_WITHIN)
             inline = [_run(stack.url, f"topic {number}") for number in range(WARM + TIMES)][WARM:]
             model.script("--delay", str(DELAY))
             at_once = {str(number): _at_once(stack.url, number) for number in AT_ONCE}
@@ -42,7 +43,13 @@ def measure(server: int) -> dict[str, Any]:
 def _direct(model: ScriptedModel) -> list[float]:
     command = [sys.executable, "-m", "tests.bench.peers.direct", str(WARM + TIMES)]
     done = subprocess.run(
-        command, cwd=ROOT, env=peer_environment(model), stdout=subprocess.PIPE, text=True, check=True, timeout=300
+        command,
+        cwd=ROOT,
+        env=peer_environment(model),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=STARTS_WITHIN,
     )
     taken: list[float] = json.loads(done.stdout.splitlines()[-1])
     return taken[WARM:]

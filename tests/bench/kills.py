@@ -5,6 +5,7 @@ from contextlib import closing
 from typing import Any
 
 from tests.bench import load
+from tests.bench.sizes import STARTS_WITHIN
 from tests.bench.systems import EMULATOR, SYSTEMS, Start
 from tests.support.models import ScriptedModel
 from tests.support.waiting import wait_until
@@ -25,7 +26,7 @@ def killed(server: int, start: Start) -> dict[str, float]:
         load.run(system.url, "warm", 8)
         model.script("--delay", str(DELAY))
         waiting = load.Waiting(system.url, list(load.submit(system.url, [f"job {n}" for n in range(JOBS)])))
-        wait_until(lambda: min(_calls(model)) >= 2, within=60, every=0.02)
+        wait_until(lambda: min(_calls(model)) >= 2, within=STARTS_WITHIN, every=0.02)
         under_way, begun = waiting.count(), time.monotonic()
         system.kill()
         _settle(model, waiting, begun)

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import load
+from tests.bench.sizes import STARTS_WITHIN, size
 from tests.support.models import ScriptedModel
 from tests.support.stack import RunningStack, model_variables, running_stack
 from tests.support.waiting import wait_until
 
-JOBS, STEPS = int(os.environ.get("BENCH_MEMORY_JOBS", "1000")), 10
-WARM = 100  # jobs, after which every pool of threads and connections is as large as it gets
+JOBS, STEPS = int(os.environ.get("BENCH_MEMORY_JOBS", size(1000, 20))), 10
+WARM = size(100, 10)  # jobs, after which every pool of threads and connections is as large as it gets
 
 
 def measure(server: int) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def measure(server: int) -> dict[str, Any]:
         closing(ScriptedModel(server)) as model,
         running_stack(os.cpu_count() or 1, **model_variables(model)) as stack,
     ):
-        wait_until(lambda: len(stack.crews()) == (os.cpu_count() or 1), within=120)
+        wait_until(lambda: len(stack.crews()) == (os.cpu_count() or 1), within=STARTS_WITHIN)
         begun, crews = _resident(stack), stack.crews()
         load.run(stack.url, "warm", WARM)
         curve = [(WARM, _resident(stack))]

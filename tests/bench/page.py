@@ -16,7 +16,8 @@ _WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 def files(measured: Found) -> dict[Path, str]:
     parts, pictures = [_beginning(measured)], dict[Path, str]()
     for name, section in SECTIONS.items():
-        found = measured[name]
+        if (found := measured.get(name)) is None:
+            continue
         written = section(found)
         parts.append(f"## {written.title}")
         if written.picture:
@@ -36,7 +37,9 @@ def _filled(text: str) -> str:
 def _beginning(measured: Found) -> str:
     at = measured["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in measured["peers"].items())
-    busiest = max(measured[name]["load_before"] for name in SECTIONS)
+    sections = [measured[name] for name in SECTIONS if name in measured]
+    busiest = max(section["load_before"] for section in sections)
+    trial = "**A trial with a few repetitions each: no figure of it counts.** " * any(one["short"] for one in sections)
     return f"""# Benchmarks
 
 What crewrelay costs and what it gives, beside what else people run crews with. `make bench` measures all of it
@@ -45,6 +48,6 @@ differ less. All systems run the crew that ships, built by CrewAI {at["crewai"]}
 three calls of the model and a search. Celery, dramatiq and taskiq get a front of FastAPI, a Redis server of their
 own that writes to disk once a second, and as many worker processes and threads as crewrelay has.
 
-Measured on {at["cores"]} cores ({at["cpu"]}), {at["memory_gb"]} GB, {at["system"]}, Python {at["python"]}, with
+{trial}Measured on {at["cores"]} cores ({at["cpu"]}), {at["memory_gb"]} GB, {at["system"]}, Python {at["python"]}, with
 {versions}. The load average before a section was {busiest:g} at most. Not measured: RabbitMQ, Redis on a machine of
 its own, and AWS itself. The emulator has its API, not its speed."""

@@ -8,11 +8,12 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
+from tests.bench.sizes import STARTS_WITHIN, size
 from tests.support.models import ScriptedModel
 from tests.support.stack import RunningStack, model_variables, running_stack
 from tests.support.waiting import wait_until
 
-RELAYS, KILLS, DELAY = 5, 3, 1.0
+RELAYS, KILLS, DELAY = size(5, 1), size(3, 1), 1.0
 
 
 def measure(server: int) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def measure(server: int) -> dict[str, Any]:
             closing(ScriptedModel(server, "--delay", str(DELAY))) as model,
             running_stack(1, *arguments, **model_variables(model)) as stack,
         ):
-            wait_until(lambda stack=stack: len(stack.crews()) == 1, within=120)  # type: ignore[misc]
+            wait_until(lambda stack=stack: len(stack.crews()) == 1, within=STARTS_WITHIN)  # type: ignore[misc]
             relays = [_relay(stack, f"relayed {number}") for number in range(RELAYS)]
             kills = [_kill(stack, model, f"killed {number}") for number in range(KILLS)]
         found[engine] = {
@@ -48,11 +49,11 @@ def _relay(stack: RunningStack, topic: str) -> float:
 def _kill(stack: RunningStack, model: ScriptedModel, topic: str) -> tuple[float, float]:
     """Seconds from the kill in mid-call to the next claim, and from there to the request that was under way."""
     job_id = stack.client.post("/crewai/run/async", json={"topic": topic, "language": "en"}).json()["job_id"]
-    wait_until(lambda: model.calls_by("topic")[topic] >= 2, within=60, every=0.02)
+    wait_until(lambda: model.calls_by("topic")[topic] >= 2, within=STARTS_WITHIN, every=0.02)
     killed = time.time()
     for pid in stack.crews():
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: model.calls_by("topic")[topic] >= 3, within=120, every=0.005)
+    wait_until(lambda: model.calls_by("topic")[topic] >= 3, within=STARTS_WITHIN, every=0.005)
     asked = time.time()
     claims = [event for event in _events(stack, job_id) if event["event"] == "claimed"]
     return _at(claims[-1]) - killed, asked - _at(claims[-1])
@@ -64,7 +65,7 @@ def _events(stack: RunningStack, job_id: str) -> list[dict[str, Any]]:
         assert status != "failed"
         return status == "completed"
 
-    wait_until(completed, within=120)
+    wait_until(completed, within=STARTS_WITHIN)
     events: list[dict[str, Any]] = stack.client.get(f"/crewai/jobs/{job_id}/events").json()["events"]
     return events
 

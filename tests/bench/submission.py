@@ -10,12 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.bench import load, systems
+from tests.bench.sizes import STARTS_WITHIN, size
 from tests.bench.systems import CORES, CREWS_A_PROCESS, FLOOR, Processes
 from tests.support.models import ScriptedModel
 from tests.support.stack import free_port
 from tests.support.waiting import wait_until
 
-SUBMISSIONS, WARM = 500, 50
+SUBMISSIONS, WARM = size(500, 20), size(50, 5)
 _QUEUES = {systems.CELERY: "celery_tasks", systems.DRAMATIQ: "dramatiq_tasks", systems.TASKIQ: "taskiq_tasks"}
 
 
@@ -52,7 +53,7 @@ def _occupy(url: str, model: ScriptedModel) -> None:
             seen, since = calls, time.monotonic()
         return seen > before and time.monotonic() > since + 2
 
-    wait_until(still, within=120, every=0.2)
+    wait_until(still, within=STARTS_WITHIN, every=0.2)
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def _floor(model: ScriptedModel) -> Iterator[str]:
     port = free_port()
     with TemporaryDirectory() as folder, Processes(systems.peer_environment(model)) as processes:
         processes.start("tests.bench.peers.floor", str(port), f"{folder}/jobs.db")
-        wait_until(lambda: systems.healthy(port), within=60)
+        wait_until(lambda: systems.healthy(port), within=STARTS_WITHIN)
         yield f"http://127.0.0.1:{port}"
 
 
@@ -72,5 +73,5 @@ def _front(model: ScriptedModel, tasks: str) -> Iterator[str]:
         variables = systems.peer_environment(model, BENCH_REDIS_URL=redis_url)
         front = cleanup.enter_context(Processes(variables))
         front.start("tests.bench.peers.front", str(port), f"tests.bench.peers.{tasks}")
-        wait_until(lambda: systems.healthy(port), within=60)
+        wait_until(lambda: systems.healthy(port), within=STARTS_WITHIN)
         yield f"http://127.0.0.1:{port}"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import httpx
 
+from tests.bench.sizes import STARTS_WITHIN
 from tests.support.models import ScriptedModel
 from tests.support.processes import ROOT
 from tests.support.stack import children, environment, free_port, model_variables, running_stack
@@ -40,7 +41,7 @@ Start = Callable[[ScriptedModel], AbstractContextManager[System]]
 @contextmanager
 def crewrelay(model: ScriptedModel, *arguments: str) -> Iterator[System]:
     with running_stack(CORES, *arguments, **model_variables(model)) as stack:
-        wait_until(lambda: len(stack.crews()) == CORES, within=120)
+        wait_until(lambda: len(stack.crews()) == CORES, within=STARTS_WITHIN)
 
         def kill() -> None:
             for pid in stack.crews():
@@ -55,7 +56,7 @@ def background_tasks(model: ScriptedModel) -> Iterator[System]:
     words = ["tests.bench.peers.background_tasks", str(port)]
     with Processes(peer_environment(model)) as processes:
         processes.start(*words)
-        wait_until(lambda: healthy(port), within=120)
+        wait_until(lambda: healthy(port), within=STARTS_WITHIN)
 
         def kill() -> None:
             processes.kill()
@@ -84,9 +85,9 @@ def queue(tasks: str, command: list[str], model: ScriptedModel, **variables: str
             start()
 
         start()
-        wait_until(lambda: healthy(port), within=120)
+        wait_until(lambda: healthy(port), within=STARTS_WITHIN)
         url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: httpx.get(f"{url}/workers").json() >= CORES, within=120)
+        wait_until(lambda: httpx.get(f"{url}/workers").json() >= CORES, within=STARTS_WITHIN)
         yield System(url, lambda: [redis_pid, *front.all(), *workers.all()], kill)
 
 
