@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.job import JobInput
 
 
 @pytest.mark.parametrize(

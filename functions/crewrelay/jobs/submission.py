@@ -6,13 +6,13 @@ from datetime import timedelta
 
 from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import TooManyJobs
-from crewrelay.jobs.event_log import logged
-from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.log_keys import correlation_id
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore, NewId
-from crewrelay.jobs.subscription import subscribe
-from crewrelay.jobs.transitions import submit
+from crewrelay.jobs.records.event_log import logged
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.subscription import subscribe
+from crewrelay.jobs.records.transitions import submit
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from crewrelay.jobs.errors import CrewrelayError
-from crewrelay.jobs.events import Entry, EventType
-from crewrelay.jobs.journal import Receipt
+from crewrelay.jobs.records.events import Entry, EventType
+from crewrelay.jobs.records.journal import Receipt
+from crewrelay.jobs.records.webhook import Webhook
 from crewrelay.jobs.text import Text, ended, in_one_line
-from crewrelay.jobs.webhook import Webhook
 
 
 class Status(StrEnum):
