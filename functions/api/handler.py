@@ -7,7 +7,7 @@ from crewrelay.http.api import create_api
 from crewrelay.http.edge import lambda_handler, with_cors
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.services import Services
-from crewrelay.jobs.batches import Batches
+from crewrelay.jobs.batches.batches import Batches
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.submission import Submission
 from crewrelay.settings import ApiSettings

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from crewrelay.jobs.access import Caller, Scope, TenantName
 from crewrelay.jobs.errors import Misconfigured
-from crewrelay.jobs.policy import Budget, Policy
+from crewrelay.jobs.records.policy import Budget, Policy
 from crewrelay.outbound.guard import Guard, networks_of
 
 Seconds = Annotated[float, Field(gt=0)]

@@ -3,7 +3,7 @@
 import uuid
 from datetime import UTC, datetime
 
-from crewrelay.jobs.process import Process
+from crewrelay.jobs.running.process import Process
 
 this_process = Process()
 

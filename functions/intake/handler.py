@@ -10,9 +10,9 @@ from crewrelay.events.batch import BatchResponse, answer_batch, last_moment
 from crewrelay.events.intake import Intake
 from crewrelay.events.records import Record
 from crewrelay.events.upload_bells import batch_of
+from crewrelay.jobs.batches.uploads import Uploads
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.submission import Submission
-from crewrelay.jobs.uploads import Uploads
 from crewrelay.logs import by_request
 from crewrelay.settings import IntakeSettings
 from crewrelay.system import new_id, utcnow

@@ -4,9 +4,9 @@ from typing import Any
 
 from crewrelay import cold_start
 from crewrelay.events.batch import last_moment
+from crewrelay.jobs.batches.uploads import late, ring_for_due
 from crewrelay.jobs.ports import Measure
 from crewrelay.jobs.sweeper import Sweeper, Swept
-from crewrelay.jobs.uploads import late, ring_for_due
 from crewrelay.logs import by_request
 from crewrelay.settings import UploadSettings
 from crewrelay.system import utcnow

@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.sqlite.database import Database

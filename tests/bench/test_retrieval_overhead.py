@@ -12,7 +12,7 @@ from weaviate import WeaviateClient
 from weaviate.classes.query import HybridFusion, MetadataQuery
 from weaviate.connect import ConnectionParams
 
-from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.records.answer import Passage
 from crewrelay.retrieval.collection import Document, Embedding
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
 from crewrelay.retrieval.weaviate.schema import ClassNames

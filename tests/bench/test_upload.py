@@ -8,12 +8,12 @@ from pathlib import Path
 
 from crewrelay.catalogue.drafts import read_line
 from crewrelay.jobs.access import Caller
-from crewrelay.jobs.batch import UploadState
-from crewrelay.jobs.batches import Batches
+from crewrelay.jobs.batches.batches import Batches
+from crewrelay.jobs.batches.uploads import Uploads
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.batch import UploadState
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.submission import Submission
-from crewrelay.jobs.uploads import Uploads
 from crewrelay.sqlite.batches import SqliteBatches
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.doorbell import SqliteDoorbell

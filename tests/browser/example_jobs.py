@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from crewrelay.jobs.answer import Answer, File, Source
-from crewrelay.jobs.job import Failure
 from crewrelay.jobs.ports import Calls, RelayDue
-from crewrelay.jobs.questions import Question
+from crewrelay.jobs.records.answer import Answer, File, Source
+from crewrelay.jobs.records.job import Failure
+from crewrelay.jobs.records.questions import Question
 from tests.browser.past_jobs import FailedAs, PastJobs
 from tests.support.stack import RunningStack
 

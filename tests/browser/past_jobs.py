@@ -6,17 +6,17 @@ from decimal import Decimal
 from pathlib import Path
 
 from crewrelay.crews.models.failures import explain
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.event_log import logged
-from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Failure, Job, JobInput
-from crewrelay.jobs.journal import Kind, Reply
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls
-from crewrelay.jobs.questions import Feedback
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.event_log import logged
+from crewrelay.jobs.records.job import Failure, Job, JobInput
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.questions import Feedback
+from crewrelay.jobs.running.execution import Execution
 from crewrelay.sqlite.database import FILE, Database
 from crewrelay.sqlite.store import SqliteJobStore
 from crewrelay.system import new_id, utcnow

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import pytest
 
-from crewrelay.jobs.answer import Answer, File, Source
-from crewrelay.jobs.job import Failure
 from crewrelay.jobs.ports import Calls
-from crewrelay.jobs.questions import Question
+from crewrelay.jobs.records.answer import Answer, File, Source
+from crewrelay.jobs.records.job import Failure
+from crewrelay.jobs.records.questions import Question
 from tests.browser.chromium import WHY_NOT, Tab
 from tests.browser.hostile_texts import TEXTS, as_markdown
 from tests.browser.past_jobs import FailedAs, PastJobs

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import httpx
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.questions import Question
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.questions import Question
 from crewrelay.sqlite.database import FILE, Database
 from crewrelay.sqlite.store import SqliteJobStore
 from crewrelay.system import utcnow

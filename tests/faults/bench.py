@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from crewrelay.crews.environment import CREW_ENVIRONMENT
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.submission import Submission
 from crewrelay.system import new_id, utcnow
 from crewrelay.testing import MemoryDoorbell

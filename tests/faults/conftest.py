@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.policy import Policy
 from tests.faults.bench import Bench, NewBench, Nursery, nursery
 from tests.faults.engines import Engine
 from tests.faults.on_aws import OnAws

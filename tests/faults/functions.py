@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from crewrelay.events.records import Record
-from crewrelay.jobs.job import Job
+from crewrelay.jobs.records.job import Job
 from crewrelay.local.event_sources import Context
 from crewrelay.wiring.crews import crew_runner
 from tests.faults.bench import Bench

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from crewrelay.jobs.errors import Unavailable
-from crewrelay.jobs.job import Job
 from crewrelay.jobs.ports import Clock
+from crewrelay.jobs.records.job import Job
 from crewrelay.settings import StoreSettings
 from crewrelay.sqlite.database import FILE, Database
 from crewrelay.sqlite.doorbell import SqliteDoorbell

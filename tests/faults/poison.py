@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.journal import Kind, Reply
 
 
 class _Deadly:

@@ -1,9 +1,9 @@
 """The local stack's crew process, in which crews on the topic `spin` never come back."""
 
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.local.crew import main
 
 

@@ -7,9 +7,9 @@ from itertools import count
 
 import pytest
 
-from crewrelay.jobs.job import Job, Status
-from crewrelay.jobs.journal import Kind
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.journal import Kind
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.system import utcnow
 from tests.faults.bench import Bench, NewBench, alive
 from tests.faults.injection import WRITES, Fate, Write

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from crewrelay.aws import clients
-from crewrelay.jobs.job import Job, Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.system import utcnow
 from tests.faults.bench import Bench, NewBench
 from tests.faults.engines import ONLY_AWS, ONLY_SQLITE

@@ -6,8 +6,8 @@ import pytest
 
 from crewrelay.aws.dead_letters import redrive
 from crewrelay.events.bells import job_id_of
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.system import new_id
 from tests.faults.bench import Bench, NewBench
 from tests.faults.engines import ONLY_AWS, Dead

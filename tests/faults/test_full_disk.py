@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from crewrelay.jobs.job import Status
+from crewrelay.jobs.records.job import Status
 from crewrelay.sqlite.database import FILE, Database
 from tests.support import sandbox
 from tests.support.fixtures import Figure

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from crewrelay.aws import rows
-from crewrelay.jobs import transitions
-from crewrelay.jobs.job import Job, JobInput
-from crewrelay.jobs.journal import Call, Kind, Reply
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, JobInput
+from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.system import new_id
 from tests.support.bill import size
 from tests.support.fixtures import Figure, HandSetClock, Storage

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.policy import Policy
 from tests.faults.bench import Bench, NewBench, kill
 from tests.support.fixtures import Figure
 

@@ -8,8 +8,8 @@ from crewai import Agent, Crew, Task
 from pydantic import BaseModel
 
 from crewrelay.crews.running import runner
-from crewrelay.jobs.job import Job, Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.system import utcnow
 from tests.faults.bench import Bench, NewBench
 from tests.faults.engines import ONLY_SQLITE

@@ -13,15 +13,15 @@ from crewrelay.aws.meter import EmfMeter
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.crews.keyless.extractive import ExtractiveLLM
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs import transitions
-from crewrelay.jobs.execution import done_within
-from crewrelay.jobs.job import Job, JobInput
-from crewrelay.jobs.journal import Kind, Reply
-from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.observed import ObservedStore
-from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import JobStore
-from crewrelay.jobs.run import Run
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, JobInput
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.records.policy import Budget, Policy
+from crewrelay.jobs.running.execution import done_within
+from crewrelay.jobs.running.lease import Lease
+from crewrelay.jobs.running.run import Run
 from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 from crewrelay.system import new_id, utcnow
 from tests.faults.bench import NewBench

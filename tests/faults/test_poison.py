@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
 
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.policy import Policy
 from tests.faults.bench import Bench, NewBench, alive
 from tests.faults.engines import ONLY_SQLITE
 from tests.support.fixtures import Figure

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs.job import Job, Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE
 from tests.faults.bench import Bench, NewBench, kill

@@ -11,8 +11,8 @@ from datetime import timedelta
 import httpx
 
 from crewrelay.crews.environment import CREW_ENVIRONMENT
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.local.child import GATEWAY, GATEWAY_VARIABLE, RECEIVED_AT, RECYCLED
 from tests.faults.bench import Bench, NewBench
 from tests.faults.engines import ONLY_SQLITE

@@ -16,17 +16,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from crewrelay.jobs import lease, run, sweeper
+from crewrelay.jobs import sweeper
 from crewrelay.jobs.errors import AlreadyAnswered, CrewrelayError, NotWaiting, StaleWrite
-from crewrelay.jobs.event_log import what_of
-from crewrelay.jobs.events import EventType, key_of
-from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.journal import Call, Kind
-from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import event_log_of
-from crewrelay.jobs.questions import Feedback
+from crewrelay.jobs.records.event_log import what_of
+from crewrelay.jobs.records.events import EventType, key_of
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call, Kind
+from crewrelay.jobs.records.policy import Budget, Policy
+from crewrelay.jobs.records.questions import Feedback
+from crewrelay.jobs.running import lease, run
+from crewrelay.jobs.running.execution import Execution
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.sweeper import Sweeper
 from tests.faults.simulation.strands import Condition, Fate, Lock, Process

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from crewrelay.jobs.job import Status
+from crewrelay.jobs.records.job import Status
 from crewrelay.sqlite.database import FILE, Database
 from crewrelay.system import utcnow
 from tests.faults.on_sqlite import OnSqlite

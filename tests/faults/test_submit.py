@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.policy import Policy
 from tests.faults.bench import Bench, NewBench, alive
 from tests.faults.functions import REQUEST, Functions
 from tests.faults.injection import Fate, Write

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from crewrelay.aws import rows
-from crewrelay.jobs import transitions
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.system import new_id
 from crewrelay.testing import MemoryDoorbell

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs import uploads
-from crewrelay.jobs.batch import UploadState
+from crewrelay.jobs.batches import uploads
+from crewrelay.jobs.records.batch import UploadState
 from tests.support.fixtures import Figure, HandSetClock
 from tests.support.uploads import Office, line
 
@@ -57,9 +57,9 @@ class Process:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("crewrelay.jobs.uploads", "crewrelay.jobs.batches", "crewrelay.testing"):
+    for module in ("crewrelay.jobs.batches.uploads", "crewrelay.jobs.batches.batches", "crewrelay.testing"):
         monkeypatch.setattr(f"{module}.CHUNK", 4)
-    monkeypatch.setattr("crewrelay.jobs.uploads.THREADS", 1)  # the n-th write is always the same
+    monkeypatch.setattr("crewrelay.jobs.batches.uploads.THREADS", 1)  # the n-th write is always the same
 
 
 def test_death_at_every_write(clock: HandSetClock, figure: Figure) -> None:

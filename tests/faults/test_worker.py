@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from crewrelay.jobs.execution import Execution
-from crewrelay.jobs.job import Job, Status
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.running.execution import Execution
 from crewrelay.system import new_id, utcnow
 from crewrelay.testing import MemoryDoorbell
 from tests.faults.bench import Bench, NewBench, alive, kill

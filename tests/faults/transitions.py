@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from crewrelay.jobs.job import Job, Status
+from crewrelay.jobs.records.job import Job, Status
 
 
 class Transition(NamedTuple):

@@ -9,10 +9,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from crewrelay.aws.polling import Polling
-from crewrelay.jobs.answer import Answer, File
-from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.ports import Calls
-from crewrelay.jobs.questions import Question
+from crewrelay.jobs.records.answer import Answer, File
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.questions import Question
 from crewrelay.system import utcnow
 from tests.support.a2a import AT_ONCE, BASE, PARTS, call, message, sent, streamed
 from tests.support.fixtures import HandSetClock, Storage

@@ -10,9 +10,9 @@ from starlette.testclient import TestClient
 from crewrelay.aws.signing import DynamoSigningSecrets
 from crewrelay.aws.subscriptions import DynamoSubscriptions
 from crewrelay.http.protocols.a2a.requests import FORM_0_3, FORM_1_0, TOKEN_HEADER
-from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller, Scope
-from crewrelay.jobs.notifier import Notifier
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.webhooks.notifier import Notifier
 from crewrelay.outbound.forms import FORMS as WEBHOOK_FORMS
 from crewrelay.system import new_id
 from crewrelay.testing import MemoryDoorbell

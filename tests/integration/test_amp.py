@@ -7,10 +7,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from crewrelay.jobs.access import Caller, Scope
-from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.ports import Calls
-from crewrelay.jobs.questions import Feedback, Question
+from crewrelay.jobs.records.answer import Answer, Usage
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.questions import Feedback, Question
 from tests.support.crews import OwnCrews
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import (

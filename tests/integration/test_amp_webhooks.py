@@ -11,13 +11,13 @@ from starlette.testclient import TestClient
 from crewrelay.http.protocols.amp.notifications import FORMS as AMP_FORMS
 from crewrelay.http.protocols.amp.notifications import STREAMED
 from crewrelay.jobs.access import Caller, Scope
-from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import Unavailable
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls
-from crewrelay.jobs.questions import Question
+from crewrelay.jobs.records.answer import Answer, Usage
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.records.questions import Question
 from crewrelay.wiring.forms import FORMS
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import (

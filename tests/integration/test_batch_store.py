@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from crewrelay.aws.batches import DynamoBatches
-from crewrelay.jobs.batch import (
+from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite
+from crewrelay.jobs.records.batch import (
     CHUNK,
     MOST_ITEMS,
     Batch,
@@ -16,8 +17,7 @@ from crewrelay.jobs.batch import (
     UploadState,
     letters,
 )
-from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite
-from crewrelay.jobs.job import Status
+from crewrelay.jobs.records.job import Status
 from crewrelay.sqlite.batches import SqliteBatches
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.store import SqliteJobStore

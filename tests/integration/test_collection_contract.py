@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import CollectionMissing, EmbedderMismatch, RetrievalMisconfigured
+from crewrelay.jobs.records.answer import Passage
 from crewrelay.retrieval.collection import Collection, Collections, Document, Embedding, Vector
 from crewrelay.retrieval.embedded.collections import EmbeddedCollections
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections

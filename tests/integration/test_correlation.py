@@ -9,8 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from crewrelay.http.edge import lambda_handler
-from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.log_keys import log_keys
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.local.event_sources import Context
 from tests.support.aws_events import rest_event
 from tests.support.fixtures import Storage

@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 
 from crewrelay.crews.models.models import Models
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.answer import Passage
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.journal import Call, Kind, Reply
+from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.journal import Call, Kind, Reply
 from crewrelay.prices import Prices
 from crewrelay.settings import ModelSettings
 from crewrelay.system import utcnow

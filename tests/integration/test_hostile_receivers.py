@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from crewrelay.jobs.events import EventType
-from crewrelay.jobs.subscription import Outcome, State
+from crewrelay.jobs.records.events import EventType
+from crewrelay.jobs.records.subscription import Outcome, State
 from crewrelay.outbound.guard import Guard, networks_of
 from crewrelay.outbound.post import HttpPost
 from tests.support.certificates import certified

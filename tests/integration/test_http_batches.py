@@ -12,9 +12,9 @@ from botocore.awsrequest import AWSResponse, HTTPHeaders
 from starlette.testclient import TestClient
 
 from crewrelay.http.body import LARGEST_BATCH
-from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller
-from crewrelay.jobs.job import Job
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job
 from tests.support.aws import aws_client
 from tests.support.bill import Bill
 from tests.support.fixtures import Figure, HandSetClock, Storage
@@ -213,7 +213,7 @@ def test_while_there_is_no_room_a_new_batch_writes_nothing(storage: Storage, clo
 def test_items_that_time_ran_out_for_are_submitted_by_a_repetition(
     storage: Storage, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crewrelay.jobs.batches.CHUNK", 2)
+    monkeypatch.setattr("crewrelay.jobs.batches.batches.CHUNK", 2)
     client = TestClient(api_app(storage, clock))
 
     def slow(**_: object) -> None:

@@ -13,7 +13,7 @@ from crewrelay.aws.dead_letters import SqsDeadLetters
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.events.intake import Intake
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.settings import CrewsSettings
 from crewrelay.system import utcnow
 from tests.support.crews import AGENTS, CREW, TASKS, OwnCrews, Shelf

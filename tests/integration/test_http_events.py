@@ -9,11 +9,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from crewrelay.http.edge import lambda_handler
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.journal import Kind, Reply
 from crewrelay.system import utcnow
 from tests.support.aws_events import rest_event
 from tests.support.fixtures import HandSetClock, Storage

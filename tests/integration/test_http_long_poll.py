@@ -17,10 +17,10 @@ from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.services import Services
 from crewrelay.http.status import etag_of
-from crewrelay.jobs import transitions
-from crewrelay.jobs.batches import Batches
+from crewrelay.jobs.batches.batches import Batches
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Job
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job
 from crewrelay.jobs.submission import Submission
 from crewrelay.sqlite.batches import SqliteBatches
 from crewrelay.sqlite.changes import Watch

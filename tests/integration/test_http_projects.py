@@ -16,8 +16,8 @@ from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.services import Services
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import File
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import File
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.store import SqliteJobStore
 from crewrelay.system import utcnow

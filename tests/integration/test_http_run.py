@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from starlette.testclient import TestClient
 
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import BudgetExceeded
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import JobInput
 from tests.support.fixtures import Storage
 from tests.support.http_apps import (
     ANSWER,

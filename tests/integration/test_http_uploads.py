@@ -16,11 +16,11 @@ from crewrelay.events.upload_bells import batch_of
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.services import Services
-from crewrelay.jobs.batch import CHUNK, LARGEST_FILE, BatchItem
-from crewrelay.jobs.batches import Batches
+from crewrelay.jobs.batches.batches import Batches
+from crewrelay.jobs.batches.uploads import Uploads
 from crewrelay.jobs.intervention import Intervention
+from crewrelay.jobs.records.batch import CHUNK, LARGEST_FILE, BatchItem
 from crewrelay.jobs.submission import Submission
-from crewrelay.jobs.uploads import Uploads
 from crewrelay.sqlite.batches import SqliteBatches
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.doorbell import SqliteDoorbell

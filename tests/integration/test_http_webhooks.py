@@ -13,7 +13,7 @@ from crewrelay.aws.subscriptions import DynamoSubscriptions
 from crewrelay.catalogue import request
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.notifier import Notifier
+from crewrelay.jobs.webhooks.notifier import Notifier
 from crewrelay.outbound.forms import FORMS
 from crewrelay.system import new_id
 from crewrelay.testing import MemoryDoorbell

@@ -7,7 +7,7 @@ import pytest
 
 from crewrelay.aws.bodies import LARGEST_ANSWER
 from crewrelay.http.edge import Handler, lambda_handler
-from crewrelay.jobs.answer import Answer
+from crewrelay.jobs.records.answer import Answer
 from tests.support.aws_events import Event, rest_event, submission, text_of
 from tests.support.fixtures import Storage
 from tests.support.http_apps import ANSWER, REQUEST, ScriptedCrew, api_app, assert_untouched, run_app, unreachable

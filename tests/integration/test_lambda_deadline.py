@@ -7,8 +7,8 @@ import time
 import pytest
 
 from crewrelay.http.edge import lambda_handler
-from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import JobInput
 from tests.support.aws_events import rest_event, text_of
 from tests.support.fixtures import Storage
 from tests.support.http_apps import ANSWER, REQUEST, ScriptedCrew, run_app

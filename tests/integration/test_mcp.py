@@ -13,9 +13,9 @@ from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.events.authorizer import Authorizer
 from crewrelay.http.edge import Handler
 from crewrelay.jobs.access import Scope, issue
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import BudgetExceeded
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.local.authorization import Authorization
 from crewrelay.local.resources import load_template
 from crewrelay.local.stack import TEMPLATE

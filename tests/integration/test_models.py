@@ -15,10 +15,10 @@ from crewrelay.aws import clients
 from crewrelay.aws.bedrock import BedrockClient
 from crewrelay.crews.models.models import Models
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.answer import Passage
-from crewrelay.jobs.execution import Execution
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.running.execution import Execution
 from crewrelay.jobs.submission import Submission
 from crewrelay.settings import ModelSettings
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore

@@ -9,10 +9,10 @@ from starlette.testclient import TestClient
 
 from crewrelay.http.edge import Handler, lambda_handler
 from crewrelay.jobs.access import Caller, Scope
-from crewrelay.jobs.answer import Answer, Source, Usage
 from crewrelay.jobs.errors import InvalidCrew
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.questions import AnswerNeeded
+from crewrelay.jobs.records.answer import Answer, Source, Usage
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.questions import AnswerNeeded
 from tests.support.aws_events import rest_event, text_of
 from tests.support.fixtures import Storage
 from tests.support.http_apps import (

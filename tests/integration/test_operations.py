@@ -18,13 +18,13 @@ from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.aws.uploads import UploadBells
 from crewrelay.events.authorizer import Authorizer
 from crewrelay.jobs.access import Scope, issue
-from crewrelay.jobs.answer import Answer, Passage, Source
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.journal import Kind, Reply
+from crewrelay.jobs.batches.uploads import ring_for_due
 from crewrelay.jobs.ports import Calls
-from crewrelay.jobs.signing import secret_of
+from crewrelay.jobs.records.answer import Answer, Passage, Source
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.journal import Kind, Reply
 from crewrelay.jobs.sweeper import Sweeper
-from crewrelay.jobs.uploads import ring_for_due
+from crewrelay.jobs.webhooks.signing import secret_of
 from crewrelay.retrieval.chunks import corpus_chunks
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
 from crewrelay.system import utcnow

@@ -23,9 +23,9 @@ from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.crews.models.models import Models
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.errors import RetrievalUnavailable
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.subscription import Subscription
-from crewrelay.jobs.webhook import Webhook
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.subscription import Subscription
+from crewrelay.jobs.records.webhook import Webhook
 from crewrelay.local.resources import Template, environment
 from crewrelay.settings import ModelSettings
 from crewrelay.system import utcnow

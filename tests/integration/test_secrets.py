@@ -14,7 +14,7 @@ from crewrelay.aws.secrets import secret, variables
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.crews.projects.rehearsal import RehearsedCalls
 from crewrelay.jobs.errors import Misconfigured, Unavailable
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.wiring.crews import crew_runner
 from crewrelay.wiring.secrets import embedder_settings, model_settings, retrieval_settings
 from tests.support.aws import aws_client

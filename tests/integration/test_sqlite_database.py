@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import Misconfigured, Unavailable
+from crewrelay.jobs.records import transitions
 from crewrelay.sqlite import schema
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.folder import locked, restore

@@ -13,7 +13,7 @@ import pytest
 
 from crewrelay.events.batch import answer_batch
 from crewrelay.events.intake import Intake
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.submission import Submission
 from crewrelay.local.event_sources import EventSource
 from crewrelay.sqlite.intake import IntakeFolder, _TakenFile

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs.job import Status
 from crewrelay.jobs.listing import Filter, Position
+from crewrelay.jobs.records.job import Status
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.doorbell import SqliteDoorbell
 from crewrelay.sqlite.store import SqliteJobStore

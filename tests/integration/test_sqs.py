@@ -17,11 +17,11 @@ from crewrelay.events.bells import job_id_of
 from crewrelay.events.intake import Intake
 from crewrelay.events.records import MESSAGE_ID, Record
 from crewrelay.jobs.errors import InvalidRequest, ServiceRefused, Unavailable
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.subscription import Subscription
 from crewrelay.jobs.submission import Submission
-from crewrelay.jobs.subscription import Subscription
 from crewrelay.testing import MemoryJobStore
 from tests.support.aws_events import sqs_event, sqs_record
 from tests.support.fixtures import HandSetClock, Storage

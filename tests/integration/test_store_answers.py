@@ -5,9 +5,9 @@ import hashlib
 import httpx
 import pytest
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.ports import JobRecord, JobStore
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, File
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.store import SqliteJobStore
 from tests.support.fixtures import HandSetClock, Storage

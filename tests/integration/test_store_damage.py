@@ -10,10 +10,10 @@ import pytest
 from crewrelay.aws import clients
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import DamagedJob, ServiceRefused, Unavailable
-from crewrelay.jobs.job import JobInput, Status
 from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import JobInput, Status
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import (
     FAILURE,

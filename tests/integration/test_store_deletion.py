@@ -2,11 +2,11 @@
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.listing import Filter, Page
 from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, Status
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.store import SqliteJobStore
 from tests.support.fixtures import HandSetClock, Storage

@@ -1,10 +1,10 @@
 """What every job store promises of the event log's rows."""
 
-from crewrelay.jobs import events, transitions
-from crewrelay.jobs.event_log import begin_task, logged, with_call
-from crewrelay.jobs.events import Entry, EventRow
-from crewrelay.jobs.job import Job
 from crewrelay.jobs.ports import JobStore, event_log_of
+from crewrelay.jobs.records import events, transitions
+from crewrelay.jobs.records.event_log import begin_task, logged, with_call
+from crewrelay.jobs.records.events import Entry, EventRow
+from crewrelay.jobs.records.job import Job
 from tests.support.fixtures import HandSetClock
 from tests.support.stored_jobs import INPUT, POLICY, call_of, claimed, loaded, submitted
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 from crewrelay.aws import rows
-from crewrelay.jobs import transitions
-from crewrelay.jobs.job import Status
 from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Status
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import FAILURE, INPUT, POLICY, claimed, completed, due_job_ids, loaded, submitted
 

@@ -3,9 +3,9 @@
 import json
 
 from crewrelay.aws import rows
-from crewrelay.jobs import transitions
-from crewrelay.jobs.journal import Call, Receipt
 from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.journal import Call, Receipt
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import POLICY, bodies, call_of, claimed, loaded, submitted, text_of_compressed_size
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from crewrelay.aws import listing, rows
-from crewrelay.jobs import transitions
-from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, JobInput, Status
 from crewrelay.sqlite import schema
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.store import SqliteJobStore

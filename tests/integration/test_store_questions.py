@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.job import Job, Status
-from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.ports import JobRecord, JobStore
-from crewrelay.jobs.questions import Feedback, Question
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.questions import Feedback, Question
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import INPUT, POLICY, claimed, due_job_ids, loaded, submitted, text_of_compressed_size
 

@@ -4,9 +4,9 @@ import json
 import uuid
 
 from crewrelay.aws import rows
-from crewrelay.jobs import transitions
-from crewrelay.jobs.job import Failure, JobInput
-from crewrelay.jobs.journal import Call, Kind, Reply
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Failure, JobInput
+from crewrelay.jobs.records.journal import Call, Kind, Reply
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import ANSWER, POLICY, claimed, submitted
 

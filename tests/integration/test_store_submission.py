@@ -9,11 +9,11 @@ import pytest
 
 from crewrelay.aws import rows
 from crewrelay.aws.store import DynamoJobStore
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import IdempotencyConflict
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.journal import Receipt
 from crewrelay.jobs.ports import JobRecord, JobStore
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.journal import Receipt
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import (
     ANSWER,

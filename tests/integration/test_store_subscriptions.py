@@ -9,15 +9,15 @@ import pytest
 
 from crewrelay.aws.signing import DynamoSigningSecrets
 from crewrelay.aws.subscriptions import DynamoSubscriptions
-from crewrelay.jobs import subscription as change
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.events import EventType
-from crewrelay.jobs.job import Job
-from crewrelay.jobs.notifier import Subscriptions
 from crewrelay.jobs.ports import JobStore
-from crewrelay.jobs.signing import OVERLAP, SigningSecrets, rotate, secret_of, signed
-from crewrelay.jobs.subscription import Attempt, Outcome, Subscription
+from crewrelay.jobs.records import subscription as change
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.events import EventType
+from crewrelay.jobs.records.job import Job
+from crewrelay.jobs.records.subscription import Attempt, Outcome, Subscription
+from crewrelay.jobs.webhooks.notifier import Subscriptions
+from crewrelay.jobs.webhooks.signing import OVERLAP, SigningSecrets, rotate, secret_of, signed
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.signing import SqliteSigningSecrets
 from crewrelay.sqlite.store import SqliteJobStore

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.job import Job
-from crewrelay.jobs.journal import Receipt
-from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job
+from crewrelay.jobs.records.journal import Receipt
+from crewrelay.jobs.running.lease import Lease
 from tests.support.fixtures import HandSetClock
 from tests.support.stored_jobs import ANSWER, FAILURE, INPUT, POLICY, claimed, completed, loaded, submitted
 

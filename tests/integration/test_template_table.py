@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from crewrelay.aws import rows
-from crewrelay.jobs import transitions
-from crewrelay.jobs.job import Job, JobInput
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, JobInput
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.local.resources import Template
 from tests.support.template import resources
 

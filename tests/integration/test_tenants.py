@@ -17,14 +17,14 @@ from starlette.types import Scope as Connection
 from crewrelay.aws.batches import DynamoBatches
 from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.events.authorizer import Authorizer
-from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Scope, issue
-from crewrelay.jobs.answer import Answer, File, Source, Usage
-from crewrelay.jobs.batch import Batch, BatchItem
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Call, Kind, Reply
-from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.questions import Question
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, File, Source, Usage
+from crewrelay.jobs.records.batch import Batch, BatchItem
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.questions import Question
 from crewrelay.jobs.submission import message_key
 from crewrelay.local.authorization import Authorization
 from crewrelay.local.resources import load_template

@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 
 from crewrelay.aws.queue import SqsQueue
 from crewrelay.events.bells import job_id_of
-from crewrelay.jobs.execution import Execution
-from crewrelay.jobs.job import Status
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.running.execution import Execution
 from crewrelay.jobs.sweeper import Sweeper
 from crewrelay.system import new_id
 from tests.support.fixtures import HandSetClock, Storage

@@ -77,7 +77,7 @@ class Trials:
 
     def _check(self) -> None:
         """Without a mutant every test passes here too, or whatever they say of one would be worth nothing."""
-        path = FUNCTIONS / "crewrelay/jobs/transitions.py"
+        path = FUNCTIONS / "crewrelay/jobs/records/transitions.py"
         code = compile(path.read_text(), path, "exec")
         tests = [test for test in self._items if test.startswith("tests/unit/")]
         if self._outcome(lambda: self._imported_anew(path, code, tests), 600) is not Outcome.SURVIVED:

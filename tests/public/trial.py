@@ -49,7 +49,7 @@ def _run(project: Project) -> Iterator[tuple[str, str]]:
     from crewrelay.crews.projects.rehearsal import RehearsedCalls
     from crewrelay.crews.running.checks import NoPassages
     from crewrelay.crews.running.runner import CrewRunner
-    from crewrelay.jobs.job import JobInput
+    from crewrelay.jobs.records.job import JobInput
     from crewrelay.wiring.crews import models
     from crewrelay.wiring.secrets import model_settings
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from crewrelay.catalogue.catalogue import catalogue
-from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.records.answer import Passage
 
 CREW = """\
 description: Tells of a topic.

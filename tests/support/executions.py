@@ -7,15 +7,15 @@ from threading import Event
 from threading import enumerate as threads
 from typing import Any
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import CrewrelayError, Unavailable
-from crewrelay.jobs.execution import Execution, done_within
-from crewrelay.jobs.job import Failure, Job, JobInput
-from crewrelay.jobs.journal import Call, Kind, Reply
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls
-from crewrelay.jobs.process import Process
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, Usage
+from crewrelay.jobs.records.job import Failure, Job, JobInput
+from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.running.execution import Execution, done_within
+from crewrelay.jobs.running.process import Process
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.support.fixtures import HandSetClock
 

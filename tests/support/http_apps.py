@@ -24,22 +24,22 @@ from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.protocols.on_demand import PREFIXES
 from crewrelay.http.run import InlineRuns, create_run
 from crewrelay.http.services import Services
-from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller, Scope
-from crewrelay.jobs.answer import Answer, Source, Usage
-from crewrelay.jobs.batches import Batches
-from crewrelay.jobs.deliveries import Deliveries
-from crewrelay.jobs.execution import Execution
+from crewrelay.jobs.batches.batches import Batches
+from crewrelay.jobs.batches.uploads import Uploads
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Failure, Job, JobInput
-from crewrelay.jobs.notifier import Notifier, Post
 from crewrelay.jobs.observed import ObservedStore
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Changes, Clock, Crew
-from crewrelay.jobs.questions import Question
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, Source, Usage
+from crewrelay.jobs.records.job import Failure, Job, JobInput
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.questions import Question
+from crewrelay.jobs.records.subscription import Outcome
+from crewrelay.jobs.running.execution import Execution
 from crewrelay.jobs.submission import Submission
-from crewrelay.jobs.subscription import Outcome
-from crewrelay.jobs.uploads import Uploads
+from crewrelay.jobs.webhooks.deliveries import Deliveries
+from crewrelay.jobs.webhooks.notifier import Notifier, Post
 from crewrelay.system import new_id, utcnow
 from crewrelay.wiring.forms import FORMS
 from tests.support.doubles.meter import MemoryMeter

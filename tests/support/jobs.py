@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from crewrelay.jobs.job import Failure, JobInput
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Failure, JobInput
+from crewrelay.jobs.records.policy import Policy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 POLICY = Policy(lease=timedelta(seconds=60), keep=timedelta(days=3))

@@ -6,13 +6,13 @@ from datetime import timedelta
 from uuid import uuid4
 
 from crewrelay.crews.models.failures import explain
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.execution import Execution, done_within
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Clock, JobRecord, Wait
-from crewrelay.jobs.process import Process
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, Usage
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.running.execution import Execution, done_within
+from crewrelay.jobs.running.process import Process
 from crewrelay.system import utcnow
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 

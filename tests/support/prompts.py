@@ -27,9 +27,9 @@ from crewrelay.crews.passages.citations import Bibliography
 from crewrelay.crews.passages.search import SearchPassages
 from crewrelay.crews.running.building import build
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.answer import Passage
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.journal import Kind, Reply
+from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.journal import Kind, Reply
 from crewrelay.testing import Unjournaled
 from tests.support.doubles.crew import ScriptedModel, Weather
 from tests.support.processes import ROOT

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import Unavailable
-from crewrelay.jobs.execution import on_own_thread
-from crewrelay.jobs.job import Failure, Job, JobInput
-from crewrelay.jobs.journal import Call, Kind, Reply
-from crewrelay.jobs.lease import Lease
-from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.run import Run, RunStopped
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Failure, Job, JobInput
+from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.running.execution import on_own_thread
+from crewrelay.jobs.running.lease import Lease
+from crewrelay.jobs.running.run import Run, RunStopped
 from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import HandSetClock
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import schemathesis
 
-from crewrelay.jobs.events import EventType
+from crewrelay.jobs.records.events import EventType
 
 _WEBHOOK: dict[str, Callable[[Any], bool]] = {  # what keeps to the schema, for an address that cannot be reached
     "webhook_url": lambda url: isinstance(url, str) and len(url) <= 2048,

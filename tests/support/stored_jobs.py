@@ -11,12 +11,12 @@ import pytest
 
 from crewrelay.aws import rows
 from crewrelay.aws.bodies import Bodies
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer, Source, Usage
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Call, Kind, Reply
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, JobStore
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, Source, Usage
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.sqlite.store import SqliteJobStore
 from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import HandSetClock, Storage

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.event_log import logged
-from crewrelay.jobs.events import EventType
-from crewrelay.jobs.job import Job, JobInput
-from crewrelay.jobs.notifier import Notifier, Post, Subscriptions
 from crewrelay.jobs.observed import ObservedStore
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobStore
-from crewrelay.jobs.subscription import Outcome
-from crewrelay.jobs.webhook import DEFAULT_EVENTS, Webhook
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.event_log import logged
+from crewrelay.jobs.records.events import EventType
+from crewrelay.jobs.records.job import Job, JobInput
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.subscription import Outcome
+from crewrelay.jobs.records.webhook import DEFAULT_EVENTS, Webhook
+from crewrelay.jobs.webhooks.notifier import Notifier, Post, Subscriptions
 from crewrelay.system import new_id
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore, MemorySigningSecrets, MemorySubscriptions
 from crewrelay.wiring.forms import FORMS

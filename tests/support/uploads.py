@@ -6,16 +6,16 @@ from datetime import timedelta
 from typing import Any
 
 from crewrelay.catalogue.drafts import read_line
-from crewrelay.jobs import transitions
 from crewrelay.jobs.access import Caller, Scope
-from crewrelay.jobs.batch import Batch, UploadedFile, UploadState
-from crewrelay.jobs.batches import Batches
+from crewrelay.jobs.batches.batches import Batches
+from crewrelay.jobs.batches.uploads import Uploads
 from crewrelay.jobs.errors import InvalidUpload
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.batch import Batch, UploadedFile, UploadState
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.submission import Submission
-from crewrelay.jobs.uploads import Uploads
 from crewrelay.testing import MemoryBatches, MemoryDoorbell, MemoryJobStore
 from tests.support.fixtures import HandSetClock
 from tests.support.jobs import FAILURE

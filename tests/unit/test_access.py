@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from crewrelay.jobs.access import Caller, Scope, Token, bearer, digest_of, issue, new_text
 from crewrelay.jobs.errors import ForeignCollection, MissingScope
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.testing import MemoryTokens
 from tests.support.fixtures import HandSetClock
 

@@ -18,8 +18,8 @@ from pydantic import BaseModel
 
 from crewrelay.crews.journal.ambient import NotInTheRun, journaling
 from crewrelay.crews.running.tuning import tune_crewai
-from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.ports import Calls, RelayDue
+from crewrelay.jobs.records.journal import Kind
 from crewrelay.testing import Unjournaled
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
 from tests.support.runs import TIMEOUT, Attempts, reason

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crewrelay.jobs.answer import Answer, ModelUsage, Passage, Source, Usage
+from crewrelay.jobs.records.answer import Answer, ModelUsage, Passage, Source, Usage
 
 PASSAGE = {"id": "a#1", "title": "A title", "url": "a.html", "text": "A text.", "excerpt": "A text."}
 SOURCE = {"number": 1, "id": "a#1", "title": "A title", "url": "a.html", "text": "A text."}

@@ -3,8 +3,8 @@
 import threading
 from datetime import timedelta
 
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.process import Process
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.running.process import Process
 from tests.support.fixtures import HandSetClock
 from tests.support.live_executions import ANSWER, INPUT, TIMEOUT, BlockedCrew, Crew, Desk
 

@@ -15,8 +15,8 @@ from crewrelay.crews.passages.search import SearchPassages
 from crewrelay.crews.running.building import build
 from crewrelay.crews.running.dry_run import DryRunCalls, dry_run
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.journal import Kind
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.journal import Kind
 from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 from crewrelay.testing import Unjournaled
 from tests.support.crews import AGENTS, CREW, TASKS, OwnCrews, Shelf

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from crewrelay.jobs import cap as cap_module
-from crewrelay.jobs import transitions
 from crewrelay.jobs.cap import Cap
 from crewrelay.jobs.errors import TooManyJobs, Unavailable
-from crewrelay.jobs.job import Job, JobInput
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, JobInput
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import HandSetClock
 from tests.support.runs import Meanwhile

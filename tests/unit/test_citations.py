@@ -5,7 +5,7 @@ import time
 import pytest
 
 from crewrelay.crews.passages.citations import Bibliography
-from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.records.answer import Passage
 from tests.support.fixtures import Figure
 
 

@@ -17,7 +17,7 @@ from crewrelay.cli.output.answer import say_answer, say_question
 from crewrelay.cli.output.drawing import bar, say_rows
 from crewrelay.cli.output.timeline import Row, rows
 from crewrelay.cli.terminal import note
-from crewrelay.jobs.job import Status
+from crewrelay.jobs.records.job import Status
 
 HOSTILE = (
     "\x1b]0;owned\x07\x1b[2J\x1b]52;c;ZXZpbA==\x07\x1b]8;;https://evil.example\x1b\\bank\x1b]8;;\x1b\\"

@@ -9,7 +9,7 @@ import pytest
 from crewrelay.crews.projects.divergence import differences, told
 from crewrelay.crews.projects.model_double import answer_to, instance_of
 from crewrelay.crews.projects.rehearsal import Asked, Rehearsed, RehearsedCalls
-from crewrelay.jobs.journal import Kind, Reply
+from crewrelay.jobs.records.journal import Kind, Reply
 
 TODAY = date(2026, 3, 5)
 

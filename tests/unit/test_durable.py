@@ -18,12 +18,12 @@ from crewrelay.crews.passages.citations import Bibliography
 from crewrelay.crews.passages.search import SearchPassages
 from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.crews.running.tuning import tune_crewai
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import InvalidCrew
-from crewrelay.jobs.execution import on_own_thread
-from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.log_keys import log_keys, logged_with
 from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.running.execution import on_own_thread
 from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 from crewrelay.testing import Unjournaled
 from tests.support.doubles.crew import ScriptedModel, Weather, weather_call

@@ -6,17 +6,17 @@ from itertools import count
 
 import pytest
 
-from crewrelay.jobs import events, transitions
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import StaleWrite, Unavailable
-from crewrelay.jobs.event_log import with_call
-from crewrelay.jobs.events import Event, EventRow, EventType
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Job, Progress, Status
-from crewrelay.jobs.journal import Call, Kind, Reply
-from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.ports import Calls, event_log_of
-from crewrelay.jobs.questions import Feedback, Question
+from crewrelay.jobs.records import events, transitions
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.event_log import with_call
+from crewrelay.jobs.records.events import Event, EventRow, EventType
+from crewrelay.jobs.records.job import Job, Progress, Status
+from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.questions import Feedback, Question
+from crewrelay.jobs.running.lease import Lease
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.sweeper import Sweeper
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore

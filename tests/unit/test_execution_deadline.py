@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.job import JobInput, Status
-from crewrelay.jobs.journal import Kind, Reply
-from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import JobInput, Status
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.records.policy import Budget, Policy
 from tests.support.fixtures import HandSetClock
 from tests.support.live_executions import ANSWER, TIMEOUT, BlockedCrew, Crew, Desk, ScriptedCalls
 

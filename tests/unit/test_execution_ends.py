@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import Misconfigured
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.log_keys import log_keys
 from crewrelay.jobs.ports import Calls, RelayDue
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.journal import Kind, Reply
 from tests.support.executions import ANSWER, Desk, PausedCrew, ScriptedCrew, asks
 from tests.support.fixtures import HandSetClock
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from crewrelay.crews.models.failures import ToolUnavailable, explain
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import InvalidRequest, Unavailable
-from crewrelay.jobs.job import JobInput, Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import JobInput, Status
+from crewrelay.jobs.records.policy import Policy
 from tests.support.fixtures import HandSetClock
 from tests.support.live_executions import ANSWER, POLICY, Crew, Desk
 

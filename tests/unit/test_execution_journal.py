@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import DamagedJob, Unavailable
-from crewrelay.jobs.job import Status
 from crewrelay.jobs.ports import RelayDue
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Status
 from tests.support.executions import Desk, ScriptedCrew, asks
 from tests.support.fixtures import HandSetClock
 

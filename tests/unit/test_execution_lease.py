@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import Misconfigured, ServiceRefused, Unavailable
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.journal import Kind, Reply
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, JobRecord
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.system import utcnow
 from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import HandSetClock

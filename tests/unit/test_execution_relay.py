@@ -6,12 +6,12 @@ from threading import Event
 
 import pytest
 
-from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls
-from crewrelay.jobs.process import Process
-from crewrelay.jobs.stray import Stray
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.running.process import Process
+from crewrelay.jobs.running.stray import Stray
 from tests.support.executions import ANSWER, PATIENCE, Desk, PausedCrew, ScriptedCrew, asks
 from tests.support.fixtures import HandSetClock
 

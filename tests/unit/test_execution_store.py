@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from crewrelay.crews.models.failures import ToolUnavailable
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import ServiceRefused, Unavailable
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call, Kind, Reply
 from crewrelay.system import utcnow
 from tests.support.fixtures import HandSetClock
 from tests.support.live_executions import ANSWER, Crew, Desk, ScriptedCalls, WatchedStore

@@ -10,8 +10,8 @@ from crewrelay.crews.keyless.extractive import ExtractiveLLM
 from crewrelay.crews.passages.citations import Bibliography
 from crewrelay.crews.passages.search import NOTHING_FOUND, SearchPassages
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.answer import Answer, Passage
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.answer import Answer, Passage
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.testing import Unjournaled
 
 TOOLS: list[dict[str, Any]] = [{"type": "function", "function": {"name": "search_passages", "parameters": {}}}]

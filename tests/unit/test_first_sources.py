@@ -4,8 +4,8 @@ import pytest
 
 from crewrelay.crews.keyless.extractive import ExtractiveLLM
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.retrieval.embedded.collections import EmbeddedRetriever
 from crewrelay.testing import Unjournaled
 

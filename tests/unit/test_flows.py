@@ -22,7 +22,7 @@ from crewrelay.crews.running.checks import faults_of
 from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.jobs.errors import InvalidCrew
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.testing import Unjournaled
 from tests.support.crews import Shelf
 from tests.support.doubles.openai_server import OpenAIServer, openai_server

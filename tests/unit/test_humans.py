@@ -13,8 +13,8 @@ from pydantic import BaseModel
 import crewrelay
 from crewrelay.crews.journal.ambient import journaling
 from crewrelay.crews.running.tuning import tune_crewai
-from crewrelay.jobs.journal import Call, Kind, Reply
-from crewrelay.jobs.questions import AnswerNeeded, Feedback, Question
+from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.questions import AnswerNeeded, Feedback, Question
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
 from tests.support.runs import Attempts, reason
 

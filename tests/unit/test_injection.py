@@ -12,8 +12,8 @@ from crewrelay.crews.journal.journaled_tools import JournaledRetriever
 from crewrelay.crews.passages.citations import Bibliography
 from crewrelay.crews.passages.search import SearchPassages
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.answer import Passage
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.testing import Unjournaled
 from tests.support.doubles.crew import ScriptedModel, Weather
 

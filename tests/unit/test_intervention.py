@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import JobFinished, JobUnfinished, StaleWrite, TooManyJobs, Unavailable, UnknownJob
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, Usage
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call, Kind, Receipt, Reply
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.support.fixtures import HandSetClock
 

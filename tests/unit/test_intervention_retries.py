@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import JobFinished, StaleWrite, TooManyJobs, Unavailable
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.support.fixtures import HandSetClock
 

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import AttemptsExhausted, Overdue, StaleWrite
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
-from crewrelay.jobs.policy import Budget, Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call, Kind, Receipt, Reply
+from crewrelay.jobs.records.policy import Budget, Policy
 from tests.support.jobs import FAILURE, INPUT, NOW, OUTAGE, POLICY
 
 LATER = NOW + timedelta(seconds=10)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import DamagedJob, Overdue, StaleWrite, Unavailable
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Receipt
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Receipt
 from tests.support.jobs import FAILURE, INPUT, NOW, OUTAGE, POLICY
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from crewrelay.jobs.answer import ModelUsage
-from crewrelay.jobs.journal import Call, Kind, Receipt, Reply, digest_of, in_order, usage_of
+from crewrelay.jobs.records.answer import ModelUsage
+from crewrelay.jobs.records.journal import Call, Kind, Receipt, Reply, digest_of, in_order, usage_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

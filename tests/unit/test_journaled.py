@@ -18,9 +18,9 @@ from crewrelay.crews.journal.journaled import JournaledLLM
 from crewrelay.crews.journal.replies import MisshapenReply
 from crewrelay.crews.keyless.extractive import ExtractiveLLM
 from crewrelay.jobs.errors import BudgetExceeded
-from crewrelay.jobs.policy import Budget
 from crewrelay.jobs.ports import RelayDue
-from crewrelay.jobs.run import Run, RunStopped
+from crewrelay.jobs.records.policy import Budget
+from crewrelay.jobs.running.run import Run, RunStopped
 from tests.support.doubles.crew import ScriptedModel, weather_call
 from tests.support.runs import POLICY, Attempts, reason
 

@@ -11,10 +11,10 @@ from crewrelay.crews.journal.journaled import JournaledLLM
 from crewrelay.crews.journal.journaled_tools import JournaledRetriever, JournaledTool, ToolFailed
 from crewrelay.crews.models.failures import ToolUnavailable, explain
 from crewrelay.crews.passages.citations import Bibliography
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import RetrievalUnavailable
-from crewrelay.jobs.journal import Kind, digest_of
 from crewrelay.jobs.ports import Calls, RelayDue
+from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.journal import Kind, digest_of
 from tests.support.doubles.crew import ScriptedModel, Weather
 from tests.support.runs import POLICY, Attempts, reason
 

@@ -14,7 +14,7 @@ from crewrelay.crews.journal import durable
 from crewrelay.crews.journal.ambient import journaling
 from crewrelay.crews.projects.faults import REFUSED_OF_PROJECTS
 from crewrelay.crews.running.tuning import tune_crewai
-from crewrelay.jobs.journal import Kind
+from crewrelay.jobs.records.journal import Kind
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
 from tests.support.runs import Attempts, reason
 

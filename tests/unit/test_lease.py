@@ -6,12 +6,12 @@ from threading import Barrier, Thread
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import StaleWrite, Unavailable
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.journal import Receipt
-from crewrelay.jobs.lease import Lease
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.journal import Receipt
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.running.lease import Lease
 from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import HandSetClock
 

@@ -34,8 +34,8 @@ from crewrelay.crews.running.tuning import tune_crewai
 from crewrelay.http.prefer import preference
 from crewrelay.jobs import text as texts
 from crewrelay.jobs.access import digest_of
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.log_keys import correlation_id_of
+from crewrelay.jobs.records.answer import Passage
 from crewrelay.redaction import Redaction
 from crewrelay.retrieval.chunks import Page, Section, chunks_of, titled_page
 from crewrelay.retrieval.embedded.keywords import KeywordIndex

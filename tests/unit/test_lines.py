@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from crewrelay.jobs.lines import LONGEST_LINE, Line, lines
+from crewrelay.jobs.batches.lines import LONGEST_LINE, Line, lines
 
 
 def read(data: bytes, offset: int = 0, before: int = 0) -> list[Line]:
@@ -29,8 +29,8 @@ def test_a_line_that_is_too_long_is_one_line(length: int, end: bytes) -> None:
 
 
 def test_from_the_end_of_any_line_it_goes_on_as_if_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crewrelay.jobs.lines._RANGE", 17)
-    monkeypatch.setattr("crewrelay.jobs.lines.LONGEST_LINE", 40)
+    monkeypatch.setattr("crewrelay.jobs.batches.lines._RANGE", 17)
+    monkeypatch.setattr("crewrelay.jobs.batches.lines.LONGEST_LINE", 40)
     for seed in range(300):
         chance = random.Random(seed)
         data = b"\n".join(b"y" * chance.choice((0, 1, 5, 16, 17, 39, 40, 41, 90)) for _ in range(chance.randrange(9)))

@@ -21,7 +21,7 @@ from crewrelay.crews.models.failures import explain
 from crewrelay.crews.models.metering import name_of
 from crewrelay.crews.models.models import for_one_call
 from crewrelay.crews.running.tuning import tune_crewai
-from crewrelay.jobs.journal import Kind
+from crewrelay.jobs.records.journal import Kind
 from tests.support.doubles.openai_server import openai_server
 from tests.support.fixtures import HandSetClock
 from tests.support.runs import Attempts, reason

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.job import JobInput
 from crewrelay.jobs.log_keys import (
     add_log_keys,
     correlation_id,
@@ -16,7 +14,9 @@ from crewrelay.jobs.log_keys import (
     log_keys,
     logged_with,
 )
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.policy import Policy
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from crewrelay.aws.polling import Polling
 from crewrelay.http.long_poll import LongPoll, looks
-from crewrelay.jobs import transitions
+from crewrelay.jobs.records import transitions
 from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import HandSetClock
 from tests.support.jobs import INPUT, POLICY

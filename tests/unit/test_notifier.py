@@ -6,14 +6,14 @@ from itertools import pairwise
 
 import pytest
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.deliveries import Deliveries
 from crewrelay.jobs.errors import UnknownJob
-from crewrelay.jobs.events import EventType
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Status
 from crewrelay.jobs.ports import Measure
-from crewrelay.jobs.subscription import LEASE, SCHEDULE, Outcome, State
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.events import EventType
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.subscription import LEASE, SCHEDULE, Outcome, State
+from crewrelay.jobs.webhooks.deliveries import Deliveries
 from crewrelay.testing import MemoryDoorbell
 from tests.support.fixtures import HandSetClock
 from tests.support.subscribed import FOREVER, POLICY, ScriptedPost, World, asking

@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 import pytest
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import StaleWrite, Unavailable
-from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Failure, Job, JobInput
-from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.log_keys import correlation_id, log_keys, logged_with
 from crewrelay.jobs.observed import ObservedStore
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls, Measure, RelayDue
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, Usage
+from crewrelay.jobs.records.job import Failure, Job, JobInput
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.running.execution import Execution
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.sweeper import Sweeper
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.errors import ServiceRefused, Unavailable
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.listing import Filter, Page
 from crewrelay.jobs.observed import ObservedStore
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Measure
-from crewrelay.jobs.questions import Question
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, File, Usage
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.questions import Question
 from crewrelay.testing import MemoryJobStore
 from tests.support.doubles.meter import MemoryMeter
 from tests.support.fixtures import HandSetClock

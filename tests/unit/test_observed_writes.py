@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import DamagedJob
-from crewrelay.jobs.job import Failure, Job, JobInput
 from crewrelay.jobs.observed import ObservedStore, measures_of, transition_event
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Measure
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Failure, Job, JobInput
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.testing import MemoryJobStore
 from tests.support.doubles.meter import MemoryMeter
 from tests.support.fixtures import HandSetClock

@@ -13,13 +13,13 @@ from random import Random
 import pytest
 
 from crewrelay.crews.models.failures import explain
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.execution import Execution
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Kind, Reply
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, Usage
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.running.execution import Execution
 from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import Figure, HandSetClock
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.records.answer import Passage
 from crewrelay.retrieval.chunks import LONGEST, PASSAGE_WORDS, Chunk, Page, Section, chunks_of
 from crewrelay.retrieval.passages import distinct
 

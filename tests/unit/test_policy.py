@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.policy import Policy
 
 POLICY = Policy(first_backoff=timedelta(seconds=5), longest_backoff=timedelta(minutes=10))
 

@@ -3,10 +3,10 @@
 import re
 from datetime import UTC, datetime
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, Measure
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.policy import Policy
 from tests.support.processes import ROOT
 
 METRICS = """

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from crewrelay.jobs.process import Process, Visit
-from crewrelay.jobs.stray import Stray
+from crewrelay.jobs.running.process import Process, Visit
+from crewrelay.jobs.running.stray import Stray
 from tests.support.waiting import wait_until
 
 TIMEOUT = 10

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import pytest
 
-from crewrelay.jobs.process import Process, Visit
-from crewrelay.jobs.stray import Stray
+from crewrelay.jobs.running.process import Process, Visit
+from crewrelay.jobs.running.stray import Stray
 from tests.support.waiting import wait_until
 
 LONG = 60  # seconds, which nobody waits for

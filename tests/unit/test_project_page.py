@@ -13,7 +13,7 @@ from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.project import read_project
 from crewrelay.cli.commands import app
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.testing import Unjournaled
 from tests.support.crews import Shelf
 from tests.support.doubles.openai_server import openai_server

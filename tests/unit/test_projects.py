@@ -16,11 +16,11 @@ from crewrelay.catalogue.project import Project, name_of, read_project
 from crewrelay.catalogue.yaml_file import Faulty
 from crewrelay.crews.running.checks import faults_of, refuse_broken
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import InvalidCrew
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.journal import Kind, Reply
-from crewrelay.jobs.run import Run, RunStopped
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.running.run import Run, RunStopped
 from crewrelay.testing import Unjournaled
 from tests.support.crews import Shelf
 from tests.support.doubles.openai_server import OpenAIServer, openai_server

@@ -8,14 +8,14 @@ from threading import Event
 import pytest
 from pydantic import ValidationError
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import AlreadyAnswered, InvalidRequest, JobFinished, NotWaiting, StaleWrite, UnknownJob
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls
-from crewrelay.jobs.questions import Feedback, Question
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.records.questions import Feedback, Question
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from tests.support.executions import ANSWER, INPUT, POLICY, Desk, ScriptedCrew
 from tests.support.fixtures import HandSetClock

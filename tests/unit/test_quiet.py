@@ -10,10 +10,10 @@ from uuid import uuid4
 import pytest
 
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs import transitions
-from crewrelay.jobs.execution import Execution
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.running.execution import Execution
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.support.crews import AGENTS, OwnCrews, Shelf
 from tests.support.doubles.crew import ScriptedModel, weather_call
@@ -111,4 +111,4 @@ def test_a_real_fault_is_logged_by_crewai_and_by_us(
         job = Bench(clock, tales, fail).run()
     assert job.status is Status.FAILED
     told = {(record.name, record.levelname) for record in caplog.records if record.levelno >= logging.WARNING}
-    assert told == {("crewai.flow.runtime", "ERROR"), ("crewrelay.jobs.execution", "WARNING")}
+    assert told == {("crewai.flow.runtime", "ERROR"), ("crewrelay.jobs.running.execution", "WARNING")}

@@ -21,8 +21,8 @@ from crewrelay.crews.journal.replies import LONGEST, decoded, encoded
 from crewrelay.crews.models.reading import summary_of
 from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.crews.running.tuning import tune_crewai
-from crewrelay.jobs.answer import Passage
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.testing import Unjournaled
 from tests.support.doubles.crew import ScriptedModel
 from tests.support.fixtures import Figure

@@ -12,8 +12,8 @@ from crewrelay.events.bells import job_id_of
 from crewrelay.events.intake import Intake, parse
 from crewrelay.events.records import MESSAGE_ID
 from crewrelay.jobs.errors import Unavailable
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.submission import Submission
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.support.fixtures import HandSetClock

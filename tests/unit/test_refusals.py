@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.answer import Answer, Passage
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.answer import Answer, Passage
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.testing import Unjournaled
 from tests.support.doubles.crew import ScriptedModel
 

@@ -10,11 +10,11 @@ from threading import Barrier
 
 import pytest
 
-from crewrelay.jobs.answer import ModelUsage, Usage
 from crewrelay.jobs.errors import StaleWrite, Unavailable
-from crewrelay.jobs.journal import Kind, Receipt, Reply, in_order
-from crewrelay.jobs.policy import Budget
-from crewrelay.jobs.run import RunStopped
+from crewrelay.jobs.records.answer import ModelUsage, Usage
+from crewrelay.jobs.records.journal import Kind, Receipt, Reply, in_order
+from crewrelay.jobs.records.policy import Budget
+from crewrelay.jobs.running.run import RunStopped
 from tests.support.fixtures import HandSetClock
 from tests.support.runs import POLICY, TIMEOUT, Attempts, Meanwhile, ask, reason, replay, reply
 

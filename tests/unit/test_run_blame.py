@@ -2,8 +2,8 @@
 
 import pytest
 
-from crewrelay.jobs.journal import Kind, Reply
-from crewrelay.jobs.run import Run
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.running.run import Run
 from tests.support.runs import Attempts, ask, replay
 
 

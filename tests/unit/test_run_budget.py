@@ -6,12 +6,12 @@ from threading import Barrier, Event
 import pytest
 
 from crewrelay.jobs.errors import BudgetExceeded
-from crewrelay.jobs.execution import on_own_thread
-from crewrelay.jobs.journal import Kind
-from crewrelay.jobs.policy import Budget
 from crewrelay.jobs.ports import RelayDue
-from crewrelay.jobs.run import RunStopped
-from crewrelay.jobs.spending import Spending
+from crewrelay.jobs.records.journal import Kind
+from crewrelay.jobs.records.policy import Budget
+from crewrelay.jobs.running.execution import on_own_thread
+from crewrelay.jobs.running.run import RunStopped
+from crewrelay.jobs.running.spending import Spending
 from tests.support.runs import POLICY, TIMEOUT, Attempts, CallInFlight, ask, reason, refuse, replay
 
 TWO_CALLS = POLICY.model_copy(update={"budget": Budget(calls=2)})

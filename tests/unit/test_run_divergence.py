@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.journal import Kind
-from crewrelay.jobs.run import Run
+from crewrelay.jobs.records.answer import Answer, Usage
+from crewrelay.jobs.records.journal import Kind
+from crewrelay.jobs.running.run import Run
 from tests.support.runs import Attempts, ask, replay, reply
 
 ANSWER = Answer(text="done", usage=Usage(model="scripted/one"))

@@ -4,13 +4,13 @@ from concurrent.futures import Future
 
 import pytest
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.execution import on_own_thread
-from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import RelayDue
-from crewrelay.jobs.run import RunStopped
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, Usage
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.running.execution import on_own_thread
+from crewrelay.jobs.running.run import RunStopped
 from tests.support.fixtures import HandSetClock
 from tests.support.runs import POLICY, TIMEOUT, Attempts, CallInFlight, Meanwhile, ask, reason, refuse, replay
 

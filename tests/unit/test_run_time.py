@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from crewrelay.jobs.errors import Overdue, StaleWrite
-from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import RelayDue
+from crewrelay.jobs.records.journal import Kind, Reply
 from tests.support.fixtures import HandSetClock
 from tests.support.runs import POLICY, Attempts, ask, reason, refuse, replay, reply
 

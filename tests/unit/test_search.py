@@ -7,8 +7,8 @@ import pytest
 
 from crewrelay.crews.passages.search import fenced, shortened
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.answer import Passage
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.testing import Unjournaled
 from tests.support.doubles.crew import ScriptedModel
 

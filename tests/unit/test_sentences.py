@@ -4,7 +4,7 @@ import pytest
 
 from crewrelay.crews.keyless.sentences import Sentence, choose
 from crewrelay.crews.passages.search import Read, fenced, unfenced
-from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.records.answer import Passage
 
 LEASE = "A lease is a claim on a job that ends at a time. Whoever holds the lease of a job may write its result."
 

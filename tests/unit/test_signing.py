@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.events import EventType
-from crewrelay.jobs.signing import rotate, secret_of, signed
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.events import EventType
+from crewrelay.jobs.webhooks.signing import rotate, secret_of, signed
 from crewrelay.testing import MemorySigningSecrets
 from tests.support.fixtures import HandSetClock
 from tests.support.stored_jobs import ANSWER

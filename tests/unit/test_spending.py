@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from crewrelay.jobs.journal import Call, Kind, Receipt, Reply
-from crewrelay.jobs.policy import Budget
-from crewrelay.jobs.spending import Spending
+from crewrelay.jobs.records.journal import Call, Kind, Receipt, Reply
+from crewrelay.jobs.records.policy import Budget
+from crewrelay.jobs.running.spending import Spending
 
 BUDGET = Budget(calls=3, tokens=100)
 

@@ -18,8 +18,8 @@ from markdown_it.token import Token
 from crewrelay.crews.passages.citations import Bibliography
 from crewrelay.crews.passages.search import Read, SearchPassages, fenced, unfenced
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.answer import Answer, Passage, Source, Usage
-from crewrelay.jobs.job import Failure, JobInput
+from crewrelay.jobs.records.answer import Answer, Passage, Source, Usage
+from crewrelay.jobs.records.job import Failure, JobInput
 from crewrelay.testing import Unjournaled
 from tests.support.doubles.crew import ScriptedModel
 

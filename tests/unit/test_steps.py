@@ -14,10 +14,10 @@ from crewai import LLM
 import crewrelay
 from crewrelay.crews.journal.ambient import NotInTheRun, journaling
 from crewrelay.crews.running.tuning import tune_crewai
-from crewrelay.jobs.answer import Answer, Usage
-from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.ports import RelayDue
-from crewrelay.jobs.run import RunStopped
+from crewrelay.jobs.records.answer import Answer, Usage
+from crewrelay.jobs.records.journal import Kind
+from crewrelay.jobs.running.run import RunStopped
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
 from tests.support.runs import TIMEOUT, Attempts, reason
 

@@ -12,12 +12,12 @@ from crewrelay.aws import clients, rows
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.events.batch import _HAND_BACK_TIME
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import Unavailable
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.listing import Filter, Page, Position
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.policy import Policy
 from tests.support.fixtures import HandSetClock
 
 if TYPE_CHECKING:

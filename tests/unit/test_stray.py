@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from crewrelay.jobs.stray import Stray
+from crewrelay.jobs.running.stray import Stray
 from tests.support.waiting import wait_until
 
 PATIENCE = 5  # seconds until a test that hangs gives up

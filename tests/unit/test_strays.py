@@ -8,15 +8,15 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.job import Failure, JobInput, Status
-from crewrelay.jobs.journal import Kind, Reply
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Calls
-from crewrelay.jobs.process import Process
-from crewrelay.jobs.stray import Stray
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import Failure, JobInput, Status
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.running.process import Process
+from crewrelay.jobs.running.stray import Stray
 from tests.support.live_executions import ANSWER, TIMEOUT, Crew, Desk
 from tests.support.runs import reply
 from tests.support.waiting import wait_until
@@ -89,7 +89,7 @@ def test_a_crew_that_does_not_stop_is_a_strike_and_the_process_is_started_anew(
     assert desk.doorbell.rings == [job_id]
     assert not process.takes_jobs
     assert not process.is_sound(0)
-    (line,) = [line for line in caplog.records if line.name == "crewrelay.jobs.process"]
+    (line,) = [line for line in caplog.records if line.name == "crewrelay.jobs.running.process"]
     assert vars(line)["job_id"] == job_id
     assert "parse_for_ever" in str(vars(line)["where"])
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import IdempotencyConflict, TooManyJobs, Unavailable, UnknownJob
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord, record_of_tenant
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.subscription import Subscription
 from crewrelay.jobs.submission import Submission
-from crewrelay.jobs.subscription import Subscription
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.support.fixtures import HandSetClock
 

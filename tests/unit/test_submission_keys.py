@@ -3,10 +3,10 @@
 import pytest
 
 from crewrelay.jobs.errors import TooManyJobs
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import JobRecord
-from crewrelay.jobs.submission import Submission, keyed_id, message_key
+from crewrelay.jobs.records.job import JobInput, keyed_id
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.submission import Submission, message_key
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.support.fixtures import HandSetClock
 

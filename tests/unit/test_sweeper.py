@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import DamagedJob, ServiceRefused, StaleWrite, Unavailable
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.policy import Budget, Policy
 from crewrelay.jobs.ports import JobRecord
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.policy import Budget, Policy
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.support.fixtures import HandSetClock

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import Unavailable
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.log_keys import log_keys
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.support.fixtures import HandSetClock

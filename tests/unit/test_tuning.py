@@ -127,7 +127,7 @@ import sys
 from pydantic import BaseModel
 
 from crewrelay.wiring.crews import crew_runner
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.job import JobInput
 from crewrelay.testing import Unjournaled
 from tests.support.processes import listening
 

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer
-from crewrelay.jobs.job import Failure, JobInput, Status
-from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.ports import Calls
-from crewrelay.jobs.process import Process, Visit
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import Failure, JobInput, Status
+from crewrelay.jobs.records.journal import Kind
+from crewrelay.jobs.running.process import Process, Visit
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from tests.support.fixtures import HandSetClock
 from tests.support.live_executions import (

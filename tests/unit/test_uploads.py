@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from crewrelay.jobs import uploads
-from crewrelay.jobs.batch import CHUNK, LARGEST_FILE, MOST_LINES, Batch, UploadedFile, UploadState
+from crewrelay.jobs.batches import uploads
 from crewrelay.jobs.errors import Unavailable
-from crewrelay.jobs.job import Job, JobInput, Status
+from crewrelay.jobs.records.batch import CHUNK, LARGEST_FILE, MOST_LINES, Batch, UploadedFile, UploadState
+from crewrelay.jobs.records.job import Job, JobInput, Status
 from tests.support.fixtures import HandSetClock
 from tests.support.uploads import INVOCATION, MemoryFiles, Office, line
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from crewrelay.aws import clients
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import CollectionMissing, EmbedderMismatch, Misconfigured
+from crewrelay.jobs.records.answer import Passage
 from crewrelay.retrieval.collection import DOCUMENTS, Collection, Embedding, Vector
 from crewrelay.retrieval.embedded.collections import EmbeddedCollections
 from crewrelay.retrieval.embedded.shipped import ShippedCollection

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from crewrelay.aws import rows
 from crewrelay.aws.clients import unavailable_if_it_fails
 from crewrelay.aws.conditional_put import put_if
-from crewrelay.jobs.batch import CHUNK, Batch, BatchItem, Outcomes
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite
 from crewrelay.jobs.ports import Clock
+from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
-from crewrelay.jobs.answer import FILE_TYPE, File
 from crewrelay.jobs.errors import DamagedJob
+from crewrelay.jobs.records.answer import FILE_TYPE, File
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from crewrelay.aws import rows
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
-from crewrelay.jobs.job import Job
+from crewrelay.jobs.records.job import Job
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

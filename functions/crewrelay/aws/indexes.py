@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from crewrelay.aws import rows
 from crewrelay.aws.clients import unavailable_if_it_fails
-from crewrelay.jobs.job import Status
+from crewrelay.jobs.records.job import Status
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -15,10 +15,10 @@ from typing import Any, overload
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from crewrelay.aws.bodies import Values
-from crewrelay.jobs.events import EventRow
-from crewrelay.jobs.job import Job, Status
-from crewrelay.jobs.journal import Call
 from crewrelay.jobs.listing import Position
+from crewrelay.jobs.records.events import EventRow
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.journal import Call
 
 # Partition keys of the indexes, which spread their writes: each takes 1,000 units a second. UNFINISHED_SHARDS and
 # LISTED_SHARDS are those of each tenant.

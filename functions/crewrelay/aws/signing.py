@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from crewrelay.aws import rows
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.signing import SigningSecret
+from crewrelay.jobs.webhooks.signing import SigningSecret
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

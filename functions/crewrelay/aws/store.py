@@ -16,15 +16,15 @@ from crewrelay.aws.deletion import delete_all
 from crewrelay.aws.indexes import due, unfinished
 from crewrelay.aws.listing import listed
 from crewrelay.aws.subscriptions import DynamoSubscriptions
-from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflict, StaleWrite
-from crewrelay.jobs.events import MOST_STORED, EventRow
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Call
 from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
-from crewrelay.jobs.questions import Question
-from crewrelay.jobs.subscription import Subscription
+from crewrelay.jobs.records.answer import Answer, File
+from crewrelay.jobs.records.events import MOST_STORED, EventRow
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call
+from crewrelay.jobs.records.questions import Question
+from crewrelay.jobs.records.subscription import Subscription
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

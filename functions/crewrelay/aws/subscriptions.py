@@ -17,7 +17,7 @@ from crewrelay.aws.conditional_put import put_if
 from crewrelay.aws.indexes import due_in
 from crewrelay.jobs.errors import StaleWrite
 from crewrelay.jobs.ports import Clock
-from crewrelay.jobs.subscription import Subscription
+from crewrelay.jobs.records.subscription import Subscription
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
 from crewrelay.aws.queue import SqsQueue
-from crewrelay.jobs.batch import LARGEST_FILE, Batch, UploadedFile, UploadForm
 from crewrelay.jobs.errors import InvalidUpload
 from crewrelay.jobs.ports import Clock
+from crewrelay.jobs.records.batch import LARGEST_FILE, Batch, UploadedFile, UploadForm
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -7,10 +7,10 @@ from pydantic import BaseModel, ValidationError
 
 from crewrelay.catalogue.request import complaints, request_of
 from crewrelay.jobs.access import Caller
+from crewrelay.jobs.batches.lines import LONGEST_LINE, Line
+from crewrelay.jobs.batches.uploads import ReadLine
 from crewrelay.jobs.errors import ForeignCollection
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.lines import LONGEST_LINE, Line
-from crewrelay.jobs.uploads import ReadLine
+from crewrelay.jobs.records.job import JobInput
 
 LONGEST_ID = 64  # characters
 _LONGEST_REJECTION = 100  # bytes that are kept of it

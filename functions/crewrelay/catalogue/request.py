@@ -22,9 +22,9 @@ from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.inputs import LONGEST_TAG, LONGEST_TEXT, Value, language_tag, printable
 from crewrelay.jobs.access import CollectionName
 from crewrelay.jobs.errors import InvalidRequest
-from crewrelay.jobs.events import EventType
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.webhook import DEFAULT_EVENTS, Webhook
+from crewrelay.jobs.records.events import EventType
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.webhook import DEFAULT_EVENTS, Webhook
 from crewrelay.outbound.guard import LONGEST_URL, Guard
 from crewrelay.settings import WebhookSettings
 

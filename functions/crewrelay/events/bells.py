@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from crewrelay.events.records import DeadLetters, Record
 from crewrelay.jobs.errors import InvalidRequest
-from crewrelay.jobs.execution import Execution
-from crewrelay.jobs.notifier import Notifier
+from crewrelay.jobs.running.execution import Execution
+from crewrelay.jobs.webhooks.notifier import Notifier
 
 _GRACE = timedelta(seconds=3)  # for a crew to stop at the deadline; part of _HAND_BACK_TIME in batch.py
 

@@ -27,10 +27,11 @@ from crewrelay.http.waiting import Resumption
 from crewrelay.http.webhooks import webhook_routes
 from crewrelay.http.wire import Accepted, CrewCard, Crews, Health, JobCalls, JobStatus
 from crewrelay.jobs.access import Caller
-from crewrelay.jobs.answer import FILE_TYPE
 from crewrelay.jobs.errors import InvalidCrew, UnknownFile, UnknownJob
 from crewrelay.jobs.ports import JobRecord, record_of_tenant
-from crewrelay.jobs.submission import keyed_id, message_key
+from crewrelay.jobs.records.answer import FILE_TYPE
+from crewrelay.jobs.records.job import keyed_id
+from crewrelay.jobs.submission import message_key
 
 _MOST_CALLS = 1000
 _FILE: dict[str, Any] = {FILE_TYPE: {"schema": {"type": "string", "format": "binary"}}}

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, WrapValidator
 from crewrelay.catalogue.drafts import LONGEST_ID, Draft, draft_of
 from crewrelay.catalogue.request import CrewRequest, TopicRequest, WebhookRequest
 from crewrelay.jobs.access import Caller
-from crewrelay.jobs.batch import MOST_ITEMS, BatchItem
+from crewrelay.jobs.records.batch import MOST_ITEMS, BatchItem
 
 CustomId = Annotated[
     str | None,

@@ -16,12 +16,12 @@ from crewrelay.http.edge import received_at
 from crewrelay.http.links import base_url, file_urls, root_path
 from crewrelay.http.problems import FieldError, Problem, content_of, invalid
 from crewrelay.http.wire import JobStatus
-from crewrelay.jobs.batch import MOST_LINES, Batch, BatchItem, UploadState
-from crewrelay.jobs.batches import Batches
+from crewrelay.jobs.batches.batches import Batches
+from crewrelay.jobs.batches.wave import Submitted
 from crewrelay.jobs.errors import InvalidRequest
-from crewrelay.jobs.job import Failure, Status
 from crewrelay.jobs.ports import Clock, JobRecord
-from crewrelay.jobs.wave import Submitted
+from crewrelay.jobs.records.batch import MOST_LINES, Batch, BatchItem, UploadState
+from crewrelay.jobs.records.job import Failure, Status
 
 # Bytes of lines after which an answer ends. The last line may be as long, and Lambda passes on 6 MB of escaped text.
 _WINDOW = 1_000_000

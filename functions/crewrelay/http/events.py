@@ -19,9 +19,9 @@ from crewrelay.http.document import operation_id, problems
 from crewrelay.http.edge import received_at
 from crewrelay.http.long_poll import LongPoll, looks
 from crewrelay.jobs.errors import InvalidRequest, UnknownJob
-from crewrelay.jobs.events import Event, EventType
-from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import JobStore, event_log_of, job_of_tenant
+from crewrelay.jobs.records.events import Event, EventType
+from crewrelay.jobs.records.job import Job, Status
 
 _STREAM = "text/event-stream"
 _MOST_EVENTS = 1000

@@ -9,12 +9,12 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator
 from crewrelay.http.callers import Reader
 from crewrelay.http.document import operation_id, problems
 from crewrelay.http.wire import Timestamps
-from crewrelay.jobs.batch import MOST_ITEMS
-from crewrelay.jobs.batches import Batches
+from crewrelay.jobs.batches.batches import Batches
 from crewrelay.jobs.errors import InvalidRequest
-from crewrelay.jobs.job import Failure, Job, Status
 from crewrelay.jobs.listing import Filter, Page, cursor_of, page_of, position_of
 from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.records.batch import MOST_ITEMS
+from crewrelay.jobs.records.job import Failure, Job, Status
 
 MOST_JOBS = 100  # of a page
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.IGNORECASE)

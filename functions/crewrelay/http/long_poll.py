@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 
-from crewrelay.jobs.job import Job
 from crewrelay.jobs.ports import Changes, Clock, JobStore, job_of_tenant
+from crewrelay.jobs.records.job import Job
 
 # Seconds between looks at a job. A change that is told ends a pause early, but not before the least.
 _LEAST_PAUSE, _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.1, 0.5, 5.0, 1.5

@@ -17,9 +17,9 @@ from crewrelay.http.problems import RETRY_SECONDS, problem_of
 from crewrelay.http.wire import Accepted, RunAnswer, RunProblem
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.errors import RunFailed
-from crewrelay.jobs.execution import Execution, on_own_thread
-from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import Clock, JobRecord, JobStore, record_of_tenant
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.running.execution import Execution, on_own_thread
 from crewrelay.jobs.submission import Submission
 
 logger = logging.getLogger(__name__)

@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 from crewrelay.http.long_poll import LongPoll
-from crewrelay.jobs.batches import Batches
-from crewrelay.jobs.deliveries import Deliveries
+from crewrelay.jobs.batches.batches import Batches
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import JobStore
-from crewrelay.jobs.signing import SigningSecrets
 from crewrelay.jobs.submission import Submission
+from crewrelay.jobs.webhooks.deliveries import Deliveries
+from crewrelay.jobs.webhooks.signing import SigningSecrets
 
 
 class Services(NamedTuple):

@@ -16,8 +16,8 @@ from crewrelay.http.links import file_urls
 from crewrelay.http.long_poll import LongPoll, looks
 from crewrelay.http.problems import RETRY_SECONDS
 from crewrelay.http.wire import JobReceipt, JobStatus, Timestamps
-from crewrelay.jobs.job import Job
 from crewrelay.jobs.ports import JobStore, record_of_tenant
+from crewrelay.jobs.records.job import Job
 
 
 def etag_of(job: Job) -> str:

@@ -15,9 +15,9 @@ from crewrelay.http.callers import Starter
 from crewrelay.http.document import LOCATION, operation_id, problems
 from crewrelay.http.links import root_path
 from crewrelay.jobs.access import Caller
-from crewrelay.jobs.batch import LARGEST_FILE, Batch, IncomingFile, UploadFiles, UploadState
-from crewrelay.jobs.batches import Batches
+from crewrelay.jobs.batches.batches import Batches
 from crewrelay.jobs.errors import IdempotencyConflict, InvalidRequest, InvalidUpload
+from crewrelay.jobs.records.batch import LARGEST_FILE, Batch, IncomingFile, UploadFiles, UploadState
 
 _LINES = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "application/jsonlines")
 _WRITTEN = 1024 * 1024  # bytes of a body that are in memory

@@ -5,9 +5,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from crewrelay.jobs.job import Status
 from crewrelay.jobs.ports import JobRecord
-from crewrelay.jobs.questions import LONGEST_FEEDBACK, Feedback
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.questions import LONGEST_FEEDBACK, Feedback
 
 
 class Waiting(BaseModel):

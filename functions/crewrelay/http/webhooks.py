@@ -9,11 +9,11 @@ from pydantic import BaseModel
 
 from crewrelay.http.callers import Reader, Webhooker
 from crewrelay.http.document import operation_id, problems
-from crewrelay.jobs.deliveries import Deliveries
-from crewrelay.jobs.events import EventType
 from crewrelay.jobs.ports import Clock
-from crewrelay.jobs.signing import SigningSecret, SigningSecrets, rotate, secret_of
-from crewrelay.jobs.subscription import Attempt, State, Subscription
+from crewrelay.jobs.records.events import EventType
+from crewrelay.jobs.records.subscription import Attempt, State, Subscription
+from crewrelay.jobs.webhooks.deliveries import Deliveries
+from crewrelay.jobs.webhooks.signing import SigningSecret, SigningSecrets, rotate, secret_of
 
 
 class WebhookDeliveries(BaseModel):

@@ -9,11 +9,11 @@ from pydantic import BaseModel, Field, JsonValue
 from crewrelay.catalogue.definition import Card
 from crewrelay.http.problems import Problem
 from crewrelay.http.waiting import Waiting
-from crewrelay.jobs.answer import Answer, Source, Usage
-from crewrelay.jobs.job import Failure, Job, Progress, Status
-from crewrelay.jobs.journal import Call, Kind, in_order
 from crewrelay.jobs.money import Usd
 from crewrelay.jobs.ports import JobRecord
+from crewrelay.jobs.records.answer import Answer, Source, Usage
+from crewrelay.jobs.records.job import Failure, Job, Progress, Status
+from crewrelay.jobs.records.journal import Call, Kind, in_order
 
 UrlOfFile = Callable[[int], str]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from crewrelay.jobs.errors import ForeignCollection, MissingScope
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.job import JobInput
 
 # No "#" and no line feed (pydantic's `$` is the very end): the name is part of table keys and idempotency keys.
 TenantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]

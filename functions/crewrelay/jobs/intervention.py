@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.batch import BatchStore
 from crewrelay.jobs.cap import Cap
-from crewrelay.jobs.deliveries import Deliveries
 from crewrelay.jobs.errors import AlreadyAnswered, JobFinished, JobUnfinished, NotWaiting, StaleWrite, Unavailable
-from crewrelay.jobs.event_log import logged, with_call
-from crewrelay.jobs.job import Job, Status
-from crewrelay.jobs.journal import Call, Kind, Reply
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, job_of_tenant, record_of_tenant
-from crewrelay.jobs.questions import Feedback
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.batch import BatchStore
+from crewrelay.jobs.records.event_log import logged, with_call
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.questions import Feedback
 from crewrelay.jobs.submission import ring
+from crewrelay.jobs.webhooks.deliveries import Deliveries
 
 _TRIES = 5  # optimistic writes: a claim or relay in between makes one fail
 

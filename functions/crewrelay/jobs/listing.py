@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from crewrelay.jobs.errors import InvalidRequest
-from crewrelay.jobs.job import Job, Status
+from crewrelay.jobs.records.job import Job, Status
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_CURSOR = 200  # characters

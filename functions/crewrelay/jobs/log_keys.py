@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 
-from crewrelay.jobs.job import Job
+from crewrelay.jobs.records.job import Job
 
 Keys = Mapping[str, str | int]
 

@@ -8,18 +8,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import Overdue, ServiceRefused
-from crewrelay.jobs.event_log import added, what_of
-from crewrelay.jobs.events import EventRow, EventType
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Call, Kind
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.log_keys import keys_of, logged_with
 from crewrelay.jobs.ports import Doorbell, JobRecord, JobStore, Measure, Meter
-from crewrelay.jobs.questions import Question
+from crewrelay.jobs.records.answer import Answer, File
+from crewrelay.jobs.records.event_log import added, what_of
+from crewrelay.jobs.records.events import EventRow, EventType
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call, Kind
+from crewrelay.jobs.records.questions import Question
+from crewrelay.jobs.records.subscription import Subscription
 from crewrelay.jobs.submission import ring
-from crewrelay.jobs.subscription import Subscription
 
 logger = logging.getLogger(__name__)
 

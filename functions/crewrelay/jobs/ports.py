@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from crewrelay.jobs.answer import Answer, File, Passage, Usage
 from crewrelay.jobs.errors import UnknownJob
-from crewrelay.jobs.events import Event, EventRow, events_of
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Call, Kind, Reply
 from crewrelay.jobs.listing import Filter, Page, Position
-from crewrelay.jobs.questions import Feedback, Question
-from crewrelay.jobs.subscription import Subscription
+from crewrelay.jobs.records.answer import Answer, File, Passage, Usage
+from crewrelay.jobs.records.events import Event, EventRow, events_of
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.questions import Feedback, Question
+from crewrelay.jobs.records.subscription import Subscription
 
 Clock = Callable[[], datetime]  # aware, UTC
 NewId = Callable[[], str]

@@ -13,13 +13,13 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import chain, islice
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import CrewrelayError, DamagedJob, StaleWrite
-from crewrelay.jobs.event_log import logged
-from crewrelay.jobs.job import Failure, Status
 from crewrelay.jobs.log_keys import add_log_keys, keys_of, logged_with
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.event_log import logged
+from crewrelay.jobs.records.job import Failure, Status
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.submission import ring
 
 logger = logging.getLogger(__name__)

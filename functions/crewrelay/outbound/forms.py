@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from crewrelay.jobs.events import Event, EventType
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.notifier import Form, Message
 from crewrelay.jobs.ports import JobRecord
-from crewrelay.jobs.subscription import Subscription
-from crewrelay.jobs.webhook import STANDARD
+from crewrelay.jobs.records.events import Event, EventType
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.subscription import Subscription
+from crewrelay.jobs.records.webhook import STANDARD
+from crewrelay.jobs.webhooks.notifier import Form, Message
 
 LARGEST = 20_000  # bytes, as Standard Webhooks advises: a longer result is left to be fetched
 

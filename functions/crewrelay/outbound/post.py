@@ -16,9 +16,9 @@ from functools import cache
 
 from crewrelay import __version__
 from crewrelay.jobs.errors import InvalidRequest
-from crewrelay.jobs.execution import on_own_thread
 from crewrelay.jobs.ports import Clock
-from crewrelay.jobs.subscription import Outcome
+from crewrelay.jobs.records.subscription import Outcome
+from crewrelay.jobs.running.execution import on_own_thread
 from crewrelay.outbound.guard import Guard, Resolve, Target, resolve
 
 _TIMEOUT = 13.0  # seconds in all, besides the name's resolution

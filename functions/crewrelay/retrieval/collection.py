@@ -9,8 +9,8 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from crewrelay.jobs.access import CollectionName
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import EmbedderMismatch, RetrievalMisconfigured
+from crewrelay.jobs.records.answer import Passage
 from crewrelay.retrieval.chunks import Chunk
 
 Vector = npt.NDArray[np.float32]  # (dimension,), of length 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.records.answer import Passage
 
 CHUNKS_A_PASSAGE = 4  # candidates per passage: some are contained in the passages of others
 

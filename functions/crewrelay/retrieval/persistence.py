@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import RetrievalUnavailable
+from crewrelay.jobs.records.answer import Passage
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Collection, Document, Vector
 from crewrelay.retrieval.embedder import Embedder, Vectors

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import CollectionMissing
+from crewrelay.jobs.records.answer import Passage
 from crewrelay.retrieval.collection import Collection, Embedding, Vector
 from crewrelay.retrieval.embedder import Embedder
 from crewrelay.retrieval.embedders.e5 import EMBEDDER

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from crewrelay.jobs.batch import CHUNK, Batch, BatchItem, Outcomes
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite
 from crewrelay.jobs.ports import Clock
+from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.times import microseconds
 

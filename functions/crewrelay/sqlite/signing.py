@@ -1,7 +1,7 @@
 """The store of signing secrets."""
 
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.signing import SigningSecret
+from crewrelay.jobs.webhooks.signing import SigningSecret
 from crewrelay.sqlite.database import Database
 
 

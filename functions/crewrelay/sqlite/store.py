@@ -9,15 +9,15 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from crewrelay.jobs.answer import Answer, File
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite
-from crewrelay.jobs.events import MOST_STORED, EventRow
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Call
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Clock, JobRecord
-from crewrelay.jobs.questions import Question
-from crewrelay.jobs.subscription import Subscription
+from crewrelay.jobs.records.answer import Answer, File
+from crewrelay.jobs.records.events import MOST_STORED, EventRow
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call
+from crewrelay.jobs.records.questions import Question
+from crewrelay.jobs.records.subscription import Subscription
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.subscriptions import insert
 from crewrelay.sqlite.times import microseconds, moment

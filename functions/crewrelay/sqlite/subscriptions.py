@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.subscription import Subscription
+from crewrelay.jobs.records.subscription import Subscription
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.times import microseconds
 

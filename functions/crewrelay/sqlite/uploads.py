@@ -8,9 +8,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from crewrelay.events.records import Record
-from crewrelay.jobs.batch import Batch, UploadedFile
 from crewrelay.jobs.errors import InvalidUpload, Unavailable
 from crewrelay.jobs.ports import Clock
+from crewrelay.jobs.records.batch import Batch, UploadedFile
 from crewrelay.sqlite.batches import SqliteBatches
 from crewrelay.sqlite.database import sync
 

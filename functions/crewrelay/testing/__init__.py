@@ -9,17 +9,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from crewrelay.jobs.access import Token
-from crewrelay.jobs.answer import Answer, File, Usage
-from crewrelay.jobs.batch import CHUNK, Batch, BatchItem, Outcomes
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
-from crewrelay.jobs.events import EventRow
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Call, Kind, Reply, digest_of, usage_of
 from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
-from crewrelay.jobs.questions import Feedback, Question
-from crewrelay.jobs.signing import SigningSecret
-from crewrelay.jobs.subscription import Subscription
+from crewrelay.jobs.records.answer import Answer, File, Usage
+from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes
+from crewrelay.jobs.records.events import EventRow
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call, Kind, Reply, digest_of, usage_of
+from crewrelay.jobs.records.questions import Feedback, Question
+from crewrelay.jobs.records.subscription import Subscription
+from crewrelay.jobs.webhooks.signing import SigningSecret
 
 
 class MemoryJobStore:

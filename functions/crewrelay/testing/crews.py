@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 from crewrelay.catalogue.definition import Definition, read_definition
 from crewrelay.catalogue.yaml_file import Faulty
 from crewrelay.crews.environment import CREW_ENVIRONMENT
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer, Passage
 from crewrelay.jobs.errors import InvalidCrew
-from crewrelay.jobs.execution import done_within
-from crewrelay.jobs.job import Job, JobInput
-from crewrelay.jobs.lease import Lease
-from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.run import Run
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, Passage
+from crewrelay.jobs.records.job import Job, JobInput
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.running.execution import done_within
+from crewrelay.jobs.running.lease import Lease
+from crewrelay.jobs.running.run import Run
 from crewrelay.system import new_id, utcnow
 from crewrelay.testing import MemoryJobStore
 

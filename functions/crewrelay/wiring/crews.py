@@ -13,8 +13,8 @@ from crewrelay.crews.models.models import Models
 from crewrelay.crews.running.checks import refuse_broken
 from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.errors import InvalidCrew
-from crewrelay.jobs.execution import Execution
 from crewrelay.jobs.ports import Doorbell, JobStore
+from crewrelay.jobs.running.execution import Execution
 from crewrelay.prices import Prices
 from crewrelay.settings import JobSettings, ModelSettings
 from crewrelay.system import new_id, this_process, utcnow

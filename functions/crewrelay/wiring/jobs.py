@@ -7,12 +7,12 @@ from typing import Protocol
 from crewrelay.aws.meter import EmfMeter
 from crewrelay.events.records import DeadLetters, Queue
 from crewrelay.jobs.access import Tokens
-from crewrelay.jobs.batch import BatchStore, UploadFiles
-from crewrelay.jobs.deliveries import Deliveries
-from crewrelay.jobs.notifier import Notifier, Subscriptions
 from crewrelay.jobs.observed import ObservedStore
 from crewrelay.jobs.ports import Changes, Doorbell, JobStore
-from crewrelay.jobs.signing import SigningSecrets
+from crewrelay.jobs.records.batch import BatchStore, UploadFiles
+from crewrelay.jobs.webhooks.deliveries import Deliveries
+from crewrelay.jobs.webhooks.notifier import Notifier, Subscriptions
+from crewrelay.jobs.webhooks.signing import SigningSecrets
 from crewrelay.settings import JobSettings, NotifierSettings, StoreSettings, UploadSettings
 from crewrelay.system import new_id, utcnow
 

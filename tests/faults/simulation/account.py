@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from crewrelay.jobs.job import Job, Status
+from crewrelay.jobs.records.job import Job, Status
 
 AT_ONCE = 2  # calls of a run
 Key = tuple[str, int]  # a call's digest, and its number among identical ones

@@ -10,15 +10,15 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from crewrelay.crews.models.failures import explain
-from crewrelay.jobs.answer import Answer, File, Usage
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite, Unavailable
-from crewrelay.jobs.events import EventRow
-from crewrelay.jobs.job import Failure, Job, JobInput, Status
-from crewrelay.jobs.journal import Call, Kind, Reply, digest_of
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Calls, JobRecord
-from crewrelay.jobs.questions import Question
-from crewrelay.jobs.subscription import Subscription
+from crewrelay.jobs.records.answer import Answer, File, Usage
+from crewrelay.jobs.records.events import EventRow
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
+from crewrelay.jobs.records.journal import Call, Kind, Reply, digest_of
+from crewrelay.jobs.records.questions import Question
+from crewrelay.jobs.records.subscription import Subscription
 from crewrelay.testing import MemoryJobStore
 from tests.faults.simulation.account import Key, Run, Step
 from tests.faults.simulation.strands import Fate, Process, Schedule

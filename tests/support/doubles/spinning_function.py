@@ -6,8 +6,8 @@ import uuid
 from concurrent.futures import Future
 from typing import Any
 
-from crewrelay.jobs.execution import on_own_thread
-from crewrelay.jobs.stray import Stray
+from crewrelay.jobs.running.execution import on_own_thread
+from crewrelay.jobs.running.stray import Stray
 from crewrelay.system import this_process
 
 started = str(uuid.uuid4())  # of this program in this process

@@ -83,7 +83,7 @@ def _refuse_faults(project: "Project") -> None:
 
 def _compare(project: "Project", inputs: dict[str, Any]) -> None:
     from crewrelay.crews.projects.divergence import differences, told
-    from crewrelay.jobs.journal import Kind
+    from crewrelay.jobs.records.journal import Kind
     from crewrelay.wiring.logs import redaction
 
     first = _rehearsed(project.folder, inputs, None)
@@ -129,7 +129,7 @@ def rehearse(folder: Path, work: Path) -> None:
     from crewrelay.crews.projects.rehearsal import Rehearsed, RehearsedCalls
     from crewrelay.crews.running.checks import NoPassages
     from crewrelay.crews.running.runner import CrewRunner
-    from crewrelay.jobs.job import JobInput
+    from crewrelay.jobs.records.job import JobInput
     from crewrelay.wiring.crews import models
     from crewrelay.wiring.secrets import model_settings
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from crewrelay.cli.api.client import LONG_POLL, PAGE_OF_EVENTS, Client, Json
-from crewrelay.jobs.events import EventType
-from crewrelay.jobs.job import Status
+from crewrelay.jobs.records.events import EventType
+from crewrelay.jobs.records.job import Status
 
 
 class Progress(NamedTuple):

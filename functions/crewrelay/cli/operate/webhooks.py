@@ -14,7 +14,7 @@ from crewrelay.cli.output.text import say, say_json
 from crewrelay.cli.terminal import exit_on_error, note
 
 if TYPE_CHECKING:
-    from crewrelay.jobs.signing import SigningSecret, SigningSecrets
+    from crewrelay.jobs.webhooks.signing import SigningSecret, SigningSecrets
 
 webhook_app = typer.Typer(no_args_is_help=True, help="Show and replace a tenant's signing secret, and test a receiver.")
 
@@ -24,7 +24,7 @@ Tenant = Annotated[str, typer.Option(help="Tenant whose webhooks it signs.", par
 @webhook_app.command()
 def secret(tenant: Tenant = "local", stack: Stack = "", data: Data = None, as_json: AsJson = False) -> None:
     """Print the secret; it is made when it is first asked for."""
-    from crewrelay.jobs.signing import secret_of
+    from crewrelay.jobs.webhooks.signing import secret_of
     from crewrelay.system import utcnow
 
     with exit_on_error():
@@ -35,7 +35,7 @@ def secret(tenant: Tenant = "local", stack: Stack = "", data: Data = None, as_js
 @webhook_app.command()
 def rotate(tenant: Tenant = "local", stack: Stack = "", data: Data = None, as_json: AsJson = False) -> None:
     """Make a new secret and print it. For a day, messages are signed with the one before as well."""
-    from crewrelay.jobs.signing import rotate as rotated
+    from crewrelay.jobs.webhooks.signing import rotate as rotated
     from crewrelay.system import utcnow
 
     with exit_on_error():
@@ -52,7 +52,7 @@ def send_test(
     as_json: AsJson = False,
 ) -> None:
     """Send a signed test message as the notifier would, from this machine, and print what came back."""
-    from crewrelay.jobs.signing import secret_of, signed
+    from crewrelay.jobs.webhooks.signing import secret_of, signed
     from crewrelay.local.stack import LOOPBACK
     from crewrelay.outbound.guard import Guard, networks_of
     from crewrelay.outbound.post import HttpPost

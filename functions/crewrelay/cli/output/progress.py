@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from crewrelay.cli.jobs.follow import Progress
 from crewrelay.cli.output import text
 from crewrelay.cli.terminal import note
-from crewrelay.jobs.events import EventType
+from crewrelay.jobs.records.events import EventType
 from crewrelay.jobs.text import in_one_line
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from crewrelay.cli.output.text import plural
-from crewrelay.jobs.events import EventType
+from crewrelay.jobs.records.events import EventType
 from crewrelay.jobs.text import in_one_line
 
 _WAITS = {

@@ -9,8 +9,8 @@ from typing import Any
 
 from crewrelay.crews.journal.workplace import Workplace
 from crewrelay.jobs.ports import Calls, RelayDue
-from crewrelay.jobs.questions import Feedback, Question
-from crewrelay.jobs.run import RunStopped
+from crewrelay.jobs.records.questions import Feedback, Question
+from crewrelay.jobs.running.run import RunStopped
 from crewrelay.prices import Prices
 
 

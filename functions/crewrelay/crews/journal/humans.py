@@ -16,7 +16,7 @@ from crewai.flow.flow import Flow
 from crewai.flow.flow_context import current_flow_method_name
 
 from crewrelay.crews.journal.ambient import asked_of_a_human, in_a_run
-from crewrelay.jobs.questions import Question
+from crewrelay.jobs.records.questions import Question
 
 _REVIEW = "Is it good as it is? Answer with an empty feedback, or say what to change."
 

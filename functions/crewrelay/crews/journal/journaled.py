@@ -21,8 +21,8 @@ from crewrelay.crews.models.failures import is_lost_connection
 from crewrelay.crews.models.metering import metered, name_of
 from crewrelay.crews.models.models import for_one_call
 from crewrelay.crews.models.reading import summary_of
-from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls, RelayDue
+from crewrelay.jobs.records.journal import Kind, Reply
 from crewrelay.prices import Prices
 
 CUT = "\n[The rest is left out: it is too long for this model.]"

@@ -14,10 +14,10 @@ from crewrelay.crews.journal.ambient import Journal, current, under_way
 from crewrelay.crews.journal.journaled import JournaledLLM, has_no_time_left
 from crewrelay.crews.models.failures import ToolUnavailable, may_pass
 from crewrelay.crews.passages.citations import Bibliography
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import RetrievalUnavailable
-from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Calls, RelayDue, Retriever
+from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.journal import Kind, Reply
 
 _PASSAGES = TypeAdapter(list[Passage])
 

@@ -20,7 +20,7 @@ from pydantic import PrivateAttr
 
 from crewrelay.crews.journal.ambient import in_a_run, journal_for
 from crewrelay.crews.models.failures import ToolUnavailable, may_pass
-from crewrelay.jobs.journal import Kind, Reply
+from crewrelay.jobs.records.journal import Kind, Reply
 
 _AT_ONCE = 100  # texts of a request to the embedder
 

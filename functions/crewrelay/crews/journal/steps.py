@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from crewrelay.crews.journal.ambient import Journal, journal_for, under_way
-from crewrelay.jobs.journal import Kind, Reply
+from crewrelay.jobs.records.journal import Kind, Reply
 
 T = TypeVar("T")
 

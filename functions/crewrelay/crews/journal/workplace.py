@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from crewrelay.catalogue.project_files import own_files
-from crewrelay.jobs.answer import File
 from crewrelay.jobs.errors import InvalidCrew
+from crewrelay.jobs.records.answer import File
 
 logger = logging.getLogger(__name__)
 

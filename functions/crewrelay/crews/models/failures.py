@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from crewrelay.jobs.errors import CrewrelayError
-from crewrelay.jobs.job import Failure
+from crewrelay.jobs.records.job import Failure
 from crewrelay.system import utcnow
 
 _RETRYABLE = frozenset({408, 409, 425, 429})  # and everything from 500 on

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from crewai.llms.base_llm import BaseLLM
 
 from crewrelay.crews.models.providers import PROVIDERS
-from crewrelay.jobs.journal import Reply
+from crewrelay.jobs.records.journal import Reply
 from crewrelay.prices import Prices, Tokens
 
 

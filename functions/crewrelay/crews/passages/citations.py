@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from crewrelay.crews.passages.links import BEGIN, CODE, END, without_links
-from crewrelay.jobs.answer import Passage, Source
+from crewrelay.jobs.records.answer import Passage, Source
 from crewrelay.jobs.text import shown
 
 _GAP = r"[\s\u200c\u200d]*+"

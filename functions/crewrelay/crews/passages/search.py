@@ -12,8 +12,8 @@ from crewai.tools import BaseTool
 from pydantic import BaseModel, Field, PrivateAttr
 
 from crewrelay.crews.passages.citations import Bibliography
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.ports import Retriever
+from crewrelay.jobs.records.answer import Passage
 
 TOP_K = 5
 _CODE = 16  # hexadecimal digits of a hash of all results: an author of one passage can't guess it

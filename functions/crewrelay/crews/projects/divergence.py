@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 from crewrelay.crews.projects.rehearsal import Asked, Rehearsed
-from crewrelay.jobs.journal import Kind
+from crewrelay.jobs.records.journal import Kind
 
 _WORD = re.compile(r"[\w:.+-]+|\W")
 _SHOWN = 60  # characters

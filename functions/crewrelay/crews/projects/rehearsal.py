@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from crewrelay.crews.journal.replies import encoded
 from crewrelay.crews.projects.model_double import answer_to
-from crewrelay.jobs.answer import Usage
-from crewrelay.jobs.journal import Kind, Reply, digest_of
-from crewrelay.jobs.questions import Feedback, Question
+from crewrelay.jobs.records.answer import Usage
+from crewrelay.jobs.records.journal import Kind, Reply, digest_of
+from crewrelay.jobs.records.questions import Feedback, Question
 
 MODEL = "crewrelay/double"
 

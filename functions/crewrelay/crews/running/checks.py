@@ -18,8 +18,8 @@ from crewrelay.crews.running.building import ModelOf
 from crewrelay.crews.running.dry_run import DryRunCalls, dry_run_crew
 from crewrelay.crews.running.own_tools import own_tools
 from crewrelay.crews.running.tuning import tune_crewai
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import InvalidCrew, Misconfigured
+from crewrelay.jobs.records.answer import Passage
 
 logger = logging.getLogger(__name__)
 

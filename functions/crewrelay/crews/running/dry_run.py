@@ -16,10 +16,10 @@ from crewrelay.crews.passages.citations import Bibliography
 from crewrelay.crews.passages.search import SearchPassages
 from crewrelay.crews.running.building import build
 from crewrelay.crews.running.tuning import complete_models, tune_crewai
-from crewrelay.jobs.answer import Usage
-from crewrelay.jobs.journal import Kind, Reply
 from crewrelay.jobs.ports import Retriever
-from crewrelay.jobs.questions import Feedback, Question
+from crewrelay.jobs.records.answer import Usage
+from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.records.questions import Feedback, Question
 
 
 class Outcome(NamedTuple):

@@ -22,10 +22,10 @@ from crewrelay.crews.passages.search import TOP_K, SearchPassages
 from crewrelay.crews.projects.kickoff import new_kickoff
 from crewrelay.crews.running.building import build
 from crewrelay.crews.running.tuning import complete_models, tune_crewai
-from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import CollectionMissing, InvalidCrew
-from crewrelay.jobs.job import Failure, JobInput
 from crewrelay.jobs.ports import Calls, Retriever
+from crewrelay.jobs.records.answer import Answer, Usage
+from crewrelay.jobs.records.job import Failure, JobInput
 from crewrelay.prices import Prices
 
 

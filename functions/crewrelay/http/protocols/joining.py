@@ -5,8 +5,7 @@ repeat a request by themselves, when its answer was lost or they are told to, an
 from datetime import timedelta
 
 from crewrelay.http.services import Services
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.submission import keyed_id
+from crewrelay.jobs.records.job import Job, JobInput, Status, keyed_id
 
 JOINED_FOR = timedelta(minutes=10)  # after the end of the job
 _PERIODS = 14  # in which an unfinished job may have begun: longer than crews may run, unless told otherwise

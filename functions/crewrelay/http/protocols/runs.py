@@ -14,8 +14,8 @@ from crewrelay.http.long_poll import looks
 from crewrelay.http.services import Services
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.errors import InvalidRequest
-from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.ports import JobRecord, record_of_tenant
+from crewrelay.jobs.records.job import Job, JobInput, Status
 
 
 def checked(caller: Caller, crew: str, inputs: Mapping[str, Any]) -> JobInput:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import CollectionMissing
+from crewrelay.jobs.records.answer import Passage
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Document, Embedding, Vector, require_embedding
 from crewrelay.retrieval.embedded.database import Database

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from haystack import Document, Pipeline, component
 
-from crewrelay.jobs.answer import Passage
+from crewrelay.jobs.records.answer import Passage
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import ALPHA
 from crewrelay.retrieval.embedded.keywords import KeywordIndex

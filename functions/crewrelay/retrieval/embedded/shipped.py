@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import RetrievalMisconfigured
+from crewrelay.jobs.records.answer import Passage
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Document, Embedding, Vector
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS, load_index

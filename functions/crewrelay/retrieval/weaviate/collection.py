@@ -15,8 +15,8 @@ from weaviate.classes.query import Filter, HybridFusion, MetadataQuery
 from weaviate.collections.classes.filters import FilterReturn
 from weaviate.collections.classes.internal import Object
 
-from crewrelay.jobs.answer import Passage
 from crewrelay.jobs.errors import EmbedderMismatch, RetrievalError, RetrievalUnavailable
+from crewrelay.jobs.records.answer import Passage
 from crewrelay.jobs.text import well_formed
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import ALPHA, Document, Embedding, Vector, require_embedding

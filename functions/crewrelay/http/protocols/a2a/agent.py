@@ -25,11 +25,11 @@ from crewrelay.http.protocols.runs import checked, ended
 from crewrelay.http.services import Services
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.errors import AlreadyAnswered, InvalidRequest, JobFinished, NotWaiting, UnknownJob
-from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.log_keys import add_log_keys
 from crewrelay.jobs.ports import JobRecord, record_of_tenant
-from crewrelay.jobs.questions import Feedback, Question
-from crewrelay.jobs.webhook import Webhook
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.questions import Feedback, Question
+from crewrelay.jobs.records.webhook import Webhook
 
 Params = Mapping[str, Any]
 

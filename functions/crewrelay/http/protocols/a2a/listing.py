@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from crewrelay.http.protocols.a2a.requests import Listing
 from crewrelay.http.protocols.a2a.tasks import STATES, WORKING, changed_at, context_of, state_of
-from crewrelay.jobs.job import Job
 from crewrelay.jobs.listing import Filter, Position, cursor_of, position_of
 from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.records.job import Job
 
 _MOST_READ = 1000  # jobs for a page
 _READ = 100  # jobs at a time

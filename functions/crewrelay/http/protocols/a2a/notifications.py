@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from crewrelay.http.protocols.a2a import tasks, version_0_3
-from crewrelay.jobs.event_log import last_number
-from crewrelay.jobs.events import Event
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.notifier import Message
 from crewrelay.jobs.ports import JobRecord
-from crewrelay.jobs.subscription import Subscription
+from crewrelay.jobs.records.event_log import last_number
+from crewrelay.jobs.records.events import Event
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.subscription import Subscription
+from crewrelay.jobs.webhooks.notifier import Message
 from crewrelay.outbound.forms import LARGEST, STATUS_AFTER
 
 Json = dict[str, Any]

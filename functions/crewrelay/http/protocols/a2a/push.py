@@ -14,7 +14,7 @@ from crewrelay.http.protocols.a2a.errors import UnknownPushConfig
 from crewrelay.http.protocols.a2a.requests import FORM_0_3, FORM_1_0, OneConfig, OneTasksConfigs, PushConfig, parsed
 from crewrelay.jobs.access import Scope
 from crewrelay.jobs.errors import InvalidRequest
-from crewrelay.jobs.subscription import State, Subscription
+from crewrelay.jobs.records.subscription import State, Subscription
 
 Json = dict[str, Any]
 

@@ -23,7 +23,7 @@ from crewrelay.http.protocols.a2a.errors import ContentTypeNotSupported
 from crewrelay.http.protocols.runs import first_text
 from crewrelay.jobs.errors import InvalidRequest
 from crewrelay.jobs.log_keys import correlation_id_of
-from crewrelay.jobs.webhook import Webhook
+from crewrelay.jobs.records.webhook import Webhook
 from crewrelay.outbound.guard import LONGEST_URL
 
 FORM_1_0, FORM_0_3 = "a2a", "a2a-0.3"  # of notifications

@@ -12,10 +12,10 @@ from crewrelay.http.protocols.a2a import tasks
 from crewrelay.http.services import Services
 from crewrelay.http.wire import UrlOfFile
 from crewrelay.jobs.errors import UnknownJob
-from crewrelay.jobs.event_log import last_number
-from crewrelay.jobs.events import Event, EventType
-from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import event_log_of, record_of_tenant
+from crewrelay.jobs.records.event_log import last_number
+from crewrelay.jobs.records.events import Event, EventType
+from crewrelay.jobs.records.job import Job, Status
 
 Update = dict[str, Any]
 

@@ -10,12 +10,12 @@ from pydantic_core import from_json
 
 from crewrelay.http.protocols.runs import first_text
 from crewrelay.http.wire import UrlOfFile
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import CrewrelayError
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.journal import Kind
 from crewrelay.jobs.ports import JobRecord, JobStore
-from crewrelay.jobs.questions import Feedback, Question
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.journal import Kind
+from crewrelay.jobs.records.questions import Feedback, Question
 
 STATES = {
     Status.PENDING: "TASK_STATE_SUBMITTED",

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from crewrelay.http.protocols.amp.status import as_json, asked, failure, result_of
-from crewrelay.jobs.event_log import last_number
-from crewrelay.jobs.events import Event, EventType
-from crewrelay.jobs.job import Status
-from crewrelay.jobs.journal import Kind
-from crewrelay.jobs.notifier import Form, Message
 from crewrelay.jobs.ports import JobRecord
-from crewrelay.jobs.subscription import Subscription
+from crewrelay.jobs.records.event_log import last_number
+from crewrelay.jobs.records.events import Event, EventType
+from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.journal import Kind
+from crewrelay.jobs.records.subscription import Subscription
+from crewrelay.jobs.webhooks.notifier import Form, Message
 from crewrelay.outbound.forms import STATUS_AFTER
 
 FORM_CREW, FORM_HUMAN_INPUT, FORM_STREAM = "amp-crew", "amp-human-input", "amp-stream"

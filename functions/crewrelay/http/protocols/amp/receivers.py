@@ -9,9 +9,9 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from crewrelay.catalogue.request import permitted_url
 from crewrelay.http.protocols.amp.notifications import FORM_HUMAN_INPUT, FORM_STREAM, FORMS, STREAMED
-from crewrelay.jobs.events import EventType
-from crewrelay.jobs.subscription import State, Subscription
-from crewrelay.jobs.webhook import Webhook
+from crewrelay.jobs.records.events import EventType
+from crewrelay.jobs.records.subscription import State, Subscription
+from crewrelay.jobs.records.webhook import Webhook
 from crewrelay.outbound.guard import LONGEST_URL
 
 _LONGEST_META = 4096  # bytes of JSON: each of the execution's webhooks keeps it

@@ -9,9 +9,9 @@ from crewrelay.catalogue.request import permitted_url
 from crewrelay.http.protocols.amp.notifications import FORM_CREW
 from crewrelay.http.protocols.amp.receivers import HumanInputWebhook, Meta, Stream
 from crewrelay.jobs.errors import InvalidRequest
-from crewrelay.jobs.events import EventType
-from crewrelay.jobs.questions import LONGEST_FEEDBACK, Feedback, Question
-from crewrelay.jobs.webhook import Webhook
+from crewrelay.jobs.records.events import EventType
+from crewrelay.jobs.records.questions import LONGEST_FEEDBACK, Feedback, Question
+from crewrelay.jobs.records.webhook import Webhook
 from crewrelay.outbound.guard import LONGEST_URL
 
 _UNSERVED = {

@@ -20,7 +20,7 @@ from crewrelay.http.wire import FileLink
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.errors import AlreadyAnswered, JobFinished, NotWaiting, UnknownCrew, UnknownJob
 from crewrelay.jobs.ports import JobRecord, record_of_tenant
-from crewrelay.jobs.webhook import Webhook
+from crewrelay.jobs.records.webhook import Webhook
 
 
 def _known(crew: str) -> str:

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from crewrelay.http.wire import JobProgress
-from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import JobRecord
+from crewrelay.jobs.records.job import Job, Status
 
 # `state`, which the platform's clients poll, and `status` of its document. A stopped execution has failed: they know no
 # other end without a result.

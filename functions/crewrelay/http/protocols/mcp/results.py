@@ -8,9 +8,9 @@ from crewrelay.http.protocols.mcp.envelope import Asked
 from crewrelay.http.waiting import Waiting
 from crewrelay.http.wire import FileLink
 from crewrelay.jobs.errors import CrewrelayError, InvalidRequest
-from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import JobRecord
-from crewrelay.jobs.questions import LONGEST_FEEDBACK, Feedback
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.questions import LONGEST_FEEDBACK, Feedback
 
 _TEXT: Mapping[str, Any] = {"type": "string"}
 _TEXT_OR_NULL = {"type": ["string", "null"]}

@@ -14,9 +14,9 @@ from crewrelay.http.protocols.mcp.envelope import MISSING_CAPABILITY, TASKS, Ask
 from crewrelay.http.protocols.mcp.results import feedback_of, form_of, progress, result_of
 from crewrelay.jobs.access import Scope
 from crewrelay.jobs.errors import JobFinished
-from crewrelay.jobs.events import EventRow, events_of
-from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import record_of_tenant
+from crewrelay.jobs.records.events import EventRow, events_of
+from crewrelay.jobs.records.job import Job, Status
 
 _POLL = 1000  # milliseconds
 _STATUS = {

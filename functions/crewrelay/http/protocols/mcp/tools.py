@@ -21,8 +21,8 @@ from crewrelay.http.protocols.runs import checked, ended
 from crewrelay.http.waiting import Resumption
 from crewrelay.jobs.access import Scope
 from crewrelay.jobs.errors import CrewrelayError, InvalidCrew, InvalidRequest, UnknownJob
-from crewrelay.jobs.job import Job
 from crewrelay.jobs.ports import job_of_tenant, record_of_tenant
+from crewrelay.jobs.records.job import Job
 
 KEY = "crewrelay/idempotencyKey"  # in `_meta`
 _AT_ONCE = timedelta(seconds=1)  # a crew that ends within this time is no task

@@ -13,8 +13,8 @@ from crewrelay.http.protocols.runs import ended
 from crewrelay.http.services import Services
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.errors import AnswerAwaited, RunFailed, StillRunning
-from crewrelay.jobs.job import Job, JobInput, Status
 from crewrelay.jobs.ports import JobRecord
+from crewrelay.jobs.records.job import Job, JobInput, Status
 
 # How often the client has repeated this request.
 RetryCount = Annotated[str, Header(alias="x-stainless-retry-count")]

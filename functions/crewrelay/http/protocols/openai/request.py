@@ -10,7 +10,7 @@ from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.http.protocols.runs import checked, first_text
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.errors import InvalidRequest
-from crewrelay.jobs.job import JobInput
+from crewrelay.jobs.records.job import JobInput
 
 _PREFIX = "crew/"  # of a model's name, for clients that route by one
 _PARSED = ("integer", "number", "boolean", "array", "object")  # types of inputs that metadata has as JSON text

@@ -9,10 +9,10 @@ from typing import Any
 
 from crewrelay.http.protocols.runs import first_text
 from crewrelay.http.waiting import Waiting
-from crewrelay.jobs.answer import Answer
 from crewrelay.jobs.errors import CrewrelayError, UnknownJob
-from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import JobRecord
+from crewrelay.jobs.records.answer import Answer
+from crewrelay.jobs.records.job import Job, Status
 
 _STATUS = {Status.PENDING: "queued", Status.RUNNING: "in_progress", Status.WAITING: "in_progress"}
 _CITED = re.compile(r"\[(\d{1,9})\]")

@@ -23,9 +23,9 @@ from crewrelay.http.protocols.openai.stream import events_of, sent
 from crewrelay.http.services import Services
 from crewrelay.jobs.access import Scope
 from crewrelay.jobs.errors import AnswerAwaited, JobFinished, RunFailed, StillRunning, UnknownJob
-from crewrelay.jobs.events import Event
-from crewrelay.jobs.job import Job
 from crewrelay.jobs.ports import JobRecord, event_log_of, job_of_tenant, record_of_tenant
+from crewrelay.jobs.records.events import Event
+from crewrelay.jobs.records.job import Job
 
 LARGEST_WINDOW = 1024 * 1024  # characters of events through Lambda, whose answers have at most 6 MB, escaped
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from crewrelay.http.protocols.openai.resource import begun, message, message_of, response_of
-from crewrelay.jobs.events import Event, EventType
 from crewrelay.jobs.ports import JobRecord
+from crewrelay.jobs.records.events import Event, EventType
 
 
 def events_of(record: JobRecord, log: Iterable[Event]) -> Iterator[dict[str, Any]]:

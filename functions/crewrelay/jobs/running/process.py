@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import wait
 from types import TracebackType
 
-from crewrelay.jobs.stray import Stray
+from crewrelay.jobs.running.stray import Stray
 
 logger = logging.getLogger(__name__)
 

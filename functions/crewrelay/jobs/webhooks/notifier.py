@@ -12,12 +12,10 @@ from typing import NamedTuple, Protocol
 
 from crewrelay.jobs.access import RandomBytes
 from crewrelay.jobs.errors import DamagedJob, StaleWrite
-from crewrelay.jobs.events import Event
 from crewrelay.jobs.log_keys import add_log_keys, keys_of, logged_with
 from crewrelay.jobs.ports import Clock, Doorbell, Jitter, JobRecord, JobStore, Measure, Meter, NewId, event_log_of
-from crewrelay.jobs.signing import SigningSecrets, secret_of, signed
-from crewrelay.jobs.submission import ring
-from crewrelay.jobs.subscription import (
+from crewrelay.jobs.records.events import Event
+from crewrelay.jobs.records.subscription import (
     LEASE,
     Attempt,
     Outcome,
@@ -30,6 +28,8 @@ from crewrelay.jobs.subscription import (
     postpone,
     rest,
 )
+from crewrelay.jobs.submission import ring
+from crewrelay.jobs.webhooks.signing import SigningSecrets, secret_of, signed
 
 logger = logging.getLogger(__name__)
 

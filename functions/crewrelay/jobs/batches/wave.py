@@ -8,11 +8,11 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import NamedTuple
 
-from crewrelay.jobs.batch import Batch, BatchItem
 from crewrelay.jobs.errors import CrewrelayError, JobFinished, TooManyJobs, UnknownJob
 from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Job, JobInput
 from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.records.batch import Batch, BatchItem
+from crewrelay.jobs.records.job import Job, JobInput
 from crewrelay.jobs.submission import Submission
 
 THREADS = 16  # each waits for the store

@@ -11,7 +11,14 @@ from itertools import islice
 from typing import NamedTuple
 
 from crewrelay.jobs.access import Caller
-from crewrelay.jobs.batch import (
+from crewrelay.jobs.batches.held import HeldBatch
+from crewrelay.jobs.batches.lines import Line, lines
+from crewrelay.jobs.batches.wave import THREADS, cancel_wave, submit_wave
+from crewrelay.jobs.errors import CrewrelayError, InvalidUpload, StaleWrite, TooManyJobs, Unavailable
+from crewrelay.jobs.intervention import Intervention
+from crewrelay.jobs.log_keys import logged_with
+from crewrelay.jobs.ports import Clock, Doorbell, JobStore
+from crewrelay.jobs.records.batch import (
     CHUNK,
     LARGEST_FILE,
     MOST_LINES,
@@ -21,16 +28,9 @@ from crewrelay.jobs.batch import (
     UploadFiles,
     UploadState,
 )
-from crewrelay.jobs.errors import CrewrelayError, InvalidUpload, StaleWrite, TooManyJobs, Unavailable
-from crewrelay.jobs.held import HeldBatch
-from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import JobInput
-from crewrelay.jobs.lines import Line, lines
-from crewrelay.jobs.log_keys import logged_with
-from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Clock, Doorbell, JobStore
+from crewrelay.jobs.records.job import JobInput
+from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.submission import Submission, ring
-from crewrelay.jobs.wave import THREADS, cancel_wave, submit_wave
 
 logger = logging.getLogger(__name__)
 

@@ -13,15 +13,8 @@ from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from crewrelay.jobs import transitions
 from crewrelay.jobs.errors import CrewStuck, DamagedJob, Misconfigured, Overdue, StaleWrite, Unavailable
-from crewrelay.jobs.event_log import logged, with_calls
-from crewrelay.jobs.events import MOST_STORED, key_of
-from crewrelay.jobs.job import Failure, Job, JobInput
-from crewrelay.jobs.journal import Call
-from crewrelay.jobs.lease import Lease
 from crewrelay.jobs.log_keys import add_log_keys, keys_of, log_keys, logged_with
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import (
     Clock,
     Crew,
@@ -34,10 +27,17 @@ from crewrelay.jobs.ports import (
     Wait,
     event_log_of,
 )
-from crewrelay.jobs.process import Process, Visit
-from crewrelay.jobs.questions import AnswerNeeded
-from crewrelay.jobs.run import Run, RunStopped
-from crewrelay.jobs.stray import Stray
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.event_log import logged, with_calls
+from crewrelay.jobs.records.events import MOST_STORED, key_of
+from crewrelay.jobs.records.job import Failure, Job, JobInput
+from crewrelay.jobs.records.journal import Call
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.questions import AnswerNeeded
+from crewrelay.jobs.running.lease import Lease
+from crewrelay.jobs.running.process import Process, Visit
+from crewrelay.jobs.running.run import Run, RunStopped
+from crewrelay.jobs.running.stray import Stray
 from crewrelay.jobs.submission import ring
 
 logger = logging.getLogger(__name__)

@@ -4,13 +4,13 @@ import logging
 import threading
 from collections.abc import Callable
 
-from crewrelay.jobs import event_log, transitions
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.job import Job
-from crewrelay.jobs.journal import Call, Receipt
-from crewrelay.jobs.lease import Lease
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock
+from crewrelay.jobs.records import event_log, transitions
+from crewrelay.jobs.records.job import Job
+from crewrelay.jobs.records.journal import Call, Receipt
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.running.lease import Lease
 
 logger = logging.getLogger(__name__)
 

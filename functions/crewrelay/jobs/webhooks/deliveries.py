@@ -5,15 +5,15 @@ from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-from crewrelay.jobs import subscription as change
 from crewrelay.jobs.errors import InvalidRequest, StaleWrite, Unavailable
-from crewrelay.jobs.event_log import last_number
-from crewrelay.jobs.job import Job
-from crewrelay.jobs.notifier import Subscriptions
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore, job_of_tenant
+from crewrelay.jobs.records import subscription as change
+from crewrelay.jobs.records.event_log import last_number
+from crewrelay.jobs.records.job import Job
+from crewrelay.jobs.records.subscription import State, Subscription
+from crewrelay.jobs.records.webhook import Webhook
 from crewrelay.jobs.submission import ring
-from crewrelay.jobs.subscription import State, Subscription
-from crewrelay.jobs.webhook import Webhook
+from crewrelay.jobs.webhooks.notifier import Subscriptions
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,12 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from crewrelay.jobs.access import Caller
-from crewrelay.jobs.batch import (
+from crewrelay.jobs.batches.wave import NO_ROOM, THREADS, Submitted, cancel_wave, submit_wave
+from crewrelay.jobs.errors import DamagedJob, StaleWrite, TooManyJobs, Unavailable, UnknownBatch
+from crewrelay.jobs.intervention import Intervention
+from crewrelay.jobs.log_keys import correlation_id
+from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, NewId
+from crewrelay.jobs.records.batch import (
     CHUNK,
     Batch,
     BatchItem,
@@ -19,14 +24,9 @@ from crewrelay.jobs.batch import (
     UploadState,
     letters,
 )
-from crewrelay.jobs.errors import DamagedJob, StaleWrite, TooManyJobs, Unavailable, UnknownBatch
-from crewrelay.jobs.intervention import Intervention
-from crewrelay.jobs.job import Job, JobInput, Status
-from crewrelay.jobs.log_keys import correlation_id
-from crewrelay.jobs.policy import Policy
-from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore, NewId
-from crewrelay.jobs.submission import Submission, keyed_id, ring
-from crewrelay.jobs.wave import NO_ROOM, THREADS, Submitted, cancel_wave, submit_wave
+from crewrelay.jobs.records.job import Job, JobInput, Status, keyed_id
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.submission import Submission, ring
 
 logger = logging.getLogger(__name__)
 

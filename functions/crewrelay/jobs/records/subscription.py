@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from crewrelay.jobs.events import Event
-from crewrelay.jobs.job import Job
-from crewrelay.jobs.webhook import Webhook
+from crewrelay.jobs.records.events import Event
+from crewrelay.jobs.records.job import Job
+from crewrelay.jobs.records.webhook import Webhook
 
 # Pauses between attempts: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 SCHEDULE = (

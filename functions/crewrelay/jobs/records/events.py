@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from crewrelay.jobs.journal import Call
+from crewrelay.jobs.records.journal import Call
 
 Value = str | int | float | None
 Entry = tuple[Value, ...]  # what, milliseconds since the job was created, and the details in the order of _DETAILS

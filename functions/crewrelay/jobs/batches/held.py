@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Any, Self
 
-from crewrelay.jobs.batch import Batch, BatchStore, Upload, UploadState
 from crewrelay.jobs.errors import CrewrelayError
-from crewrelay.jobs.job import Failure
 from crewrelay.jobs.ports import Clock
+from crewrelay.jobs.records.batch import Batch, BatchStore, Upload, UploadState
+from crewrelay.jobs.records.job import Failure
 
 
 class HeldBatch:

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from crewrelay.jobs.answer import ModelUsage, Usage
 from crewrelay.jobs.money import Usd, total
+from crewrelay.jobs.records.answer import ModelUsage, Usage
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 

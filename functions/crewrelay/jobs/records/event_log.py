@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from crewrelay.jobs import events
-from crewrelay.jobs.events import EventType, Value
-from crewrelay.jobs.job import Job, Status
-from crewrelay.jobs.journal import Call
+from crewrelay.jobs.records import events
+from crewrelay.jobs.records.events import EventType, Value
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.journal import Call
 
 _ENDS = {Status.COMPLETED: EventType.COMPLETED, Status.FAILED: EventType.FAILED, Status.CANCELLED: EventType.CANCELLED}
 

@@ -9,8 +9,7 @@ from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from crewrelay.jobs.job import Failure, Status
-from crewrelay.jobs.submission import keyed_id
+from crewrelay.jobs.records.job import Failure, Status, keyed_id
 
 MOST_ITEMS = 1000  # of a request
 MOST_LINES = 100_000  # of a file

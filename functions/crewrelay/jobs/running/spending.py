@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from crewrelay.jobs.errors import BudgetExceeded
-from crewrelay.jobs.journal import Call, Kind, Receipt
-from crewrelay.jobs.policy import Budget
+from crewrelay.jobs.records.journal import Call, Kind, Receipt
+from crewrelay.jobs.records.policy import Budget
 
 
 class Spending:

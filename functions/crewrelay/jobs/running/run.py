@@ -8,17 +8,17 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
 
-from crewrelay.jobs import transitions
-from crewrelay.jobs.answer import Answer, Usage
 from crewrelay.jobs.errors import Overdue, StaleWrite, Unanswered
-from crewrelay.jobs.job import Job
-from crewrelay.jobs.journal import Call, Kind, Receipt, Reply, digest_of, in_vain, usage_of
-from crewrelay.jobs.lease import Lease
-from crewrelay.jobs.policy import Policy
 from crewrelay.jobs.ports import Clock, JobStore, RelayDue, Wait
-from crewrelay.jobs.questions import AnswerNeeded, Feedback, Question
-from crewrelay.jobs.reporting import Reporter
-from crewrelay.jobs.spending import Spending
+from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.answer import Answer, Usage
+from crewrelay.jobs.records.job import Job
+from crewrelay.jobs.records.journal import Call, Kind, Receipt, Reply, digest_of, in_vain, usage_of
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.questions import AnswerNeeded, Feedback, Question
+from crewrelay.jobs.running.lease import Lease
+from crewrelay.jobs.running.reporting import Reporter
+from crewrelay.jobs.running.spending import Spending
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from crewrelay.jobs.events import Event, EventType
-from crewrelay.jobs.journal import Kind
+from crewrelay.jobs.records.events import Event, EventType
+from crewrelay.jobs.records.journal import Kind
 
 STANDARD = "standard"
 DEFAULT_EVENTS = (EventType.WAITING, EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from crewrelay.jobs.errors import AttemptsExhausted, CrewrelayError, Overdue, StaleWrite
-from crewrelay.jobs.job import Failure, Job, JobInput, Progress, Status
-from crewrelay.jobs.journal import Call, Receipt
-from crewrelay.jobs.policy import Policy
+from crewrelay.jobs.records.job import Failure, Job, JobInput, Progress, Status
+from crewrelay.jobs.records.journal import Call, Receipt
+from crewrelay.jobs.records.policy import Policy
 
 _MOST_DISCARDED = 4  # the row stays small: beyond four, the oldest reply is replayed
 

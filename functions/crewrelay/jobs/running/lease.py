@@ -7,11 +7,11 @@ import logging
 import threading
 from collections.abc import Callable
 
-from crewrelay.jobs import event_log
 from crewrelay.jobs.errors import StaleWrite
-from crewrelay.jobs.events import are_many, in_rows
-from crewrelay.jobs.job import Job, Status
 from crewrelay.jobs.ports import Clock, JobStore
+from crewrelay.jobs.records import event_log
+from crewrelay.jobs.records.events import are_many, in_rows
+from crewrelay.jobs.records.job import Job, Status
 
 logger = logging.getLogger(__name__)
 
