@@ -18,7 +18,7 @@ from tests.mutants.trial import FUNCTIONS, Outcome, Trials, Tried
 from tests.support.aws import emulator_of_tests
 from tests.support.processes import ROOT
 
-JOBS = sorted((FUNCTIONS / "crewrelay/jobs").glob("[!_]*.py"))
+JOBS = sorted((FUNCTIONS / "crewrelay/jobs").rglob("[!_]*.py"))
 STORE = [
     FUNCTIONS / "crewrelay/aws" / name
     for name in ("store.py", "rows.py", "batch_get.py", "indexes.py", "listing.py", "deletion.py")

@@ -5,11 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
+from crewrelay.jobs.errors import DamagedJob, Overdue, StaleWrite, Unavailable
 from crewrelay.jobs.records import transitions
 from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.records.journal import Receipt
-
-from crewrelay.jobs.errors import DamagedJob, Overdue, StaleWrite, Unavailable
 from tests.support.jobs import FAILURE, INPUT, NOW, OUTAGE, POLICY
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 import crewrelay.jobs
 
 MODULES = [
-    importlib.import_module(f"crewrelay.jobs.{module.name}") for module in pkgutil.iter_modules(crewrelay.jobs.__path__)
+    importlib.import_module(module.name) for module in pkgutil.walk_packages(crewrelay.jobs.__path__, "crewrelay.jobs.")
 ]
 MODELS = [
     model

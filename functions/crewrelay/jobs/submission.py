@@ -1,7 +1,6 @@
 """Submitting a job: commit the row, then ring the doorbell."""
 
 import logging
-import uuid
 from datetime import timedelta
 
 from crewrelay.jobs.cap import Cap
@@ -9,19 +8,12 @@ from crewrelay.jobs.errors import TooManyJobs
 from crewrelay.jobs.log_keys import correlation_id
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore, NewId
 from crewrelay.jobs.records.event_log import logged
-from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.job import Job, JobInput, Status, keyed_id
 from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.records.subscription import subscribe
 from crewrelay.jobs.records.transitions import submit
 
 logger = logging.getLogger(__name__)
-
-_KEYED_JOBS = uuid.UUID("6f1c0f0e-6d0e-5c59-9a53-0b0d7f1f5e11")
-
-
-def keyed_id(tenant: str, key: str) -> str:
-    """The job id for an idempotency key."""
-    return str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}"))
 
 
 def message_key(message_id: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,6 +15,13 @@ from crewrelay.jobs.records.events import Entry, EventType
 from crewrelay.jobs.records.journal import Receipt
 from crewrelay.jobs.records.webhook import Webhook
 from crewrelay.jobs.text import Text, ended, in_one_line
+
+_KEYED_JOBS = uuid.UUID("6f1c0f0e-6d0e-5c59-9a53-0b0d7f1f5e11")
+
+
+def keyed_id(tenant: str, key: str) -> str:
+    """The job id for an idempotency key."""
+    return str(uuid.uuid5(_KEYED_JOBS, f"{tenant}\n{key}"))
 
 
 class Status(StrEnum):

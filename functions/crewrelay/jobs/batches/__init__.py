@@ -1,0 +1,1 @@
+"""Many jobs of one request or of one uploaded file."""

@@ -1,0 +1,1 @@
+"""What is stored, as rows and values, and pure functions that say what happens to them."""
