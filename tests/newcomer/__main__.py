@@ -50,6 +50,8 @@ def main(patient: bool) -> int:
         print("the first time, caches empty:")
         with step(first, "git clone"):
             subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        if (clone / ".venv").is_symlink() or (clone / ".venv").exists():
+            sys.exit("the clone has a .venv already: setting it up would change somebody else's")
         with step(first, "make setup"):
             run(clone, variables, "make", "setup")
         used(clone, variables, first)
