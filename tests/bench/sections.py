@@ -31,12 +31,11 @@ replayed. The others, {len(others)} of them, together lost {lost} jobs and paid 
 
 {_by_system(systems, columns)}
 
-Who gives a job to another process runs it from the beginning. Celery acknowledges a message when its task begins,
+Another process gets a job of a queue from its beginning. Celery acknowledges a message when its task begins,
 unless `task_acks_late` is set (*{CELERY_LATE}*). The queues are set to give a dead worker's messages back
 after 10 seconds, so that the measurement ends. As they ship, Celery waits for an hour on Redis
-(`visibility_timeout`), taskiq
-for ten minutes (`idle_timeout`) and dramatiq for one (`heartbeat_timeout`, with a look for dead workers at
-one command in a thousand). Do not copy the 10 seconds: a longer job would run twice on Celery and on taskiq.
+(`visibility_timeout`), taskiq for ten minutes (`idle_timeout`) and dramatiq for one (`heartbeat_timeout`, with a look
+for dead workers at one command in a thousand). Do not copy the 10 seconds: a longer job would run twice on Celery and on taskiq.
 crewrelay runs as it ships: its lease of 15 seconds is renewed while a job runs, and a sweep follows it.""",
         bars("After kill -9: calls of lost jobs, and calls paid again", "calls", wasted),
     )
@@ -46,21 +45,16 @@ def _drain(found: Found) -> Section:
     systems: Found = found["systems"]
     ours, background = systems[SQLITE], systems[BACKGROUND]
     others = {name: one for name, one in systems.items() if not name.startswith("crewrelay")}
-    fastest, thriftiest = (
-        min(others, key=lambda name: others[name][figure]) for figure in ("seconds", "cpu_ms_per_job")
-    )
+    fastest = min(others, key=lambda name: others[name]["seconds"])
+    thriftiest = min(others, key=lambda name: others[name]["cpu_ms_per_job"])
     columns = {"s": "seconds", "CPU a job, ms": "cpu_ms_per_job", "submit p50 meanwhile, ms": "submit_p50_ms"}
     return Section(
         f"{found['jobs']} jobs, to the last one",
         f"""{found["jobs"]} jobs of {found["calls"]} calls of {found["delay"]:g} s, submitted by four threads.
-crewrelay on
-SQLite takes {_times(ours["seconds"], background["seconds"])} as long as BackgroundTasks, which run in the API's
-only process, and
-{_times(ours["seconds"], others[fastest]["seconds"])} as long as the fastest of the others, {fastest}. Its journal
-costs CPU: a
-job takes {_times(ours["cpu_ms_per_job"], others[thriftiest]["cpu_ms_per_job"])} as much as with {thriftiest},
-which takes least,
-all processes counted. Most of it is CrewAI's own, with each of them.
+crewrelay on SQLite takes {_times(ours["seconds"], background["seconds"])} as long as BackgroundTasks, which run in the
+API's only process, and {_times(ours["seconds"], others[fastest]["seconds"])} as long as the fastest of the others,
+{fastest}. A job takes {_times(ours["cpu_ms_per_job"], others[thriftiest]["cpu_ms_per_job"])} as much CPU as
+with {thriftiest}, which takes least, all processes counted: that is what its journal and its rows cost.
 
 {_by_system(systems, columns)}""",
         bars(
@@ -82,8 +76,7 @@ def _submission(found: Found) -> Section:
 of FastAPI that
 commits one row of SQLite with fsync. crewrelay checks the inputs, and commits the input, the job, the first event
 and a bell. At the median it takes {_times(ours, floor)} as long as the floor, and {_times(ours, others[quickest])}
-as long
-as {quickest}, the quickest queue. The queues answer before their Redis has written to disk.
+as long as {quickest}, the quickest queue. The queues answer before their Redis has written to disk.
 
 {_by_system(systems, {"p50, ms": "p50_ms", "p99, ms": "p99_ms"})}""",
         bars("Submission, median", "ms", [(name, one["p50_ms"]) for name, one in systems.items()]),
@@ -98,14 +91,12 @@ def _inline(found: Found) -> Section:
     return Section(
         "Inline",
         f"""The crew, called as a function by CrewAI alone, and by `POST /crewai/run`, with a model that answers at
-once. The
-request takes {_times(found["inline_ms"], found["direct_ms"])} as long: medians of {found["times"]} runs.
+once. The request takes {_times(found["inline_ms"], found["direct_ms"])} as long: medians of {found["times"]} runs.
 
 {_table(("", "ms"), spent)}
 
 And so many requests at once to one crew process. With {found["calls"]} calls of {found["delay"]:g} s nobody can
-be done before {least:g} s. The crews of a process share an interpreter: what is beyond that is CPU, most of it
-CrewAI's.
+be done before {least:g} s. The crews of a process share an interpreter: what is beyond that is CPU.
 
 {_table(("at once", "s to the last answer", "times the least"), slowed)}""",
         bars(
@@ -126,10 +117,9 @@ def _recovery(found: Found) -> Section:
     return Section(
         "Relay, recovery, replay",
         f"""*Relay*: from the release of an inline run, whose caller waits no longer, to its claim by the worker.
-*After a
-kill*: from SIGKILL in mid-call to the claim by the process that is started for it, at most a lease of 15 seconds and a
-sweep later. *Replay*: from that claim to the call that was under way, with all before it taken from the journal.
-Medians of {found["relays"]} relays and {found["kills"]} kills.
+*After a kill*: from SIGKILL in mid-call to the claim by the process that is started for it, at most a lease of
+15 seconds and a sweep later. *Replay*: from that claim to the call that was under way, with all before it taken from
+the journal. Medians of {found["relays"]} relays and {found["kills"]} kills.
 
 {_by_system(found["engines"], columns)}""",
     )
