@@ -102,10 +102,10 @@ class DynamoJobStore:
             return JobRecord(job, job_input, None, question=self._question_of(job))
         if job.status is not Status.COMPLETED:
             return JobRecord(job, job_input, None)
-        sk = rows.result_sk(job.fence)
-        found = self._get(job_id, sk)
+        sk, earlier = rows.result_sks(job)
+        found = self._get(job_id, sk) or self._get(job_id, earlier)
         with _damaged_if_unreadable(job_id):
-            result = rows.plain(found[sk])
+            (result,) = map(rows.plain, found.values())
             url = self._bodies.url_if_large(result)
             answer = None if url else Answer.model_validate_json(self._bodies.read(result))
         return JobRecord(job, job_input, answer, url)
@@ -218,7 +218,7 @@ class DynamoJobStore:
     def put_answer(self, job: Job, answer: Answer) -> None:
         body = self._bodies.put(job.id, answer.model_dump_json())
         with unavailable_if_it_fails("table"):
-            self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.result_sk(job.fence), body))
+            self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.result_sks(job)[0], body))
 
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
         body = self._bodies.put(job.id, question.model_dump_json())
@@ -251,13 +251,14 @@ class DynamoJobStore:
             TableName=self._table,
             KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
             ExpressionAttributeValues=rows.typed(
-                {":pk": rows.pk(job.id), ":first": rows.events_sk(first), ":last": rows.events_sk(job.log_from)}
+                {":pk": rows.pk(job.id), ":first": rows.events_sk(first), ":last": rows.events_sk(job.log_from + 1)}
             ),
             ConsistentRead=True,
         )
         with unavailable_if_it_fails("table"):
             found = [item for page in pages for item in page["Items"]]
-        return [rows.events_of(item) for item in found if not rows.expired(item, self._clock())]
+        now = self._clock()
+        return [rows.events_of(item) for item in found if rows.is_events_of(job, item) and not rows.expired(item, now)]
 
     def put_call(self, job: Job, call: Call) -> Call:
         body = self._bodies.put(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}

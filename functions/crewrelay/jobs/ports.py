@@ -65,7 +65,9 @@ class JobStore(Protocol):
         """
 
     def put_answer(self, job: Job, answer: Answer) -> None:
-        """Store the answer under the job's fence; it is read only if the job completes under that fence."""
+        """Store the answer under the job's fence; it is read only if the job completes under that fence, and by no
+        later job of the same id.
+        """
 
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
         """Store the question; it is read only while the job waits for this one."""

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _PAGE = 100  # rows
 _CHILDREN = ("inputs", "answers", "questions", "calls", "events", "files", "subscriptions")
+# One that was deleted and submitted again begins with the same fence, and its former holder may still write.
+_SAME_JOB = "EXISTS (SELECT 1 FROM jobs WHERE id = ? AND created_at = ?)"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -148,8 +150,8 @@ class SqliteJobStore:
         """Becomes durable with the save that completes the job."""
         with self._database.writing(durable=False) as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO answers SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?)",
-                (job.id, job.fence, answer.model_dump_json(), job.id),
+                f"INSERT OR REPLACE INTO answers SELECT ?, ?, ? WHERE {_SAME_JOB}",
+                (job.id, job.fence, answer.model_dump_json(), *_same(job)),
             )
 
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
@@ -179,9 +181,9 @@ class SqliteJobStore:
         """Becomes durable with the save that takes them out of the job's row."""
         with self._database.writing(durable=False) as connection:
             connection.execute(
-                "INSERT INTO events SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?) ON CONFLICT DO UPDATE"
+                f"INSERT INTO events SELECT ?, ?, ? WHERE {_SAME_JOB} ON CONFLICT DO UPDATE"
                 " SET entries = excluded.entries WHERE length(excluded.entries) > length(entries)",
-                (job.id, row.first, json.dumps(row.entries), job.id),
+                (job.id, row.first, json.dumps(row.entries), *_same(job)),
             )
 
     def events(self, job: Job, after: int = 0) -> list[EventRow]:
@@ -302,6 +304,10 @@ class SqliteJobStore:
 
     def _now(self) -> int:
         return microseconds(self._clock())
+
+
+def _same(job: Job) -> tuple[str, int]:
+    return job.id, microseconds(job.created_at)
 
 
 def _text(time: datetime) -> str:

@@ -109,7 +109,8 @@ class MemoryJobStore:
     def put_answer(self, job: Job, answer: Answer) -> None:
         written = answer.model_dump_json()
         with self._lock:
-            self._answers[job.id, job.fence] = written
+            if self._is_same(job):
+                self._answers[job.id, job.fence] = written
 
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
         with self._lock:
@@ -125,8 +126,9 @@ class MemoryJobStore:
 
     def put_events(self, job: Job, row: EventRow) -> None:
         with self._lock:
-            kept, written = self._events.setdefault(job.id, {}), json.dumps(row.entries)
-            kept[row.first] = max(kept.get(row.first, ""), written, key=len)
+            if self._is_same(job):
+                kept, written = self._events.setdefault(job.id, {}), json.dumps(row.entries)
+                kept[row.first] = max(kept.get(row.first, ""), written, key=len)
 
     def events(self, job: Job, after: int = 0) -> list[EventRow]:
         with self._lock:
@@ -177,6 +179,11 @@ class MemoryJobStore:
             ended = {"status": Status.FAILED, "error": error, "finished_at": now, "due_at": None, "holder": None}
             self._jobs[job_id] = job.model_copy(update={**ended, "lease_until": None}).model_dump_json()
             return True
+
+    def _is_same(self, job: Job) -> bool:
+        """Whether it has not been deleted, and perhaps submitted again, since."""
+        existing = self._existing(job.id)
+        return existing is not None and existing.created_at == job.created_at
 
     def _existing(self, job_id: str) -> Job | None:
         job = Job.model_validate_json(self._jobs[job_id]) if job_id in self._jobs else None
