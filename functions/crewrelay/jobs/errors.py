@@ -214,7 +214,7 @@ class NotWaiting(CrewrelayError):
 
 
 class AlreadyAnswered(CrewrelayError):
-    """The question has another answer, which the job goes on with."""
+    """The question has another answer, which the job goes on with, or nobody answered it in time."""
 
     code = "already_answered"
     http = 409

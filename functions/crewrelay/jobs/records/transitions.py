@@ -248,7 +248,8 @@ def retry(job: Job, now: datetime, policy: Policy) -> Job:
         finished_at=None,
         error=None,
         blamed=None,
-        question=None,  # an expired one is asked again
+        retried_after=job.fence,
+        question=None,
         discarded=(*job.discarded, *filter(None, [job.blamed]))[-_MOST_DISCARDED:],
     )
 
