@@ -13,8 +13,9 @@ from crewrelay.jobs.records import transitions
 from crewrelay.jobs.records.events import EventType
 from crewrelay.jobs.records.job import Status
 from crewrelay.jobs.records.subscription import LEASE, SCHEDULE, Outcome, State
+from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.jobs.webhooks.deliveries import Deliveries
-from crewrelay.testing import MemoryDoorbell
+from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.support.fixtures import HandSetClock
 from tests.support.subscribed import FOREVER, POLICY, ScriptedPost, World, asking
 
@@ -334,3 +335,16 @@ def test_an_error_of_ours_is_an_attempt_that_failed(clock: HandSetClock) -> None
     world.notify(job)
     [kept] = world.subscriptions.of(job.id)
     assert (post.sent, kept.failures, kept.attempts[0].error) == ([], 1, "internal error: KeyError")
+
+
+def test_a_job_that_the_sweeper_ends_because_it_can_not_be_read_is_told(clock: HandSetClock) -> None:
+    world = World(clock, post := ScriptedPost(clock), inner := MemoryJobStore(clock))
+    job = world.submitted(DEFAULT)
+    inner.damaged.add(job.id)
+    clock.now += 2 * POLICY.max_age
+    sweeper = Sweeper(world.store, MemoryDoorbell(), clock, POLICY)
+    assert sweeper.sweep(clock() + FOREVER) == {Swept.ENDED: 1}
+    assert world.bell.rings == [job.id]
+    world.notify(job)
+    assert types(post) == ["job.failed"]
+    assert json.loads(post.sent[0].body)["data"]["error"]["type"] == "damaged_job"

@@ -20,6 +20,7 @@ from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflic
 from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.records.answer import Answer, File
+from crewrelay.jobs.records.event_log import ended_unread
 from crewrelay.jobs.records.events import MOST_STORED, EventRow
 from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.records.journal import Call
@@ -181,6 +182,20 @@ class DynamoJobStore:
                     raise StaleWrite(f"job {after.id} was changed by another writer") from error
 
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
+        item = self._get(job_id, "JOB").get("JOB", {})
+        try:
+            with _damaged_if_unreadable(job_id):
+                job = rows.job_of(item)
+            if job.due_at is None or job.due_at > due_before:
+                return False
+            self.save(job, ended_unread(job, error, now))
+        except DamagedJob:
+            return self._patch_ended(job_id, error, now, due_before)
+        except StaleWrite:
+            return False
+        return True
+
+    def _patch_ended(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
         changed = {
             "status": Status.FAILED.value,
             "error": error.model_dump(),

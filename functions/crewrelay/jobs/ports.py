@@ -107,7 +107,9 @@ class JobStore(Protocol):
         """Delete some expired jobs, if the store doesn't do so by itself; returns how many."""
 
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
-        """Fail an unfinished job that can't be loaded if it was due before `due_before`. Returns whether it did."""
+        """Fail an unfinished job that can't be loaded if it was due before `due_before`. Returns whether it did. Its
+        event log has that, if its row can be read.
+        """
 
 
 def record_of_tenant(store: JobStore, tenant: str, job_id: str) -> JobRecord:

@@ -13,6 +13,7 @@ from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.records.answer import Answer, File
+from crewrelay.jobs.records.event_log import ended_unread
 from crewrelay.jobs.records.events import MOST_STORED, EventRow
 from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.records.journal import Call
@@ -262,7 +263,23 @@ class SqliteJobStore:
         return int(count)
 
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
-        """Patches the JSON, which is no Job, if it is JSON at all."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT job FROM jobs WHERE id = ? AND due_at <= ?", (job_id, microseconds(due_before))
+            ).fetchone()
+        if row is None:
+            return False
+        try:
+            job = _read(Job, job_id, row["job"])
+            self.save(job, ended_unread(job, error, now))
+        except DamagedJob:
+            return self._patch_ended(job_id, error, now, due_before)
+        except StaleWrite:
+            return False
+        return True
+
+    def _patch_ended(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
+        """The JSON, which is no Job, if it is JSON at all."""
         ended = {"status": Status.FAILED.value, "error": error.model_dump_json(), "now": _text(now)}
         with self._database.writing() as connection:
             done = connection.execute(

@@ -14,6 +14,7 @@ from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.records.answer import Answer, File, Usage
 from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes
+from crewrelay.jobs.records.event_log import ended_unread
 from crewrelay.jobs.records.events import EventRow
 from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.records.journal import Call, Kind, Reply, digest_of, usage_of
@@ -176,8 +177,7 @@ class MemoryJobStore:
             job = self._existing(job_id)
             if job is None or job.due_at is None or job.due_at > due_before:
                 return False
-            ended = {"status": Status.FAILED, "error": error, "finished_at": now, "due_at": None, "holder": None}
-            self._jobs[job_id] = job.model_copy(update={**ended, "lease_until": None}).model_dump_json()
+            self._jobs[job_id] = ended_unread(job, error, now).model_dump_json()
             return True
 
     def _is_same(self, job: Job) -> bool:
