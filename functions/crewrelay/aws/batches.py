@@ -72,13 +72,19 @@ class DynamoBatches:
                 yield from (item["pk"]["S"].removeprefix("BATCH#") for item in page["Items"])
 
     def put_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> tuple[BatchItem, ...]:
-        body = gzip.compress(json.dumps([(item.custom_id, item.rejection) for item in items]).encode(), mtime=0)
-        values = {"expires_at": int(batch.expires_at.timestamp()), "body": body}
-        item = _key(batch.id, f"CHUNK#{number:05d}") | rows.typed(values)
-        existing = put_if(
-            self._client, self._table, item, "attribute_not_exists(pk) OR expires_at <= :now", {":now": self._now()}
-        )
+        condition = "attribute_not_exists(pk) OR expires_at <= :now"
+        item = _chunk_of(batch, number, items)
+        existing = put_if(self._client, self._table, item, condition, {":now": self._now()})
         return tuple(items) if existing is None else _items_of(existing)
+
+    def replace_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> None:
+        put_if(
+            self._client,
+            self._table,
+            _chunk_of(batch, number, items),
+            "expires_at = :end",
+            {":end": int(batch.expires_at.timestamp())},
+        )
 
     def chunks(self, batch: Batch, first: int = 0) -> Iterator[tuple[int, tuple[BatchItem, ...]]]:
         for item in self._rows_of(batch, "CHUNK", first):
@@ -148,6 +154,12 @@ def _item_of(batch: Batch) -> rows.Item:
 
 def _batch_of(item: rows.Item) -> Batch:
     return Batch.model_validate_json(gzip.decompress(bytes(rows.plain(item)["body"])))
+
+
+def _chunk_of(batch: Batch, number: int, items: Sequence[BatchItem]) -> rows.Item:
+    body = gzip.compress(json.dumps([(item.custom_id, item.rejection) for item in items]).encode(), mtime=0)
+    values = {"expires_at": int(batch.expires_at.timestamp()), "body": body}
+    return _key(batch.id, f"CHUNK#{number:05d}") | rows.typed(values)
 
 
 def _items_of(item: rows.Item) -> tuple[BatchItem, ...]:

@@ -362,6 +362,9 @@ class MemoryBatches:
     def put_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> tuple[BatchItem, ...]:
         return self._chunks[batch.id].setdefault(number, tuple(items))
 
+    def replace_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> None:
+        self._chunks[batch.id][number] = tuple(items)
+
     def chunks(self, batch: Batch, first: int = 0) -> Iterator[tuple[int, tuple[BatchItem, ...]]]:
         return iter([each for each in sorted(self._chunks[batch.id].items()) if each[0] >= first])
 
