@@ -61,6 +61,15 @@ class SqliteBatches:
             ).fetchall()
         return iter([row["id"] for row in found])
 
+    def unfinished(self, tenant: str, most: int) -> int:
+        with self._database.reading() as connection:
+            (count,) = connection.execute(
+                "SELECT count(*) FROM (SELECT 1 FROM batches"
+                " WHERE due_at IS NOT NULL AND tenant = ? AND expires_at > ? LIMIT ?)",
+                (tenant, self._now(), most),
+            ).fetchone()
+        return int(count)
+
     def put_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> tuple[BatchItem, ...]:
         body = _body(items)
         with self._database.writing() as connection:

@@ -359,6 +359,10 @@ class MemoryBatches:
         batches = [batch for batch_id in list(self._batches) if (batch := self._existing(batch_id))]
         return iter([one.id for one in batches if one.upload and one.upload.due_at and one.upload.due_at <= moment])
 
+    def unfinished(self, tenant: str, most: int) -> int:
+        batches = [batch for batch_id in list(self._batches) if (batch := self._existing(batch_id))]
+        return min(most, sum(bool(one.upload and one.upload.due_at) for one in batches if one.tenant == tenant))
+
     def put_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> tuple[BatchItem, ...]:
         return self._chunks[batch.id].setdefault(number, tuple(items))
 

@@ -121,6 +121,9 @@ class BatchStore(Protocol):
     def due(self, moment: datetime) -> Iterator[str]:
         """Ids of batches whose upload was due at `moment`, by an eventually consistent index."""
 
+    def unfinished(self, tenant: str, most: int) -> int:
+        """The tenant's number of uploads that are not over, up to `most`, by an eventually consistent index."""
+
     def put_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> tuple[BatchItem, ...]:
         """Put a chunk if absent; else return the existing one."""
 
