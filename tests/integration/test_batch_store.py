@@ -111,6 +111,17 @@ def test_a_file_is_due_until_it_is_done(batches: BatchStore, clock: HandSetClock
     assert list(batches.due(clock())) == [other.id]
 
 
+def test_the_uploads_of_a_tenant_that_are_not_over_are_counted(batches: BatchStore, clock: HandSetClock) -> None:
+    some = [batches.create(upload_of(clock, str(number))) for number in range(3)]
+    batches.create(batch_of(clock, *ITEMS))
+    assert [batches.unfinished("acme", most) for most in (10, 3, 2)] == [3, 3, 2]
+    assert batches.unfinished("other", 10) == 0
+    assert some[0].upload
+    over = some[0].upload.model_copy(update={"due_at": None, "revision": 2})
+    batches.save(some[0], some[0].model_copy(update={"upload": over}))
+    assert batches.unfinished("acme", 10) == 2
+
+
 def test_a_chunk_is_put_once(batches: BatchStore, clock: HandSetClock) -> None:
     batch = batches.create(upload_of(clock))
     most = tuple(BatchItem(custom_id=f"{n:064}", rejection="🌧" * 28) for n in range(CHUNK))
@@ -122,6 +133,8 @@ def test_a_chunk_is_put_once(batches: BatchStore, clock: HandSetClock) -> None:
     assert list(batches.chunks(batch, 118)) == [(118, most), (119, most)]
     assert list(batches.chunks(batch, 120)) == []
     assert list(batches.chunks(batches.create(upload_of(clock, "another")))) == []
+    batches.replace_chunk(batch, 1, most)
+    assert batches.put_chunk(batch, 1, ITEMS) == most
 
 
 def test_what_is_reopened_is_read_ever_after(batches: BatchStore, clock: HandSetClock) -> None:
@@ -155,6 +168,8 @@ def test_a_batch_in_place_of_an_expired_one_has_nothing_of_it(batches: BatchStor
     second = batches.create(upload_of(clock))
     assert (list(batches.chunks(second)), batches.outcomes(second)) == ([], {})
     assert batches.put_chunk(second, 0, ITEMS[:1]) == ITEMS[:1]
+    batches.reopen(second.id, 1, second.expires_at)
+    assert batches.outcomes(second)[0].status(0) is None
 
 
 def test_expired_batches_leave_the_file(database: Database, clock: HandSetClock) -> None:

@@ -296,9 +296,8 @@ def test_a_job_that_can_not_be_read_leaves_the_others_results(
     for one in answer["items"]:
         end(storage, clock, one["job_id"], "completed")
     (broken, _) = (one["job_id"] for one in answer["items"])
-    storage.dynamodb.delete_item(
-        TableName=storage.table, Key={"pk": {"S": f"JOB#{broken}"}, "sk": {"S": "RESULT#00000001"}}
-    )
+    (result,) = (row for row in storage.rows() if broken in row["pk"]["S"] and "RESULT" in row["sk"]["S"])
+    storage.dynamodb.delete_item(TableName=storage.table, Key={"pk": result["pk"], "sk": result["sk"]})
     assert [line["custom_id"] for line in lines(client, answer["results_url"])] == ["b"]
 
 

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import os
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +19,7 @@ from crewrelay.events.upload_bells import batch_of
 from crewrelay.http.api import create_api
 from crewrelay.http.long_poll import LongPoll
 from crewrelay.http.services import Services
-from crewrelay.jobs.batches.batches import Batches
+from crewrelay.jobs.batches.batches import MOST_UPLOADS, Batches
 from crewrelay.jobs.batches.uploads import Uploads
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.records.batch import CHUNK, LARGEST_FILE, BatchItem
@@ -202,10 +205,10 @@ class Machine:
         self.due, files = DueUploads(kept, clock), FolderUploads(self.folder)
         submission = Submission(store, doorbell, clock, new_id, POLICY, 1000)
         intervention = Intervention(store, doorbell, clock, POLICY, 1000, kept)
-        batches = Batches(store, kept, files, submission, intervention, self.due, clock, new_id, POLICY)
+        self.batches = Batches(store, kept, files, submission, intervention, self.due, clock, new_id, POLICY)
         long_poll = LongPoll(database.changes, clock, timedelta(seconds=27))
         self.client = TestClient(
-            create_api(Services(submission, intervention, store, batches, long_poll, NOTHING, NOTHING), LOCAL),
+            create_api(Services(submission, intervention, store, self.batches, long_poll, NOTHING, NOTHING), LOCAL),
             raise_server_exceptions=False,
         )
         pause = timedelta(seconds=1)
@@ -279,6 +282,39 @@ def test_on_one_machine_a_body_that_is_too_large_is_not_kept(machine: Machine, m
     response = machine.client.post("/crewai/batches", content=endless(), headers=JSONL)
     assert_problem(response, 413, "body_too_large")
     assert machine.left() == []
+
+
+def test_a_tenant_has_only_so_many_unfinished_files(machine: Machine) -> None:
+    first = created(machine.client, LINES, **JSONL, **{"Idempotency-Key": "monday"})
+    for _ in range(MOST_UPLOADS - 1):
+        created(machine.client, LINES, **JSONL)
+    refused = machine.client.post("/crewai/batches", content=LINES, headers=JSONL)
+    assert_problem(refused, 429, "too_many_jobs")
+    assert refused.headers["retry-after"]
+    assert len(machine.left()) == MOST_UPLOADS
+    assert created(machine.client, LINES, **JSONL, **{"Idempotency-Key": "monday"}) == first  # adds none
+    machine.work()
+    created(machine.client, LINES, **JSONL)
+
+
+def test_files_count_while_they_are_received(machine: Machine) -> None:
+    """Else one token could begin any number of requests."""
+    with ExitStack() as requests:
+        for _ in range(MOST_UPLOADS):
+            requests.enter_context(machine.batches.receiving("local", None))
+        assert_problem(machine.client.post("/crewai/batches", content=LINES, headers=JSONL), 429, "too_many_jobs")
+        assert not machine.folder.exists()
+    created(machine.client, LINES, **JSONL)
+
+
+def test_what_a_request_that_died_has_left_is_deleted(machine: Machine) -> None:
+    created(machine.client, LINES, **JSONL)
+    left, coming = machine.folder / "died.part", machine.folder / "coming.part"
+    for path, age in ((left, 4000), (coming, 60)):
+        path.write_bytes(LINES)
+        os.utime(path, (time.time() - age, time.time() - age))
+    created(machine.client, LINES, **JSONL)
+    assert (left.exists(), coming.exists()) == (False, True)
 
 
 def test_results_come_in_windows_while_a_file_is_read(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,10 @@ from crewrelay.aws.tokens import DynamoTokens
 from crewrelay.crews.models.models import Models
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.errors import RetrievalUnavailable
+from crewrelay.jobs.records import transitions
 from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.questions import Question
 from crewrelay.jobs.records.subscription import Subscription
 from crewrelay.jobs.records.webhook import Webhook
 from crewrelay.local.resources import Template, environment
@@ -311,11 +314,12 @@ def drive(functions: House, storage: Storage) -> None:
     assert orphan in job_ids(storage)
     upload(api, intake, storage)
 
-    # One that is overdue, and one that has ended, as an index that lags may still have it.
+    # One that is overdue, one whose question has expired, and one that has ended: an index that lags may still have it.
+    leave_question(storage, submit(api, "a fourth"))
     put_into_index(storage, submit(api, "a third"))
     put_into_index(storage, job_id)
     put_into_index(storage, job_id, "HOOK#000", "HOOK#0")
-    assert functions["SweeperFunction"]({"source": "aws.events"})["rung"] == 1
+    assert functions["SweeperFunction"]({"source": "aws.events"})["rung"] == 2
     orphaned = leave_webhook_alone(storage)
     bells = [sqs_record(job_id), sqs_record(orphaned), sqs_record("no notice")]
     assert functions["NotifierFunction"](sqs_event(*bells), seconds=90) == {"batchItemFailures": []}
@@ -370,6 +374,17 @@ def put_into_index(
         UpdateExpression="SET due_shard = :shard, due_at = :long_ago",
         ExpressionAttributeValues=rows.typed({":shard": shard, ":long_ago": 1}),
     )
+
+
+def leave_question(storage: Storage, job_id: str) -> None:
+    """One that nobody has answered in time."""
+    store, then, policy, question_id = storage.store(utcnow), utcnow() - timedelta(hours=1), Policy(), f"{'d' * 64}#0"
+    record = store.load(job_id)
+    assert record
+    running = transitions.claim(record.job, "one", "crew-1", then, policy)
+    store.save(record.job, running)
+    store.put_question(running, question_id, Question(message="Is it good?"))
+    store.save(running, transitions.wait(running, question_id, then, then, policy))
 
 
 def leave_webhook_alone(storage: Storage) -> str:

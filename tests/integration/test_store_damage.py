@@ -11,8 +11,9 @@ from crewrelay.aws import clients
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.store import DynamoJobStore
 from crewrelay.jobs.errors import DamagedJob, ServiceRefused, Unavailable
-from crewrelay.jobs.ports import JobStore
+from crewrelay.jobs.ports import JobStore, event_log_of
 from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.events import EventType
 from crewrelay.jobs.records.job import JobInput, Status
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import (
@@ -47,6 +48,7 @@ def test_a_job_that_can_not_be_read_says_so_until_it_is_ended(
     if what == "input":
         ended = loaded(store, job.id)
         assert (ended.job.status, ended.job.error, ended.input.inputs) == (Status.FAILED, FAILURE, {})
+        assert [event.what for event in event_log_of(store, ended.job)] == [EventType.FAILED]
 
 
 def test_only_an_unfinished_job_is_ended_so(store: JobStore, clock: HandSetClock) -> None:

@@ -6,6 +6,7 @@ from crewrelay.jobs.errors import StaleWrite
 from crewrelay.jobs.listing import Filter, Page
 from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.events import EventRow
 from crewrelay.jobs.records.job import Job, Status
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.store import SqliteJobStore
@@ -84,6 +85,27 @@ def test_a_second_deletion_is_none(store: JobStore, clock: HandSetClock) -> None
     with pytest.raises(StaleWrite):
         store.delete(job)
     assert loaded(store, job.id).job == new
+
+
+def test_a_former_holder_changes_nothing_of_the_job_that_has_its_id_now(store: JobStore, clock: HandSetClock) -> None:
+    """It writes under the same fence: that of the new job begins again."""
+    stale = claimed(store, submitted(store, clock), clock, "one")
+    store.save(stale, cancelled := transitions.cancel(stale, clock()))
+    store.delete(cancelled)
+    clock.pass_(seconds=5)
+    late, long = ANSWER.model_copy(update={"text": "too late"}), EventRow(1, [("relayed", 1)] * 5)
+    store.put_answer(stale, late)
+    store.put_events(stale, long)
+    new = claimed(store, submitted(store, clock, job_id=stale.id), clock, "two")
+    store.put_answer(stale, late)
+    store.put_events(stale, long)
+    done = completed(store, new, clock)
+    store.put_events(new, EventRow(1, [("claimed", 2)]))
+    store.put_answer(stale, late)
+    store.put_events(stale, long)
+    store.save(new, done)
+    assert loaded(store, new.id).answer == ANSWER
+    assert list(store.events(new.model_copy(update={"log_from": 9}))) == [EventRow(1, [("claimed", 2)])]
 
 
 # ---- DynamoDB and S3

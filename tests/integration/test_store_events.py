@@ -1,11 +1,12 @@
 """What every job store promises of the event log's rows."""
 
+from crewrelay.aws import rows
 from crewrelay.jobs.ports import JobStore, event_log_of
 from crewrelay.jobs.records import events, transitions
 from crewrelay.jobs.records.event_log import begin_task, logged, with_call
 from crewrelay.jobs.records.events import Entry, EventRow
 from crewrelay.jobs.records.job import Job
-from tests.support.fixtures import HandSetClock
+from tests.support.fixtures import HandSetClock, Storage
 from tests.support.stored_jobs import INPUT, POLICY, call_of, claimed, loaded, submitted
 
 
@@ -71,3 +72,13 @@ def test_a_job_does_not_have_the_events_of_an_expired_one_of_its_id(store: JobSt
     new = claimed(store, submitted(store, clock, job_id=old.id), clock)
     store.put_events(new, EventRow(1, entries(3)))
     assert [(first, len(found)) for first, found in store.events(new.model_copy(update={"log_from": 20}))] == [(1, 3)]
+
+
+def test_rows_that_earlier_versions_put_are_read_with_todays(storage: Storage, clock: HandSetClock) -> None:
+    store = storage.store(clock)
+    job = row(store, clock)
+    item = rows.events_item(job, EventRow(1, entries(2)))
+    storage.dynamodb.put_item(TableName=storage.table, Item=item | {"sk": {"S": "EVENTS#00000001"}})
+    store.put_events(job, EventRow(3, entries(2)))
+    found = store.events(job.model_copy(update={"log_from": 5}))
+    assert [(first, len(some)) for first, some in found] == [(1, 2), (3, 2)]

@@ -17,7 +17,11 @@ def test_every_row_carries_its_tenant_and_its_expiry(storage: Storage, clock: Ha
     store.put_answer(running, ANSWER)
     store.save(running, transitions.complete(running, clock()))
     stored = storage.rows()
-    assert {row["sk"]["S"] for row in stored} == {"JOB", "INPUT", "RESULT#00000001"}
+    assert {row["sk"]["S"] for row in stored} == {
+        "JOB",
+        "INPUT",
+        f"RESULT#00000001#{rows.milliseconds(running.created_at)}",
+    }
     for row in stored:
         assert row["tenant"] == {"S": "acme"}
         assert row["expires_at"] == {"N": str(int(running.expires_at.timestamp()))}

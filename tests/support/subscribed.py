@@ -87,11 +87,11 @@ class World:
         rest = (self.clock, new_id, random.Random(7).randbytes, lambda: 0.0, self.meter)
         return Notifier(self.store, self.subscriptions, self.secrets, post, FORMS, self.bell, *rest)
 
-    def submitted(self, job_input: JobInput, job_id: str = "") -> Job:
+    def submitted(self, job_input: JobInput, job_id: str = "", tenant: str = "acme") -> Job:
         from crewrelay.jobs.submission import Submission
 
         submission = Submission(self.store, MemoryDoorbell(), self.clock, lambda: job_id or new_id(), POLICY)
-        return submission.accept("acme", job_input)
+        return submission.accept(tenant, job_input)
 
     def saved(self, before: Job, after: Job) -> Job:
         after = logged(before, after, self.clock())

@@ -169,6 +169,7 @@ def test_a_retry() -> None:
         finished_at=None,
         error=None,
         blamed=None,
+        retried_after=FAILED.fence,
         discarded=("that reply", "this reply"),
     )
     just = changed(FAILED, expires_at=NOW + POLICY.max_age)

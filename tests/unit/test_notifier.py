@@ -1,11 +1,17 @@
 """What a webhook is sent, when, how often, and what is kept of it."""
 
 import json
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
+from threading import Event
 
 import pytest
 
+from crewrelay.events.batch import answer_batch
+from crewrelay.events.records import Record
 from crewrelay.jobs.errors import UnknownJob
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import Measure
@@ -13,10 +19,12 @@ from crewrelay.jobs.records import transitions
 from crewrelay.jobs.records.events import EventType
 from crewrelay.jobs.records.job import Status
 from crewrelay.jobs.records.subscription import LEASE, SCHEDULE, Outcome, State
+from crewrelay.jobs.sweeper import Sweeper, Swept
 from crewrelay.jobs.webhooks.deliveries import Deliveries
-from crewrelay.testing import MemoryDoorbell
+from crewrelay.jobs.webhooks.shares import LONGEST_PAUSE, MOST_AT_ONCE, Shares
+from crewrelay.testing import MemoryDoorbell, MemoryJobStore
 from tests.support.fixtures import HandSetClock
-from tests.support.subscribed import FOREVER, POLICY, ScriptedPost, World, asking
+from tests.support.subscribed import FOREVER, POLICY, URL, ScriptedPost, World, asking
 
 DEFAULT = asking()
 
@@ -334,3 +342,85 @@ def test_an_error_of_ours_is_an_attempt_that_failed(clock: HandSetClock) -> None
     world.notify(job)
     [kept] = world.subscriptions.of(job.id)
     assert (post.sent, kept.failures, kept.attempts[0].error) == ([], 1, "internal error: KeyError")
+
+
+def test_a_job_that_the_sweeper_ends_because_it_can_not_be_read_is_told(clock: HandSetClock) -> None:
+    world = World(clock, post := ScriptedPost(clock), inner := MemoryJobStore(clock))
+    job = world.submitted(DEFAULT)
+    inner.damaged.add(job.id)
+    clock.now += 2 * POLICY.max_age
+    sweeper = Sweeper(world.store, MemoryDoorbell(), clock, POLICY)
+    assert sweeper.sweep(clock() + FOREVER) == {Swept.ENDED: 1}
+    assert world.bell.rings == [job.id]
+    world.notify(job)
+    assert types(post) == ["job.failed"]
+    assert json.loads(post.sent[0].body)["data"]["error"]["type"] == "damaged_job"
+
+
+class Backlog:
+    """A queue of bells, some of which were received."""
+
+    def __init__(self, *job_ids: str) -> None:
+        self._left = deque(job_ids)
+
+    def receive(self, most: int, wait: int = 0) -> list[Record]:
+        some = [self._left.popleft() for _ in range(min(most, len(self._left)))]
+        return [{"messageId": job_id, "body": job_id, "eventSource": "aws:sqs"} for job_id in some]
+
+    def delete(self, records: list[Record]) -> None: ...
+
+
+def test_a_tenants_slow_receivers_keep_no_other_tenant_waiting(clock: HandSetClock) -> None:
+    """The other's delivery, behind 300 of these, is made while not one of them has ended."""
+    told, over = Event(), Event()
+
+    def post(url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        if url == URL:
+            told.set()
+        else:
+            assert over.wait(30)
+        return Outcome(204)
+
+    world = World(clock, post)
+    hostile = [world.completed(world.submitted(asking(url=f"{URL}/{nth}"), tenant="evil")) for nth in range(300)]
+    mine = world.completed(world.submitted(DEFAULT))
+    backlog = Backlog(*(job.id for job in hostile), mine.id)
+    world.bell.rings.clear()
+
+    def notify(record: Record) -> None:
+        world.notifier.notify(record["body"], clock() + FOREVER)
+
+    with ThreadPoolExecutor(1) as invocation:
+        answer = invocation.submit(answer_batch, {"Records": backlog.receive(10)}, notify, backlog)
+        try:
+            assert told.wait(30)
+            assert not answer.done()
+        finally:
+            over.set()
+        assert answer.result() == {"batchItemFailures": []}
+    [done] = world.subscriptions.of(mine.id)
+    assert done.due_at is None
+    put_off = dict(zip(world.bell.rings, world.bell.delays[-len(world.bell.rings) :], strict=True))
+    assert len(put_off) > len(hostile) - MOST_AT_ONCE - 10  # the last ones may find room again
+    assert max(put_off.values()) > timedelta(seconds=40)  # spread, so that they do not come back at once
+    world.pass_until_settled(*hostile, most=400)
+    assert all(one.attempts for job in hostile for one in world.subscriptions.of(job.id))
+
+
+def test_who_was_put_off_comes_at_the_pace_of_its_receivers(clock: HandSetClock) -> None:
+    shares = Shares()
+    for _ in range(MOST_AT_ONCE):
+        assert shares.take("acme", clock()) is None
+    began = clock()
+    clock.pass_(seconds=17)
+    assert shares.take("other", clock()) is None
+    shares.give_back("acme", began, clock())
+    assert shares.take("acme", clock()) is None
+    pauses = [shares.take("acme", clock()) for _ in range(3)]
+    assert pauses == [timedelta(seconds=seconds) for seconds in (1.5, 3.0, 4.5)]
+    for _ in range(2000):
+        shares.take("acme", clock())
+    assert shares.take("acme", clock()) == LONGEST_PAUSE
+    for _ in range(MOST_AT_ONCE):
+        shares.give_back("acme", clock(), clock())
+    assert shares.take("acme", clock()) is None

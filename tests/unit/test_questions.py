@@ -13,8 +13,8 @@ from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.records import transitions
 from crewrelay.jobs.records.answer import Answer
-from crewrelay.jobs.records.job import Status
-from crewrelay.jobs.records.journal import Kind, Reply
+from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.journal import Call, Kind, Reply
 from crewrelay.jobs.records.questions import Feedback, Question
 from crewrelay.jobs.sweeper import Sweeper, Swept
 from tests.support.executions import ANSWER, INPUT, POLICY, Desk, ScriptedCrew
@@ -188,22 +188,81 @@ def test_each_question_is_asked_in_its_turn_and_the_same_one_twice(clock: HandSe
     assert office.text == "After shorter, yes"
 
 
-def test_a_question_that_nobody_answers_fails_the_job_and_a_retry_asks_again(
-    office: Office, clock: HandSetClock
-) -> None:
+def test_a_question_that_nobody_answers_fails_the_job_and_a_retry_asks_again(clock: HandSetClock) -> None:
+    office = Office(clock, REVIEW.model_copy(update={"timeout": timedelta(hours=1)}))
     office.run()
-    clock.now += WEEK + POLICY.skew
+    clock.pass_(hours=2)
     assert office.sweep() == {Swept.RUNG: 1}
     assert office.run() is Status.FAILED
     assert office.desk.job.error
     assert office.desk.job.error.type == "unanswered"
-    with pytest.raises(NotWaiting):
+    with pytest.raises(AlreadyAnswered):
         office.answer()
+    for _ in range(6):
+        office.human.retry("acme", "an-id")
+        assert office.run() is Status.WAITING
+        clock.pass_(hours=2)
+        office.sweep()
+        assert office.run() is Status.FAILED
     office.human.retry("acme", "an-id")
     assert office.run() is Status.WAITING
     office.answer()
     assert office.run() is Status.COMPLETED
     assert office.desk.job.receipt.calls_paid == 2
+
+
+def test_an_answer_that_comes_while_its_question_expires_counts(office: Office, clock: HandSetClock) -> None:
+    office.run()
+    question = office.question
+    clock.now += WEEK + POLICY.skew
+    put_call = office.desk.table.put_call
+
+    def at_last(job: Job, call: Call) -> Call:
+        office.desk.table.put_call = put_call  # type: ignore[method-assign]
+        office.sweep()  # between the answer's reading of the job and its entry
+        return put_call(job, call)
+
+    office.desk.table.put_call = at_last  # type: ignore[method-assign]
+    with pytest.raises(AlreadyAnswered):
+        office.answer(question_id=question)
+    assert office.run() is Status.FAILED
+
+
+def test_an_answer_that_was_journaled_when_its_question_expired_counts(office: Office, clock: HandSetClock) -> None:
+    office.run()
+    clock.now += WEEK + POLICY.skew
+    save = office.desk.table.save
+
+    def late(before: Job, after: Job) -> None:
+        office.desk.table.save = save  # type: ignore[method-assign]
+        office.sweep()  # between the answer's entry and its change of the job
+        assert office.run() is Status.COMPLETED
+        save(before, after)
+
+    office.desk.table.save = late  # type: ignore[method-assign]
+    assert office.answer() is Status.COMPLETED
+    assert office.text == "After yes"
+
+
+def test_questions_that_expire_side_by_side_are_waited_for_once_each(clock: HandSetClock) -> None:
+    """Their tasks run at once: now this one asks first, now that one."""
+    ours = [Question(message=message, default=message) for message in ("a", "b", "c")]
+    orders = iter([[1, 0, 2], [2, 1, 0], [0, 2, 1], [2, 1, 0]])
+
+    def script(calls: Calls) -> Answer:
+        said = {}
+        for number in next(orders):
+            said[number] = calls.ask(ours[number]).text
+        return ANSWER.model_copy(update={"text": ", ".join(said[number] for number in range(3))})
+
+    office = Office(clock)
+    office.desk.crew.script = script
+    for _ in range(3):
+        assert office.run() is Status.WAITING
+        clock.now += WEEK + POLICY.skew
+        office.sweep()
+    assert office.run() is Status.COMPLETED
+    assert office.text == "a, b, c"
 
 
 def test_a_question_that_nobody_answers_takes_its_default(clock: HandSetClock) -> None:

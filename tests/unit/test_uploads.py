@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 
 from crewrelay.jobs.batches import uploads
-from crewrelay.jobs.errors import Unavailable
+from crewrelay.jobs.errors import IdempotencyConflict, Unavailable
 from crewrelay.jobs.records.batch import CHUNK, LARGEST_FILE, MOST_LINES, Batch, UploadedFile, UploadState
 from crewrelay.jobs.records.job import Job, JobInput, Status
+from crewrelay.jobs.records.subscription import Subscription
 from tests.support.fixtures import HandSetClock
-from tests.support.uploads import INVOCATION, MemoryFiles, Office, line
+from tests.support.uploads import INVOCATION, POLICY, MemoryFiles, Office, line
 
 
 @pytest.fixture
@@ -226,6 +227,59 @@ def test_a_store_that_does_not_answer_is_asked_again(office: Office, clock: Hand
     clock.pass_(seconds=10)
     office.work(batch)
     assert office.counts(batch) == {"pending": 1}
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a bug"), Unavailable("The table refused it."), IdempotencyConflict("no")]
+)
+def test_a_line_that_can_never_be_submitted_is_rejected_and_the_others_go_on(
+    office: Office, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    create = office.table.create
+    tries = 0
+
+    def refusing(job: Job, job_input: JobInput, subscriptions: Sequence[Subscription] = ()) -> Job:
+        nonlocal tries
+        if job_input.inputs["topic"] == "poison":
+            tries += 1
+            raise error
+        return create(job, job_input, subscriptions)
+
+    monkeypatch.setattr(office.table, "create", refusing)
+    lines = [line(f"n{number}") for number in range(130)]
+    lines[7] = line("n7", topic="poison")
+    batch = office.upload(b"\n".join(lines))
+    begun = clock()
+    while office.state(batch)[0] is not UploadState.SUBMITTED:
+        office.work(batch)
+        clock.pass_(seconds=10)
+        assert clock() - begun < timedelta(minutes=15)
+    assert clock() - begun > timedelta(minutes=4)
+    assert tries == POLICY.max_attempts
+    assert office.counts(batch) == {"pending": 129, "rejected": 1}
+    assert office.items(batch)["n7"].startswith("line 8: ")
+
+
+def test_no_line_is_rejected_for_an_outage_or_for_want_of_room(
+    office: Office, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = office.upload(b"\n".join(line(f"n{number}") for number in range(130)))
+
+    def away(*_: object) -> Job:
+        raise Unavailable("The table did not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(office.table, "create", away)
+        for _ in range(20):
+            office.work(batch)
+            clock.pass_(minutes=10)
+    office.most_unfinished = 8
+    for _ in range(20):
+        office.work(batch)
+        clock.pass_(minutes=10)
+    office.most_unfinished = None
+    office.work(batch)
+    assert office.counts(batch) == {"pending": 130}
 
 
 def test_a_bell_for_nothing_is_answered(office: Office) -> None:

@@ -6,11 +6,14 @@ import gzip
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
 
 from crewrelay.aws import rows
-from crewrelay.aws.clients import unavailable_if_it_fails
+from crewrelay.aws.clients import error_code, unavailable_if_it_fails
 from crewrelay.aws.conditional_put import put_if
+from crewrelay.aws.indexes import unfinished_in
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite
 from crewrelay.jobs.ports import Clock
 from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes
@@ -71,14 +74,23 @@ class DynamoBatches:
             for page in pages:
                 yield from (item["pk"]["S"].removeprefix("BATCH#") for item in page["Items"])
 
+    def unfinished(self, tenant: str, most: int) -> int:
+        return unfinished_in(self._client, self._table, _unfinished(tenant), most)
+
     def put_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> tuple[BatchItem, ...]:
-        body = gzip.compress(json.dumps([(item.custom_id, item.rejection) for item in items]).encode(), mtime=0)
-        values = {"expires_at": int(batch.expires_at.timestamp()), "body": body}
-        item = _key(batch.id, f"CHUNK#{number:05d}") | rows.typed(values)
-        existing = put_if(
-            self._client, self._table, item, "attribute_not_exists(pk) OR expires_at <= :now", {":now": self._now()}
-        )
+        condition = "attribute_not_exists(pk) OR expires_at <= :now"
+        item = _chunk_of(batch, number, items)
+        existing = put_if(self._client, self._table, item, condition, {":now": self._now()})
         return tuple(items) if existing is None else _items_of(existing)
+
+    def replace_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> None:
+        put_if(
+            self._client,
+            self._table,
+            _chunk_of(batch, number, items),
+            "expires_at = :end",
+            {":end": int(batch.expires_at.timestamp())},
+        )
 
     def chunks(self, batch: Batch, first: int = 0) -> Iterator[tuple[int, tuple[BatchItem, ...]]]:
         for item in self._rows_of(batch, "CHUNK", first):
@@ -106,20 +118,32 @@ class DynamoBatches:
                 yield from (item for item in page["Items"] if not rows.expired(item, self._clock()))
 
     def put_outcomes(self, batch: Batch, number: int, letters: str) -> None:
-        self._note(batch.id, number, "SET letters = :noted, expires_at = :end", letters, batch.expires_at)
+        self._note(batch.id, number, "SET expires_at = :end, letters = :noted", {"letters": letters}, batch.expires_at)
 
     def reopen(self, batch_id: str, item: int, expires_at: datetime) -> None:
         number, place = divmod(item, CHUNK)
-        self._note(batch_id, number, "SET expires_at = :end ADD reopened :noted", {place}, expires_at)
+        self._note(batch_id, number, "SET expires_at = :end ADD reopened :noted", {"reopened": {place}}, expires_at)
 
-    def _note(self, batch_id: str, number: int, update: str, noted: object, expires_at: datetime) -> None:
+    def _note(self, batch_id: str, number: int, update: str, noted: dict[str, Any], expires_at: datetime) -> None:
+        """A row of an expired batch of the same id gives way: what it says must not come back."""
+        key, end = _key(batch_id, f"OUTCOMES#{number:05d}"), int(expires_at.timestamp())
+        (value,) = noted.values()
         with unavailable_if_it_fails("table"):
-            self._client.update_item(
-                TableName=self._table,
-                Key=_key(batch_id, f"OUTCOMES#{number:05d}"),
-                UpdateExpression=update,
-                ExpressionAttributeValues=rows.typed({":noted": noted, ":end": int(expires_at.timestamp())}),
-            )
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=key,
+                    UpdateExpression=update,
+                    ConditionExpression="attribute_not_exists(pk) OR expires_at > :now",
+                    ExpressionAttributeValues=rows.typed({":noted": value, ":end": end, ":now": self._now()}),
+                )
+                return
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
+        item = key | rows.typed({**noted, "expires_at": end})
+        if put_if(self._client, self._table, item, "expires_at <= :now", {":now": self._now()}) is not None:
+            self._note(batch_id, number, update, noted, expires_at)  # another one was faster
 
     def _now(self) -> int:
         return int(self._clock().timestamp())
@@ -127,6 +151,11 @@ class DynamoBatches:
 
 def _pk(batch_id: str) -> str:
     return f"BATCH#{batch_id}"
+
+
+def _unfinished(tenant: str) -> str:
+    """A key of the index of unfinished jobs that no job has."""
+    return f"{tenant}#{_DUE}"
 
 
 def _key(batch_id: str, sk: str = "BATCH") -> rows.Item:
@@ -142,12 +171,19 @@ def _item_of(batch: Batch) -> rows.Item:
         "revision": upload and upload.revision,
         "due_shard": _DUE if upload and upload.due_at else None,
         "due_at": rows.milliseconds(upload.due_at) if upload and upload.due_at else None,
+        "unfinished": _unfinished(batch.tenant) if upload and upload.due_at else None,
     }
     return _key(batch.id) | rows.typed(values)
 
 
 def _batch_of(item: rows.Item) -> Batch:
     return Batch.model_validate_json(gzip.decompress(bytes(rows.plain(item)["body"])))
+
+
+def _chunk_of(batch: Batch, number: int, items: Sequence[BatchItem]) -> rows.Item:
+    body = gzip.compress(json.dumps([(item.custom_id, item.rejection) for item in items]).encode(), mtime=0)
+    values = {"expires_at": int(batch.expires_at.timestamp()), "body": body}
+    return _key(batch.id, f"CHUNK#{number:05d}") | rows.typed(values)
 
 
 def _items_of(item: rows.Item) -> tuple[BatchItem, ...]:

@@ -44,11 +44,11 @@ def unfinished(client: "DynamoDBClient", table: str, tenant: str, most: int) -> 
     count = 0
     for number in range(rows.UNFINISHED_SHARDS):
         if count < most:
-            count += _unfinished(client, table, rows.unfinished(tenant, number), most - count)
+            count += unfinished_in(client, table, rows.unfinished(tenant, number), most - count)
     return count
 
 
-def _unfinished(client: "DynamoDBClient", table: str, shard: str, most: int) -> int:
+def unfinished_in(client: "DynamoDBClient", table: str, shard: str, most: int) -> int:
     count, start = 0, dict[str, Any]()
     while count < most:
         with unavailable_if_it_fails("table"):

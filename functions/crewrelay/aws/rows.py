@@ -1,8 +1,11 @@
 """Domain objects as DynamoDB items and back.
 
-pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>, sk=QUESTION#<id>,
-sk=EVENTS#<first>, sk=CALL#<hash>#<nth> (`entry` is the call without its reply's body), sk=HOOK#<number>: see
+pk=JOB#<id>: sk=JOB (small: an update bills the whole item), sk=INPUT, sk=RESULT#<fence>#<created>, sk=QUESTION#<id>,
+sk=EVENTS#<first>#<created>, sk=CALL#<hash>#<nth> (`entry` is the call without its reply's body), sk=HOOK#<number>: see
 subscriptions.py. Tokens: see tokens.py. Batches: see batches.py. Signing secrets: see signing.py.
+
+`<created>` is the job's `created_at`: a job that was deleted and submitted again begins with the same fence, and its
+former holder may still write. Rows of versions before it end without it.
 
 Times are epoch milliseconds; `expires_at` is epoch seconds, as DynamoDB's TTL requires.
 """
@@ -46,7 +49,7 @@ _TIMES = (
 _SHARDS = {Status.RUNNING: "LEASE", Status.WAITING: "QUESTION"}
 _AS_JSON = ("log", "progress")  # as text, which is shorter than typed values
 # Omitted when false, zero or empty, to keep the row small.
-_RARE = ("alone", "strikes", "calls_logged", "batch_item", "notify")
+_RARE = ("alone", "strikes", "calls_logged", "batch_item", "notify", "retried_after")
 
 Item = dict[str, Any]
 
@@ -98,8 +101,10 @@ def position(sort_key: str) -> Position:
     return Position(_EPOCH + timedelta(milliseconds=int(created_at)), id_)
 
 
-def result_sk(fence: int) -> str:
-    return f"RESULT#{fence:08d}"
+def result_sks(job: Job) -> tuple[str, str]:
+    """Where the answer of the job's fence is, and where earlier versions put it."""
+    before = f"RESULT#{job.fence:08d}"
+    return f"{before}#{milliseconds(job.created_at)}", before
 
 
 def question_sk(question_id: str) -> str:
@@ -159,17 +164,24 @@ def job_of(item: Item) -> Job:
 
 
 def events_sk(first: int) -> str:
+    """At which the keys of rows from this entry on begin."""
     return f"EVENTS#{first:08d}"
 
 
 def events_item(job: Job, row: EventRow) -> Item:
     entries = json.dumps(row.entries, separators=(",", ":"), ensure_ascii=False)
-    return body_item(job, events_sk(row.first), {"entries": entries, "count": len(row.entries)})
+    sk = f"{events_sk(row.first)}#{milliseconds(job.created_at)}"
+    return body_item(job, sk, {"entries": entries, "count": len(row.entries)})
 
 
 def events_of(item: Item) -> EventRow:
-    first = int(item["sk"]["S"].rpartition("#")[2])
-    return EventRow(first, [tuple(each) for each in json.loads(item["entries"]["S"])])
+    return EventRow(int(item["sk"]["S"].split("#")[1]), [tuple(each) for each in json.loads(item["entries"]["S"])])
+
+
+def is_events_of(job: Job, item: Item) -> bool:
+    """Whether it is not another job's that had the same id."""
+    _, _, *created = item["sk"]["S"].split("#")
+    return not created or created == [str(milliseconds(job.created_at))]
 
 
 def body_item(job: Job, sk: str, body: Values) -> Item:

@@ -20,6 +20,7 @@ from crewrelay.jobs.errors import CrewrelayError, DamagedJob, IdempotencyConflic
 from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.records.answer import Answer, File
+from crewrelay.jobs.records.event_log import ended_unread
 from crewrelay.jobs.records.events import MOST_STORED, EventRow
 from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.records.journal import Call
@@ -103,10 +104,10 @@ class DynamoJobStore:
             return JobRecord(job, job_input, None, question=self._question_of(job))
         if job.status is not Status.COMPLETED:
             return JobRecord(job, job_input, None)
-        sk = rows.result_sk(job.fence)
-        found = self._get(job_id, sk)
+        sk, earlier = rows.result_sks(job)
+        found = self._get(job_id, sk) or self._get(job_id, earlier)
         with _damaged_if_unreadable(job_id):
-            result = rows.plain(found[sk])
+            (result,) = map(rows.plain, found.values())
             url = self._bodies.url_if_large(result)
             answer = None if url else Answer.model_validate_json(self._bodies.read(result))
         return JobRecord(job, job_input, answer, url)
@@ -191,6 +192,20 @@ class DynamoJobStore:
                     raise StaleWrite(f"job {after.id} was changed by another writer") from error
 
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
+        item = self._get(job_id, "JOB").get("JOB", {})
+        try:
+            with _damaged_if_unreadable(job_id):
+                job = rows.job_of(item)
+            if job.due_at is None or job.due_at > due_before:
+                return False
+            self.save(job, ended_unread(job, error, now))
+        except DamagedJob:
+            return self._patch_ended(job_id, error, now, due_before)
+        except StaleWrite:
+            return False
+        return True
+
+    def _patch_ended(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
         changed = {
             "status": Status.FAILED.value,
             "error": error.model_dump(),
@@ -228,7 +243,7 @@ class DynamoJobStore:
     def put_answer(self, job: Job, answer: Answer) -> None:
         body = self._bodies.put(job.id, answer.model_dump_json())
         with unavailable_if_it_fails("table"):
-            self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.result_sk(job.fence), body))
+            self._client.put_item(TableName=self._table, Item=rows.body_item(job, rows.result_sks(job)[0], body))
 
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
         body = self._bodies.put(job.id, question.model_dump_json())
@@ -261,13 +276,14 @@ class DynamoJobStore:
             TableName=self._table,
             KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
             ExpressionAttributeValues=rows.typed(
-                {":pk": rows.pk(job.id), ":first": rows.events_sk(first), ":last": rows.events_sk(job.log_from)}
+                {":pk": rows.pk(job.id), ":first": rows.events_sk(first), ":last": rows.events_sk(job.log_from + 1)}
             ),
             ConsistentRead=True,
         )
         with unavailable_if_it_fails("table"):
             found = [item for page in pages for item in page["Items"]]
-        return [rows.events_of(item) for item in found if not rows.expired(item, self._clock())]
+        now = self._clock()
+        return [rows.events_of(item) for item in found if rows.is_events_of(job, item) and not rows.expired(item, now)]
 
     def put_call(self, job: Job, call: Call) -> Call:
         body = self._bodies.put(job.id, call.model_dump_json()) | {"entry": call.without_body().model_dump_json()}

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
@@ -66,7 +66,7 @@ def upload_routes(batches: Batches) -> APIRouter:
         "/crewai/batches",
         status_code=201,
         response_model=BatchCreated,
-        responses={201: {"headers": LOCATION}, **problems(400, 413, 415, 422, 503)},
+        responses={201: {"headers": LOCATION}, **problems(400, 413, 415, 422, 429, 503)},
         openapi_extra=_BODY,
         tags=["batches"],
     )
@@ -74,15 +74,8 @@ def upload_routes(batches: Batches) -> APIRouter:
         caller: Starter, request: Request, response: Response, key: IdempotencyKey = None
     ) -> BatchCreated:
         """A batch of up to 100,000 lines in 200 MB: on AWS they are uploaded then, on one machine they are the body."""
-        incoming = await run_in_threadpool(batches.files.receive)
-        try:
-            if incoming is None:
-                batch = await _without_lines(request, batches, caller, key)
-            else:
-                batch = await _with_lines(request, incoming, batches, caller, key)
-        finally:
-            if incoming:
-                await run_in_threadpool(incoming.discard)
+        async with contextmanager_in_threadpool(batches.receiving(caller.tenant, key)):
+            batch = await _created(request, batches, caller, key)
         response.headers["Location"] = f"{root_path(request)}/crewai/batches/{batch.id}"
         return await run_in_threadpool(BatchCreated.of, batch, batches.files, batch_url(request, batch))
 
@@ -93,6 +86,16 @@ def upload_routes(batches: Batches) -> APIRouter:
         return BatchStatus.of(batches, batch, batch_url(request, batch))
 
     return router
+
+
+async def _created(request: Request, batches: Batches, caller: Caller, key: str | None) -> Batch:
+    incoming = await run_in_threadpool(batches.files.receive)
+    if incoming is None:
+        return await _without_lines(request, batches, caller, key)
+    try:
+        return await _with_lines(request, incoming, batches, caller, key)
+    finally:
+        await run_in_threadpool(incoming.discard)
 
 
 async def _without_lines(request: Request, batches: Batches, caller: Caller, key: str | None) -> Batch:

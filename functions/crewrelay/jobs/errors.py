@@ -11,7 +11,7 @@ CrewrelayError
 ├── UnknownFile          404  the job has no such file
 ├── UnknownCrew          404  this deployment has no such crew
 ├── UnknownToken         404  no token has this id
-├── TooManyJobs          429  the tenant's limit of unfinished jobs is reached
+├── TooManyJobs          429  the tenant's limit of unfinished jobs or files is reached
 ├── IdempotencyConflict  422  the key was used with a different body
 ├── InvalidUpload        422  a batch's file was refused as a whole
 ├── RunFailed            502  the crew ended without an answer
@@ -98,7 +98,7 @@ class ForeignCollection(CrewrelayError):
 
 
 class TooManyJobs(CrewrelayError):
-    """The tenant's limit of unfinished jobs is reached."""
+    """The tenant's limit of unfinished jobs, or of files that are taken at once, is reached."""
 
     code = "too_many_jobs"
     http = 429
@@ -214,7 +214,7 @@ class NotWaiting(CrewrelayError):
 
 
 class AlreadyAnswered(CrewrelayError):
-    """The question has another answer, which the job goes on with."""
+    """The question has another answer, which the job goes on with, or nobody answered it in time."""
 
     code = "already_answered"
     http = 409

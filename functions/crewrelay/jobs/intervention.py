@@ -9,9 +9,9 @@ from crewrelay.jobs.records import transitions
 from crewrelay.jobs.records.batch import BatchStore
 from crewrelay.jobs.records.event_log import logged, with_call
 from crewrelay.jobs.records.job import Job, Status
-from crewrelay.jobs.records.journal import Call, Kind, Reply
+from crewrelay.jobs.records.journal import Call, Kind
 from crewrelay.jobs.records.policy import Policy
-from crewrelay.jobs.records.questions import Feedback
+from crewrelay.jobs.records.questions import Feedback, human_call
 from crewrelay.jobs.submission import ring
 from crewrelay.jobs.webhooks.deliveries import Deliveries
 
@@ -126,18 +126,14 @@ class Intervention:
         if record.job.status is Status.PENDING:
             ring(self._doorbell, job_id)
         if not counts:
-            raise AlreadyAnswered("The question was answered otherwise before.")
+            raise AlreadyAnswered("The question was answered otherwise before, or has expired.")
         return record
 
     def _journal(self, job: Job, question_id: str, feedback: Feedback) -> tuple[Call, bool]:
         """The answer that counts, which is the first, and whether it is this one."""
-        digest, _, nth = question_id.rpartition("#")
-        now = self._clock()
-        seconds = max(0.0, (now - (job.asked_at or now)).total_seconds())
-        reply = Reply(body=feedback.model_dump_json())
-        call = Call(digest=digest, nth=int(nth), kind=Kind.HUMAN, seconds=seconds, fence=job.fence, at=now, reply=reply)
+        call = human_call(question_id, feedback, job, self._clock())
         kept = self._store.put_call(job, call)
-        return kept, kept.reply.body == reply.body
+        return kept, kept.reply.body == call.reply.body
 
     def _change(self, tenant: str, job_id: str, transition: Callable[[Job], Job]) -> JobRecord:
         for _ in range(_TRIES):

@@ -143,6 +143,8 @@ class ObservedStore:
         if ended:
             logger.error("job failed: it can't be read", extra={"job_id": job_id})
             self._meter.record({Measure.JOBS_FAILED: 1})
+            if self._notifier:  # what its row says of webhooks may be what can't be read
+                ring(self._notifier, job_id)
         return ended
 
     def _notify(self, before: Job | None, after: Job) -> None:

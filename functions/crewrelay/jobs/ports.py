@@ -68,7 +68,9 @@ class JobStore(Protocol):
         """
 
     def put_answer(self, job: Job, answer: Answer) -> None:
-        """Store the answer under the job's fence; it is read only if the job completes under that fence."""
+        """Store the answer under the job's fence; it is read only if the job completes under that fence, and by no
+        later job of the same id.
+        """
 
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
         """Store the question; it is read only while the job waits for this one."""
@@ -108,7 +110,9 @@ class JobStore(Protocol):
         """Delete some expired jobs, if the store doesn't do so by itself; returns how many."""
 
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
-        """Fail an unfinished job that can't be loaded if it was due before `due_before`. Returns whether it did."""
+        """Fail an unfinished job that can't be loaded if it was due before `due_before`. Returns whether it did. Its
+        event log has that, if its row can be read.
+        """
 
 
 def record_of_tenant(store: JobStore, tenant: str, job_id: str) -> JobRecord:

@@ -15,11 +15,12 @@ from itertools import chain, islice
 
 from crewrelay.jobs.errors import CrewrelayError, DamagedJob, StaleWrite
 from crewrelay.jobs.log_keys import add_log_keys, keys_of, logged_with
-from crewrelay.jobs.ports import Clock, Doorbell, JobStore
+from crewrelay.jobs.ports import Clock, Doorbell, JobRecord, JobStore
 from crewrelay.jobs.records import transitions
-from crewrelay.jobs.records.event_log import logged
-from crewrelay.jobs.records.job import Failure, Status
+from crewrelay.jobs.records.event_log import logged, with_call
+from crewrelay.jobs.records.job import Failure, Job, Status
 from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.questions import human_call
 from crewrelay.jobs.submission import ring
 
 logger = logging.getLogger(__name__)
@@ -106,9 +107,17 @@ class Sweeper:
                 self._store.save(job, logged(job, transitions.give_up(job, Failure.of(reason), now), now))
                 return Swept.ENDED
             # Two sweepers may both ring: an extra bell is dropped, a missing one would cost the caller time.
-            again = transitions.resume if job.status is Status.WAITING else transitions.postpone
-            self._store.save(job, logged(job, again(job, now, self._policy), now))
+            again = self._expire(record, now) if record.question else transitions.postpone(job, now, self._policy)
+            self._store.save(job, logged(job, again, now))
         except StaleWrite:
             return Swept.LEFT
         ring(self._doorbell, job_id)
         return Swept.RUNG
+
+    def _expire(self, record: JobRecord, now: datetime) -> Job:
+        """Journaled as an answer is, so that one of both counts: an answer may come at this moment."""
+        job, question = record.job, record.question
+        assert question
+        assert job.question
+        kept = self._store.put_call(job, human_call(job.question, question.expired(), job, now))
+        return with_call(transitions.resume(job, now, self._policy), kept, now)

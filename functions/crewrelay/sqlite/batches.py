@@ -61,14 +61,29 @@ class SqliteBatches:
             ).fetchall()
         return iter([row["id"] for row in found])
 
+    def unfinished(self, tenant: str, most: int) -> int:
+        with self._database.reading() as connection:
+            (count,) = connection.execute(
+                "SELECT count(*) FROM (SELECT 1 FROM batches"
+                " WHERE due_at IS NOT NULL AND tenant = ? AND expires_at > ? LIMIT ?)",
+                (tenant, self._now(), most),
+            ).fetchone()
+        return int(count)
+
     def put_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> tuple[BatchItem, ...]:
-        body = json.dumps([(item.custom_id, item.rejection) for item in items])
+        body = _body(items)
         with self._database.writing() as connection:
             connection.execute("INSERT OR IGNORE INTO chunks VALUES (?, ?, ?)", (batch.id, number, body))
             kept = connection.execute(
                 "SELECT items FROM chunks WHERE batch_id = ? AND number = ?", (batch.id, number)
             ).fetchone()
         return _items(kept["items"])
+
+    def replace_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> None:
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE chunks SET items = ? WHERE batch_id = ? AND number = ?", (_body(items), batch.id, number)
+            )
 
     def chunks(self, batch: Batch, first: int = 0) -> Iterator[tuple[int, tuple[BatchItem, ...]]]:
         """Read in pages: a reader that stays keeps the log from being checkpointed."""
@@ -122,6 +137,10 @@ def _columns(batch: Batch) -> dict[str, str | int | None]:
         "due_at": microseconds(due_at) if due_at else None,
         "revision": batch.upload.revision if batch.upload else 0,
     }
+
+
+def _body(items: Sequence[BatchItem]) -> str:
+    return json.dumps([(item.custom_id, item.rejection) for item in items])
 
 
 def _items(body: str) -> tuple[BatchItem, ...]:

@@ -14,6 +14,7 @@ from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.records.answer import Answer, File
+from crewrelay.jobs.records.event_log import ended_unread
 from crewrelay.jobs.records.events import MOST_STORED, EventRow
 from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.records.journal import Call
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _PAGE = 100  # rows
 _CHILDREN = ("inputs", "answers", "questions", "calls", "events", "files", "subscriptions")
+# One that was deleted and submitted again begins with the same fence, and its former holder may still write.
+_SAME_JOB = "EXISTS (SELECT 1 FROM jobs WHERE id = ? AND created_at = ?)"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -162,8 +165,8 @@ class SqliteJobStore:
         """Becomes durable with the save that completes the job."""
         with self._database.writing(durable=False) as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO answers SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?)",
-                (job.id, job.fence, answer.model_dump_json(), job.id),
+                f"INSERT OR REPLACE INTO answers SELECT ?, ?, ? WHERE {_SAME_JOB}",
+                (job.id, job.fence, answer.model_dump_json(), *_same(job)),
             )
 
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
@@ -193,9 +196,9 @@ class SqliteJobStore:
         """Becomes durable with the save that takes them out of the job's row."""
         with self._database.writing(durable=False) as connection:
             connection.execute(
-                "INSERT INTO events SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?) ON CONFLICT DO UPDATE"
+                f"INSERT INTO events SELECT ?, ?, ? WHERE {_SAME_JOB} ON CONFLICT DO UPDATE"
                 " SET entries = excluded.entries WHERE length(excluded.entries) > length(entries)",
-                (job.id, row.first, json.dumps(row.entries), job.id),
+                (job.id, row.first, json.dumps(row.entries), *_same(job)),
             )
 
     def events(self, job: Job, after: int = 0) -> list[EventRow]:
@@ -274,7 +277,23 @@ class SqliteJobStore:
         return int(count)
 
     def end_damaged(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
-        """Patches the JSON, which is no Job, if it is JSON at all."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT job FROM jobs WHERE id = ? AND due_at <= ?", (job_id, microseconds(due_before))
+            ).fetchone()
+        if row is None:
+            return False
+        try:
+            job = _read(Job, job_id, row["job"])
+            self.save(job, ended_unread(job, error, now))
+        except DamagedJob:
+            return self._patch_ended(job_id, error, now, due_before)
+        except StaleWrite:
+            return False
+        return True
+
+    def _patch_ended(self, job_id: str, error: Failure, now: datetime, due_before: datetime) -> bool:
+        """The JSON, which is no Job, if it is JSON at all."""
         ended = {"status": Status.FAILED.value, "error": error.model_dump_json(), "now": _text(now)}
         with self._database.writing() as connection:
             done = connection.execute(
@@ -316,6 +335,10 @@ class SqliteJobStore:
 
     def _now(self) -> int:
         return microseconds(self._clock())
+
+
+def _same(job: Job) -> tuple[str, int]:
+    return job.id, microseconds(job.created_at)
 
 
 def _text(time: datetime) -> str:

@@ -16,7 +16,9 @@ from crewrelay.sqlite.database import sync
 
 UPLOADS = "uploads"
 _POLL = 0.5  # seconds between looks for a due upload
-_LEFT = {"*.part": 86_400.0, "*.jsonl": 31 * 86_400.0}  # seconds after which a file was left; a day more than its batch
+# Seconds without a write after which a file was left: an hour is long for the next megabyte of a request, and a file
+# may stay a day longer than its batch.
+_LEFT = {"*.part": 3_600.0, "*.jsonl": 31 * 86_400.0}
 
 
 class FolderUploads:

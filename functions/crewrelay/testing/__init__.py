@@ -14,6 +14,7 @@ from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.records.answer import Answer, File, Usage
 from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes
+from crewrelay.jobs.records.event_log import ended_unread
 from crewrelay.jobs.records.events import EventRow
 from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
 from crewrelay.jobs.records.journal import Call, Kind, Reply, digest_of, usage_of
@@ -113,7 +114,8 @@ class MemoryJobStore:
     def put_answer(self, job: Job, answer: Answer) -> None:
         written = answer.model_dump_json()
         with self._lock:
-            self._answers[job.id, job.fence] = written
+            if self._is_same(job):
+                self._answers[job.id, job.fence] = written
 
     def put_question(self, job: Job, question_id: str, question: Question) -> None:
         with self._lock:
@@ -129,8 +131,9 @@ class MemoryJobStore:
 
     def put_events(self, job: Job, row: EventRow) -> None:
         with self._lock:
-            kept, written = self._events.setdefault(job.id, {}), json.dumps(row.entries)
-            kept[row.first] = max(kept.get(row.first, ""), written, key=len)
+            if self._is_same(job):
+                kept, written = self._events.setdefault(job.id, {}), json.dumps(row.entries)
+                kept[row.first] = max(kept.get(row.first, ""), written, key=len)
 
     def events(self, job: Job, after: int = 0) -> list[EventRow]:
         with self._lock:
@@ -178,9 +181,13 @@ class MemoryJobStore:
             job = self._existing(job_id)
             if job is None or job.due_at is None or job.due_at > due_before:
                 return False
-            ended = {"status": Status.FAILED, "error": error, "finished_at": now, "due_at": None, "holder": None}
-            self._jobs[job_id] = job.model_copy(update={**ended, "lease_until": None}).model_dump_json()
+            self._jobs[job_id] = ended_unread(job, error, now).model_dump_json()
             return True
+
+    def _is_same(self, job: Job) -> bool:
+        """Whether it has not been deleted, and perhaps submitted again, since."""
+        existing = self._existing(job.id)
+        return existing is not None and existing.created_at == job.created_at
 
     def _existing(self, job_id: str) -> Job | None:
         job = Job.model_validate_json(self._jobs[job_id]) if job_id in self._jobs else None
@@ -356,8 +363,15 @@ class MemoryBatches:
         batches = [batch for batch_id in list(self._batches) if (batch := self._existing(batch_id))]
         return iter([one.id for one in batches if one.upload and one.upload.due_at and one.upload.due_at <= moment])
 
+    def unfinished(self, tenant: str, most: int) -> int:
+        batches = [batch for batch_id in list(self._batches) if (batch := self._existing(batch_id))]
+        return min(most, sum(bool(one.upload and one.upload.due_at) for one in batches if one.tenant == tenant))
+
     def put_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> tuple[BatchItem, ...]:
         return self._chunks[batch.id].setdefault(number, tuple(items))
+
+    def replace_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> None:
+        self._chunks[batch.id][number] = tuple(items)
 
     def chunks(self, batch: Batch, first: int = 0) -> Iterator[tuple[int, tuple[BatchItem, ...]]]:
         return iter([each for each in sorted(self._chunks[batch.id].items()) if each[0] >= first])

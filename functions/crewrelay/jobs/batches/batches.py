@@ -4,7 +4,9 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import TypeVar
 
 from crewrelay.jobs.access import Caller
@@ -32,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 _READERS = 4  # each has a connection with a cache of its own
 _TRIES = 5  # optimistic writes: whoever reads the file writes, too
+MOST_UPLOADS = 10  # of a tenant, unfinished: 2 GB at most
 _UPLOAD_WITHIN = timedelta(hours=1)
 _FIRST_LOOK = timedelta(minutes=2)  # for a file whose sender never says that it is there
 T = TypeVar("T")
@@ -60,6 +63,8 @@ class Batches:
         self._clock = clock
         self._new_id = new_id
         self._policy = policy
+        self._turn = Lock()
+        self._received: Counter[str] = Counter()  # files that this process is receiving, by tenant
 
     def submit(
         self,
@@ -92,6 +97,22 @@ class Batches:
                     submitted |= {item.custom_id: late for _, item in wave}
         return batch, submitted
 
+    @contextmanager
+    def receiving(self, tenant: str, key: str | None) -> Iterator[None]:
+        """Around the request that brings a file, which counts from its beginning. Raises TooManyJobs, Unavailable."""
+        with self._turn:
+            self._received[tenant] += 1
+            received = self._received[tenant]
+        try:
+            repeated = key and self._batches.load(_keyed(tenant, key), tenant)  # it adds no batch
+            kept = 0 if repeated else self._batches.unfinished(tenant, MOST_UPLOADS)
+            if kept + received > MOST_UPLOADS:
+                raise TooManyJobs(f"The jobs of {MOST_UPLOADS} files are yet to be submitted, which is the limit.")
+            yield
+        finally:
+            with self._turn:
+                self._received[tenant] -= 1
+
     def of_file(self, caller: Caller, digest: str, key: str | None, *, there: bool) -> Batch:
         """A batch whose file is `there`, or comes within an hour. It is yet to be committed."""
         now = self._clock()
@@ -119,7 +140,7 @@ class Batches:
     ) -> Batch:
         now = self._clock()
         return Batch(
-            id=keyed_id(tenant, f"batch:{key}") if key else self._new_id(),
+            id=_keyed(tenant, key) if key else self._new_id(),
             tenant=tenant,
             digest=digest,
             created_at=now,
@@ -244,6 +265,10 @@ class Batches:
         now = self._clock()
         held = upload.state in (UploadState.CHECKING, UploadState.SUBMITTING) and upload.due_at
         return upload.model_copy(update={"state": UploadState.CANCELLING, "due_at": held or now})
+
+
+def _keyed(tenant: str, key: str) -> str:
+    return keyed_id(tenant, f"batch:{key}")
 
 
 def _some(items: Sequence[T], number: int) -> Iterator[Sequence[T]]:

@@ -3,7 +3,7 @@ process goes on where another stopped or died: a chunk is put once, and its jobs
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -31,6 +31,7 @@ from crewrelay.jobs.records.batch import (
 from crewrelay.jobs.records.job import JobInput
 from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.submission import Submission, ring
+from crewrelay.jobs.text import ended
 
 logger = logging.getLogger(__name__)
 
@@ -187,25 +188,29 @@ class Uploads:
         ]
         made = submit_wave(pool, self._store, self._submission, held.batch, wave, inputs, sparing=True)
         try:
-            if wait := self._wait_after([each.error for each in made.values() if each.error]):
-                held.save()
+            errors = {custom_id: each.error for custom_id, each in made.items() if each.error}
+            faults = _faults(errors, len(wave))
+            tries = held.upload.tries + bool(faults)
+            refused = faults if tries >= self._policy.max_attempts else {}
+            if wait := self._wait_after([error for one, error in errors.items() if one not in refused], tries):
+                held.save(tries=tries)
                 return wait
+            if refused:
+                held.save()
+                items = [_rejected(line, item, refused) for (line, _, _), item in zip(read, items, strict=True)]
+                self._batches.replace_chunk(held.batch, number, items)
             last = read[-1][0]
-            held.save(offset=last.end, lines=last.number, items=held.upload.items + len(items))
+            held.save(offset=last.end, lines=last.number, items=held.upload.items + len(items), tries=0)
         except StaleWrite:
             self._cancel_if_asked(held, items, pool)
             raise
         rows.resumed = False
         return None
 
-    def _wait_after(self, errors: Sequence[CrewrelayError]) -> timedelta | None:
+    def _wait_after(self, errors: Sequence[CrewrelayError], tries: int) -> timedelta | None:
         if any(isinstance(error, TooManyJobs) for error in errors):
             return self._pause
-        if any(error.retryable for error in errors):
-            return self._policy.first_backoff
-        for error in errors:
-            logger.error("an item can't be submitted: %s", error)
-        return None
+        return self._policy.backoff(max(1, tries), jitter=1) if errors else None
 
     def _cancel_if_asked(self, held: HeldBatch, items: Sequence[BatchItem], pool: ThreadPoolExecutor) -> None:
         """Whoever cancels the batch may have been here before its last jobs were. Nobody holds it longer."""
@@ -227,6 +232,22 @@ class Uploads:
     def _cancel(self, held: HeldBatch, items: Sequence[BatchItem], pool: ThreadPoolExecutor) -> None:
         ids = [held.batch.job_id(item) for item in items if not item.rejection]
         cancel_wave(pool, self._intervention, self._store.jobs(ids, held.batch.tenant))
+
+
+def _faults(errors: Mapping[str, CrewrelayError], wave: int) -> dict[str, CrewrelayError]:
+    """The errors that are their items' own, so that no more than a few tries make sense: an outage is all items'."""
+    return {
+        custom_id: error
+        for custom_id, error in errors.items()
+        if not isinstance(error, TooManyJobs) and (not error.outage or len(errors) < wave)
+    }
+
+
+def _rejected(line: Line, item: BatchItem, refused: Mapping[str, CrewrelayError]) -> BatchItem:
+    error = refused.get(item.custom_id)
+    if error is None or item.rejection:
+        return item
+    return item.model_copy(update={"rejection": f"line {line.number}: {ended(str(error))} {error.remedy}"})
 
 
 class _Rows:

@@ -2,6 +2,7 @@
 there is room below the tenant's limit.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +15,8 @@ from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.records.batch import Batch, BatchItem
 from crewrelay.jobs.records.job import Job, JobInput
 from crewrelay.jobs.submission import Submission
+
+logger = logging.getLogger(__name__)
 
 THREADS = 16  # each waits for the store
 NO_ROOM = "There are as many unfinished jobs as the limit allows."
@@ -51,6 +54,9 @@ def submit_wave(
             return Submitted(submission.submit_admitted(batch.tenant, batch.job_id(item), job_input, batch.id, number))
         except CrewrelayError as error:
             return Submitted(error=error)
+        except Exception as error:  # of this item alone: it must not keep the others
+            logger.exception("could not submit an item")
+            return Submitted(error=CrewrelayError(f"It could not be submitted: {type(error).__name__}."))
 
     # Each thread logs with the request's keys, and no context can be entered twice at once.
     made = pool.map(lambda each, context: context.run(submit, *each), new[:room], contexts(room))

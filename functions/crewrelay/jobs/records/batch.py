@@ -61,6 +61,7 @@ class Upload(BaseModel):
     offset: int = 0  # bytes that were read
     lines: int = 0  # in them
     items: int = 0  # lines that are not blank
+    tries: int = 0  # of the next chunk, at which some lines could not be submitted
     walked: int = 0  # chunks whose jobs were cancelled
     error: Failure | None = None
 
@@ -120,8 +121,14 @@ class BatchStore(Protocol):
     def due(self, moment: datetime) -> Iterator[str]:
         """Ids of batches whose upload was due at `moment`, by an eventually consistent index."""
 
+    def unfinished(self, tenant: str, most: int) -> int:
+        """The tenant's number of uploads that are not over, up to `most`, by an eventually consistent index."""
+
     def put_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> tuple[BatchItem, ...]:
         """Put a chunk if absent; else return the existing one."""
+
+    def replace_chunk(self, batch: Batch, number: int, items: Sequence[BatchItem]) -> None:
+        """One that is there, by whoever holds the batch."""
 
     def chunks(self, batch: Batch, first: int = 0) -> Iterator[tuple[int, tuple[BatchItem, ...]]]:
         """The chunks from a number on that are there, with their numbers, in order."""

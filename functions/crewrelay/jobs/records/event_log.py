@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from crewrelay.jobs.records import events
+from crewrelay.jobs.records import events, transitions
 from crewrelay.jobs.records.events import EventType, Value
-from crewrelay.jobs.records.job import Job, Status
+from crewrelay.jobs.records.job import Failure, Job, Status
 from crewrelay.jobs.records.journal import Call
 
 _ENDS = {Status.COMPLETED: EventType.COMPLETED, Status.FAILED: EventType.FAILED, Status.CANCELLED: EventType.CANCELLED}
@@ -23,6 +23,11 @@ def logged(before: Job | None, after: Job, now: datetime) -> Job:
     elif what in (EventType.FAILED, EventType.BACKED_OFF) and after.error:
         details = (after.error.type,)
     return _with(after, what, now, *details)
+
+
+def ended_unread(job: Job, error: Failure, now: datetime) -> Job:
+    """A job whose input can't be read, failed with an entry for it."""
+    return logged(job, transitions.fail_unread(job, error, now), now)
 
 
 def what_of(before: Job | None, after: Job) -> EventType | None:

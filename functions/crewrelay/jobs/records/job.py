@@ -141,6 +141,7 @@ class Job(BaseModel):
     restarts: int = 0  # from the beginning, because the crew changed
     blamed: str | None = None  # key of the model reply on which the crew failed
     discarded: tuple[str, ...] = ()  # blamed replies of earlier retries: not replayed, the model is asked again
+    retried_after: int = 0  # the fence of the last attempt before its last retry
     question: str | None = None  # id of the last one that was not answered when it was asked
     asked_at: datetime | None = None  # while the job waits
     receipt: Receipt = Receipt()

@@ -1,11 +1,13 @@
 """A question to a human. A job that asks one waits, without lease, thread or invocation, until somebody answers."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from crewrelay.jobs.errors import InvalidRequest
+from crewrelay.jobs.records.job import Job
+from crewrelay.jobs.records.journal import Call, Kind, Reply
 from crewrelay.jobs.text import Line, Text
 
 LONGEST_FEEDBACK = 20_000  # characters
@@ -19,7 +21,8 @@ def _cut(text: str) -> str:
 
 class Feedback(BaseModel):
     """What a human says: text, one of the options, or both. An empty text means that the output is good as it is.
-    `accepted`: the output is good whatever the text says. `expired`: nobody has said it in time, it is the default.
+    `accepted`: the output is good whatever the text says. `expired`: nobody has said it in time, it is the default, or
+    nothing if there is none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,14 +58,22 @@ class Question(BaseModel):
 
     def accepted(self) -> Feedback:
         """What somebody says who is content: the default, the first option, or nothing."""
-        return self.by_default() or Feedback(option=self.options[0] if self.options else None)
-
-    def by_default(self) -> Feedback | None:
         if self.default is None:
-            return None
+            return Feedback(option=self.options[0] if self.options else None)
+        return self.expired()
+
+    def expired(self) -> Feedback:
         if self.default in self.options:
             return Feedback(option=self.default, expired=True)
-        return Feedback(text=self.default, expired=True)
+        return Feedback(text=self.default or "", expired=True)
+
+
+def human_call(question_id: str, feedback: Feedback, job: Job, now: datetime) -> Call:
+    """The journal entry of what was said, or of its expiry. The first one that is put counts."""
+    digest, _, nth = question_id.rpartition("#")
+    seconds = max(0.0, (now - (job.asked_at or now)).total_seconds())
+    reply = Reply(body=feedback.model_dump_json())
+    return Call(digest=digest, nth=int(nth), kind=Kind.HUMAN, seconds=seconds, fence=job.fence, at=now, reply=reply)
 
 
 class AnswerNeeded(Exception):

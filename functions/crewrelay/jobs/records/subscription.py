@@ -134,6 +134,11 @@ def postpone(subscription: Subscription, now: datetime) -> Subscription:
     return _released(subscription, looks=min(subscription.looks + 1, 10), due_at=now + pause)
 
 
+def put_off(subscription: Subscription, until: datetime) -> Subscription:
+    """Something is owed, but not its turn: a bell rings then, and the sweeper if that is lost."""
+    return _released(subscription, due_at=until + _FIRST_LOOK)
+
+
 def rest(subscription: Subscription) -> Subscription:
     """Nothing is owed, and nothing more comes unless the job is retried."""
     return _released(subscription, due_at=None)

@@ -216,6 +216,13 @@ def give_up(job: Job, error: Failure, now: datetime) -> Job:
     return _with(_finish(job, Status.FAILED, now), fence=job.fence + 1, error=error)
 
 
+def fail_unread(job: Job, error: Failure, now: datetime) -> Job:
+    """Fail a job whose input can't be read, whoever holds it."""
+    if job.status.finished:
+        raise StaleWrite(f"job {job.id} is already {job.status}")
+    return _with(_finish(job, Status.FAILED, now), fence=job.fence + 1, error=error)
+
+
 def cancel(job: Job, now: datetime) -> Job:
     if job.status.finished:
         raise StaleWrite(f"job {job.id} is already {job.status}")
@@ -248,7 +255,8 @@ def retry(job: Job, now: datetime, policy: Policy) -> Job:
         finished_at=None,
         error=None,
         blamed=None,
-        question=None,  # an expired one is asked again
+        retried_after=job.fence,
+        question=None,
         discarded=(*job.discarded, *filter(None, [job.blamed]))[-_MOST_DISCARDED:],
     )
 

@@ -161,32 +161,27 @@ class Run:
     def ask(self, question: Question) -> Feedback:
         digest = digest_of(self._lease.job.fingerprint or "", Kind.HUMAN, question.model_dump(mode="json"))
         nth = self._number(digest)
-        try:
-            call = self._journal.get(f"{digest}#{nth}") or self._by_default(question, digest, nth)
-        except BaseException:
-            with self._turn:
-                self._numbers[digest].discard(nth)
-                self._last_was_answered = False
-            raise
+        while self._expired_before_retry(question, call := self._journal.get(f"{digest}#{nth}")):
+            nth = self._number(digest)
+        feedback = call and Feedback.model_validate_json(call.reply.body)
         with self._turn:
-            self._used.append(call)
             self._last_was_answered = False
-        return Feedback.model_validate_json(call.reply.body)
-
-    def _by_default(self, question: Question, digest: str, nth: int) -> Call:
-        """Nobody has answered. End the run to wait for it; if the job has done so in vain, journal the default."""
-        key, default, now = f"{digest}#{nth}", question.by_default(), self._clock()
-        if self._lease.job.question != key:
-            self.stop(AnswerNeeded(key, question))
-        elif default is None:
-            self.stop(Unanswered(f"Nobody has answered in time: {question.message}"))
+            if call is None or feedback is None or (feedback.expired and question.default is None):
+                self._numbers[digest].discard(nth)
+            else:
+                self._used.append(call)
+                return feedback
+        if feedback is None:
+            self.stop(AnswerNeeded(f"{digest}#{nth}", question))
         else:
-            reply = Reply(body=default.model_dump_json())
-            fence = self._lease.job.fence
-            return self._kept(
-                Call(digest=digest, nth=nth, kind=Kind.HUMAN, seconds=0, fence=fence, at=now, reply=reply)
-            )
+            self.stop(Unanswered(f"Nobody has answered in time: {question.message}"))
         raise RunStopped("this run goes no further without an answer")
+
+    def _expired_before_retry(self, question: Question, call: Call | None) -> bool:
+        """Whether the job failed because nobody gave this answer, and was retried since: it asks again."""
+        if call is None or question.default is not None or (call.fence or 0) > self._lease.job.retried_after:
+            return False
+        return Feedback.model_validate_json(call.reply.body).expired
 
     def counted(self, job: Job) -> Job:
         return self._reporter.counted(job)

@@ -26,9 +26,11 @@ from crewrelay.jobs.records.subscription import (
     delivered,
     failed,
     postpone,
+    put_off,
     rest,
 )
 from crewrelay.jobs.submission import ring
+from crewrelay.jobs.webhooks.shares import Shares
 from crewrelay.jobs.webhooks.signing import SigningSecrets, secret_of, signed
 
 logger = logging.getLogger(__name__)
@@ -97,6 +99,7 @@ class Notifier:
         self._random = random
         self._jitter = jitter
         self._meter = meter
+        self._shares = Shares()
 
     def notify(self, job_id: str, deadline: datetime) -> None:
         """Deliver what the job owes now. Raises Unavailable."""
@@ -132,12 +135,18 @@ class Notifier:
         if now + LEASE > deadline:
             ring(self._bell, subscription.job_id)
             return None
-        held = claim(subscription, self._new_id(), now)
+        if pause := self._shares.take(subscription.tenant, now):
+            self._save(subscription, put_off(subscription, now + pause))
+            ring(self._bell, subscription.job_id, pause)
+            return None
         try:
+            held = claim(subscription, self._new_id(), now)
             self._subscriptions.save(subscription, held)
+            return self._conclude(held, record, event, self._delivered(held, record, event))
         except StaleWrite:
             return None  # another notifier has it
-        return self._conclude(held, record, event, self._delivered(held, record, event))
+        finally:
+            self._shares.give_back(subscription.tenant, now, self._clock())
 
     def _without_job(self, subscription: Subscription, now: datetime) -> None:
         """Its submission died before it put the job, or is about to put it."""
