@@ -12,7 +12,7 @@ from crewai.flow.flow import Flow
 
 from crewrelay.catalogue.options import REFUSED
 from crewrelay.catalogue.project import FILE, Project
-from crewrelay.catalogue.project_files import line_of, read_jsonc, read_yaml, sources
+from crewrelay.catalogue.project_files import line_of, own_code, read_jsonc, read_yaml, sources
 from crewrelay.catalogue.yaml_file import Fault, Faulty
 from crewrelay.crews.journal import durable
 
@@ -63,7 +63,7 @@ def faults_of_flow(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
 def _in_files(folder: Path, digest: str, *, is_flow: bool) -> tuple[Fault, ...]:
     """Faults that are seen in its files, which are of this digest."""
     faults: list[Fault] = []
-    for path, tree in _code(folder):
+    for path, tree in own_code(folder):
         if is_flow or path.name != _NEVER_RUN:
             faults += _inputs_of(path, tree)
         if is_flow:
@@ -81,16 +81,6 @@ def _missing_inputs(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
         if name != "id" and name not in project.card.inputs.declared:
             what = f"{name} of its state is not found in its code; declare it, [tool.crewrelay.inputs.{name}]"
             yield Fault(project.folder / FILE, 1, what)
-
-
-def _code(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
-    """Its Python files without tests. One that can't be parsed would have failed before, if anything imported it."""
-    for path in sources(folder):
-        if path.suffix == ".py" and "tests" not in path.relative_to(folder).parts:
-            try:
-                yield path, ast.parse(path.read_bytes())
-            except SyntaxError:
-                continue
 
 
 def _inputs_of(path: Path, tree: ast.Module) -> Iterator[Fault]:

@@ -13,7 +13,8 @@ from pydantic_core import to_jsonable_python
 
 from crewrelay.catalogue.project import Project
 from crewrelay.crews.journal.steps import step
-from crewrelay.crews.projects.code import building, chosen, reachable
+from crewrelay.crews.projects.code import building, chosen
+from crewrelay.crews.projects.import_paths import make_importable
 
 _makers: dict[Path, Callable[[], Any]] = {}
 
@@ -29,7 +30,7 @@ def new_flow(project: Project) -> Flow[Any]:
 
 
 def _declared(project: Project) -> Callable[[], Any]:
-    reachable(project)
+    make_importable(project)
     return lambda: Flow.from_declaration(path=project.definition)
 
 

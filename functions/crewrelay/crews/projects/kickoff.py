@@ -15,6 +15,7 @@ from crewrelay.crews.journal import durable
 from crewrelay.crews.projects.code import TURN, building, chosen
 from crewrelay.crews.projects.faults import faults_of_crew, faults_of_flow
 from crewrelay.crews.projects.flows import new_flow, result_of
+from crewrelay.crews.projects.import_paths import make_importable
 
 _makers: dict[Path, Callable[[], tuple[Crew, dict[str, Any]]]] = {}
 
@@ -68,6 +69,7 @@ def _new_crew(project: Project) -> tuple[Crew, dict[str, Any]]:
 def _json_crew(project: Project) -> Callable[[], tuple[Crew, dict[str, Any]]]:
     definition = project.definition
     assert definition is not None
+    make_importable(project)
     return lambda: load_crew(definition)
 
 
