@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
 

@@ -1,4 +1,4 @@
-"""Where a project's own modules are imported from. All projects of a process share sys.path and the names of modules."""
+"""Where a project's own modules are imported from: all projects of a process share sys.path and the modules' names."""
 
 import ast
 import importlib.util
