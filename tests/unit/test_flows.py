@@ -26,8 +26,8 @@ from crewrelay.jobs.job import JobInput
 from crewrelay.testing import Unjournaled
 from tests.support.crews import Shelf
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
-from tests.support.runs import Attempts
 from tests.support.projects import create, declared_flow, edit, flow, little_flow
+from tests.support.runs import Attempts
 
 
 @pytest.fixture(autouse=True)

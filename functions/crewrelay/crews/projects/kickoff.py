@@ -48,7 +48,9 @@ def _missing_variables(project: Project) -> Iterator[Fault]:
     path = project.folder / FILE
     for name in project.env:
         if not os.environ.get(name):
-            what = f"{name} is not set; set it in the environment, on AWS in the secret CREWRELAY_CREWS_SECRET"
+            what = (
+                f"{name} is not set; set it in the environment or its .env, on AWS in the secret CREWRELAY_CREWS_SECRET"
+            )
             yield Fault(path, line_of(path, rf"""["']{name}["']"""), what)
 
 
