@@ -75,3 +75,11 @@ def test_inputs_can_be_given_and_a_run_left_out(tmp_path: Path) -> None:
     assert "topic: " in checked(folder, "--inputs", '{"topic": 1}', code=1)
     assert "--inputs is no JSON" in checked(folder, "--inputs", "{", code=1)
     assert checked(folder, "--no-run") == "told: no faults; its inputs: topic='rain'\n"
+
+
+def test_questions_get_the_answers_that_are_given(tmp_path: Path) -> None:
+    """A project that wants a certain word asks until it has it, but not for ever."""
+    step = "while input('Your level?') != 'expert': pass\n        return LLM(model='openai/a').call('Go.')"
+    folder = little_flow(tmp_path, step, "insisting")
+    assert "it asks 'Your level?' again and again; give it an answer with --answer" in checked(folder)
+    assert "run twice against a model's double: 1 model calls" in checked(folder, "--answer=novice", "--answer=expert")

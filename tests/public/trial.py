@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crewrelay.catalogue.project import Project, name_of, read_project
+from crewrelay.catalogue.project_files import sources
 from crewrelay.catalogue.yaml_file import Faulty
 from crewrelay.crews.environment import CREW_ENVIRONMENT
 from crewrelay.jobs.errors import InvalidCrew
 from tests.public.stub import answer_all_requests
 
 _VARIABLE = re.compile(r"""(?:environ(?:\.get)?\s*[\[(]|getenv\s*\()\s*["']([A-Z][A-Z0-9_]*)["']""")
+_PROVIDER = re.compile(r"""["']?\b(?:llm|model)["']?\s*[:=]\s*["']?([a-z_]+)/""")
 
 
 def set_variables(folder: Path) -> None:
-    """Those that its code names, and the keys that CrewAI's own tools ask for."""
-    named = {name for path in folder.rglob("*.py") for name in _VARIABLE.findall(path.read_text(errors="replace"))}
+    """Those that its code names, the keys of its models' providers, and those that CrewAI's own tools ask for."""
+    texts = [path.read_text(errors="replace") for path in sources(folder)]
+    named = {name for text in texts for name in _VARIABLE.findall(text)}
+    named |= {f"{provider.upper()}_API_KEY" for text in texts for provider in _PROVIDER.findall(text)}
     for name in {*named, "OPENAI_API_KEY", "SERPER_API_KEY", "EXA_API_KEY", "TAVILY_API_KEY"}:
         os.environ.setdefault(name, "stub")
 

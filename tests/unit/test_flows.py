@@ -27,6 +27,7 @@ from crewrelay.testing import Unjournaled
 from tests.support.crews import Shelf
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
 from tests.support.projects import create, declared_flow, edit, flow, little_flow
+from tests.support.runs import Attempts
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,13 @@ def test_the_answer_is_what_the_last_step_returns_or_else_the_state(
     tmp_path: Path, server: OpenAIServer, request: pytest.FixtureRequest, step: str, text: str
 ) -> None:
     assert run(little_flow(tmp_path, step, f"told_{request.node.callspec.id}")) == text
+
+
+def test_the_id_of_the_state_is_the_jobs_and_no_call(tmp_path: Path, attempts: Attempts, server: OpenAIServer) -> None:
+    folder = little_flow(tmp_path, "return self.state.id", "named_by_job")
+    edit(folder / "src/named_by_job/main.py", ("Flow[State]", "Flow"))
+    assert run(folder, attempts.start()) == attempts.job.id
+    assert attempts.journal == []
 
 
 def test_a_flow_of_a_dict_takes_any_inputs(tmp_path: Path, server: OpenAIServer) -> None:
@@ -129,13 +137,12 @@ def test_fresh_flows_have_no_faults(tmp_path: Path, server: OpenAIServer) -> Non
 @pytest.mark.parametrize(
     ("step", "told"),
     [
-        ("input()", "input() waits for somebody"),
         ("self.remember('a')", "self.remember() uses memory"),
         ("Crew(agents=[], tasks=[], memory=True)", "memory of the Crew is not the same in the next run"),
         ("Agent(role='a', goal='b', backstory='c', mcps=['https://example.org'])", "mcps of the Agent asks services"),
         ("Agent(role='a', goal='b', backstory='c', multimodal=True)", "multimodal of the Agent asks services"),
     ],
-    ids=["input", "remember", "memory", "mcps", "multimodal"],
+    ids=["remember", "memory", "mcps", "multimodal"],
 )
 def test_what_a_flow_can_not_do_is_told_with_file_and_line(
     tmp_path: Path, server: OpenAIServer, request: pytest.FixtureRequest, step: str, told: str

@@ -207,6 +207,22 @@ def test_code_of_a_project_asks_by_itself(converse: Converse) -> None:
     assert conversation.end() == "Ann, a"
 
 
+def test_what_is_to_be_typed_is_asked(converse: Converse) -> None:
+    """As a flow of CrewAI's own guide does, until the answer is one of its words."""
+
+    class Typed(Flow[Any]):
+        @start()
+        def gather(self) -> str:
+            while (level := input("Which level? ")) not in ("beginner", "expert"):
+                continue
+            return level
+
+    conversation = converse(lambda: Typed().kickoff())
+    assert conversation.answer("none") == Question(message="Which level?", task="gather")
+    assert conversation.answer("expert") == Question(message="Which level?", task="gather")
+    assert conversation.end() == "expert"
+
+
 def test_outside_of_a_run_it_asks_in_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 

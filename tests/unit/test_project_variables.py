@@ -79,7 +79,7 @@ def test_a_missing_variable_is_named_with_the_remedy(
     if value is not None:
         monkeypatch.setenv("SERPER_API_KEY", value)
     folder = project(tmp_path, "SERPER_API_KEY", name=name)
-    told = f"{folder}/pyproject.toml:{LINE}: SERPER_API_KEY is not set; set it in the environment, on AWS in the secret"
+    told = f"{folder}/pyproject.toml:{LINE}: SERPER_API_KEY is not set; set it in the environment or its .env, on AWS"
     refuse_broken(Catalogue([tmp_path]), lambda _: ExtractiveLLM(model=ExtractiveLLM.NAME))
     assert told in caplog.text
     monkeypatch.setenv("SERPER_API_KEY", "a-key-of-serper")
@@ -99,3 +99,37 @@ def test_without_projects_nothing_is_redacted(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("OTHER_API_KEY", "another-key")
     provide([])
     assert redaction().text("another-key") == "another-key"
+
+
+def test_a_project_gets_its_own_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of it only what is named, keys and the model; the environment comes first, and nothing of it is logged."""
+    for name in ("DATABASE_URL", "MODEL", "OTHER_URL", "EXA_API_KEY", "CREWRELAY_MODEL_API_KEY"):
+        monkeypatch.setenv(name, "")  # and so it is gone again after the test
+    monkeypatch.setenv("GROQ_API_KEY", "that-of-the-shell")
+    folder = project(tmp_path, "DATABASE_URL")
+    (folder / ".env").write_text(
+        "DATABASE_URL='postgres://me:hidden@host'\nexport EXA_API_KEY=exas-own-key\nMODEL=openai/gpt-4o\n"
+        "OTHER_URL=https://example.org\nCREWRELAY_MODEL_API_KEY=none-of-its-own\nGROQ_API_KEY=that-of-the-file\n"
+    )
+    provide([read_project("searching", folder)])
+    assert {name: os.environ[name] for name in ("EXA_API_KEY", "MODEL", "GROQ_API_KEY")} == {
+        "EXA_API_KEY": "exas-own-key",
+        "MODEL": "openai/gpt-4o",
+        "GROQ_API_KEY": "that-of-the-shell",
+    }
+    assert (os.environ["OTHER_URL"], os.environ["CREWRELAY_MODEL_API_KEY"]) == ("", "")
+    told = redaction().text(f"{os.environ['DATABASE_URL']} exas-own-key that-of-the-file openai/gpt-4o")
+    assert told == "[redacted] [redacted] [redacted] openai/gpt-4o"
+
+
+def test_two_files_that_differ_are_told_without_their_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("EXA_API_KEY", "")
+    folders = [project(tmp_path, "EXA_API_KEY", name=name) for name in ("first_of_two", "second_of_two")]
+    for folder in folders:
+        (folder / ".env").write_text(f"EXA_API_KEY=the-key-of-{folder.name}\n")
+    provide([read_project(folder.name, folder) for folder in folders])
+    assert os.environ["EXA_API_KEY"] == "the-key-of-first_of_two"
+    assert f"EXA_API_KEY is not taken from {folders[1]}/.env: the environment has another" in caplog.text
+    assert "the-key-of" not in caplog.text

@@ -241,13 +241,6 @@ def changed(
         (
             classic,
             "src/{name}/checks.py",
-            "    return True,",
-            "    input()\n    return True,",
-            "checks.py:9: input() waits",
-        ),
-        (
-            classic,
-            "src/{name}/checks.py",
             "class City",
             "import gone\n\nclass City",
             "checks.py:4: ModuleNotFoundError",
@@ -279,7 +272,6 @@ def changed(
         "memory in JSON",
         "an option in JSON",
         "memory",
-        "input()",
         "a missing package",
         "no class",
         "mcps",

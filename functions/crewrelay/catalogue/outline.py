@@ -69,12 +69,13 @@ def _of_code(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _asks(node: ast.AST) -> bool:
-    """Task(human_input=True), self.ask(…) of a flow, or crewrelay.ask(…)."""
+    """Task(human_input=True), self.ask(…) of a flow, crewrelay.ask(…), or input(…)."""
     if not isinstance(node, ast.Call):
         return False
     given = {keyword.arg: keyword.value for keyword in node.keywords}
     switch = given.get("human_input")
-    return _name(node) == "ask" or (isinstance(switch, ast.Constant) and switch.value is True)
+    typed = isinstance(node.func, ast.Name) and node.func.id == "input"
+    return typed or _name(node) == "ask" or (isinstance(switch, ast.Constant) and switch.value is True)
 
 
 def _name(node: ast.expr) -> str:

@@ -1,5 +1,6 @@
 """Reads the files of a CrewAI project as data: TOML, YAML and JSON with comments; a fault has its file and line."""
 
+import ast
 import json
 import os
 import re
@@ -71,6 +72,16 @@ def own_files(folder: Path) -> Iterator[Path]:
 def sources(folder: Path) -> Iterator[Path]:
     """Of its own files, code and text."""
     return (path for path in own_files(folder) if path.name.endswith(_SOURCES))
+
+
+def own_code(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
+    """Its Python files without tests. One that can't be parsed fails where it is imported."""
+    for path in sources(folder):
+        if path.suffix == ".py" and "tests" not in path.relative_to(folder).parts:
+            try:
+                yield path, ast.parse(path.read_bytes())
+            except SyntaxError:
+                continue
 
 
 def line_of(path: Path, pattern: str) -> int:

@@ -16,12 +16,16 @@ _RESERVED = re.compile(
 )
 
 
+def is_reserved(name: str) -> bool:
+    return _RESERVED.fullmatch(name) is not None
+
+
 def faults_of_names(path: Path, names: Iterable[str]) -> Iterator[Fault]:
     """`path` is the pyproject.toml that has them."""
     for name in names:
         line = line_of(path, rf"""(?m)^[^#\n]*?["']{re.escape(name)}["']""")
         if not _NAME.fullmatch(name):
             yield Fault(path, line, f"tool.crewrelay.env: {name!r} is no name of a variable; correct it")
-        elif _RESERVED.fullmatch(name):
+        elif is_reserved(name):
             what = f"{name} would change crewrelay itself; remove it, and set it for the whole process if you mean that"
             yield Fault(path, line, f"tool.crewrelay.env: {what}")

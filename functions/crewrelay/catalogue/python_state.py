@@ -129,7 +129,8 @@ class PythonCode:
 
     def _imported(self, module: str, node: ast.ImportFrom) -> str:
         if not node.level:
-            return node.module or ""
+            name, beside = str(node.module), f"{module.rpartition('.')[0]}.{node.module}"
+            return beside if beside in self._modules and name not in self._modules else name
         is_package = (self._src.joinpath(*module.split(".")) / "__init__.py").is_file()
         parts = module.split(".")
         parts = parts[: len(parts) - node.level + is_package]

@@ -195,6 +195,9 @@ class RelayDue(Exception):
 class Calls(Protocol):
     """A crew's way to anything that costs money. Thread-safe."""
 
+    @property
+    def job_id(self) -> str: ...
+
     def call(self, kind: Kind, request: dict[str, Any], pay: Callable[[], Reply]) -> Reply:
         """The journaled reply to this request, or else that of `pay`, which is then journaled.
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from crewrelay.jobs.access import Token
 from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, Unavailable, UnknownToken
@@ -273,6 +274,7 @@ class Unjournaled:
     def journaled(self, kind: Kind) -> list[Reply]:
         return []
 
+    job_id = str(UUID(int=0))
     is_last_attempt = False
     remaining = timedelta(minutes=15)
 

@@ -103,6 +103,9 @@ def _line_of(name: str) -> str:
 def check(
     crew: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", help="A crew's name, or its folder.")],
     inputs: Annotated[str | None, typer.Option(help="Of a project's run, as JSON; default: any that fit.")] = None,
+    answer: Annotated[
+        list[str] | None, typer.Option(help="To the next question of a project's run; repeatable; then: it is good.")
+    ] = None,
     run: Annotated[bool, typer.Option("--run/--no-run", help="Whether a project is run.")] = True,
 ) -> None:
     """Report all faults of a crew; if there are none, run it with the built-in model, which needs no key.
@@ -129,7 +132,7 @@ def check(
         os.environ.update(CREW_ENVIRONMENT)  # before CrewAI is imported
         os.environ.setdefault("CREWAI_STORAGE_DIR", scratch)
         if isinstance(definition, Project):
-            check_project(definition, inputs, run=run)
+            check_project(definition, inputs, answer or [], run=run)
         else:
             _check(definition)
 

@@ -45,7 +45,7 @@ def add_project(folder: Path) -> None:
     typer.echo(f"to serve it: CREWRELAY_CREWS={os.pathsep.join(map(str, served))} crewrelay serve")
 
 
-def check_project(project: "Project", given: str | None, *, run: bool) -> None:
+def check_project(project: "Project", given: str | None, answers: list[str], *, run: bool) -> None:
     """Report its faults; if there are none, run it twice against a model's double, and report what differs."""
     from pydantic import ValidationError
 
@@ -62,7 +62,7 @@ def check_project(project: "Project", given: str | None, *, run: bool) -> None:
     known = ", ".join(name if one.required else f"{name}={one.default!r}" for name, one in inputs.declared.items())
     typer.echo(f"{project.card.name}: no faults; its inputs: {known or 'none'}")
     if run:
-        _compare(project, values)
+        _compare(project, values, answers)
 
 
 def _refuse_faults(project: "Project") -> None:
@@ -81,13 +81,14 @@ def _refuse_faults(project: "Project") -> None:
         raise typer.Exit(1)
 
 
-def _compare(project: "Project", inputs: dict[str, Any]) -> None:
+def _compare(project: "Project", inputs: dict[str, Any], answers: list[str]) -> None:
     from crewrelay.crews.projects.divergence import differences, told
     from crewrelay.jobs.records.journal import Kind
     from crewrelay.wiring.logs import redaction
 
-    first = _rehearsed(project.folder, inputs, None)
-    second = _rehearsed(project.folder, inputs, first)
+    work = {"inputs": inputs, "answers": answers}
+    first = _rehearsed(project.folder, work, None)
+    second = _rehearsed(project.folder, work, first)
     models = sum(one.kind is Kind.MODEL for one in first.asked)
     others = len(first.asked) - models
     typer.echo(f"run twice against a model's double: {models} model calls, {others} calls of tools and steps")
@@ -101,14 +102,14 @@ def _compare(project: "Project", inputs: dict[str, Any]) -> None:
     typer.echo("the second run asked nothing that the first had not asked")
 
 
-def _rehearsed(folder: Path, inputs: dict[str, Any], journal: "Rehearsed | None") -> "Rehearsed":
+def _rehearsed(folder: Path, given: dict[str, Any], journal: "Rehearsed | None") -> "Rehearsed":
     """In a process of its own, as a resumed job has."""
     from crewrelay.crews.projects.rehearsal import Rehearsed
     from crewrelay.wiring.logs import redaction
 
     with tempfile.TemporaryDirectory(prefix="crewrelay-") as place:
         work = Path(place, "work.json")
-        work.write_text(json.dumps({"inputs": inputs, "journal": journal and journal.model_dump(mode="json")}))
+        work.write_text(json.dumps(given | {"journal": journal and journal.model_dump(mode="json")}))
         done = subprocess.run(
             [sys.executable, "-m", "crewrelay", "crews", "rehearse", str(folder), str(work)],
             env=os.environ | {"PYTHONHASHSEED": _SEEDS[journal is not None]},
@@ -124,7 +125,7 @@ def _rehearsed(folder: Path, inputs: dict[str, Any], journal: "Rehearsed | None"
 
 
 def rehearse(folder: Path, work: Path) -> None:
-    """One of the two runs; the file has its inputs and journal, and then what it asked."""
+    """One of the two runs; the file has its inputs, answers and journal, and then what it asked."""
     from crewrelay.catalogue.project import name_of, read_project
     from crewrelay.crews.projects.rehearsal import Rehearsed, RehearsedCalls
     from crewrelay.crews.running.checks import NoPassages
@@ -135,7 +136,8 @@ def rehearse(folder: Path, work: Path) -> None:
 
     given = json.loads(work.read_text())
     project = read_project(name_of(folder), folder)
-    calls = RehearsedCalls(Rehearsed.model_validate(given["journal"]) if given["journal"] else None)
+    journal = Rehearsed.model_validate(given["journal"]) if given["journal"] else None
+    calls = RehearsedCalls(journal, given["answers"])
     runner = CrewRunner(models(model_settings()), NoPassages(), definition_of=lambda _: project)
     try:
         runner.run(JobInput(crew=project.card.name, inputs=given["inputs"]), calls)

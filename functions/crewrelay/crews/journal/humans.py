@@ -3,6 +3,7 @@
 Outside of a run it is asked in the terminal, as CrewAI does.
 """
 
+import builtins
 import json
 import re
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ _REVIEW = "Is it good as it is? Answer with an empty feedback, or say what to ch
 _resolve_provider: Any = Flow._resolve_feedback_provider
 _collapse: Any = Flow._collapse_to_outcome
 _ask: Any = Flow.ask
+_input = builtins.input
 
 
 class Reviewer(SyncHumanInputProvider):
@@ -110,6 +112,13 @@ def ask(flow: Any, message: str, timeout: float | None = None, metadata: dict[st
     method = current_flow_method_name.get("")
     feedback = asked_of_a_human(Question(message=message, task=method, default=default, timeout=seconds))
     return feedback.text if feedback and not feedback.expired else None
+
+
+def typed(prompt: object = "") -> str:
+    """input(): in a run, the job waits for the line."""
+    message = str(prompt).strip() or "input"
+    feedback = asked_of_a_human(Question(message=message, task=current_flow_method_name.get("")))
+    return _input(prompt) if feedback is None else feedback.text
 
 
 def answered(message: str, options: Sequence[str], default: str | None, timeout: float | None) -> str | None:

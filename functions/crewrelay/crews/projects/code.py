@@ -1,7 +1,6 @@
 """Imports a project's own code, once per process; what it raises becomes a fault at the last of its lines."""
 
 import importlib
-import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 from crewrelay.catalogue.project import FILE, Project
 from crewrelay.catalogue.yaml_file import Fault, Faulty
+from crewrelay.crews.projects.import_paths import make_importable
 
 T = TypeVar("T")
 
@@ -19,20 +19,12 @@ TURN = threading.RLock()  # CrewAI changes sys.path while it loads a JSON crew
 
 def imported(project: Project, name: str) -> ModuleType:
     """Raises Faulty."""
-    src = reachable(project)
+    make_importable(project)
     module: ModuleType = building(project, lambda: importlib.import_module(name))
-    if not str(module.__file__).startswith(src):
+    if not Path(str(module.__file__)).is_relative_to(project.folder.resolve()):
         what = f"the package {name.partition('.')[0]} is also in {module.__file__}; rename one of them"
         raise Faulty(Fault(project.folder / FILE, 1, what))
     return module
-
-
-def reachable(project: Project) -> str:
-    """Its folder src, from which its modules can be imported now."""
-    src = str(project.folder.resolve() / "src")
-    if src not in sys.path:
-        sys.path.append(src)
-    return src
 
 
 def building(project: Project, make: Callable[[], T]) -> T:

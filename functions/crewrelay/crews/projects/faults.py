@@ -12,7 +12,7 @@ from crewai.flow.flow import Flow
 
 from crewrelay.catalogue.options import REFUSED
 from crewrelay.catalogue.project import FILE, Project
-from crewrelay.catalogue.project_files import line_of, read_jsonc, read_yaml, sources
+from crewrelay.catalogue.project_files import line_of, own_code, read_jsonc, read_yaml, sources
 from crewrelay.catalogue.yaml_file import Fault, Faulty
 from crewrelay.crews.journal import durable
 
@@ -29,7 +29,6 @@ REFUSED_OF_PROJECTS = (
 )
 _SEEN_IN_FILES = tuple(option for option in REFUSED_OF_PROJECTS if option != "knowledge")  # of which all are refused
 _BY_A_TOOL = ("mcps", "apps", "a2a")  # its results are journaled
-_NEVER_RUN = "main.py"  # of a classic project: it is how CrewAI's own commands start the crew
 _MEMBERS = ("Crew", "Agent", "Task")
 _OF_A_FLOW = {  # methods
     "remember": f"uses memory, which {REFUSED['memory']}; keep it in the state",
@@ -44,7 +43,6 @@ def faults_of_crew(project: Project, crew: Crew) -> Iterator[Fault]:
         if not isinstance(agent, Agent):
             what = f"{agent.role} is a {type(agent).__name__}, which asks its model past the journal; use crewai.Agent"
             yield Fault(project.folder / FILE, 1, what)
-    yield from _in_files(project.folder, project.digest, is_flow=False)
 
 
 def faults_of_flow(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
@@ -56,19 +54,16 @@ def faults_of_flow(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
     if flow.memory is not None:
         yield _fault(project, "memory", f"memory of the flow {REFUSED['memory']}; {_remedy('memory')}")
     yield from _missing_inputs(project, flow)
-    yield from _in_files(project.folder, project.digest, is_flow=True)
+    yield from _in_files(project.folder, project.digest)
 
 
 @cache
-def _in_files(folder: Path, digest: str, *, is_flow: bool) -> tuple[Fault, ...]:
-    """Faults that are seen in its files, which are of this digest."""
+def _in_files(folder: Path, digest: str) -> tuple[Fault, ...]:
+    """Faults that are seen in a flow's files, which are of this digest."""
     faults: list[Fault] = []
-    for path, tree in _code(folder):
-        if is_flow or path.name != _NEVER_RUN:
-            faults += _inputs_of(path, tree)
-        if is_flow:
-            faults += _calls_of(path, tree)
-    for path in sources(folder) if is_flow else ():
+    for path, tree in own_code(folder):
+        faults += _calls_of(path, tree)
+    for path in sources(folder):
         if path.suffix in (".yaml", ".yml", ".json", ".jsonc"):
             faults += _options_in(path)
     return tuple(faults)
@@ -81,27 +76,6 @@ def _missing_inputs(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
         if name != "id" and name not in project.card.inputs.declared:
             what = f"{name} of its state is not found in its code; declare it, [tool.crewrelay.inputs.{name}]"
             yield Fault(project.folder / FILE, 1, what)
-
-
-def _code(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
-    """Its Python files without tests. One that can't be parsed would have failed before, if anything imported it."""
-    for path in sources(folder):
-        if path.suffix == ".py" and "tests" not in path.relative_to(folder).parts:
-            try:
-                yield path, ast.parse(path.read_bytes())
-            except SyntaxError:
-                continue
-
-
-def _inputs_of(path: Path, tree: ast.Module) -> Iterator[Fault]:
-    """Calls of input()."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "input":
-            yield Fault(
-                path,
-                node.lineno,
-                "input() waits for somebody, and nobody is there to answer; ask with human_input, or a flow's ask()",
-            )
 
 
 def _calls_of(path: Path, tree: ast.Module) -> Iterator[Fault]:

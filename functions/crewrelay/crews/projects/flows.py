@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from crewai.crews.crew_output import CrewOutput
 from crewai.flow.flow import Flow
@@ -12,8 +11,9 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from crewrelay.catalogue.project import Project
-from crewrelay.crews.journal.steps import step
-from crewrelay.crews.projects.code import building, chosen, reachable
+from crewrelay.crews.journal.ambient import journal_for
+from crewrelay.crews.projects.code import building, chosen
+from crewrelay.crews.projects.import_paths import make_importable
 
 _makers: dict[Path, Callable[[], Any]] = {}
 
@@ -29,7 +29,7 @@ def new_flow(project: Project) -> Flow[Any]:
 
 
 def _declared(project: Project) -> Callable[[], Any]:
-    reachable(project)
+    make_importable(project)
     return lambda: Flow.from_declaration(path=project.definition)
 
 
@@ -45,8 +45,9 @@ def _of_python(project: Project) -> Callable[[], Flow[Any]]:
 
 
 def result_of(flow: Flow[Any], inputs: Mapping[str, Any]) -> str:
-    """What its last step returns; if that is nothing, its state without the id, which is random, but journaled."""
-    flow._stamp_state_id(step("the flow's id", lambda: str(uuid4())))
+    """What its last step returns; if that is nothing, its state without the id, which is the job's."""
+    if journal := journal_for("a flow"):
+        flow._stamp_state_id(journal.calls.job_id)
     output = flow.kickoff(inputs=dict(inputs))
     if output is not None:
         return _text(output)

@@ -15,6 +15,7 @@ from crewrelay.crews.journal import durable
 from crewrelay.crews.projects.code import TURN, building, chosen
 from crewrelay.crews.projects.faults import faults_of_crew, faults_of_flow
 from crewrelay.crews.projects.flows import new_flow, result_of
+from crewrelay.crews.projects.import_paths import make_importable
 
 _makers: dict[Path, Callable[[], tuple[Crew, dict[str, Any]]]] = {}
 
@@ -47,7 +48,9 @@ def _missing_variables(project: Project) -> Iterator[Fault]:
     path = project.folder / FILE
     for name in project.env:
         if not os.environ.get(name):
-            what = f"{name} is not set; set it in the environment, on AWS in the secret CREWRELAY_CREWS_SECRET"
+            what = (
+                f"{name} is not set; set it in the environment or its .env, on AWS in the secret CREWRELAY_CREWS_SECRET"
+            )
             yield Fault(path, line_of(path, rf"""["']{name}["']"""), what)
 
 
@@ -68,6 +71,7 @@ def _new_crew(project: Project) -> tuple[Crew, dict[str, Any]]:
 def _json_crew(project: Project) -> Callable[[], tuple[Crew, dict[str, Any]]]:
     definition = project.definition
     assert definition is not None
+    make_importable(project)
     return lambda: load_crew(definition)
 
 

@@ -3,9 +3,10 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -14,8 +15,10 @@ from crewrelay.crews.projects.model_double import answer_to
 from crewrelay.jobs.records.answer import Usage
 from crewrelay.jobs.records.journal import Kind, Reply, digest_of
 from crewrelay.jobs.records.questions import Feedback, Question
+from crewrelay.jobs.running.run import RunStopped
 
 MODEL = "crewrelay/double"
+_PATIENCE = 20  # times that one question is answered
 
 
 class Asked(BaseModel):
@@ -37,14 +40,17 @@ class Rehearsed(BaseModel):
 class RehearsedCalls:
     """The Calls port. What is not in the journal is made, but a model's double answers, and knowledge finds nothing."""
 
+    job_id = str(UUID(int=0))
     is_last_attempt = True
     remaining = timedelta(minutes=15)
 
-    def __init__(self, journal: Rehearsed | None = None) -> None:
+    def __init__(self, journal: Rehearsed | None = None, answers: Sequence[str] = ()) -> None:
         self.rehearsed = Rehearsed()
         self._journal = {one.key: one.reply for one in (journal.asked if journal else ())}
         self._numbers: Counter[str] = Counter()
         self._turn = threading.Lock()
+        self._answers = iter(answers)
+        self._content: Counter[Question] = Counter()  # how often somebody was content
 
     def call(self, kind: Kind, request: dict[str, Any], pay: Callable[[], Reply]) -> Reply:
         digest = digest_of("", kind, request)
@@ -60,6 +66,16 @@ class RehearsedCalls:
         return Reply(body=body, model=MODEL)
 
     def ask(self, question: Question) -> Feedback:
+        """The next of the answers; after these, what somebody says who is content."""
+        with self._turn:
+            given = next(self._answers, None)
+            if given is not None:
+                return Feedback(option=given) if given in question.options else Feedback(text=given)
+            self._content[question] += 1
+            if self._content[question] > _PATIENCE:
+                error = RunStopped(f"it asks {question.message!r} again and again; give it an answer with --answer")
+                self.stop(error)
+                raise error
         return question.accepted()
 
     def begin_task(self, name: str, agent: str, number: int, of: int) -> None: ...

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from crewai import Crew
 
@@ -33,6 +34,7 @@ class Outcome(NamedTuple):
 class DryRunCalls:
     """The Calls port without a journal: every call is made. `error` is the first that stopped the run."""
 
+    job_id = str(UUID(int=0))
     is_last_attempt = True
     remaining = timedelta(minutes=15)
 

@@ -171,6 +171,13 @@ REPLACEMENTS = (
         "test_humans.py::test_a_flow_asks_for_input",
     ),
     _attribute(
+        "builtins.input",
+        humans.typed,
+        "A flow of CrewAI's own guide asks in the terminal. In a run, the job waits for the answer.",
+        "Never: it is Python's.",
+        "test_humans.py::test_what_is_to_be_typed_is_asked",
+    ),
+    _attribute(
         "crewai.crew.prepare_kickoff",
         kickoff_seam.prepare_kickoff,
         "A flow builds its crews while it runs: only then is it known what they are, such as one with memory.",

@@ -83,6 +83,10 @@ class Run:
         return self._tried
 
     @property
+    def job_id(self) -> str:
+        return self._lease.job.id
+
+    @property
     def is_last_attempt(self) -> bool:
         return self._lease.job.stalled >= self._policy.max_attempts
 
