@@ -75,7 +75,8 @@ def _submission(found: Found) -> Section:
         f"""{found["submissions"]} submissions, one after the other, while nothing else runs. The floor is a route
 of FastAPI that commits one row of SQLite with fsync. crewrelay checks the inputs, and commits the input, the job, the
 first event and a bell. At the median it takes {_times(ours, floor)} as long as the floor, and
-{_times(ours, others[quickest])} as long as {quickest}, the quickest queue. The queues answer before their Redis has written to disk.
+{_times(ours, others[quickest])} as long as {quickest}, the quickest queue. The
+queues answer before their Redis has written to disk.
 
 {_by_system(systems, {"p50, ms": "p50_ms", "p99, ms": "p99_ms"})}""",
         bars("Submission, median", "ms", [(name, one["p50_ms"]) for name, one in systems.items()]),
