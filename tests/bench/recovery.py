@@ -13,7 +13,7 @@ from tests.support.models import ScriptedModel
 from tests.support.stack import RunningStack, model_variables, running_stack
 from tests.support.waiting import wait_until
 
-RELAYS, KILLS, DELAY = size(5, 1), size(3, 1), 1.0
+RELAYS, KILLS, DELAY = size(4, 1), size(2, 1), 1.0
 
 
 def measure(server: int) -> dict[str, Any]:
