@@ -54,7 +54,7 @@ def _drain(found: Found) -> Section:
 crewrelay on SQLite takes {_times(ours["seconds"], background["seconds"])} as long as BackgroundTasks, which run in the
 API's only process, and {_times(ours["seconds"], others[fastest]["seconds"])} as long as the fastest of the others,
 {fastest}. A job takes {_times(ours["cpu_ms_per_job"], others[thriftiest]["cpu_ms_per_job"])} as much CPU as
-with {thriftiest}, which takes least, all processes counted: that is what its journal and its rows cost.
+with {thriftiest}, which takes least of them, all processes counted.
 
 {_by_system(systems, columns)}""",
         bars(
