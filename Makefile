@@ -69,7 +69,7 @@ e2e: setup ## End-to-end tests of the real stack
 
 bench: setup .venv-bench/.bench ## Measure, beside Celery, dramatiq and taskiq, and write docs/benchmarks.md (12 minutes; ONLY="drain kills")
 	.venv/bin/python -m tests.bench $(ONLY)
-	.venv/bin/pytest tests/bench/test_upload.py
+	$(if $(ONLY),,.venv/bin/pytest tests/bench/test_upload.py)
 
 browser: setup .venv-browser/.browser ## The page, and hostile ones, in real Chromium against the stack (as root, installs Chromium if missing)
 	@command -v $(BROWSERS) >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium fonts-inter fonts-noto-core; } >.venv/chromium.log 2>&1 \

@@ -10,7 +10,7 @@ from tests.bench.sizes import STARTS_WITHIN, size
 from tests.support.stack import environment
 
 FUNCTIONS = ("authorizer", "api", "intake", "sweeper", "notifier", "run", "worker")
-TIMES = size(5, 1)
+TIMES = size(3, 1)
 _AWS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "test",

@@ -8,17 +8,17 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-from tests.bench.sizes import STARTS_WITHIN, size
+from tests.bench.sizes import AWS, STARTS_WITHIN, size
 from tests.support.models import ScriptedModel
 from tests.support.stack import RunningStack, model_variables, running_stack
 from tests.support.waiting import wait_until
 
-RELAYS, KILLS, DELAY = size(5, 1), size(3, 1), 1.0
+RELAYS, KILLS, DELAY = size(4, 1), size(2, 1), 1.0
 
 
 def measure(server: int) -> dict[str, Any]:
     found: dict[str, dict[str, float]] = {}
-    for engine, arguments in (("SQLite", ()), ("AWS emulator", ("--aws",))):
+    for engine, arguments in (("SQLite", ()), ("AWS emulator", ("--aws",)))[: 1 + AWS]:
         with (
             closing(ScriptedModel(server, "--delay", str(DELAY))) as model,
             running_stack(1, *arguments, **model_variables(model)) as stack,

@@ -35,8 +35,8 @@ Another process gets a job of a queue from its beginning. Celery acknowledges a 
 unless `task_acks_late` is set (*{CELERY_LATE}*). The queues are set to give a dead worker's messages back
 after 10 seconds, so that the measurement ends. As they ship, Celery waits for an hour on Redis
 (`visibility_timeout`), taskiq for ten minutes (`idle_timeout`) and dramatiq for one (`heartbeat_timeout`, with a look
-for dead workers at one command in a thousand). Do not copy the 10 seconds: a longer job would run twice on Celery and on taskiq.
-crewrelay runs as it ships: its lease of 15 seconds is renewed while a job runs, and a sweep follows it.""",
+for dead workers at one command in a thousand). Do not copy the 10 seconds: a longer job would run twice on Celery
+and on taskiq. crewrelay runs as it ships: its lease of 15 seconds is renewed while a job runs, then comes a sweep.""",
         bars("After kill -9: calls of lost jobs, and calls paid again", "calls", wasted),
     )
 
@@ -54,7 +54,7 @@ def _drain(found: Found) -> Section:
 crewrelay on SQLite takes {_times(ours["seconds"], background["seconds"])} as long as BackgroundTasks, which run in the
 API's only process, and {_times(ours["seconds"], others[fastest]["seconds"])} as long as the fastest of the others,
 {fastest}. A job takes {_times(ours["cpu_ms_per_job"], others[thriftiest]["cpu_ms_per_job"])} as much CPU as
-with {thriftiest}, which takes least, all processes counted: that is what its journal and its rows cost.
+with {thriftiest}, which takes least of them, all processes counted.
 
 {_by_system(systems, columns)}""",
         bars(
@@ -73,10 +73,10 @@ def _submission(found: Found) -> Section:
     return Section(
         "Submission",
         f"""{found["submissions"]} submissions, one after the other, while nothing else runs. The floor is a route
-of FastAPI that
-commits one row of SQLite with fsync. crewrelay checks the inputs, and commits the input, the job, the first event
-and a bell. At the median it takes {_times(ours, floor)} as long as the floor, and {_times(ours, others[quickest])}
-as long as {quickest}, the quickest queue. The queues answer before their Redis has written to disk.
+of FastAPI that commits one row of SQLite with fsync. crewrelay checks the inputs, and commits the input, the job, the
+first event and a bell. At the median it takes {_times(ours, floor)} as long as the floor, and
+{_times(ours, others[quickest])} as long as {quickest}, the quickest queue. The
+queues answer before their Redis has written to disk.
 
 {_by_system(systems, {"p50, ms": "p50_ms", "p99, ms": "p99_ms"})}""",
         bars("Submission, median", "ms", [(name, one["p50_ms"]) for name, one in systems.items()]),
