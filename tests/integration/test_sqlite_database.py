@@ -238,3 +238,23 @@ def test_a_folder_that_is_in_use_or_can_not_be_used_is_refused(tmp_path: Path) -
     (tmp_path / "file").touch()
     with pytest.raises(Misconfigured, match="can't use the folder"), locked(tmp_path / "file"):
         pass
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_deleted_under_a_running_stack_takes_no_more_jobs(
+    tmp_path: Path, clock: HandSetClock, replaced: bool
+) -> None:
+    """SQLite would go on writing into the deleted one, and all would be lost with the last process."""
+    store = SqliteJobStore(Database(path := tmp_path / "jobs.db"), clock)
+    job = submitted(store, clock)
+    path.rename(tmp_path / "aside")
+    if replaced:
+        Database(path)
+    with pytest.raises(Unavailable, match="deleted or replaced"):
+        submitted(store, clock)
+    with pytest.raises(Unavailable, match="deleted or replaced"):
+        store.load(job.id)
+    assert path.exists() == replaced
+    path.unlink(missing_ok=True)
+    (tmp_path / "aside").rename(path)
+    assert loaded(store, job.id).job == job

@@ -363,6 +363,34 @@ def test_counts_are_noted_and_no_retry_or_deletion_makes_them_wrong(
     assert office.counts(batch) == {"completed": 1, "failed": 248, "rejected": 1}
 
 
+def test_many_unfinished_jobs_are_counted_once_in_ten_seconds(office: Office, clock: HandSetClock) -> None:
+    batch = office.upload(b"\n".join(line(f"n{number}") for number in range(2100)))
+    office.work(batch)
+    batches, reads = office.batches, 0
+    statuses = office.table.statuses
+
+    def counted(job_ids: Sequence[str], tenant: str) -> dict[str, Status]:
+        nonlocal reads
+        reads += 1
+        return statuses(job_ids, tenant)
+
+    def counts() -> dict[str, int]:
+        found, _ = batches.counts(batches.of_tenant("acme", batch.id))
+        return {status.value: number for status, number in found.items()}
+
+    office.table.statuses = counted  # type: ignore[method-assign]
+    for _ in range(10):
+        assert counts() == {"pending": 2100}
+    assert reads == 21
+    office.end_jobs(batch)
+    clock.pass_(seconds=9)
+    assert counts() == {"pending": 2100}
+    clock.pass_(seconds=1)
+    assert counts() == {"completed": 2100}
+    assert counts() == {"completed": 2100}
+    assert reads == 42  # what has ended was noted
+
+
 def test_a_job_that_is_deleted_early_is_not_submitted_again(office: Office, clock: HandSetClock) -> None:
     office.most_unfinished = 10
     batch = office.upload(b"\n".join(line(f"n{number}") for number in range(30)))

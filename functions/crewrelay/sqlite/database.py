@@ -41,6 +41,7 @@ class Database:
             if not path.exists():
                 path.touch(0o600)  # SQLite gives its log the same mode
                 sync(path.parent)
+            self._inode = path.stat().st_ino
             _remove_log_of_another(path)
             with self._connection() as connection:
                 schema.migrate(connection)  # first, for it refuses files that are not ours
@@ -95,6 +96,7 @@ class Database:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        self._require_same_file()
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -108,6 +110,15 @@ class Database:
             self._idle.append(connection)
             raise
         self._idle.append(connection)
+
+    def _require_same_file(self) -> None:
+        """What is written into a deleted file is lost when the last process ends, and SQLite does not notice."""
+        try:
+            same = self.path.stat().st_ino == self._inode
+        except OSError:
+            same = False
+        if not same:
+            raise Unavailable(f"{self.path} was deleted or replaced under the running stack. {_PUT_BACK}.")
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)

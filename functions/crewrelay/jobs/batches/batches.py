@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.batches.wave import NO_ROOM, THREADS, Submitted, cancel_wave, submit_wave
@@ -37,7 +37,16 @@ _TRIES = 5  # optimistic writes: whoever reads the file writes, too
 MOST_UPLOADS = 10  # of a tenant, unfinished: 2 GB at most
 _UPLOAD_WITHIN = timedelta(hours=1)
 _FIRST_LOOK = timedelta(minutes=2)  # for a file whose sender never says that it is there
+_MANY = 2000  # unfinished jobs of a batch
+_GOOD_FOR = timedelta(seconds=10)  # their count
 T = TypeVar("T")
+
+
+class _Counted(NamedTuple):
+    until: datetime
+    total: int  # items that the batch had
+    counts: Counter[Status]
+    rejected: int
 
 
 class Batches:
@@ -64,6 +73,7 @@ class Batches:
         self._new_id = new_id
         self._policy = policy
         self._turn = Lock()
+        self._counted: dict[str, _Counted] = {}  # by batch
         self._received: Counter[str] = Counter()  # files that this process is receiving, by tenant
 
     def submit(
@@ -197,7 +207,20 @@ class Batches:
             yield from self._store.jobs([batch.job_id(item) for item in items if not item.rejection], batch.tenant)
 
     def counts(self, batch: Batch) -> tuple[Counter[Status], int]:
-        """Of its jobs in each state, and of rejected items. What of a file has ended is noted, and not read again."""
+        """Of its jobs in each state, and of rejected items. What of a file has ended is noted, and not read again. If
+        many jobs have not, they are counted once in some seconds.
+        """
+        now = self._clock()
+        counted = self._counted.get(batch.id)
+        if counted and now < counted.until and counted.total == batch.total:
+            return counted.counts, counted.rejected
+        counts, rejected = self._read_counts(batch)
+        if sum(counts[status] for status in Status if not status.finished) > _MANY:
+            kept = {batch_id: each for batch_id, each in self._counted.items() if now < each.until}
+            self._counted = kept | {batch.id: _Counted(now + _GOOD_FOR, batch.total, counts, rejected)}
+        return counts, rejected
+
+    def _read_counts(self, batch: Batch) -> tuple[Counter[Status], int]:
         counts, rejected = Counter[Status](), 0
         known = self._batches.outcomes(batch) if batch.upload else {}
         for number, items in self.chunks(batch):

@@ -236,11 +236,9 @@ class Uploads:
 
 def _faults(errors: Mapping[str, CrewrelayError], wave: int) -> dict[str, CrewrelayError]:
     """The errors that are their items' own, so that no more than a few tries make sense: an outage is all items'."""
-    return {
-        custom_id: error
-        for custom_id, error in errors.items()
-        if not isinstance(error, TooManyJobs) and (not error.outage or len(errors) < wave)
-    }
+    if any(isinstance(error, TooManyJobs) for error in errors.values()):
+        return {}  # the others come first
+    return {custom_id: error for custom_id, error in errors.items() if not error.outage or len(errors) < wave}
 
 
 def _rejected(line: Line, item: BatchItem, refused: Mapping[str, CrewrelayError]) -> BatchItem:
