@@ -78,7 +78,7 @@ def test_the_answer_is_what_the_last_step_returns_or_else_the_state(
 
 
 def test_the_id_of_the_state_is_the_jobs_and_no_call(tmp_path: Path, attempts: Attempts, server: OpenAIServer) -> None:
-    folder = little_flow(tmp_path, "return self.state.id", "named_by_job")
+    folder = little_flow(tmp_path, "return self.state['id']", "named_by_job")
     edit(folder / "src/named_by_job/main.py", ("Flow[State]", "Flow"))
     assert run(folder, attempts.start()) == attempts.job.id
     assert attempts.journal == []

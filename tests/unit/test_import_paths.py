@@ -44,6 +44,14 @@ def test_a_tool_of_a_json_crew_imports_a_package_of_its_folder(tmp_path: Path) -
     assert faults(folder) == []
 
 
+def test_a_module_that_a_json_crew_names_fails_with_the_reason(tmp_path: Path) -> None:
+    folder = json_crew(tmp_path, "without_reason")
+    edit(folder / "checks.py", ("from pydantic", "import gone_for_good\nfrom pydantic"))
+    (told,) = faults(folder)
+    assert f"{folder}/checks.py:1: " in told
+    assert "ModuleNotFoundError: No module named 'gone_for_good'; correct it, or install what it needs" in told
+
+
 def test_a_flow_imports_what_is_beside_its_main_also_late(tmp_path: Path) -> None:
     folder = flow_with_module(tmp_path, "beside", "beside_it")
     assert faults(folder) == []

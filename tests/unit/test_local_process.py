@@ -29,5 +29,7 @@ def test_its_end_is_seen_and_takes_along_what_it_started(capfd: pytest.CaptureFi
     begun = time.monotonic()
     assert asyncio.run(end()) == 75
     assert time.monotonic() - begun < 30  # half as long as what is left behind lives
-    left = int(capfd.readouterr().err)
+    begun_with, pid = capfd.readouterr().err.split()
+    assert begun_with == "beginning"  # also what it prints before it listens
+    left = int(pid)
     wait_until(lambda: is_gone(left), within=10)

@@ -18,7 +18,8 @@ class ChildProcess:
 
     @classmethod
     async def start(cls, module: str, environment: dict[str, str], folder: str, *arguments: str) -> "ChildProcess":
-        """Start `python -m module …` in a folder with only these variables, and wait until it listens.
+        """Start `python -m module …` in a folder with only these variables, and wait until it listens. What it prints
+        is passed on.
 
         Raises ChildDied if it ends before that.
         """
@@ -41,6 +42,7 @@ class ChildProcess:
                 if line.startswith(b"ready "):
                     child.port = int(line.split()[1])
                     return child
+                _pass_on(line)
             raise ChildDied(module, await child._exit_code())
         except asyncio.CancelledError:
             await child.stop()
@@ -52,17 +54,16 @@ class ChildProcess:
 
     async def ended(self) -> int:
         """Wait until it ends, passing on its output. Returns its exit code."""
-        passed_on = asyncio.create_task(self._pass_on())
+        passed_on = asyncio.create_task(self._pass_all_on())
         code = await self._exit_code()
         self._kill_group()  # they may hold the output open
         await asyncio.wait([passed_on], timeout=_TIMEOUT)
         return code
 
-    async def _pass_on(self) -> None:
+    async def _pass_all_on(self) -> None:
         assert self._process.stdout is not None
         while said := await self._process.stdout.read(65536):
-            sys.stderr.buffer.write(said)
-            sys.stderr.flush()
+            _pass_on(said)
 
     async def _exit_code(self) -> int:
         """Polls, because `wait` in some Python versions also waits for other processes that hold its output."""
@@ -115,6 +116,11 @@ class ChildProcess:
             self._process.kill()
             await self._exit_code()
         self._kill_group()
+
+
+def _pass_on(said: bytes) -> None:
+    sys.stderr.buffer.write(said)
+    sys.stderr.flush()
 
 
 class ChildDied(Exception):

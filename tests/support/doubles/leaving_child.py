@@ -3,6 +3,7 @@
 import os
 import subprocess
 
+print("beginning")
 print("ready 1", flush=True)
 left = subprocess.Popen(["sleep", "60"])
 print(left.pid, flush=True)

@@ -3,7 +3,7 @@
 import importlib
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -34,14 +34,24 @@ def building(project: Project, make: Callable[[], T]) -> T:
     except Faulty:
         raise
     except (Exception, SystemExit) as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(project, frame.filename)]
+        reasons = list(_reasons(error))
+        steps = [frame for one in reasons for frame in traceback.extract_tb(one.__traceback__)]
+        frames = [frame for frame in steps if _is_own(project, frame.filename)]
         place = (Path(frames[-1].filename), frames[-1].lineno or 1) if frames else (project.folder / FILE, 1)
         if isinstance(error, SyntaxError) and error.filename:
             place = (Path(error.filename), error.lineno or 1)
         elif project.definition and not frames:
             place = (project.definition, 1)
-        what = f"{type(error).__name__}: {error}; correct it, or install what it needs"
+        told = ", from ".join(dict.fromkeys(f"{type(one).__name__}: {one}" for one in (error, reasons[-1])))
+        what = f"{told}; correct it, or install what it needs"
         raise Faulty(Fault(*place, what)) from error
+
+
+def _reasons(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those that it was raised from: CrewAI names a module that it can't import, but not the reason."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def _is_own(project: Project, file: str) -> bool:
