@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from crewrelay.aws import rows
 from crewrelay.aws.clients import unavailable_if_it_fails
 from crewrelay.aws.conditional_put import put_if
+from crewrelay.aws.subscriptions import DynamoSubscriptions
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite
 from crewrelay.jobs.ports import Clock
 from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes
+from crewrelay.jobs.records.subscription import Subscription
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -27,8 +29,11 @@ class DynamoBatches:
         self._client = client
         self._table = table
         self._clock = clock
+        self._subscriptions = DynamoSubscriptions(client, table, clock)
 
-    def create(self, batch: Batch) -> Batch:
+    def create(self, batch: Batch, subscription: Subscription | None = None) -> Batch:
+        if subscription:
+            self._subscriptions.put_before_job(subscription)
         existing = put_if(
             self._client,
             self._table,
