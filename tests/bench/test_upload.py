@@ -33,7 +33,7 @@ def test_lines_a_second(tmp_path: Path, figure: Figure) -> None:
     due = DueUploads(kept, utcnow)
     submission = Submission(store, doorbell, utcnow, new_id, policy)
     intervention = Intervention(store, doorbell, utcnow, policy, batches=kept)
-    batches = Batches(store, kept, files, submission, intervention, due, utcnow, new_id, policy)
+    batches = Batches(store, kept, files, submission, intervention, due, utcnow, new_id, policy, due)
     pause = timedelta(seconds=1)
     uploads = Uploads(store, kept, files, submission, intervention, due, utcnow, policy, read_line, pause)
     batch = batches.of_file(Caller(tenant="acme", scopes=frozenset()), "digest", None, there=True)
@@ -49,7 +49,7 @@ def test_lines_a_second(tmp_path: Path, figure: Figure) -> None:
     batch = batches.of_tenant("acme", batch.id)
     assert batch.upload
     assert batch.upload.state is UploadState.SUBMITTED
-    counts, _ = batches.counts(batch)
+    counts, _ = batches.counting.counts(batch)
     counted = time.monotonic() - started - submitted
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident) / 1024
     figure(

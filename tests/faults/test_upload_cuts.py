@@ -86,7 +86,7 @@ def dies(clock: HandSetClock, at: int, after: bool) -> bool:
         uploads.ring_for_due(office.kept, office.bell, clock())
         office.work(batch)
     assert office.state(batch) == (UploadState.SUBMITTED, ""), at
-    items = [item for _, some in office.batches.chunks(batch) for item in some]
+    items = [item for _, some in office.batches.counting.chunks(batch) for item in some]
     assert {item.custom_id: item.rejection for item in reversed(items)} == EXPECTED, at
     assert len(items) == 12
     assert office.counts(batch) == {"pending": 10, "rejected": 2}, at

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from crewrelay.aws.batches import DynamoBatches
+from crewrelay.aws.subscriptions import DynamoSubscriptions
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite
 from crewrelay.jobs.records.batch import (
     CHUNK,
@@ -16,11 +17,17 @@ from crewrelay.jobs.records.batch import (
     Upload,
     UploadState,
     letters,
+    subscribe_to_end,
 )
+from crewrelay.jobs.records.events import EventType
 from crewrelay.jobs.records.job import Status
+from crewrelay.jobs.records.subscription import LEASE, claim
+from crewrelay.jobs.records.webhook import Webhook
+from crewrelay.jobs.webhooks.notifier import Subscriptions
 from crewrelay.sqlite.batches import SqliteBatches
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.store import SqliteJobStore
+from crewrelay.sqlite.subscriptions import SqliteSubscriptions
 from crewrelay.testing import MemoryBatches
 from tests.support.fixtures import HandSetClock, Storage
 
@@ -33,6 +40,17 @@ def batches(request: pytest.FixtureRequest, clock: HandSetClock) -> BatchStore:
         return SqliteBatches(request.getfixturevalue("database"), clock)
     storage: Storage = request.getfixturevalue("storage")
     return DynamoBatches(storage.dynamodb, storage.table, clock)
+
+
+@pytest.fixture
+def subscriptions(batches: BatchStore, request: pytest.FixtureRequest, clock: HandSetClock) -> Subscriptions:
+    """Of the batches."""
+    if isinstance(batches, MemoryBatches):
+        return batches.subscriptions
+    if isinstance(batches, SqliteBatches):
+        return SqliteSubscriptions(request.getfixturevalue("database"))
+    storage: Storage = request.getfixturevalue("storage")
+    return DynamoSubscriptions(storage.dynamodb, storage.table, clock)
 
 
 def batch_of(clock: HandSetClock, *items: BatchItem, digest: str = "d" * 64, batch_id: str = "an-id") -> Batch:
@@ -172,13 +190,36 @@ def test_a_batch_in_place_of_an_expired_one_has_nothing_of_it(batches: BatchStor
     assert batches.outcomes(second)[0].status(0) is None
 
 
+HOOK = Webhook(url="https://example.org/hook", events=(EventType.COMPLETED,))
+
+
+def test_its_subscription_comes_with_it_and_is_due(
+    batches: BatchStore, subscriptions: Subscriptions, clock: HandSetClock
+) -> None:
+    batch = batch_of(clock, *ITEMS)
+    subscription = subscribe_to_end(batch, HOOK)
+    batches.create(batch, subscription)
+    assert subscriptions.of(batch.id) == [subscription]
+    assert list(subscriptions.due(clock())) == []
+    held = claim(subscription, "me", clock())
+    subscriptions.save(subscription, held)
+    assert batches.create(batch_of(clock, *ITEMS), subscription) == batch  # the request again
+    assert subscriptions.of(batch.id) == [held]
+    assert list(subscriptions.due(clock() + LEASE)) == [batch.id]
+    clock.now = batch.expires_at
+    second = batch_of(clock, *ITEMS)
+    batches.create(second, subscribe_to_end(second, HOOK))
+    assert subscriptions.of(batch.id) == [subscribe_to_end(second, HOOK)]
+
+
 def test_expired_batches_leave_the_file(database: Database, clock: HandSetClock) -> None:
     batches = SqliteBatches(database, clock)
-    batch = batches.create(upload_of(clock))
+    new = upload_of(clock)
+    batch = batches.create(new, subscribe_to_end(new, HOOK))
     batches.put_chunk(batch, 0, ITEMS)
     batches.put_outcomes(batch, 0, "cc")
     clock.now = batch.expires_at
     SqliteJobStore(database, clock).delete_expired()
     with database.reading() as connection:
-        for table in ("batches", "chunks", "outcomes"):
+        for table in ("batches", "chunks", "outcomes", "subscriptions"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0

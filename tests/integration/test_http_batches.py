@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -27,9 +27,11 @@ from tests.support.http_apps import (
     api_app,
     assert_problem,
     assert_untouched,
+    notifier_of,
     unreachable,
 )
 from tests.support.stored_jobs import FAILURE
+from tests.support.subscribed import FOREVER, ScriptedPost
 
 KEY = {"Idempotency-Key": "one"}
 BAD = {"topic": "neural networks", "language": "english"}
@@ -44,8 +46,9 @@ def item(custom_id: str | None = None, **changes: object) -> dict[str, Any]:
     return REQUEST | ({} if custom_id is None else {"custom_id": custom_id}) | changes
 
 
-def submit(client: TestClient, *items: Any, **headers: str) -> dict[str, Any]:
-    response = client.post("/crewai/run/batch", json={"items": list(items)}, headers=headers)
+def submit(client: TestClient, *items: Any, webhook: Mapping[str, Any] | None = None, **headers: str) -> dict[str, Any]:
+    body = {"items": list(items), **(webhook or {})}
+    response = client.post("/crewai/run/batch", json=body, headers=headers)
     assert response.status_code == 202, response.text
     assert response.headers["location"] in response.json()["batch_url"]
     answer: dict[str, Any] = response.json()
@@ -387,3 +390,81 @@ def test_a_thousand_items_fit_the_gateways_time(storage: Storage, figure: Figure
     figure(f"1,000 items, 20 ms a request: {took:.1f} s, {cpu:.1f} s of CPU; {dict(aws.asked)}")
     assert aws.asked == {"PutItem": 1 + 2 * 1000, "SendMessage": 1000, "BatchGetItem": 10, "Query": 11 * 4}
     assert took < 27
+
+
+HOOK = "https://example.org/hook"
+
+
+def told_of(storage: Storage, clock: HandSetClock, post: ScriptedPost, batch: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages so far, after a bell for the batch."""
+    notifier_of(storage, clock, post).notify(batch["batch_id"], clock() + FOREVER)
+    return [json.loads(sent.body) for sent in post.sent]
+
+
+def test_its_webhook_is_told_when_all_its_items_have_ended(
+    client: TestClient, storage: Storage, clock: HandSetClock
+) -> None:
+    batch = submit(
+        client, item("a"), item("b"), BAD, webhook={"webhook_url": HOOK, "webhook_events": ["batch.completed"]}
+    )
+    one, two, _ = batch["items"]
+    post = ScriptedPost(clock)
+    end(storage, clock, one["job_id"], "completed")
+    assert told_of(storage, clock, post, batch) == []
+    end(storage, clock, two["job_id"], "failed")
+    [told] = told_of(storage, clock, post, batch)
+    shown = client.get(batch["batch_url"]).json()
+    assert (told["type"], told["data"]["counts"]) == ("batch.completed", shown["counts"])
+    assert (told["data"]["batch_url"], told["data"]["results_url"]) == (batch["batch_url"], batch["results_url"])
+    assert client.get(f"/crewai/jobs/{one['job_id']}/deliveries").json()["webhooks"] == []
+    deliveries = f"{batch['batch_url']}/deliveries"
+    [kept] = client.get(deliveries).raise_for_status().json()["webhooks"]
+    assert (kept["url"], kept["delivered_up_to"], [each["status"] for each in kept["attempts"]]) == (HOOK, 1, [204])
+    assert client.post(f"{deliveries}/redeliver").status_code == 202
+    assert len(told_of(storage, clock, post, batch)) == 2
+    assert len({sent.id for sent in post.sent}) == 1
+    assert_problem(client.get("/crewai/batches/unknown/deliveries"), 404, "unknown_batch")
+    assert_problem(client.post("/crewai/batches/unknown/deliveries/redeliver"), 404, "unknown_batch")
+
+
+def test_beside_events_of_its_jobs_and_as_a_cloud_event(
+    client: TestClient, storage: Storage, clock: HandSetClock
+) -> None:
+    asked = {"webhook_url": HOOK, "webhook_events": ["batch.completed", "cancelled"], "webhook_form": "cloudevents"}
+    batch = submit(client, item("a"), webhook=asked)
+    client.post(f"{batch['batch_url']}/cancel").raise_for_status()
+    [told] = told_of(storage, clock, ScriptedPost(clock), batch)
+    assert (told["type"], told["subject"]) == ("crewrelay.batch.completed", batch["batch_id"])
+    [webhook] = client.get(f"/crewai/jobs/{batch['items'][0]['job_id']}/deliveries").json()["webhooks"]
+    assert webhook["events"] == ["cancelled"]
+
+
+def test_its_webhook_belongs_to_the_request(client: TestClient) -> None:
+    asked = {"webhook_url": HOOK, "webhook_events": ["batch.completed"]}
+    first = submit(client, item("a"), webhook=asked, **KEY)
+    assert submit(client, item("a"), webhook=asked, **KEY)["batch_id"] == first["batch_id"]
+    for other in ({}, asked | {"webhook_url": f"{HOOK}/other"}, {"webhook_url": HOOK}):
+        response = client.post("/crewai/run/batch", json={"items": [item("a")], **other}, headers=KEY)
+        assert_problem(response, 422, "idempotency_conflict")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"webhook_events": ["batch.completed"]}, "webhook_events"),
+        ({"webhook_url": HOOK, "webhook_events": ["batch.failed"]}, "webhook_events.0"),
+        ({"webhook_url": "http://10.0.0.1/", "webhook_events": ["batch.completed"]}, "webhook_url"),
+    ],
+)
+def test_a_webhook_that_can_not_be_told_writes_nothing(
+    client: TestClient, storage: Storage, body: dict[str, Any], field: str
+) -> None:
+    problem = assert_problem(client.post("/crewai/run/batch", json={"items": [item()], **body}), 422, "invalid_request")
+    assert [error["field"] for error in problem["errors"]] == [field]
+    assert_untouched(storage)
+
+
+def test_a_single_job_has_no_batch_to_be_told_of(client: TestClient, storage: Storage) -> None:
+    body = REQUEST | {"webhook_url": HOOK, "webhook_events": ["batch.completed"]}
+    assert_problem(client.post("/crewai/run/async", json=body), 422, "invalid_request")
+    assert_untouched(storage)

@@ -197,7 +197,7 @@ async def serving(database: Database, work: Callable[[httpx.AsyncClient, SqliteJ
     intervention = Intervention(store, doorbell, utcnow, POLICY)
     kept, bells = SqliteBatches(database, utcnow), DueUploads(SqliteBatches(database, utcnow), utcnow)
     files = FolderUploads(database.path.parent / UPLOADS)
-    batches = Batches(store, kept, files, submission, intervention, bells, utcnow, new_id, POLICY)
+    batches = Batches(store, kept, files, submission, intervention, bells, utcnow, new_id, POLICY, bells)
     app = create_api(Services(submission, intervention, store, batches, long_poll, NOTHING, NOTHING), LOCAL)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:

@@ -205,7 +205,7 @@ class Machine:
         self.due, files = DueUploads(kept, clock), FolderUploads(self.folder)
         submission = Submission(store, doorbell, clock, new_id, POLICY, 1000)
         intervention = Intervention(store, doorbell, clock, POLICY, 1000, kept)
-        self.batches = Batches(store, kept, files, submission, intervention, self.due, clock, new_id, POLICY)
+        self.batches = Batches(store, kept, files, submission, intervention, self.due, clock, new_id, POLICY, self.due)
         long_poll = LongPoll(database.changes, clock, timedelta(seconds=27))
         self.client = TestClient(
             create_api(Services(submission, intervention, store, self.batches, long_poll, NOTHING, NOTHING), LOCAL),

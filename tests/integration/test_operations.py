@@ -98,10 +98,15 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
         15,
         65,
     ),
+    "create a batch of a file, with a webhook": ({"dynamodb:PutItem": 2, "sqs:SendMessage": 1}, 0, 4),
+    "look whether it has ended": ({}, 0, 0),
+    "deliver its end": ({}, 0, 0),
     "its counts": ({"dynamodb:BatchGetItem": 1, "dynamodb:GetItem": 1, "dynamodb:Query": 2}, 13, 0),
 }
 
 TOLD = REQUEST | {"webhook_url": "https://example.org/hook", "webhook_events": ["submitted", "completed"]}
+
+HOOKED = "/crewai/batches?webhook_url=https://example.org/hook"
 
 PASSAGES = [
     Passage(id=one.id, title=one.title, url=one.url, text=one.passage, excerpt=one.text)
@@ -155,7 +160,7 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
     bells = UploadBells(SqsQueue(storage.sqs, storage.intake_queue_url))
     soon = now + timedelta(seconds=900)
     with_webhook: list[str] = []
-    notifier = notifier_of(storage)
+    notifier, later = notifier_of(storage), notifier_of(storage, lambda: utcnow() + timedelta(seconds=30))
     secret_of(DynamoSigningSecrets(storage.dynamodb, storage.table), "local", now, os.urandom)
     other = TestClient(api_app(storage))
 
@@ -179,13 +184,29 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
         "create a batch of a file": lambda: files.append(api.post("/crewai/batches").json()),
         "start it": lambda: start(storage, api, files[0]),
         "its 10 lines become jobs": lambda: uploads_of(storage).answer(files[0]["batch_id"], soon),
+        "create a batch of a file, with a webhook": lambda: files.append(api.post(HOOKED).json()),
+        "look whether it has ended": lambda: later.notify(files[1]["batch_id"], soon),
+        "deliver its end": lambda: notifier.notify(files[1]["batch_id"], soon),
         "its counts": lambda: api.get(files[0]["batch_url"]).raise_for_status(),
     }
-    found = {name: bill.of(step) for name, step in steps.items()}
+    found = dict[str, tuple[dict[str, int], float, float]]()
+    for name, step in steps.items():
+        if name == "deliver its end":
+            cancelled(storage, api, files[1])
+        found[name] = bill.of(step)
     for name, (requests, reads, writes) in found.items():
         told = ", ".join(f"{count} {request}" for request, count in sorted(requests.items()))
         figure(f"{name}: {reads:g} read units, {writes:g} write units; {told}")
     assert found == EXPECTED
+
+
+def cancelled(storage: Storage, api: TestClient, batch: dict[str, Any]) -> None:
+    """Ten jobs that have ended."""
+    start(storage, api, batch)
+    uploads, soon = uploads_of(storage), utcnow() + timedelta(seconds=900)
+    uploads.answer(batch["batch_id"], soon)
+    api.post(f"{batch['batch_url']}/cancel").raise_for_status()
+    uploads.answer(batch["batch_id"], soon)
 
 
 def start(storage: Storage, api: TestClient, batch: dict[str, Any]) -> None:

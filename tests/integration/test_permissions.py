@@ -312,7 +312,7 @@ def drive(functions: House, storage: Storage) -> None:
     leave_input_alone(storage, orphan)
     assert intake(sqs_event(sqs_record(json.dumps(REQUEST | {"topic": "another"}), "m"))) == {"batchItemFailures": []}
     assert orphan in job_ids(storage)
-    upload(api, intake, storage)
+    ended = upload(api, intake, storage)
 
     # One that is overdue, one whose question has expired, and one that has ended: an index that lags may still have it.
     leave_question(storage, submit(api, "a fourth"))
@@ -321,17 +321,23 @@ def drive(functions: House, storage: Storage) -> None:
     put_into_index(storage, job_id, "HOOK#000", "HOOK#0")
     assert functions["SweeperFunction"]({"source": "aws.events"})["rung"] == 2
     orphaned = leave_webhook_alone(storage)
-    bells = [sqs_record(job_id), sqs_record(orphaned), sqs_record("no notice")]
+    bells = [sqs_record(job_id), sqs_record(orphaned), sqs_record(ended), sqs_record("no notice")]
     assert functions["NotifierFunction"](sqs_event(*bells), seconds=90) == {"batchItemFailures": []}
     [told] = call(api, "GET", f"/crewai/jobs/{job_id}/deliveries")["webhooks"]
     assert [attempt["error"] for attempt in told["attempts"]] == ["the name could not be resolved"]
     assert call(api, "POST", f"/crewai/jobs/{job_id}/deliveries/redeliver")["status_code"] == 202
+    [told] = call(api, "GET", f"/crewai/batches/{ended}/deliveries")["webhooks"]
+    assert [attempt["error"] for attempt in told["attempts"]] == ["the name could not be resolved"]
+    assert call(api, "POST", f"/crewai/batches/{ended}/deliveries/redeliver")["status_code"] == 202
     assert call(api, "POST", "/crewai/webhooks/secret/rotate")["previous"]
 
 
-def upload(api: Deployed, intake: Deployed, storage: Storage) -> None:
-    """A file becomes jobs, by a chain of two invocations, and is cancelled. Another is due and is left."""
-    first, second = (call(api, "POST", "/crewai/batches")["batch_id"] for _ in range(2))
+def upload(api: Deployed, intake: Deployed, storage: Storage) -> str:
+    """A file becomes jobs, by a chain of two invocations, and is cancelled. Another is due and is left. Returns the id
+    of the first, whose webhook is owed its end.
+    """
+    path = f"/crewai/batches?webhook_url={TOLD['webhook_url']}"
+    first, second = (call(api, "POST", path)["batch_id"] for _ in range(2))
     for batch in (first, second):
         storage.s3.put_object(Bucket=storage.bucket, Key=f"uploads/{batch}.jsonl", Body=json.dumps(REQUEST))
         assert call(api, "POST", f"/crewai/batches/{batch}/start")["state"] == "expected"
@@ -348,6 +354,7 @@ def upload(api: Deployed, intake: Deployed, storage: Storage) -> None:
         UpdateExpression="SET due_at = :long_ago",
         ExpressionAttributeValues=rows.typed({":long_ago": 1}),
     )
+    return str(first)
 
 
 def job_ids(storage: Storage) -> set[str]:

@@ -26,6 +26,8 @@ from crewrelay.http.run import InlineRuns, create_run
 from crewrelay.http.services import Services
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.batches.batches import Batches
+from crewrelay.jobs.batches.counting import Counting
+from crewrelay.jobs.batches.ends import BatchSubjects
 from crewrelay.jobs.batches.uploads import Uploads
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.observed import ObservedStore
@@ -40,6 +42,7 @@ from crewrelay.jobs.running.execution import Execution
 from crewrelay.jobs.submission import Submission
 from crewrelay.jobs.webhooks.deliveries import Deliveries
 from crewrelay.jobs.webhooks.notifier import Notifier, Post
+from crewrelay.outbound.forms import BATCH_FORMS
 from crewrelay.system import new_id, utcnow
 from crewrelay.wiring.forms import FORMS
 from tests.support.doubles.meter import MemoryMeter
@@ -106,7 +109,10 @@ def notifier_of(
     secrets = DynamoSigningSecrets(storage.dynamodb, storage.table)
     bell = SqsQueue(storage.sqs, storage.notify_queue_url)
     rest = (FORMS, bell, clock, new_id, os.urandom, lambda: 0.0, MemoryMeter())
-    return Notifier(storage.store(clock), subscriptions, secrets, post, *rest)
+    store = storage.store(clock)
+    counting = Counting(store, DynamoBatches(storage.dynamodb, storage.table, clock))
+    batches = BatchSubjects(counting, BATCH_FORMS, clock)
+    return Notifier(store, subscriptions, secrets, post, *rest, batches)
 
 
 def submission_of(storage: Storage, clock: Clock = utcnow, most_unfinished: int | None = 1000) -> Submission:
@@ -130,7 +136,8 @@ def api_app(
     submission = submission_of(storage, clock, most_unfinished)
     files = S3Uploads(lambda: storage.s3, storage.bucket, clock)
     bells = UploadBells(SqsQueue(storage.sqs, storage.intake_queue_url))
-    batches = Batches(store, kept, files, submission, intervention, bells, clock, new_id, POLICY)
+    notices = SqsQueue(storage.sqs, storage.notify_queue_url)
+    batches = Batches(store, kept, files, submission, intervention, bells, clock, new_id, POLICY, notices)
     secrets = DynamoSigningSecrets(storage.dynamodb, storage.table)
     services = Services(submission, intervention, store, batches, long_poll, deliveries, secrets)
     return create_api(services, anonymous, PREFIXES)

@@ -16,7 +16,7 @@ from crewrelay.jobs.records.batch import Batch, UploadedFile, UploadState
 from crewrelay.jobs.records.job import Status
 from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.submission import Submission
-from crewrelay.testing import MemoryBatches, MemoryDoorbell, MemoryJobStore
+from crewrelay.testing import MemoryBatches, MemoryDoorbell, MemoryJobStore, MemorySubscriptions
 from tests.support.fixtures import HandSetClock
 from tests.support.jobs import FAILURE
 
@@ -60,9 +60,10 @@ class Office:
     def __init__(self, clock: HandSetClock, most_unfinished: int | None = None) -> None:
         self.clock = clock
         self.table = MemoryJobStore(clock)
-        self.kept = MemoryBatches(clock)
+        self.subscriptions = MemorySubscriptions(self.table)
+        self.kept = MemoryBatches(clock, self.subscriptions)
         self.files = MemoryFiles()
-        self.doorbell, self.bell = MemoryDoorbell(), MemoryDoorbell()
+        self.doorbell, self.bell, self.notices = MemoryDoorbell(), MemoryDoorbell(), MemoryDoorbell()
         self.most_unfinished = most_unfinished
         self._ids: Iterator[str] = iter([f"id-{number}" for number in range(100)])
 
@@ -102,6 +103,7 @@ class Office:
             self.clock,
             lambda: next(self._ids),
             POLICY,
+            self.notices,
         )
 
     def upload(self, data: bytes | None) -> Batch:
@@ -121,12 +123,12 @@ class Office:
         return upload.state, upload.error.message if upload.error else ""
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        jobs, rejected = self.batches.counts(self.batches.of_tenant("acme", batch.id))
+        jobs, rejected = self.batches.counting.counts(self.batches.of_tenant("acme", batch.id))
         return {status.value: number for status, number in jobs.items()} | ({"rejected": rejected} if rejected else {})
 
     def items(self, batch: Batch) -> dict[str, str]:
         """The rejection of each item."""
-        return {item.custom_id: item.rejection for _, items in self.batches.chunks(batch) for item in items}
+        return {item.custom_id: item.rejection for _, items in self.batches.counting.chunks(batch) for item in items}
 
     def end_jobs(self, batch: Batch, status: Status = Status.COMPLETED) -> None:
         """Those that are pending."""

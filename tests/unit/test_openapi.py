@@ -36,6 +36,8 @@ OPERATIONS = {
     "POST /crewai/batches/{batch_id}/start": "start_batch",
     "GET /crewai/jobs/{job_id}/deliveries": "job_deliveries",
     "POST /crewai/jobs/{job_id}/deliveries/redeliver": "redeliver",
+    "GET /crewai/batches/{batch_id}/deliveries": "batch_deliveries",
+    "POST /crewai/batches/{batch_id}/deliveries/redeliver": "redeliver_batch",
     "GET /crewai/webhooks/secret": "signing_secret",
     "POST /crewai/webhooks/secret/rotate": "rotate_signing_secret",
     "GET /crewai/batches/{batch_id}": "batch",

@@ -61,7 +61,7 @@ LINES = [
 def test_what_is_wrong_with_a_line_spoils_no_other(office: Office) -> None:
     batch = office.upload(b"\xef\xbb\xbf" + b"\n".join(text for text, _ in LINES))
     office.work(batch)
-    items = [item for _, some in office.batches.chunks(batch) for item in some]
+    items = [item for _, some in office.batches.counting.chunks(batch) for item in some]
     expected = [rejection for _, rejection in LINES if rejection is not None]
     assert len(items) == len(expected)
     for item, rejection in zip(items, expected, strict=True):

@@ -14,9 +14,11 @@ from crewrelay.aws import rows
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
 from crewrelay.aws.conditional_put import put_if
 from crewrelay.aws.indexes import unfinished_in
+from crewrelay.aws.subscriptions import DynamoSubscriptions
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite
 from crewrelay.jobs.ports import Clock
 from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes
+from crewrelay.jobs.records.subscription import Subscription
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -30,8 +32,11 @@ class DynamoBatches:
         self._client = client
         self._table = table
         self._clock = clock
+        self._subscriptions = DynamoSubscriptions(client, table, clock)
 
-    def create(self, batch: Batch) -> Batch:
+    def create(self, batch: Batch, subscription: Subscription | None = None) -> Batch:
+        if subscription:
+            self._subscriptions.put_before_job(subscription)
         existing = put_if(
             self._client,
             self._table,

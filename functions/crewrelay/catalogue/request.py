@@ -1,6 +1,6 @@
 """The schema of a request for a run: the same for the HTTP API and the intake queue."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Annotated, Any, Literal, Self
 
@@ -62,7 +62,7 @@ def permitted_url(url: str) -> str:
     return url
 
 
-def _undocumented_default(schema: dict[str, Any]) -> None:
+def undocumented_default(schema: dict[str, Any]) -> None:
     """Generated clients send each default that is documented, and these fields can't stand alone."""
     schema.pop("default", None)
 
@@ -75,7 +75,7 @@ class WebhookRequest(BaseModel):
         Field(
             max_length=LONGEST_URL,
             description="Is told of the job's events: see docs/webhooks.md",
-            json_schema_extra=_undocumented_default,
+            json_schema_extra=undocumented_default,
         ),
         AfterValidator(permitted_url),
     ] = None  # type: ignore[assignment]  # left out; a null is refused
@@ -85,14 +85,14 @@ class WebhookRequest(BaseModel):
             min_length=1,
             max_length=len(EventType),
             description=f"Of which it is told; by default {', '.join(DEFAULT_EVENTS)}",
-            json_schema_extra=_undocumented_default,
+            json_schema_extra=undocumented_default,
         ),
     ] = list(DEFAULT_EVENTS)
     webhook_form: Annotated[
         Literal["standard", "cloudevents"],
         Field(
             description="Standard Webhooks, which is the default, or CloudEvents 1.0",
-            json_schema_extra=_undocumented_default,
+            json_schema_extra=undocumented_default,
         ),
     ] = "standard"
 
@@ -104,10 +104,13 @@ class WebhookRequest(BaseModel):
         return self
 
     def webhooks(self) -> tuple[Webhook, ...] | None:
-        if "webhook_url" not in self.model_fields_set:
+        return self.told_of(self.webhook_events)
+
+    def told_of(self, events: Iterable[EventType]) -> tuple[Webhook, ...] | None:
+        wanted = tuple(dict.fromkeys(events))
+        if "webhook_url" not in self.model_fields_set or not wanted:
             return None
-        events = tuple(dict.fromkeys(self.webhook_events))
-        return (Webhook(url=self.webhook_url, events=events, form=self.webhook_form),)
+        return (Webhook(url=self.webhook_url, events=wanted, form=self.webhook_form),)
 
 
 class TopicRequest(WebhookRequest):

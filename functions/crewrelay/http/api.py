@@ -148,7 +148,7 @@ def create_api(services: Services, anonymous: Caller | None, protocols: Iterable
         """Answer the question that the job waits for: it goes on where it stopped. The first answer counts."""
         return _status(intervention.answer(caller.tenant, job_id, body.id, body.given()), request, response)
 
-    app.include_router(webhook_routes(deliveries, secrets, long_poll.clock))
+    app.include_router(webhook_routes(deliveries, batches, secrets, long_poll.clock))
     app.include_router(batch_routes(batches, long_poll.clock, long_poll.timeout))
     app.include_router(upload_routes(batches))
 

@@ -5,12 +5,14 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, WrapValidator
+from pydantic import AfterValidator, ConfigDict, Field, WrapValidator
 
 from crewrelay.catalogue.drafts import LONGEST_ID, Draft, draft_of
-from crewrelay.catalogue.request import CrewRequest, TopicRequest, WebhookRequest
+from crewrelay.catalogue.request import CrewRequest, TopicRequest, WebhookRequest, undocumented_default
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.records.batch import MOST_ITEMS, BatchItem
+from crewrelay.jobs.records.events import EventType
+from crewrelay.jobs.records.webhook import DEFAULT_EVENTS, Webhook
 
 CustomId = Annotated[
     str | None,
@@ -37,9 +39,19 @@ def _draft(sent: Any, _: Any) -> Draft:
     return draft_of(sent)
 
 
+BATCH_COMPLETED = "batch.completed"
+_EVENTS = (*EventType, BATCH_COMPLETED)
+
+
+def _known_event(name: str) -> str:
+    if name not in _EVENTS:
+        raise ValueError(f"must be one of {', '.join(_EVENTS)}")
+    return name
+
+
 class BatchRequest(WebhookRequest):
     """Up to 1,000 items, each a body of POST /crewai/run/async. One that breaks a rule is rejected alone. A webhook of
-    the batch is told of each job that has none of its own.
+    the batch is told of each job that has none of its own, and of the end of all if it wants `batch.completed`.
     """
 
     model_config = ConfigDict(
@@ -52,6 +64,25 @@ class BatchRequest(WebhookRequest):
     items: Annotated[
         list[Annotated[TopicItem | CrewItem, WrapValidator(_draft)]], Field(min_length=1, max_length=MOST_ITEMS)
     ]
+
+    webhook_events: Annotated[
+        list[Annotated[str, AfterValidator(_known_event), Field(json_schema_extra={"enum": [*_EVENTS]})]],
+        Field(
+            min_length=1,
+            max_length=len(_EVENTS),
+            description=f"Of which it is told; by default {', '.join(DEFAULT_EVENTS)}",
+            json_schema_extra=undocumented_default,
+        ),
+    ] = list(DEFAULT_EVENTS)  # type: ignore[assignment]  # noqa: RUF012  # of jobs, and of the batch
+
+    def webhooks(self) -> tuple[Webhook, ...] | None:
+        """Of jobs that have none of their own."""
+        return self.told_of(EventType(name) for name in self.webhook_events if name != BATCH_COMPLETED)
+
+    def own_webhook(self) -> Webhook | None:
+        """Of the batch."""
+        (webhook,) = self.told_of([EventType.COMPLETED] if BATCH_COMPLETED in self.webhook_events else []) or (None,)
+        return webhook
 
     def drafts(self, caller: Caller) -> list[Draft]:
         """With a custom_id for each, no two with the same, and inputs that the caller may send."""
@@ -75,7 +106,13 @@ class BatchRequest(WebhookRequest):
         sent = json.dumps([draft.sent for draft in drafts], sort_keys=True, separators=(",", ":"))
         sent += "".join(draft.job_input.collection or "" for draft in drafts if draft.job_input)
         sent += "".join(webhook.model_dump_json() for webhook in self.webhooks() or ())
-        return hashlib.sha256(sent.encode()).hexdigest()
+        own = self.own_webhook()
+        return digest_with(sent, own) if own else hashlib.sha256(sent.encode()).hexdigest()
+
+
+def digest_with(sent: str, webhook: Webhook) -> str:
+    """Of what was sent, with a webhook of the batch."""
+    return hashlib.sha256(f"{sent} {BATCH_COMPLETED} {webhook.model_dump_json()}".encode()).hexdigest()
 
 
 def item_of(draft: Draft) -> BatchItem:

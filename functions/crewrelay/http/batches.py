@@ -1,6 +1,5 @@
 """The routes of batches: submit many jobs at once, see how far they are, fetch their results, cancel them."""
 
-from collections import Counter
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -82,12 +81,6 @@ class BatchCounts(BaseModel):
     rejected: int
     missing: int
 
-    @classmethod
-    def of(cls, batch: Batch, jobs: Counter[Status], rejected: int) -> "BatchCounts":
-        known = {status.value: jobs[status] for status in Status}
-        missing = max(0, batch.total - rejected - jobs.total())
-        return cls(total=max(batch.total, rejected + jobs.total()), rejected=rejected, missing=missing, **known)
-
 
 class BatchStatus(BaseModel):
     """`finished` once no job of the batch can change any more, but by a retry. `state` is how far its items were taken:
@@ -108,13 +101,13 @@ class BatchStatus(BaseModel):
 
     @classmethod
     def of(cls, batches: Batches, batch: Batch, url: str) -> "BatchStatus":
-        jobs, rejected = batches.counts(batch)
+        counts = batches.counts(batch)
         upload = batch.upload
         return cls(
             batch_id=batch.id,
-            state=upload.state if upload else UploadState.SUBMITTED,
-            finished=(upload is None or upload.state.over) and all(status.finished for status in jobs),
-            counts=BatchCounts.of(batch, jobs, rejected),
+            state=batch.state,
+            finished=batch.state.over and all(status.finished for status in counts.jobs),
+            counts=BatchCounts(**counts.of(batch)),
             bytes=upload.size if upload else None,
             bytes_read=upload.offset if upload else None,
             error=upload.error if upload else None,
@@ -161,7 +154,9 @@ def batch_routes(batches: Batches, clock: Clock, timeout: timedelta) -> APIRoute
         url = base_url(request)
         items = [(item_of(draft), draft.job_input and draft.job_input.reached_at(url)) for draft in drafts]
         end = received_at(request, clock) + timeout
-        batch, submitted = batches.submit(caller.tenant, items, body.digest(drafts), key, end)
+        own = body.own_webhook()
+        webhook = own and own.model_copy(update={"base_url": url})
+        batch, submitted = batches.submit(caller.tenant, items, body.digest(drafts), key, end, webhook)
         response.headers["Location"] = f"{root_path(request)}/crewai/batches/{batch.id}"
         outcomes = [
             ItemOutcome.of(number, draft, item, submitted.get(item.custom_id) if not item.rejection else None)

@@ -2,23 +2,33 @@
 
 import hashlib
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 from starlette.requests import ClientDisconnect
 
+from crewrelay.catalogue.request import permitted_url
 from crewrelay.http.app import IdempotencyKey
+from crewrelay.http.batch_items import digest_with
 from crewrelay.http.batches import BatchStatus, batch_url
 from crewrelay.http.callers import Starter
 from crewrelay.http.document import LOCATION, operation_id, problems
-from crewrelay.http.links import root_path
+from crewrelay.http.links import base_url, root_path
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.batches.batches import Batches
 from crewrelay.jobs.errors import IdempotencyConflict, InvalidRequest, InvalidUpload
 from crewrelay.jobs.records.batch import LARGEST_FILE, Batch, IncomingFile, UploadFiles, UploadState
+from crewrelay.jobs.records.events import EventType
+from crewrelay.jobs.records.webhook import STANDARD, Webhook
+from crewrelay.outbound.guard import LONGEST_URL
 
+_WebhookUrl = Annotated[
+    Annotated[str, Field(max_length=LONGEST_URL), AfterValidator(permitted_url)] | None,
+    Query(description="Is told when every item has ended: see docs/webhooks.md"),
+]
+_WebhookForm = Annotated[Literal["standard", "cloudevents"] | None, Query(description="Of its message")]
 _LINES = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "application/jsonlines")
 _WRITTEN = 1024 * 1024  # bytes of a body that are in memory
 _BODY: dict[str, Any] = {
@@ -71,11 +81,17 @@ def upload_routes(batches: Batches) -> APIRouter:
         tags=["batches"],
     )
     async def create_batch(
-        caller: Starter, request: Request, response: Response, key: IdempotencyKey = None
+        caller: Starter,
+        request: Request,
+        response: Response,
+        key: IdempotencyKey = None,
+        webhook_url: _WebhookUrl = None,
+        webhook_form: _WebhookForm = None,
     ) -> BatchCreated:
         """A batch of up to 100,000 lines in 200 MB: on AWS they are uploaded then, on one machine they are the body."""
+        asked = _Asked(caller, key, _webhook(webhook_url, webhook_form))
         async with contextmanager_in_threadpool(batches.receiving(caller.tenant, key)):
-            batch = await _created(request, batches, caller, key)
+            batch = await _created(request, batches, asked)
         response.headers["Location"] = f"{root_path(request)}/crewai/batches/{batch.id}"
         return await run_in_threadpool(BatchCreated.of, batch, batches.files, batch_url(request, batch))
 
@@ -88,35 +104,53 @@ def upload_routes(batches: Batches) -> APIRouter:
     return router
 
 
-async def _created(request: Request, batches: Batches, caller: Caller, key: str | None) -> Batch:
+class _Asked(NamedTuple):
+    caller: Caller
+    key: str | None
+    webhook: Webhook | None
+
+    def batch(self, batches: Batches, digest: str, *, there: bool) -> Batch:
+        """The same key with another webhook is another request."""
+        whole = digest_with(digest, self.webhook) if self.webhook else digest
+        return batches.of_file(self.caller, whole, self.key, there=there)
+
+    def webhook_at(self, url: str) -> Webhook | None:
+        return self.webhook and self.webhook.model_copy(update={"base_url": url})
+
+
+def _webhook(url: str | None, form: str | None) -> Webhook | None:
+    if url is None and form is not None:
+        raise InvalidRequest("webhook_form: must stand beside webhook_url")
+    return None if url is None else Webhook(url=url, events=(EventType.COMPLETED,), form=form or STANDARD)
+
+
+async def _created(request: Request, batches: Batches, asked: _Asked) -> Batch:
     incoming = await run_in_threadpool(batches.files.receive)
     if incoming is None:
-        return await _without_lines(request, batches, caller, key)
+        return await _without_lines(request, batches, asked)
     try:
-        return await _with_lines(request, incoming, batches, caller, key)
+        return await _with_lines(request, incoming, batches, asked)
     finally:
         await run_in_threadpool(incoming.discard)
 
 
-async def _without_lines(request: Request, batches: Batches, caller: Caller, key: str | None) -> Batch:
+async def _without_lines(request: Request, batches: Batches, asked: _Asked) -> Batch:
     async for data in request.stream():
         if data.strip() not in (b"", b"{}"):
             raise InvalidRequest("body: must be empty: the answer has an upload_url, to which the lines are sent")
-    batch = batches.of_file(caller, "upload", key, there=False)
-    return await run_in_threadpool(batches.commit, batch)
+    batch = asked.batch(batches, "upload", there=False)
+    return await run_in_threadpool(batches.commit, batch, asked.webhook_at(base_url(request)))
 
 
-async def _with_lines(
-    request: Request, incoming: IncomingFile, batches: Batches, caller: Caller, key: str | None
-) -> Batch:
+async def _with_lines(request: Request, incoming: IncomingFile, batches: Batches, asked: _Asked) -> Batch:
     digest = await _received(request, incoming)
-    batch = batches.of_file(caller, digest, key, there=True)
+    batch, webhook = asked.batch(batches, digest, there=True), asked.webhook_at(base_url(request))
 
     def committed() -> Batch:
         """After its file, which it says is there."""
         incoming.keep(batch)
         try:
-            kept = batches.commit(batch)
+            kept = batches.commit(batch, webhook)
         except IdempotencyConflict:
             batches.files.delete(batch)
             raise

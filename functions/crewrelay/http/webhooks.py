@@ -1,4 +1,4 @@
-"""The routes of webhooks: what was delivered of a job, deliver again, the tenant's signing secret."""
+"""The routes of webhooks: what was delivered of a job or batch, deliver again, the tenant's signing secret."""
 
 import os
 from datetime import datetime
@@ -9,7 +9,9 @@ from pydantic import BaseModel
 
 from crewrelay.http.callers import Reader, Webhooker
 from crewrelay.http.document import operation_id, problems
+from crewrelay.jobs.batches.batches import Batches
 from crewrelay.jobs.ports import Clock
+from crewrelay.jobs.records.batch import Batch
 from crewrelay.jobs.records.events import EventType
 from crewrelay.jobs.records.subscription import Attempt, State, Subscription
 from crewrelay.jobs.webhooks.deliveries import Deliveries
@@ -54,6 +56,17 @@ class JobDeliveries(BaseModel):
         return cls(job_id=job_id, webhooks=[WebhookDeliveries.of(one) for one in subscriptions])
 
 
+class BatchDeliveries(BaseModel):
+    """Of the webhook that is told of the batch's end, which is its only event."""
+
+    batch_id: str
+    webhooks: list[WebhookDeliveries]
+
+    @classmethod
+    def of(cls, batch: Batch, subscriptions: list[Subscription]) -> "BatchDeliveries":
+        return cls(batch_id=batch.id, webhooks=[WebhookDeliveries.of(one) for one in subscriptions])
+
+
 class WebhookSecret(BaseModel):
     """`secret` signs every message of the tenant; `previous` does, too, until `previous_until`."""
 
@@ -73,7 +86,7 @@ class WebhookSecret(BaseModel):
         )
 
 
-def webhook_routes(deliveries: Deliveries, secrets: SigningSecrets, clock: Clock) -> APIRouter:
+def webhook_routes(deliveries: Deliveries, batches: Batches, secrets: SigningSecrets, clock: Clock) -> APIRouter:
     router = APIRouter(generate_unique_id_function=operation_id)
 
     @router.get("/crewai/jobs/{job_id}/deliveries", responses=problems(404, 422, 503), tags=["webhooks"])
@@ -97,6 +110,23 @@ def webhook_routes(deliveries: Deliveries, secrets: SigningSecrets, clock: Clock
     ) -> JobDeliveries:
         """Deliver again, under the same ids, also to webhooks that were given up."""
         return JobDeliveries.of(job_id, deliveries.redeliver(caller.tenant, job_id, after))
+
+    @router.get("/crewai/batches/{batch_id}/deliveries", responses=problems(404, 422, 503), tags=["webhooks"])
+    def batch_deliveries(caller: Reader, batch_id: str) -> BatchDeliveries:
+        """What the batch's webhook was told, and what came of it."""
+        batch = batches.of_tenant(caller.tenant, batch_id)
+        return BatchDeliveries.of(batch, deliveries.of_batch(batch))
+
+    @router.post(
+        "/crewai/batches/{batch_id}/deliveries/redeliver",
+        status_code=202,
+        responses=problems(404, 422, 503),
+        tags=["webhooks"],
+    )
+    def redeliver_batch(caller: Webhooker, batch_id: str) -> BatchDeliveries:
+        """Tell the batch's end again, under the same id, also to a webhook that was given up."""
+        batch = batches.of_tenant(caller.tenant, batch_id)
+        return BatchDeliveries.of(batch, deliveries.redeliver_batch(batch))
 
     @router.get("/crewai/webhooks/secret", responses=problems(503), tags=["webhooks"])
     def signing_secret(caller: Webhooker) -> WebhookSecret:

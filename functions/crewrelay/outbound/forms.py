@@ -1,16 +1,17 @@
 """The formats of webhooks' messages."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from crewrelay.jobs.batches.ends import BatchForm, BatchRecord
 from crewrelay.jobs.ports import JobRecord
 from crewrelay.jobs.records.events import Event, EventType
 from crewrelay.jobs.records.job import Status
 from crewrelay.jobs.records.subscription import Subscription
 from crewrelay.jobs.records.webhook import STANDARD
-from crewrelay.jobs.webhooks.notifier import Form, Message
+from crewrelay.jobs.webhooks.subjects import Form, Message
 
 LARGEST = 20_000  # bytes, as Standard Webhooks advises: a longer result is left to be fetched
 
@@ -26,53 +27,77 @@ STATUS_AFTER = {
     EventType.CANCELLED: Status.CANCELLED,
 }
 
+_Data = Mapping[str, Any]
 
-def standard(record: JobRecord, event: Event, subscription: Subscription) -> Message:
+
+class _About(NamedTuple):
+    """What a message is about: `type` is `job.completed`, for instance, `subject` the id of that job."""
+
+    type: str
+    subject: str
+    at: datetime
+    message_id: str
+    tenant: str
+
+
+_Envelope = Callable[[_About, _Data], Message]
+
+
+def _standard(about: _About, data: _Data) -> Message:
     """https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#payload-structure"""
-
-    def body(data: Mapping[str, Any]) -> bytes:
-        return _json({"type": f"job.{event.what}", "timestamp": _text(event.at), "data": data})
-
-    return Message(_fitting(record, event, subscription, body), {"Content-Type": "application/json"})
+    body = {"type": about.type, "timestamp": _text(about.at), "data": data}
+    return Message(_json(body), {"Content-Type": "application/json"})
 
 
-def cloudevents(record: JobRecord, event: Event, subscription: Subscription) -> Message:
+def _cloudevents(about: _About, data: _Data) -> Message:
     """A structured event in JSON: https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md"""
-
-    def body(data: Mapping[str, Any]) -> bytes:
-        return _json(
-            {
-                "specversion": "1.0",
-                "id": subscription.message_id(event),
-                "source": f"/crewrelay/{record.job.tenant}",
-                "type": f"crewrelay.job.{event.what}",
-                "subject": record.job.id,
-                "time": _text(event.at),
-                "datacontenttype": "application/json",
-                "data": data,
-            }
-        )
-
-    return Message(_fitting(record, event, subscription, body), {"Content-Type": "application/cloudevents+json"})
+    body = {
+        "specversion": "1.0",
+        "id": about.message_id,
+        "source": f"/crewrelay/{about.tenant}",
+        "type": f"crewrelay.{about.type}",
+        "subject": about.subject,
+        "time": _text(about.at),
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    return Message(_json(body), {"Content-Type": "application/cloudevents+json"})
 
 
-FORMS: Mapping[str, Form] = {STANDARD: standard, "cloudevents": cloudevents}
+def _of_job(envelope: _Envelope) -> Form:
+    def form(record: JobRecord, event: Event, subscription: Subscription) -> Message:
+        """With the result, unless it makes the body too long."""
+        about = _about("job", event, subscription)
+        data = _job_data(record, event, subscription)
+        if event.what is EventType.COMPLETED and record.answer:
+            whole = envelope(about, data | {"result": record.answer.text})
+            if len(whole.body) <= LARGEST:
+                return whole
+        if event.what is EventType.COMPLETED:
+            data |= {"result_url": data["status_url"]}
+        return envelope(about, data)
+
+    return form
 
 
-def _fitting(record: JobRecord, event: Event, subscription: Subscription, body: Any) -> bytes:
-    """With the result, unless it makes the body too long."""
-    data = _data(record, event, subscription)
-    if event.what is EventType.COMPLETED and record.answer:
-        whole: bytes = body(data | {"result": record.answer.text})
-        if len(whole) <= LARGEST:
-            return whole
-    if event.what is EventType.COMPLETED:
-        data |= {"result_url": data["status_url"]}
-    thin: bytes = body(data)
-    return thin
+def _of_batch(envelope: _Envelope) -> BatchForm:
+    def form(record: BatchRecord, event: Event, subscription: Subscription) -> Message:
+        return envelope(_about("batch", event, subscription), _batch_data(record, subscription))
+
+    return form
 
 
-def _data(record: JobRecord, event: Event, subscription: Subscription) -> dict[str, Any]:
+_ENVELOPES: Mapping[str, _Envelope] = {STANDARD: _standard, "cloudevents": _cloudevents}
+FORMS = {name: _of_job(envelope) for name, envelope in _ENVELOPES.items()}
+BATCH_FORMS = {name: _of_batch(envelope) for name, envelope in _ENVELOPES.items()}
+
+
+def _about(kind: str, event: Event, subscription: Subscription) -> _About:
+    message_id = subscription.message_id(event)
+    return _About(f"{kind}.{event.what}", subscription.job_id, event.at, message_id, subscription.tenant)
+
+
+def _job_data(record: JobRecord, event: Event, subscription: Subscription) -> dict[str, Any]:
     job, base_url = record.job, subscription.webhook.base_url
     data: dict[str, Any] = {
         "job_id": job.id,
@@ -90,7 +115,20 @@ def _data(record: JobRecord, event: Event, subscription: Subscription) -> dict[s
     return data
 
 
-def _json(body: Mapping[str, Any]) -> bytes:
+def _batch_data(record: BatchRecord, subscription: Subscription) -> dict[str, Any]:
+    batch, error = record.batch, record.batch.upload and record.batch.upload.error
+    url = f"{subscription.webhook.base_url}/crewai/batches/{batch.id}" if subscription.webhook.base_url else None
+    return {
+        "batch_id": batch.id,
+        "state": batch.state,
+        "counts": record.counts and record.counts.of(batch),
+        "error": error and {"type": error.type, "message": error.message},
+        "batch_url": url,
+        "results_url": url and f"{url}/results",
+    }
+
+
+def _json(body: _Data) -> bytes:
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 

@@ -7,7 +7,9 @@ from datetime import datetime
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite
 from crewrelay.jobs.ports import Clock
 from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes
+from crewrelay.jobs.records.subscription import Subscription
 from crewrelay.sqlite.database import Database
+from crewrelay.sqlite.subscriptions import insert
 from crewrelay.sqlite.times import microseconds
 
 _PAGE = 50  # chunks
@@ -18,7 +20,7 @@ class SqliteBatches:
         self._database = database
         self._clock = clock
 
-    def create(self, batch: Batch) -> Batch:
+    def create(self, batch: Batch, subscription: Subscription | None = None) -> Batch:
         with self._database.writing() as connection:
             row = connection.execute(
                 "SELECT body FROM batches WHERE id = ? AND expires_at > ?", (batch.id, self._now())
@@ -30,6 +32,9 @@ class SqliteBatches:
                     "INSERT OR REPLACE INTO batches VALUES (:id, :tenant, :expires_at, :body, :due_at, :revision)",
                     _columns(batch),
                 )
+                connection.execute("DELETE FROM subscriptions WHERE job_id = ?", (batch.id,))
+                if subscription:
+                    insert(connection, subscription)
                 return batch
         existing = Batch.model_validate_json(row["body"])
         if existing.digest != batch.digest:

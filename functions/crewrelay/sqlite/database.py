@@ -18,7 +18,7 @@ from crewrelay.sqlite.changes import Changes, Watch
 
 _BUSY_TIMEOUT = 5.0  # seconds that a write waits for its turn
 _STUCK_TIMEOUT = 0.1  # while an earlier write has just waited in vain: threads are left for those who read
-_CACHE = -4096  # KiB of pages per connection, as SQLite writes it
+_CACHE = -1024  # KiB of pages per connection, as SQLite writes it; the system's cache has the file, too
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -330,19 +330,24 @@ class MemoryTokens:
 class MemoryBatches:
     """Batches in memory; passes the same contract tests as the engines (tests/integration/test_batch_store.py)."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, subscriptions: MemorySubscriptions | None = None) -> None:
         self._clock = clock
+        self.subscriptions = subscriptions or MemorySubscriptions(MemoryJobStore(clock))
         self._turn = threading.Lock()
         self._batches: dict[str, str] = {}
         self._chunks: dict[str, dict[int, tuple[BatchItem, ...]]] = {}
         self._outcomes: dict[str, dict[int, Outcomes]] = {}
 
-    def create(self, batch: Batch) -> Batch:
+    def create(self, batch: Batch, subscription: Subscription | None = None) -> Batch:
         with self._turn:
             existing = self._existing(batch.id)
             if existing is None:
                 self._batches[batch.id] = batch.model_dump_json()
                 self._chunks[batch.id], self._outcomes[batch.id] = {}, {}
+                for left in self.subscriptions.of(batch.id):
+                    self.subscriptions.delete(left)
+                if subscription:
+                    self.subscriptions.put(subscription)
                 return batch
         if existing.digest != batch.digest:
             raise IdempotencyConflict("This idempotency key was already used with a different body.")

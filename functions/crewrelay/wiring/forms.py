@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from crewrelay.jobs.ports import JobRecord
 from crewrelay.jobs.records.events import Event
 from crewrelay.jobs.records.subscription import Subscription
-from crewrelay.jobs.webhooks.notifier import Form, Message
+from crewrelay.jobs.webhooks.subjects import Form, Message
 from crewrelay.outbound.forms import FORMS as WEBHOOK_FORMS
 
 

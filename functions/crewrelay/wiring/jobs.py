@@ -112,11 +112,15 @@ def deliveries(settings: JobSettings, store: JobStore) -> Deliveries:
 
 
 def notifier(settings: NotifierSettings) -> Notifier:
-    from crewrelay.outbound.post import HttpPost  # here, as what follows: only the notifier needs them
+    from crewrelay.jobs.batches.counting import Counting  # here, as what follows: only the notifier needs them
+    from crewrelay.jobs.batches.ends import BatchSubjects
+    from crewrelay.outbound.forms import BATCH_FORMS
+    from crewrelay.outbound.post import HttpPost
     from crewrelay.wiring.forms import FORMS
 
+    store = job_store(settings)
     return Notifier(
-        job_store(settings),
+        store,
         _engine(settings).subscriptions(settings),
         signing_secrets(settings),
         HttpPost(settings.guard(), utcnow),
@@ -127,4 +131,5 @@ def notifier(settings: NotifierSettings) -> Notifier:
         os.urandom,
         random.random,
         meter,
+        BatchSubjects(Counting(store, batches(settings)), BATCH_FORMS, utcnow),
     )

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from crewrelay.jobs.access import Caller
+from crewrelay.jobs.batches.counting import Counting, Counts, parts
 from crewrelay.jobs.batches.wave import NO_ROOM, THREADS, Submitted, cancel_wave, submit_wave
 from crewrelay.jobs.errors import DamagedJob, StaleWrite, TooManyJobs, Unavailable, UnknownBatch
 from crewrelay.jobs.intervention import Intervention
@@ -20,14 +21,15 @@ from crewrelay.jobs.records.batch import (
     Batch,
     BatchItem,
     BatchStore,
-    Outcomes,
     Upload,
     UploadFiles,
     UploadState,
-    letters,
+    subscribe_to_end,
 )
-from crewrelay.jobs.records.job import Job, JobInput, Status, keyed_id
+from crewrelay.jobs.records.job import Job, JobInput
 from crewrelay.jobs.records.policy import Policy
+from crewrelay.jobs.records.subscription import FIRST_LOOK_AT_BATCH
+from crewrelay.jobs.records.webhook import Webhook
 from crewrelay.jobs.submission import Submission, ring
 
 logger = logging.getLogger(__name__)
@@ -39,14 +41,12 @@ _UPLOAD_WITHIN = timedelta(hours=1)
 _FIRST_LOOK = timedelta(minutes=2)  # for a file whose sender never says that it is there
 _MANY = 2000  # unfinished jobs of a batch
 _GOOD_FOR = timedelta(seconds=10)  # their count
-T = TypeVar("T")
 
 
 class _Counted(NamedTuple):
     until: datetime
     total: int  # items that the batch had
-    counts: Counter[Status]
-    rejected: int
+    counts: Counts
 
 
 class Batches:
@@ -61,17 +61,20 @@ class Batches:
         clock: Clock,
         new_id: NewId,
         policy: Policy,
+        notices: Doorbell,
     ) -> None:
-        """`bell` rings for uploads."""
+        """`bell` rings for uploads, `notices` for batches with a webhook."""
         self._store = store
         self._batches = batches
         self.files = files
         self._submission = submission
         self._intervention = intervention
         self._bell = bell
+        self._notices = notices
         self._clock = clock
         self._new_id = new_id
         self._policy = policy
+        self.counting = Counting(store, batches)
         self._turn = Lock()
         self._counted: dict[str, _Counted] = {}  # by batch
         self._received: Counter[str] = Counter()  # files that this process is receiving, by tenant
@@ -83,23 +86,25 @@ class Batches:
         digest: str,
         key: str | None,
         end: datetime,
+        webhook: Webhook | None = None,
     ) -> tuple[Batch, dict[str, Submitted]]:
         """Commit the batch, then its jobs. Returns what became of each item that was not rejected, by its custom_id.
-        What there was no time for until `end`, or no room, is submitted when the same request is repeated.
+        What there was no time for until `end`, or no room, is submitted when the same request is repeated. `webhook` is
+        told when all have ended.
 
         Raises IdempotencyConflict, Unavailable, TooManyJobs if there is room for none (nothing was accepted).
         """
         new = self._new(tenant, digest, key, items=tuple(item for item, _ in items))
         if not self._submission.room(tenant, 1) and not self._batches.load(new.id, tenant):
             raise TooManyJobs(NO_ROOM)  # a repeated request adds no batch, and is answered
-        batch = self._batches.create(new)
+        batch = self._create(new, webhook)
         inputs = {item.custom_id: job_input for item, job_input in items if job_input and not item.rejection}
         wanted = [
             (number, item) for number, item in enumerate(batch.items) if not item.rejection and item.custom_id in inputs
         ]
         submitted: dict[str, Submitted] = {}
         with ThreadPoolExecutor(THREADS) as pool:
-            for wave in _some(wanted, CHUNK):
+            for wave in parts(wanted, CHUNK):
                 if self._clock() < end:
                     submitted |= submit_wave(pool, self._store, self._submission, batch, wave, inputs)
                 else:
@@ -134,10 +139,16 @@ class Batches:
         )
         return self._new(caller.tenant, digest, key, upload=upload)
 
-    def commit(self, batch: Batch) -> Batch:
+    def commit(self, batch: Batch, webhook: Webhook | None = None) -> Batch:
         """Returns the one that stands, if the same request came before. Raises IdempotencyConflict, Unavailable."""
-        batch = self._batches.create(batch)
+        batch = self._create(batch, webhook)
         self._ring(batch)
+        return batch
+
+    def _create(self, batch: Batch, webhook: Webhook | None) -> Batch:
+        batch = self._batches.create(batch, subscribe_to_end(batch, webhook) if webhook else None)
+        if webhook:
+            ring(self._notices, batch.id, FIRST_LOOK_AT_BATCH)
         return batch
 
     def _new(
@@ -197,64 +208,35 @@ class Batches:
             raise UnknownBatch(f"There is no batch {batch_id}.")
         return batch
 
-    def chunks(self, batch: Batch, first: int = 0) -> Iterator[tuple[int, Sequence[BatchItem]]]:
-        if batch.upload:
-            return self._batches.chunks(batch, first)
-        return iter(list(enumerate(_some(batch.items, CHUNK)))[first:])
-
     def jobs(self, batch: Batch) -> Iterator[Job]:
-        for _, items in self.chunks(batch):
+        for _, items in self.counting.chunks(batch):
             yield from self._store.jobs([batch.job_id(item) for item in items if not item.rejection], batch.tenant)
 
-    def counts(self, batch: Batch) -> tuple[Counter[Status], int]:
-        """Of its jobs in each state, and of rejected items. What of a file has ended is noted, and not read again. If
-        many jobs have not, they are counted once in some seconds.
-        """
+    def counts(self, batch: Batch) -> Counts:
+        """If many jobs have not ended, they are counted once in some seconds."""
         now = self._clock()
         counted = self._counted.get(batch.id)
         if counted and now < counted.until and counted.total == batch.total:
-            return counted.counts, counted.rejected
-        counts, rejected = self._read_counts(batch)
-        if sum(counts[status] for status in Status if not status.finished) > _MANY:
+            return counted.counts
+        counts = self.counting.counts(batch)
+        if counts.unfinished > _MANY:
             kept = {batch_id: each for batch_id, each in self._counted.items() if now < each.until}
-            self._counted = kept | {batch.id: _Counted(now + _GOOD_FOR, batch.total, counts, rejected)}
-        return counts, rejected
-
-    def _read_counts(self, batch: Batch) -> tuple[Counter[Status], int]:
-        counts, rejected = Counter[Status](), 0
-        known = self._batches.outcomes(batch) if batch.upload else {}
-        for number, items in self.chunks(batch):
-            statuses = self._statuses(batch, number, items, known.get(number, Outcomes()))
-            counts.update(status for status in statuses if status)
-            rejected += sum(bool(item.rejection) for item in items)
-        return counts, rejected
-
-    def _statuses(
-        self, batch: Batch, number: int, items: Sequence[BatchItem], known: Outcomes
-    ) -> Sequence[Status | None]:
-        found = {place: known.status(place) for place, item in enumerate(items) if not item.rejection}
-        wanted = {batch.job_id(items[place]): place for place, status in found.items() if status is None}
-        read = self._store.statuses(list(wanted), batch.tenant) if wanted else {}
-        found |= {wanted[job_id]: status for job_id, status in read.items()}
-        statuses = [found.get(place) for place in range(len(items))]
-        ended = sum(status.finished and wanted[job_id] not in known.reopened for job_id, status in read.items())
-        if batch.upload and ended and 2 * ended >= len(wanted):  # few writes, and few reads of what has ended
-            self._batches.put_outcomes(batch, number, letters(statuses))
-        return statuses
+            self._counted = kept | {batch.id: _Counted(now + _GOOD_FOR, batch.total, counts)}
+        return counts
 
     def ended(self, batch: Batch, first: int) -> Iterator[tuple[int, BatchItem, JobRecord | None]]:
         """The items from a number on that have ended, with their numbers: rejected, or with a job. A job that can't be
         read is left out.
         """
         with ThreadPoolExecutor(_READERS) as pool:
-            for chunk, items in self.chunks(batch, first // CHUNK):
+            for chunk, items in self.counting.chunks(batch, first // CHUNK):
                 some = [(number, item) for number, item in enumerate(items, chunk * CHUNK) if number >= first]
                 ids = [batch.job_id(item) for _, item in some if not item.rejection]
                 ended = {
                     job_id for job_id, status in self._store.statuses(ids, batch.tenant).items() if status.finished
                 }
                 there = [(n, item) for n, item in some if item.rejection or batch.job_id(item) in ended]
-                for few in _some(there, _READERS):  # no more are in memory
+                for few in parts(there, _READERS):  # no more are in memory
                     records = pool.map(lambda each: self._record(batch, each[1]), few)
                     for (number, item), record in zip(few, records, strict=True):
                         if record or item.rejection:
@@ -276,7 +258,7 @@ class Batches:
         if batch.upload:
             return self._change(batch, self._cancelling)
         with ThreadPoolExecutor(THREADS) as pool:
-            for wave in _some(list(self.jobs(batch)), THREADS):
+            for wave in parts(list(self.jobs(batch)), THREADS):
                 if self._clock() < end:
                     cancel_wave(pool, self._intervention, wave)
         return batch
@@ -292,8 +274,3 @@ class Batches:
 
 def _keyed(tenant: str, key: str) -> str:
     return keyed_id(tenant, f"batch:{key}")
-
-
-def _some(items: Sequence[T], number: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), number):
-        yield items[start : start + number]

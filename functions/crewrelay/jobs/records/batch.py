@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from crewrelay.jobs.records.job import Failure, Status, keyed_id
+from crewrelay.jobs.records.subscription import FIRST_LOOK_AT_BATCH, Subscription
+from crewrelay.jobs.records.webhook import Webhook
 
 MOST_ITEMS = 1000  # of a request
 MOST_LINES = 100_000  # of a file
@@ -81,9 +83,27 @@ class Batch(BaseModel):
         return keyed_id(self.tenant, f"batch:{self.id}:{item.custom_id}")
 
     @property
+    def state(self) -> UploadState:
+        """Items of a request are there at once."""
+        return self.upload.state if self.upload else UploadState.SUBMITTED
+
+    @property
     def total(self) -> int:
         """Items that are known."""
         return self.upload.items if self.upload else len(self.items)
+
+
+def subscribe_to_end(batch: Batch, webhook: Webhook) -> Subscription:
+    return Subscription(
+        job_id=batch.id,
+        tenant=batch.tenant,
+        number=0,
+        webhook=webhook,
+        created_at=batch.created_at,
+        expires_at=batch.expires_at,
+        due_at=batch.created_at + FIRST_LOOK_AT_BATCH,
+        batch=True,
+    )
 
 
 class Outcomes(NamedTuple):
@@ -107,9 +127,9 @@ def letters(statuses: Sequence[Status | None]) -> str:
 class BatchStore(Protocol):
     """Every method may raise Unavailable."""
 
-    def create(self, batch: Batch) -> Batch:
-        """Put the batch if absent or expired; else return the existing one. Raises IdempotencyConflict if that one's
-        digest is another.
+    def create(self, batch: Batch, subscription: Subscription | None = None) -> Batch:
+        """Put the batch with its subscription if absent or expired; else return the existing one. Raises
+        IdempotencyConflict if that one's digest is another.
         """
 
     def load(self, batch_id: str, tenant: str | None) -> Batch | None:

@@ -1,4 +1,5 @@
 """A subscription: a webhook's cursor over the event log of its job. Pure functions say what happens to it.
+One of a batch is to be told of the batch's end, which is the only event that a batch has.
 
 Events are delivered in order: the next one waits until the one before is settled. What is owed has a due time, at which
 the sweeper rings; nobody writes a row for an event.
@@ -35,6 +36,8 @@ _GONE = 410
 _LONGEST_RETRY_AFTER = timedelta(hours=24)
 
 LEASE = timedelta(seconds=20)  # longer than a delivery, which takes 15 at most, and its write
+FIRST_LOOK_AT_BATCH = timedelta(seconds=5)
+_LONGEST_LOOK_AT_BATCH = timedelta(hours=1)
 _FIRST_LOOK = timedelta(minutes=2)  # while the job is unfinished: the bell of an event may have been lost
 _LONGEST_PAUSE = timedelta(minutes=16)
 _MOST_ATTEMPTS_KEPT = 20
@@ -71,7 +74,9 @@ class Attempt(BaseModel):
 
 
 class Subscription(BaseModel):
-    """All times are UTC. `number` tells a job's subscriptions apart, from 0."""
+    """All times are UTC. `number` tells a job's subscriptions apart, from 0. One of a batch has the batch's id as
+    `job_id`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -92,6 +97,8 @@ class Subscription(BaseModel):
     looks: int = 0  # in a row at which nothing was owed
     due_at: datetime | None  # when the sweeper must ring again; None if nothing is owed
     attempts: tuple[Attempt, ...] = ()  # the last ones
+    batch: bool = False
+    ended_at: datetime | None = None  # when it was first seen that the batch had ended
 
     def message_id(self, event: Event) -> str:
         """The same for every attempt, and another one for a job that was deleted and submitted again under its key.
@@ -125,11 +132,17 @@ def claimable(subscription: Subscription, now: datetime) -> bool:
 
 
 def claim(subscription: Subscription, holder: str, now: datetime) -> Subscription:
-    return _next(subscription, holder=holder, lease_until=now + LEASE, due_at=now + LEASE)
+    ended_at = subscription.ended_at or now if subscription.batch else None
+    return _next(subscription, holder=holder, lease_until=now + LEASE, due_at=now + LEASE, ended_at=ended_at)
 
 
 def postpone(subscription: Subscription, now: datetime) -> Subscription:
-    """Nothing is owed yet: look again later, and later each time."""
+    """Nothing is owed yet: look again later, and later each time. At a batch after an eighth of its age: the end of a
+    short one is seen soon, and a day takes 80 looks.
+    """
+    if subscription.batch:
+        pause = max(FIRST_LOOK_AT_BATCH, min((now - subscription.created_at) / 8, _LONGEST_LOOK_AT_BATCH))
+        return _released(subscription, due_at=now + pause)
     pause = min(_FIRST_LOOK * 2**subscription.looks, _LONGEST_PAUSE)
     return _released(subscription, looks=min(subscription.looks + 1, 10), due_at=now + pause)
 

@@ -1,4 +1,4 @@
-"""What a caller may see and do of a job's webhooks, and what the sweeper does for them."""
+"""What a caller may see and do of webhooks, of jobs and batches, and what the sweeper does for them."""
 
 import logging
 from datetime import datetime
@@ -8,6 +8,7 @@ from typing import NamedTuple
 from crewrelay.jobs.errors import InvalidRequest, StaleWrite, Unavailable
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore, job_of_tenant
 from crewrelay.jobs.records import subscription as change
+from crewrelay.jobs.records.batch import Batch
 from crewrelay.jobs.records.event_log import last_number
 from crewrelay.jobs.records.job import Job
 from crewrelay.jobs.records.subscription import State, Subscription
@@ -96,10 +97,20 @@ class Deliveries(NamedTuple):
         what follows. Raises UnknownJob, Unavailable.
         """
         job = job_of_tenant(self.store, tenant, job_id)
-        start = None if after is None else min(after, last_number(job))  # what is to come is owed
-        found = [one for one in self.subscriptions.of(job.id) if one.state is not State.REMOVED]
+        return self._redelivered(job.id, None if after is None else min(after, last_number(job)))  # others are owed
+
+    def of_batch(self, batch: Batch) -> list[Subscription]:
+        """Raises Unavailable."""
+        return self.subscriptions.of(batch.id)
+
+    def redeliver_batch(self, batch: Batch) -> list[Subscription]:
+        """Tell its end once more, under the same id, when it has ended. Raises Unavailable."""
+        return self._redelivered(batch.id, 0)
+
+    def _redelivered(self, subject_id: str, start: int | None) -> list[Subscription]:
+        found = [one for one in self.subscriptions.of(subject_id) if one.state is not State.REMOVED]
         rearmed = [self._rearmed(one, start, redeliver=True) for one in found]
-        ring(self.bell, job_id)
+        ring(self.bell, subject_id)
         return rearmed
 
     def rearm(self, job: Job) -> None:

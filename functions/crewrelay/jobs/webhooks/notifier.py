@@ -1,4 +1,4 @@
-"""Delivers what jobs owe to webhooks: whoever answers a bell claims each subscription of the job and delivers its next
+"""Delivers what jobs and batches owe to webhooks: whoever answers a bell claims each subscription and delivers its next
 events in order.
 
 A subscription is claimed by a conditional write, and its outcome saved by another. If the process dies in between, the
@@ -8,12 +8,12 @@ lease expires, the sweeper rings, and the same message is sent again under the s
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from crewrelay.jobs.access import RandomBytes
 from crewrelay.jobs.errors import DamagedJob, StaleWrite
-from crewrelay.jobs.log_keys import add_log_keys, keys_of, logged_with
-from crewrelay.jobs.ports import Clock, Doorbell, Jitter, JobRecord, JobStore, Measure, Meter, NewId, event_log_of
+from crewrelay.jobs.log_keys import add_log_keys, logged_with
+from crewrelay.jobs.ports import Clock, Doorbell, Jitter, JobStore, Measure, Meter, NewId
 from crewrelay.jobs.records.events import Event
 from crewrelay.jobs.records.subscription import (
     LEASE,
@@ -32,21 +32,13 @@ from crewrelay.jobs.records.subscription import (
 from crewrelay.jobs.submission import ring
 from crewrelay.jobs.webhooks.shares import Shares
 from crewrelay.jobs.webhooks.signing import SigningSecrets, secret_of, signed
+from crewrelay.jobs.webhooks.subjects import Form, JobSubjects, Subject, Subjects
 
 logger = logging.getLogger(__name__)
 
 _TRIES = 3
 _LONGEST_BELL = timedelta(minutes=15)  # a later attempt is left to the sweeper
 _ORPHAN = timedelta(hours=1)  # a submission takes less
-
-
-class Message(NamedTuple):
-    body: bytes
-    headers: Mapping[str, str]
-
-
-# The message of an event, in a format of its own.
-Form = Callable[[JobRecord, Event, Subscription], Message]
 
 
 class Post(Protocol):
@@ -87,12 +79,13 @@ class Notifier:
         random: RandomBytes,
         jitter: Jitter,
         meter: Meter,
+        batches: Subjects = lambda _: None,
     ) -> None:
-        self._store = store
+        self._jobs = JobSubjects(store, forms)
+        self._batches = batches
         self._subscriptions = subscriptions
         self._secrets = secrets
         self._post = post
-        self._forms = forms
         self._bell = bell
         self._clock = clock
         self._new_id = new_id
@@ -112,25 +105,25 @@ class Notifier:
     def _step(self, subscription: Subscription, deadline: datetime) -> Subscription | None:
         """Deliver its next event. Returns it as it is then, or None if there is nothing more to do now.
 
-        After each delivery the job is read again: the bell of an event that was saved meanwhile found the subscription
-        held, and was dropped.
+        After each delivery its subject is read again: the bell of an event that was saved meanwhile found the
+        subscription held, and was dropped.
         """
         now = self._clock()
         if not claimable(subscription, now):
             return None
         try:
-            record = self._store.load(subscription.job_id)
+            subject = (self._batches if subscription.batch else self._jobs)(subscription)
         except DamagedJob:
             logger.error("a job can't be read, and its webhook is not told", exc_info=True)
             self._save(subscription, postpone(subscription, now))
             return None
-        if record is None:
-            self._without_job(subscription, now)
+        if subject is None:
+            self._without_subject(subscription, now)
             return None
-        add_log_keys(**keys_of(record.job))
-        event = subscription.next_of(event_log_of(self._store, record.job, subscription.after))
+        add_log_keys(**subject.log_keys)
+        event, now = subscription.next_of(subject.events(subscription.after)), self._clock()
         if event is None:
-            self._owing_nothing(subscription, record, now)
+            self._owing_nothing(subscription, subject, now)
             return None
         if now + LEASE > deadline:
             ring(self._bell, subscription.job_id)
@@ -142,25 +135,28 @@ class Notifier:
         try:
             held = claim(subscription, self._new_id(), now)
             self._subscriptions.save(subscription, held)
-            return self._conclude(held, record, event, self._delivered(held, record, event))
+            return self._conclude(held, subject, event, self._delivered(held, subject, event))
         except StaleWrite:
             return None  # another notifier has it
         finally:
             self._shares.give_back(subscription.tenant, now, self._clock())
 
-    def _without_job(self, subscription: Subscription, now: datetime) -> None:
-        """Its submission died before it put the job, or is about to put it."""
+    def _without_subject(self, subscription: Subscription, now: datetime) -> None:
+        """Its submission died before it put the job or batch, or is about to put it."""
         if now - subscription.created_at > _ORPHAN:
             return self._subscriptions.delete(subscription)
         self._save(subscription, postpone(subscription, now))
 
-    def _owing_nothing(self, subscription: Subscription, record: JobRecord, now: datetime) -> None:
+    def _owing_nothing(self, subscription: Subscription, subject: Subject, now: datetime) -> None:
         if subscription.due_at is None:
             return
-        if record.job.status.finished:
+        if subject.finished:
             self._save(subscription, rest(subscription))
         elif subscription.due_at <= now:
-            self._save(subscription, postpone(subscription, now))
+            later = postpone(subscription, now)
+            self._save(subscription, later)
+            if later.batch:  # nobody rings when it has ended
+                self._ring_at(later, later.due_at, now)
 
     def _save(self, before: Subscription, after: Subscription) -> None:
         try:
@@ -168,10 +164,10 @@ class Notifier:
         except StaleWrite:
             logger.info("another notifier was faster")
 
-    def _delivered(self, held: Subscription, record: JobRecord, event: Event) -> Outcome:
+    def _delivered(self, held: Subscription, subject: Subject, event: Event) -> Outcome:
         """Send the event's message. An error of ours is an attempt that failed."""
         try:
-            message = self._forms[held.webhook.form](record, event, held)
+            message = subject.message(event, held)
             secret = secret_of(self._secrets, held.tenant, self._clock(), self._random)
             signature = signed(secret, held.message_id(event), self._clock(), message.body)
             headers = {**held.webhook.headers, **message.headers, **signature}
@@ -180,7 +176,7 @@ class Notifier:
             logger.exception("could not make a message")
             return Outcome(error=f"internal error: {type(error).__name__}")
 
-    def _conclude(self, held: Subscription, record: JobRecord, event: Event, outcome: Outcome) -> Subscription | None:
+    def _conclude(self, held: Subscription, subject: Subject, event: Event, outcome: Outcome) -> Subscription | None:
         """Save what came of it, also if the subscription was rearmed meanwhile."""
         started, now = (held.lease_until or self._clock()) - LEASE, self._clock()
         attempt = Attempt(
@@ -190,7 +186,7 @@ class Notifier:
             error=outcome.error,
             milliseconds=max(0, (now - started) // timedelta(milliseconds=1)),
         )
-        owes_more = not record.job.status.finished or self._owes_more(held, record, event)
+        owes_more = not subject.finished or self._owes_more(held, subject, event)
         jitter = self._jitter()
 
         def concluded(before: Subscription) -> Subscription:
@@ -203,13 +199,17 @@ class Notifier:
         after = self._change(held, concluded)
         if after:
             self._report(after, attempt, outcome)
-        if after and after.not_before and after.not_before - now <= _LONGEST_BELL:
-            ring(self._bell, after.job_id, after.not_before - now)
+        if after:
+            self._ring_at(after, after.not_before, now)
         return after if outcome.success else None
 
-    def _owes_more(self, held: Subscription, record: JobRecord, event: Event) -> bool:
+    def _ring_at(self, subscription: Subscription, moment: datetime | None, now: datetime) -> None:
+        if moment and moment - now <= _LONGEST_BELL:
+            ring(self._bell, subscription.job_id, moment - now)
+
+    def _owes_more(self, held: Subscription, subject: Subject, event: Event) -> bool:
         following = held.model_copy(update={"after": event.number})
-        return following.next_of(event_log_of(self._store, record.job, event.number)) is not None
+        return following.next_of(subject.events(event.number)) is not None
 
     def _change(self, held: Subscription, concluded: Callable[[Subscription], Subscription]) -> Subscription | None:
         """None if another notifier has it, because the lease has expired."""

@@ -10,7 +10,7 @@ from crewrelay.jobs.records.event_log import last_number
 from crewrelay.jobs.records.events import Event
 from crewrelay.jobs.records.job import Status
 from crewrelay.jobs.records.subscription import Subscription
-from crewrelay.jobs.webhooks.notifier import Message
+from crewrelay.jobs.webhooks.subjects import Message
 from crewrelay.outbound.forms import LARGEST, STATUS_AFTER
 
 Json = dict[str, Any]

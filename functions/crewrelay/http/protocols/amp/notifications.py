@@ -11,7 +11,7 @@ from crewrelay.jobs.records.events import Event, EventType
 from crewrelay.jobs.records.job import Status
 from crewrelay.jobs.records.journal import Kind
 from crewrelay.jobs.records.subscription import Subscription
-from crewrelay.jobs.webhooks.notifier import Form, Message
+from crewrelay.jobs.webhooks.subjects import Form, Message
 from crewrelay.outbound.forms import STATUS_AFTER
 
 FORM_CREW, FORM_HUMAN_INPUT, FORM_STREAM = "amp-crew", "amp-human-input", "amp-stream"
