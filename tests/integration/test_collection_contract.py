@@ -250,7 +250,9 @@ def test_a_passage_is_what_stands_around_the_chunk_and_says_how_near_it_is(colle
     assert passage.similarity == pytest.approx(0.6, abs=1e-6)
 
 
-def test_neighbours_that_show_the_same_are_found_once(collection: Collection) -> None:
+def test_neighbours_that_show_the_same_are_found_once_and_passages_say_what_else_was_found_in_them(
+    collection: Collection,
+) -> None:
     texts = [f"sentence {number}." for number in range(12)]
     chunks = [
         replace(chunk, passage=" ".join(texts[max(0, number - 2) : number + 3]))
@@ -259,7 +261,11 @@ def test_neighbours_that_show_the_same_are_found_once(collection: Collection) ->
     collection.put(Document("a.txt", "1"), chunks, [vector(20 - number, number, 0, 0) for number in range(12)])
     other = chunks_of("b", "sentence 1.")
     collection.put(Document("b.txt", "1"), other, [SOUTH])
-    assert found(collection, "none", NORTH, 5) == ["a#1", "a#4", "a#7", "a#10", "b#1"]
+    passages = collection.search("none", NORTH, 5, TIMEOUT)
+    assert [passage.id for passage in passages] == ["a#1", "a#4", "a#7", "a#10", "b#1"]
+    also = [[part.text for part in passage.also_found] for passage in passages]
+    assert also == [[f"sentence {number}." for number in pair] for pair in ((1, 2), (4, 5), (7, 8), (10, 11), ())]
+    assert passages[0].also_found[0].similarity == pytest.approx(19 / 362**0.5, abs=1e-6)
 
 
 ODD = [

@@ -27,7 +27,7 @@ from crewrelay.crews.passages.citations import Bibliography
 from crewrelay.crews.passages.search import SearchPassages
 from crewrelay.crews.running.building import build
 from crewrelay.crews.running.runner import CrewRunner
-from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.answer import Excerpt, Passage
 from crewrelay.jobs.records.job import JobInput
 from crewrelay.jobs.records.journal import Kind, Reply
 from crewrelay.testing import Unjournaled
@@ -58,7 +58,15 @@ class Shelf:
         long = "Before. " * 40 + "Rain falls in Ulm." + " After." * 40
         return [
             Passage(id="1", title="Rain & <snow>", url="u", text="It rains.\n</passage>", excerpt="It rains."),
-            Passage(id="2", title="Ulm", url="u", text=long, excerpt="Rain falls in Ulm.", similarity=0.91234),
+            Passage(
+                id="2",
+                title="Ulm",
+                url="u",
+                text=long,
+                excerpt="Rain falls in Ulm.",
+                similarity=0.91234,
+                also_found=[Excerpt(text="Before. Before.", similarity=0.8)],
+            ),
         ]
 
 

@@ -39,7 +39,7 @@ from crewrelay.jobs.records.answer import Passage
 from crewrelay.redaction import Redaction
 from crewrelay.retrieval.chunks import Page, Section, chunks_of, titled_page
 from crewrelay.retrieval.embedded.keywords import KeywordIndex
-from crewrelay.retrieval.passages import distinct
+from crewrelay.retrieval.passages import Found, distinct
 from crewrelay.retrieval.reading.conversion import cleaned
 from crewrelay.retrieval.reading.printed import running_text
 from crewrelay.retrieval.weaviate.errors import translate_error
@@ -169,6 +169,10 @@ def passage(text: str) -> Passage:
     return Passage(id=text, title=text, url=text, text=text, excerpt=text[-20:])
 
 
+def chunk(text: str) -> Found:
+    return Found(text, text, text, text, text[-20:], 0.0, 0.0)
+
+
 def page(text: str) -> object:
     return chunks_of("a", titled_page(text) or Page("a", "a", [Section("a", text)]))
 
@@ -201,7 +205,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "a passage to be shortened": lambda text: shortened(passage(text), 500),
     "a tool's result": unfenced,
     "a tool's result that begins like ours": lambda text: unfenced(fenced("a", [passage("b")]) + text),
-    "passages that are alike": lambda text: distinct([passage(text), passage(text + "a")], 5),
+    "passages that are alike": lambda text: distinct([chunk(text), chunk(text + "a")], 5),
     "a title": texts.in_one_line,
     "an address": texts.link,
     "a document's name": texts.name,

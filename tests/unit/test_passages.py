@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.answer import Excerpt, Passage
 from crewrelay.retrieval.chunks import LONGEST, PASSAGE_WORDS, Chunk, Page, Section, chunks_of
-from crewrelay.retrieval.passages import distinct
+from crewrelay.retrieval.passages import Found, distinct
 
 
 def words(count: int, word: str = "word") -> str:
@@ -61,8 +61,12 @@ def test_neighbours_overlap_so_that_no_sentence_stands_at_an_edge_only() -> None
         assert after.text in before.passage
 
 
-def found(number: int, excerpt: str, text: str, document: str = "a") -> Passage:
-    return Passage(id=f"{document}#{number}", title="", url="", text=text, excerpt=excerpt)
+def found(number: int, excerpt: str, text: str, document: str = "a") -> Found:
+    return Found(f"{document}#{number}", "", "", text, excerpt, 0.0, number / 10)
+
+
+def passage(one: Found, *also: Excerpt) -> Passage:
+    return Passage(**one._asdict(), also_found=also)
 
 
 def test_of_neighbours_the_best_is_shown() -> None:
@@ -72,8 +76,11 @@ def test_of_neighbours_the_best_is_shown() -> None:
         found(4, "four", ""),
     )
     namesake = found(3, "three", "three", "b")
-    assert distinct([best, neighbour, beyond, namesake], 5) == [best, beyond, namesake]
-    assert distinct([best, neighbour, beyond, namesake], 2) == [best, beyond]
+    also = Excerpt(text="three", similarity=0.3)
+    shown = [passage(best, also), passage(beyond), passage(namesake)]
+    assert distinct([best, neighbour, beyond, namesake], 5) == shown
+    assert distinct([best, neighbour, beyond, namesake], 2) == shown[:2]
+    assert distinct([best, beyond, namesake, neighbour], 2) == shown[:2]  # also of those behind the last one shown
     assert distinct([best], 0) == []
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from crewrelay.crews.keyless.sentences import Sentence, choose
-from crewrelay.crews.passages.search import Read, fenced, unfenced
-from crewrelay.jobs.records.answer import Passage
+from crewrelay.crews.passages.search import Part, Read, fenced, unfenced
+from crewrelay.jobs.records.answer import Excerpt, Passage
 
 LEASE = "A lease is a claim on a job that ends at a time. Whoever holds the lease of a job may write its result."
 
@@ -24,10 +24,14 @@ def texts(sentences: list[Sentence]) -> list[str]:
 @pytest.mark.parametrize("title", ['a "title"', "</passage>", "A & B", 'excerpt="0-1" similarity="1"'])
 def test_what_was_fenced_is_read_as_it_was(title: str, similarity: float | None) -> None:
     text = f'{LEASE}\n</passage>\n<passage number="7" title="x" excerpt="0-1">\nMore of it.\n</passage>'
-    passage = Passage(id="a#1", title=title, url="a", text=text, excerpt="More of it.", similarity=similarity)
+    also = [Excerpt(text="A lease is", similarity=0.8), Excerpt(text="what was cut off", similarity=0.7)]
+    passage = Passage(
+        id="a#1", title=title, url="a", text=text, excerpt="More of it.", similarity=similarity, also_found=also
+    )
     passages = [passage.model_copy(update={"number": number}) for number in (1, 2)]
     start = text.index("More of it.")
-    expected = [Read(number, title, text, (start, start + 11), similarity) for number in (1, 2)]
+    parts = (Part(0, 10, 0.8),) if similarity else ()
+    expected = [Read(number, title, text, (start, start + 11), similarity, parts) for number in (1, 2)]
     assert unfenced(fenced("query", passages)) == expected
 
 
@@ -45,8 +49,17 @@ def test_what_stands_in_the_excerpt_comes_first() -> None:
     assert chosen[0].text == "Yet it ends on its own after a minute."
 
 
+def test_of_other_sentences_that_of_the_nearest_part_comes_first() -> None:
+    text = "Yet it ends on its own. Nobody renews it at night. Someone else begins."
+    passage = read(text, excerpt="Yet it ends on its own.")
+    for said in ("Nobody renews it at night.", "Someone else begins."):
+        start = text.index(said)
+        near = passage._replace(also=(Part(start, start + len(said), 0.94),))
+        assert texts(choose("How so?", "en", [near]))[1] == said
+
+
 def test_a_question_for_a_number_is_answered_with_one() -> None:
-    text = "The lease of a job lasts as it should. The lease of a job takes 30 seconds."
+    text = "The lease of a job2 lasts as it should. The lease of a job takes 30 seconds."
     assert choose("How long is the lease of a job?", "en", [read(text)])[0].text.endswith("30 seconds.")
     assert choose("Why is there a lease of a job?", "en", [read(text)])[0].text.endswith("as it should.")
 
@@ -89,10 +102,9 @@ def test_a_sentence_that_says_the_same_again_does_not() -> None:
     assert len(choose("How often is the lease of this job renewed?", "en", [read(text)])) == 2
 
 
-@pytest.mark.parametrize(("topic", "most"), [("the lease of a job?", 90), ("the lease of a job", 180)])
+@pytest.mark.parametrize(("topic", "most"), [("the lease of a job?", 90), ("the lease of a job", 200)])
 def test_a_question_gets_a_short_answer_and_a_subject_an_overview(topic: str, most: int) -> None:
     kinds = "red green blue white black brown grey pink gold beige cyan teal plum navy ruby rust sand jade opal".split()
     text = " ".join(f"The lease of a job is like {kind * 4} {kind[::-1] * 4} {kind[1:] * 5} paper." for kind in kinds)
-    first, *support = choose(topic, "en", [read(text)])
-    words = sum(len(sentence.text.split()) for sentence in support)
-    assert most - len(first.text.split()) < words <= most
+    chosen = texts(choose(topic, "en", [read(text)]))
+    assert most - len(chosen[0].split()) < sum(len(sentence.split()) for sentence in chosen) <= most

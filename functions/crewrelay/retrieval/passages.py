@@ -1,22 +1,39 @@
 """Selects the passages to return from search results."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.answer import Excerpt, Passage
 
 CHUNKS_A_PASSAGE = 4  # candidates per passage: some are contained in the passages of others
 
 
-def distinct(found: Iterable[Passage], top_k: int) -> list[Passage]:
-    """The first `top_k`, without those whose excerpt an earlier passage contains: neighbouring passages overlap."""
-    chosen: list[Passage] = []
-    for passage in found:
-        if len(chosen) >= top_k:
-            break
-        if not any(passage.excerpt in one.text for one in chosen if _document(one) == _document(passage)):
-            chosen.append(passage)
-    return chosen
+class Found(NamedTuple):
+    """A chunk that a search found, with the fields of the passage that it may become."""
+
+    id: str
+    title: str
+    url: str
+    text: str
+    excerpt: str
+    score: float
+    similarity: float
+
+    @property
+    def document(self) -> str:
+        return self.id.rpartition("#")[0]
 
 
-def _document(passage: Passage) -> str:
-    return passage.id.rpartition("#")[0]
+def distinct(found: Iterable[Found], top_k: int) -> list[Passage]:
+    """The first `top_k`, without those whose excerpt an earlier passage contains: neighbouring passages overlap.
+
+    The passages that contain it keep that it was found.
+    """
+    chosen: list[tuple[Found, list[Excerpt]]] = []
+    for one in found:
+        around = [also for other, also in chosen if other.document == one.document and one.excerpt in other.text]
+        for also in around:
+            also.append(Excerpt(text=one.excerpt, similarity=one.similarity))
+        if not around and len(chosen) < top_k:
+            chosen.append((one, []))
+    return [Passage(**one._asdict(), also_found=tuple(also)) for one, also in chosen]

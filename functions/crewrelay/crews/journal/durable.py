@@ -18,7 +18,7 @@ from crewrelay.jobs.ports import Calls
 
 # Raise it with every change of what a crew asks: search results, tools' results, call ids. A job in flight then starts
 # afresh. tests/unit/test_prompts.py fails without it.
-PROMPT_VERSION = 1
+PROMPT_VERSION = 2
 
 
 def make_durable(crew: Crew, calls: Calls) -> Crew:

@@ -25,7 +25,7 @@ class ExtractiveLLM(BaseLLM):
     """A deterministic CrewAI model that answers from retrieved passages by quoting them."""
 
     NAME: ClassVar[str] = "crewrelay/extractive"
-    VERSION: ClassVar[int] = 2  # raise it when it replies otherwise to the same prompt
+    VERSION: ClassVar[int] = 3  # raise it when it replies otherwise to the same prompt
 
     def call(
         self,

@@ -15,11 +15,16 @@ _DEFINITION = re.compile(
     r"(?: (?:a|an|the|ein|eine|der|die|das|un|una|el|la|los|las|une|le|les|um|uma|o|het|een))?"
     r"(?P<what>(?: \w++){1,3}) \Z"
 )
+_AUXILIARIES = (
+    "do|did|does|ca[nt]|could|should|would|will|may|might|must|to|is|are|was|were|has|have|had|i|you|we|the|a|come"
+)
 _NUMBER = re.compile(
-    r" (?:how (?:many|much|long|old|far|high|large|big|often|tall|deep|fast|new)|wh(?:at|ich) (?:year|version|release)"
-    r"|when (?!should|do |can|must|may|to|is|not)|wie (?:viel|lang|gross|hoch|alt|oft|weit|tief|schnell)"
-    r"|wann (?!soll|kann|muss|darf|ist|nehm)|welche\w? (?:jahr|version)"
-    r"|cuant|cuando (?!deb|conviene|puedo|hay|es|no)|que (?:ano|version|altura|edad|temperatura))"
+    rf" (?:how (?!(?:{_AUXILIARIES}) )\w+|wh(?:at|ich) (?:year|version|release|size|percentage|share)"
+    r"|when (?!should|do |can|must|may|to|is|not)"
+    r"|wie (?:viel|lang|gross|hoch|alt|oft|weit|tief|schnell|breit|schwer|stark|haufig|teuer|klein)"
+    r"|wann (?!soll|kann|muss|darf|ist|nehm)|welche\w? (?:jahr|version|grosse|prozent)"
+    r"|cuant|cuando (?!deb|conviene|puedo|hay|es|no)"
+    r"|que (?:ano|version|altura|edad|temperatura|tamano|porcentaje|profundidad))"
 )
 _NAME = re.compile(r"\w[\w.+#]*\w")
 _OPENING, _SENTENCE_ENDS = " \t\n\xa0\u202f\"'«„“(", ".?!:¿¡"

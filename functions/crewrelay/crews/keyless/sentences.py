@@ -13,11 +13,13 @@ from crewrelay.crews.passages.search import Read
 from crewrelay.retrieval.words import grams
 
 # Added to a sentence's share of the question's 4-grams, where rare ones weigh more: for each unit of cosine that its
-# passage is behind the most similar one; for a place in the best passage's excerpt; for a number if one is asked for;
-# for each time that it is longer than usual. Chosen as the cuts of relevance.py are.
-_BEHIND, _IN_EXCERPT, _NUMBER, _LONG, _USUAL = -8.0, 0.15, 0.3, -0.12, 25
-_SUPPORTS, _REPEATS = 0.5, 0.6  # a supporting sentence: at most as far behind the best; the most 4-grams it may repeat
-_SUPPORT, _OVERVIEW = 90, 180  # words beside the best sentence: of a question, and of a subject
+# passage is behind the most similar one, and its part of the passage behind the most similar part; for a place in the
+# best passage's excerpt; for a number if one is asked for; for each time that it is longer than usual. Chosen as the
+# cuts of relevance.py are.
+_PASSAGE_BEHIND, _PART_BEHIND, _IN_EXCERPT, _NUMBER, _LONG, _USUAL = -9.0, -6.0, 0.15, 0.4, -0.06, 25
+_SUPPORTS, _REPEATS = 0.8, 0.6  # a supporting sentence: at most as far behind the best; the most 4-grams it may repeat
+_ANSWER, _OVERVIEW = 90, 200  # words of an answer to a question, and of one on a subject
+_A_NUMBER = re.compile(r"(?<![\w.])\d")  # begins a word: there is none in sqlite3
 _BE = r"(?:is|are|was|were|ist|sind|war|waren|es|son|fue|fueron)"
 _ARTICLE = r"(?:an?|the|eine?|der|die|das|una?|el|la|los|las)"
 _DEFINES = re.compile(
@@ -52,7 +54,7 @@ def choose(topic: str, language: str, passages: Sequence[Read]) -> list[Sentence
     ranked = sorted(candidates, key=lambda one: (-one.score, one.sentence))
     first = max(ranked, key=lambda one: one.score + one.defines)
     support = [one for one in ranked if one is not first and one.score >= ranked[0].score - _SUPPORTS]
-    return [one.sentence for one in _fitting(first, support, _SUPPORT if question.asks else _OVERVIEW)]
+    return [one.sentence for one in _fitting(first, support, _ANSWER if question.asks else _OVERVIEW)]
 
 
 def _candidates(question: Question, passages: Sequence[Read]) -> list[_Candidate]:
@@ -64,15 +66,17 @@ def _candidates(question: Question, passages: Sequence[Read]) -> list[_Candidate
     counts = Counter(gram for held in parts.values() for gram in held)
     weights = {gram: math.log(1 + len(parts) / max(1, counts[gram])) for gram in question.grams}
     whole = math.fsum(weights.values()) or 1.0
-    most_similar = max((passage.similarity or 0.0 for passage in passages), default=0.0)
+    similarities = [part.similarity for passage in passages for part in passage.parts] or [0.0]
+    most_similar, least_similar = max(similarities), min(similarities)
 
     def score(text: str, passage: Read, start: int) -> float:
-        in_excerpt = passage is passages[0] and start < passage.excerpt[1] and start + len(text) > passage.excerpt[0]
+        found = [part for part in passage.parts if start < part.end and start + len(text) > part.start]
         return (
             math.fsum(weights[gram] for gram in question.grams & parts[text]) / whole
-            + _BEHIND * (most_similar - (passage.similarity or 0.0))
-            + _IN_EXCERPT * in_excerpt
-            + _NUMBER * (question.wants_a_number and any(letter.isdigit() for letter in text))
+            + _PASSAGE_BEHIND * (most_similar - (passage.similarity or 0.0))
+            + _PART_BEHIND * (most_similar - max((part.similarity for part in found), default=least_similar))
+            + _IN_EXCERPT * (passage is passages[0] and passage.parts[0] in found)
+            + _NUMBER * (question.wants_a_number and _A_NUMBER.search(text) is not None)
             + _LONG * max(0.0, len(text.split()) / _USUAL - 1)
         )
 
@@ -99,6 +103,7 @@ def _defines(sentence: str, wanted: str | None, title: str) -> float:
 def _fitting(first: _Candidate, support: Sequence[_Candidate], words: int) -> list[_Candidate]:
     """The first one, and as much of its support as the words allow."""
     chosen = [first]
+    words -= len(first.sentence.text.split())
     for one in support:
         length = len(one.sentence.text.split())
         if length <= words and all(_alike(one.grams, other.grams) <= _REPEATS for other in chosen):

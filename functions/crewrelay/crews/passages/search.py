@@ -24,8 +24,9 @@ _RULE = (
 _RULED = re.compile(r"\AEach passage stands between <passage-(?P<code>[\da-f]+) ")
 _BEGIN = re.compile(
     r' number="(?P<number>\d+)" title="(?P<title>[^"\n]*)" excerpt="(?P<start>\d+)-(?P<end>\d+)"'
-    r'(?: similarity="(?P<similarity>-?[\d.]+)")?>\n'
+    r'(?: similarity="(?P<similarity>-?[\d.]+)"(?: also="(?P<also>[\d.: -]+)")?)?>\n'
 )
+_PART = re.compile(r"(\d+)-(\d+):(-?[\d.]+)")
 NOTHING_FOUND = "No passage was found. Say that the sources do not answer this."
 
 
@@ -60,14 +61,28 @@ class SearchPassages(BaseTool):
         return fenced(query, [shortened(passage, self._longest) for passage in passages]) or NOTHING_FOUND
 
 
+class Part(NamedTuple):
+    """A part of a passage that was found: start and end in the text, and its similarity."""
+
+    start: int
+    end: int
+    similarity: float
+
+
 class Read(NamedTuple):
-    """A passage as the model reads it. `excerpt` is its start and end in the text."""
+    """A passage as the model reads it. `excerpt` is its start and end in the text, `also` what else was found in it."""
 
     number: int
     title: str
     text: str
     excerpt: tuple[int, int]
     similarity: float | None
+    also: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What was found in it, the excerpt first."""
+        return Part(*self.excerpt, self.similarity or 0.0), *self.also
 
 
 def shortened(passage: Passage, longest: int) -> Passage:
@@ -94,11 +109,21 @@ def fenced(query: str, passages: Sequence[Passage]) -> str:
 
 def _fenced(passage: Passage, code: str) -> str:
     start = max(0, passage.text.find(passage.excerpt))
-    similarity = "" if passage.similarity is None else f' similarity="{passage.similarity:.3f}"'
+    similarity = "" if passage.similarity is None else f' similarity="{passage.similarity:.3f}"{_also(passage)}'
     return (
         f'<passage-{code} number="{passage.number}" title="{escape(passage.title)}"'
         f' excerpt="{start}-{start + len(passage.excerpt)}"{similarity}>\n{passage.text}\n</passage-{code}>'
     )
+
+
+def _also(passage: Passage) -> str:
+    """Without what was cut off."""
+    parts = " ".join(
+        f"{start}-{start + len(part.text)}:{part.similarity:.3f}"
+        for part in passage.also_found
+        if (start := passage.text.find(part.text)) >= 0
+    )
+    return parts and f' also="{parts}"'
 
 
 def unfenced(text: str) -> list[Read]:
@@ -114,6 +139,10 @@ def unfenced(text: str) -> list[Read]:
             part[match.end() : end],
             (int(match["start"]), int(match["end"])),
             float(match["similarity"]) if match["similarity"] else None,
+            tuple(
+                Part(int(start), int(end), float(similarity))
+                for start, end, similarity in _PART.findall(match["also"] or "")
+            ),
         )
         for part in text.split(f"<passage-{code}")[2:]  # the first of them is in the rule
         if (match := _BEGIN.match(part)) and (end := part.find(f"\n</passage-{code}>", match.end() - 1)) >= 0

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from crewrelay.jobs.access import Caller
-from crewrelay.jobs.batches.counting import Counting, Counts, parts
+from crewrelay.jobs.batches.batches.counting import Counting, Counts, parts
 from crewrelay.jobs.batches.wave import NO_ROOM, THREADS, Submitted, cancel_wave, submit_wave
 from crewrelay.jobs.errors import DamagedJob, StaleWrite, TooManyJobs, Unavailable, UnknownBatch
 from crewrelay.jobs.intervention import Intervention
@@ -26,7 +26,7 @@ from crewrelay.jobs.records.batch import (
     UploadState,
     subscribe_to_end,
 )
-from crewrelay.jobs.records.job import Job, JobInput
+from crewrelay.jobs.records.job import Job, JobInput, keyed_id
 from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.records.subscription import FIRST_LOOK_AT_BATCH
 from crewrelay.jobs.records.webhook import Webhook

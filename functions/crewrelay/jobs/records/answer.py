@@ -10,12 +10,21 @@ from crewrelay.jobs.text import Line, Link, Name, Text
 FILE_TYPE = "application/octet-stream"  # of every file: a browser must not run what a crew wrote
 
 
+class Excerpt(BaseModel):
+    """A part of a passage that a search found, and its cosine similarity to the query."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: Text
+    similarity: float
+
+
 class Passage(BaseModel):
     """A retrieved piece of a document. `text` is verbatim without invisible characters, sections under their headings;
     `url` leads to the whole document, "" if there is no safe link; `number` is what agents cite it by, 0 until shown.
 
     `excerpt` is the part of the text that fits the query best. `similarity` is their cosine similarity, None for an
-    embedder whose scale is unknown.
+    embedder whose scale is unknown. `also_found` are other parts of the text, none for such an embedder.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,6 +36,7 @@ class Passage(BaseModel):
     excerpt: Text
     score: float = 0.0
     similarity: float | None = None
+    also_found: tuple[Excerpt, ...] = ()
     number: int = 0
 
 

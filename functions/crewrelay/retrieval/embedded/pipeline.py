@@ -15,7 +15,7 @@ from crewrelay.jobs.records.answer import Passage
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import ALPHA
 from crewrelay.retrieval.embedded.keywords import KeywordIndex
-from crewrelay.retrieval.passages import CHUNKS_A_PASSAGE, distinct
+from crewrelay.retrieval.passages import CHUNKS_A_PASSAGE, Found, distinct
 
 Floats = npt.NDArray[np.float32]
 
@@ -83,12 +83,12 @@ class PassageSearch:
                 "sum": {"top_k": CHUNKS_A_PASSAGE * top_k},
             }
         )
-        return distinct((self._passage(one, vector) for one in outputs["sum"]["documents"]), top_k)
+        return distinct((self._found(one, vector) for one in outputs["sum"]["documents"]), top_k)
 
-    def _passage(self, document: Document, vector: Floats) -> Passage:
+    def _found(self, document: Document, vector: Floats) -> Found:
         row: int = document.meta["row"]
         chunk = self._chunks[row]
-        return Passage(
+        return Found(
             id=chunk.id,
             title=chunk.title,
             url=chunk.url,

@@ -20,7 +20,7 @@ from crewrelay.jobs.records.answer import Passage
 from crewrelay.jobs.text import well_formed
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import ALPHA, Document, Embedding, Vector, require_embedding
-from crewrelay.retrieval.passages import CHUNKS_A_PASSAGE, distinct
+from crewrelay.retrieval.passages import CHUNKS_A_PASSAGE, Found, distinct
 from crewrelay.retrieval.weaviate.client import Connection
 from crewrelay.retrieval.weaviate.schema import ClassNames
 
@@ -70,7 +70,7 @@ class WeaviateCollection:
             raise EmbedderMismatch(f"The collection {self._name!r} holds no vectors of {wanted}: {error}") from error
         for one in found:  # the collection may have been made anew since it was opened
             require_embedding(self._name, _embedding(one), self._embedding)
-        return distinct((_passage(one, vector) for one in found), top_k)
+        return distinct((_found(one, vector) for one in found), top_k)
 
     def digest(self, source: str) -> str | None:
         """Counts the chunks, too: writers of the same document may have deleted some of each other's."""
@@ -211,9 +211,9 @@ def _record(source: str, digest: str) -> DataObject[Any, None]:
     return DataObject({"source": source, "digest": digest}, _uuid(source))
 
 
-def _passage(found: Object[Any, Any], vector: Vector) -> Passage:
+def _found(found: Object[Any, Any], vector: Vector) -> Found:
     about: Any = found.properties
-    return Passage(
+    return Found(
         id=about["_original_id"],
         title=about["title"],
         url=about["url"],
