@@ -9,8 +9,6 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from crewrelay.jobs.batches.batches.counting import Counting
-from crewrelay.jobs.batches.batches.ends import BatchSubjects
 from fastapi import FastAPI
 
 from crewrelay.aws.batches import DynamoBatches
@@ -28,6 +26,8 @@ from crewrelay.http.run import InlineRuns, create_run
 from crewrelay.http.services import Services
 from crewrelay.jobs.access import Caller, Scope
 from crewrelay.jobs.batches.batches import Batches
+from crewrelay.jobs.batches.counting import Counting
+from crewrelay.jobs.batches.ends import BatchSubjects
 from crewrelay.jobs.batches.uploads import Uploads
 from crewrelay.jobs.intervention import Intervention
 from crewrelay.jobs.observed import ObservedStore

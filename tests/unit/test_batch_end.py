@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from crewrelay.jobs.batches.batches.counting import Counting
-from crewrelay.jobs.batches.batches.ends import BatchSubjects
 
+from crewrelay.jobs.batches.counting import Counting
+from crewrelay.jobs.batches.ends import BatchSubjects
 from crewrelay.jobs.records.batch import Batch, BatchItem, subscribe_to_end
 from crewrelay.jobs.records.events import EventType
 from crewrelay.jobs.records.job import JobInput, Status

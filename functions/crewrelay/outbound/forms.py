@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from crewrelay.jobs.batches.batches.ends import BatchForm, BatchRecord
+from crewrelay.jobs.batches.ends import BatchForm, BatchRecord
 from crewrelay.jobs.ports import JobRecord
 from crewrelay.jobs.records.events import Event, EventType
 from crewrelay.jobs.records.job import Status

@@ -112,8 +112,8 @@ def deliveries(settings: JobSettings, store: JobStore) -> Deliveries:
 
 
 def notifier(settings: NotifierSettings) -> Notifier:
-    from crewrelay.jobs.batches.batches.counting import Counting  # here, as what follows: only the notifier needs them
-    from crewrelay.jobs.batches.batches.ends import BatchSubjects
+    from crewrelay.jobs.batches.counting import Counting  # here, as what follows: only the notifier needs them
+    from crewrelay.jobs.batches.ends import BatchSubjects
     from crewrelay.outbound.forms import BATCH_FORMS
     from crewrelay.outbound.post import HttpPost
     from crewrelay.wiring.forms import FORMS

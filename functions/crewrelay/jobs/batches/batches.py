@@ -10,7 +10,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from crewrelay.jobs.access import Caller
-from crewrelay.jobs.batches.batches.counting import Counting, Counts, parts
+from crewrelay.jobs.batches.counting import Counting, Counts, parts
 from crewrelay.jobs.batches.wave import NO_ROOM, THREADS, Submitted, cancel_wave, submit_wave
 from crewrelay.jobs.errors import DamagedJob, StaleWrite, TooManyJobs, Unavailable, UnknownBatch
 from crewrelay.jobs.intervention import Intervention

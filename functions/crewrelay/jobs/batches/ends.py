@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from crewrelay.jobs.batches.batches.counting import Counting, Counts
+from crewrelay.jobs.batches.counting import Counting, Counts
 from crewrelay.jobs.ports import Clock
 from crewrelay.jobs.records.batch import Batch
 from crewrelay.jobs.records.events import Event, EventType
