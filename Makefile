@@ -55,16 +55,17 @@ integration: setup .venv-sam/.sam ## Adapters and apps, on SQLite and an AWS emu
 faults: setup ## Fault injection: crashes, kills, lost replies, duplicates, a simulation (tests/faults/README.md)
 	.venv/bin/pytest tests/faults tests/mutants -n 3 --dist worksteal
 
-faults-long: setup ## The same, longer: 2,000 jobs under kill -9, thousands of simulated histories, full load
+faults-long: build ## The same, longer: 2,000 jobs under kill -9, thousands of simulated histories, full load, each project's kills
 	FAULTS=long .venv/bin/pytest tests/faults -n 2 --dist worksteal
 	FAULTS=long .venv/bin/pytest tests/e2e/test_load.py tests/integration/test_ingest_footprint.py -s
+	FAULTS=long .venv/bin/pytest tests/e2e/test_projects.py tests/e2e/test_schema.py tests/e2e/runtime/test_cold_starts.py tests/e2e/runtime/test_projects.py -s
 	$(MAKE) mutants
 
 mutants: setup ## Mutation testing of the domain and the job store
 	.venv/bin/python -m tests.mutants
 
 e2e: setup ## End-to-end tests of the real stack
-	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 3 --dist loadfile
+	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 3 --dist loadfile --no-loadscope-reorder
 	.venv/bin/pytest $(MEASURED)
 
 bench: setup .venv-bench/.bench ## Measure, beside Celery, dramatiq and taskiq, and write docs/benchmarks.md (12 minutes; ONLY="drain kills")
@@ -85,7 +86,7 @@ image: build ## build, plus the image itself (needs Docker)
 	$(SAM) build
 
 runtime: build ## Test the built functions under AWS's Lambda runtime, without network and with a read-only disk
-	.venv/bin/python tests/support/sandbox.py network .venv/bin/pytest tests/e2e/runtime -n 2 --dist loadfile
+	.venv/bin/python tests/support/sandbox.py network .venv/bin/pytest tests/e2e/runtime -n 3 --dist loadfile
 
 sam-local: setup ## Test them with `sam local invoke` and `start-api` (needs Docker; tests/events)
 	@docker version >/dev/null 2>&1 || { echo 'make sam-local needs Docker, but `docker version` fails' >&2; exit 1; }

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
 import pytest
 
@@ -11,6 +10,13 @@ from tests.e2e.stacks import LIMIT, ScriptedStack
 from tests.support.models import ScriptedModel
 from tests.support.processes import ROOT, listening
 from tests.support.stack import RunningStack, model_variables, running_stack
+
+LONGEST = ("projects", "deadline", "commands", "readme", "restart", "one_machine", "schema", "auth")  # test_….py
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files begin first, so that none of them is left to the end."""
+    items.sort(key=lambda item: LONGEST.index(name) if (name := item.path.stem[5:]) in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -47,20 +53,23 @@ def scripted(models: int) -> Iterator[ScriptedStack]:
 @pytest.fixture(scope="session")
 def hasty(models: int) -> Iterator[ScriptedStack]:
     """Its gateway and its leases are short."""
-    yield from hasty_stack(models, 2)
+    yield from hasty_stack(models)
 
 
 @pytest.fixture(scope="session")
 def hasty_on_aws(models: int) -> Iterator[ScriptedStack]:
-    yield from hasty_stack(models, 1, "--aws")
+    yield from hasty_stack(models, "--aws")
 
 
-def hasty_stack(models: int, *arguments: Any) -> Iterator[ScriptedStack]:
+def hasty_stack(models: int, *arguments: str) -> Iterator[ScriptedStack]:
     short = {
         "CREWRELAY_GATEWAY_LIMIT": str(LIMIT),
         "CREWRELAY_GATEWAY_MARGIN": "2",
         "CREWRELAY_LEASE_SECONDS": "2",
         "CREWRELAY_MODEL_PRICES": os.path.relpath(ROOT / "functions/crewrelay/prices.yaml"),  # as one types a path
     }
-    with closing(ScriptedModel(models)) as model, running_stack(*arguments, **model_variables(model), **short) as stack:
+    with (
+        closing(ScriptedModel(models)) as model,
+        running_stack(1, *arguments, **model_variables(model), **short) as stack,
+    ):
         yield ScriptedStack(stack, model)

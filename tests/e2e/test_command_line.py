@@ -24,7 +24,8 @@ ROOM = 12  # unfinished jobs
 
 @pytest.fixture(scope="module")
 def limited() -> Iterator[RunningStack]:
-    with running_stack(1, CREWRELAY_MAX_UNFINISHED=str(ROOM)) as stack:
+    """By its name, as a person might call it."""
+    with running_stack(1, "--host", "localhost", CREWRELAY_MAX_UNFINISHED=str(ROOM)) as stack:
         yield stack
 
 

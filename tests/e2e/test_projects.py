@@ -1,13 +1,15 @@
-"""A project of `crewai create`, unchanged, on the real stack, whose crew processes are killed after each call.
+"""A project of `crewai create`, unchanged, on the real stack, whose crew process is killed in mid-call.
 
-`FAULTS=long` kills every form of them on both engines.
+On SQLite each form is: the longest in its first, its middle and its last call, the others in their last; on AWS the
+classic one is, in both of its calls. `FAULTS=long` kills every form in each of its calls, on both engines.
 """
 
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -19,8 +21,9 @@ from tests.support.waiting import wait_until
 LONG_FORM = os.environ.get("FAULTS") == "long"
 # Their model calls: each agent answers once, and calls its tool before.
 CALLS = {"latest_ai": 2, "report": 1, "gusts": 6, "fronts": 3}
-AWS = {"sqlite": [], "aws": ["--aws"]}
-KILLED = [*(("sqlite", name) for name in CALLS), *(("aws", name) for name in (CALLS if LONG_FORM else ["latest_ai"]))]
+TELLING = {"sqlite": {"latest_ai": {2}, "report": {1}, "gusts": {1, 4, 6}, "fronts": {3}}, "aws": {"latest_ai": {1, 2}}}
+EACH = {name: {*range(1, calls + 1)} for name, calls in CALLS.items()}
+CUT: dict[str, dict[str, set[int]]] = {"sqlite": EACH, "aws": EACH} if LONG_FORM else TELLING
 INPUTS: dict[str, dict[str, Any]] = {
     "latest_ai": {"topic": "rain", "current_year": "2026"},
     "report": {},
@@ -44,26 +47,45 @@ def kill_crews(stack: RunningStack) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("engine", "name"), KILLED)
-def test_a_project_of_crewai_survives_kill_9_after_each_of_its_calls(
-    models: int, shelf: Path, engine: str, name: str
-) -> None:
+class Projects(NamedTuple):
+    """A stack with the projects, whose models are this one."""
+
+    stack: RunningStack
+    model: ScriptedModel
+
+
+@pytest.fixture(scope="module")
+def projects(models: int, shelf: Path, request: pytest.FixtureRequest) -> Iterator[Projects]:
     short = {"CREWRELAY_CREWS": str(shelf), "CREWRELAY_LEASE_SECONDS": "2"}
-    calls = CALLS[name]
-    with closing(ScriptedModel(models, "--delay", "1.5")) as model:
+    with closing(ScriptedModel(models)) as model:
         own = {"OPENAI_BASE_URL": f"{model.url}/v1", "OPENAI_API_KEY": "none"}  # of the models that it builds itself
-        with running_stack(1, *AWS[engine], **model_variables(model), **own, **short) as stack:
-            body = {"crew": name, "inputs": INPUTS[name]}
-            uncut = stack.client.post("/crewai/run", json=body).raise_for_status().json()
-            assert uncut["usage"]["calls"] == model.calls() == calls
-            job = stack.client.post("/crewai/run/async", json=body).raise_for_status().json()
-            for call in range(1, calls + 1):
-                wait_until(lambda call=call: model.calls() >= calls + 2 * call - 1, within=60)  # type: ignore[misc]
-                kill_crews(stack)  # in mid-call: its reply is lost, and it is made again
-                wait_until(lambda call=call: model.calls() >= calls + 2 * call, within=60)  # type: ignore[misc]
-            ended = wait_until(
-                lambda: (got := stack.client.get(job["status_url"]).json())["status"] == "completed" and got, within=60
-            )
-            assert ended["answer"] == uncut["answer"]
-            assert model.calls() == calls + 2 * calls  # each once, and once more because it was cut
-            assert ended["usage"]["calls"] == calls
+        arguments = ["--aws"] if request.param == "aws" else []
+        with running_stack(1, *arguments, **model_variables(model), **own, **short) as stack:
+            yield Projects(stack, model)
+
+
+@pytest.mark.parametrize(
+    ("projects", "name", "cut"),
+    [(engine, name, cut) for engine, cuts in CUT.items() for name, cut in cuts.items()],
+    indirect=["projects"],
+    ids=[f"{engine}-{name}" for engine, cuts in CUT.items() for name in cuts],
+)
+def test_a_project_of_crewai_survives_kill_9_in_mid_call(projects: Projects, name: str, cut: set[int]) -> None:
+    stack, model = projects
+    model.script()
+    calls, body = CALLS[name], {"crew": name, "inputs": INPUTS[name]}
+    uncut = stack.client.post("/crewai/run", json=body).raise_for_status().json()
+    assert uncut["usage"]["calls"] == model.calls() == calls
+    # Where one is to be killed, it is told nothing; the call is made again.
+    statuses = [status for call in range(1, calls + 1) for status in (["hang"] if call in cut else []) + ["200"]]
+    model.script("--statuses", ",".join(statuses))
+    job = stack.client.post("/crewai/run/async", json=body).raise_for_status().json()
+    for repeated, call in enumerate(sorted(cut)):
+        wait_until(lambda reached=call + repeated: model.calls() >= reached, within=180)  # type: ignore[misc]
+        kill_crews(stack)
+    ended = wait_until(
+        lambda: (got := stack.client.get(job["status_url"]).json())["status"] == "completed" and got, within=180
+    )
+    assert ended["answer"] == uncut["answer"]
+    assert model.calls() == calls + len(cut)  # each once, and once more where it was cut
+    assert ended["usage"]["calls"] == calls

@@ -48,7 +48,7 @@ def test_health_answers_soon_after_the_start() -> None:
             process.terminate()
             process.wait(15)
 
-    assert min(seconds_to_health() for _ in range(3)) < 2  # on a busy machine
+    assert any(seconds_to_health() < 2 for _ in range(3))  # on a busy machine
 
 
 def test_a_submitted_job_starts_at_once_and_an_idle_stack_costs_next_to_nothing() -> None:
@@ -63,21 +63,18 @@ def test_a_submitted_job_starts_at_once_and_an_idle_stack_costs_next_to_nothing(
 
 
 def test_jobs_that_wait_for_a_human_cost_nothing(tmp_path: Path) -> None:
-    """Side by side, on one idle machine."""
+    """Before they are there and afterwards, on one stack."""
     used: dict[int, float] = {}
-    for jobs in (0, 1000):
-        folder = tmp_path / str(jobs)
-        wait_for_a_human(folder, jobs)
-        with running_stack(1, "--data", str(folder)) as stack:
+    with running_stack(1, "--data", str(tmp_path)) as stack:
+        for jobs in (0, 1000):
+            wait_for_a_human(tmp_path, jobs)
             assert len(stack.jobs()) == jobs
-            wait_until(lambda: len(stack.crews()) == 1, within=60)
             used[jobs] = wait_until(partial(idle_cpu, stack), within=90)
             assert set(stack.jobs().values()) <= {"waiting"}
     print(f"\nidle: {used[0]:.1%} of a core; with 1,000 waiting jobs: {used[1000]:.1%}")
 
 
 def wait_for_a_human(folder: Path, jobs: int) -> None:
-    folder.mkdir()
     database, now, policy = Database(folder / FILE), utcnow(), Policy()
     store = SqliteJobStore(database, utcnow)
     job_input, question = JobInput(crew="research", inputs=EXAMPLE), Question(message="Is it good?")

@@ -107,7 +107,8 @@ def running_stack(
     """Start `crewrelay serve` on a free port and wait for the line that says it is ready. `inside` are the words of a
     command that becomes the one after it, as those of sandbox.py.
 
-    A second crew process would take seconds of CPU to start while the test is under way.
+    A second crew process would take seconds of CPU to start while the test is under way. At the end SIGTERM stops
+    everything in order, unless the test has stopped it.
     """
     command = [*inside, *COMMAND, "serve", "--port", "0", "--crews", str(crews), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**variables))
@@ -118,10 +119,15 @@ def running_stack(
             if "--auth" in arguments:
                 client.headers["Authorization"] = " ".join(process.stdout.readline().split()[1:3])
             yield stack
+        started = children(process.pid)
+        running = process.poll() is None
     finally:
         process.terminate()
         process.wait(15)
         process.stdout.close()
+    if running:
+        assert process.returncode == 0
+        assert not [pid for pid in started if alive(pid)]
 
 
 def serve_and_fail(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

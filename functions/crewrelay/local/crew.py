@@ -64,6 +64,7 @@ def main() -> None:
     ready = threading.Event()
     live_and_die_with_parent(lambda: jobs.wake(settings) if ready.is_set() else None)
     try:
+        from crewrelay import cold_start  # disables the garbage collector
         from crewrelay.wiring import jobs
         from crewrelay.wiring.crews import crew_runner
         from intake.handler import handler as intake
@@ -73,6 +74,7 @@ def main() -> None:
         from worker.handler import handler as worker
 
         crew_runner().warm_up()
+        cold_start.over()
     except (Misconfigured, InvalidCrew) as error:
         print(f"crewrelay: {error}", file=sys.stderr, flush=True)
         sys.exit(MISCONFIGURED)

