@@ -17,12 +17,12 @@ from crewrelay.crews.environment import CREW_ENVIRONMENT
 from crewrelay.jobs.errors import InvalidCrew
 from tests.public.stub import answer_all_requests
 
-_VARIABLE = re.compile(r"""(?:environ(?:\.get)?\s*[\[(]|getenv\s*\()\s*["']([A-Z][A-Z0-9_]*)["']""")
+_VARIABLE = re.compile(r"""(?:environ(?:\.get)?\s*[\[(]|getenv\s*\()\s*["']([A-Z][A-Z0-9_]*)["']\s*[)\]]""")
 _PROVIDER = re.compile(r"""["']?\b(?:llm|model)["']?\s*[:=]\s*["']?([a-z_]+)/""")
 
 
 def set_variables(folder: Path) -> None:
-    """Those that its code names, the keys of its models' providers, and those that CrewAI's own tools ask for."""
+    """What its code names without a default, its models' keys, and those that CrewAI's own tools ask for."""
     texts = [path.read_text(errors="replace") for path in sources(folder)]
     named = {name for text in texts for name in _VARIABLE.findall(text)}
     named |= {f"{provider.upper()}_API_KEY" for text in texts for provider in _PROVIDER.findall(text)}
