@@ -1,8 +1,10 @@
 """Tries every CrewAI project below the named folders, each in a process of its own.
 
 The interpreter needs crewrelay and what the projects import. Nothing leaves this machine.
+`--answer TEXT` is the answer to the next question that each of them asks.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -25,10 +27,10 @@ def projects(folder: Path) -> Iterator[Path]:
         yield from projects(inner)
 
 
-def tried(folder: Path) -> dict[str, str]:
+def tried(folder: Path, answers: list[str]) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="crewrelay-") as place:
         report = Path(place, "report.json")
-        command = [sys.executable, "-m", "tests.public.trial", str(folder), str(report)]
+        command = [sys.executable, "-m", "tests.public.trial", str(folder), str(report), *answers]
         env = os.environ | {"HOME": place, "CREWRELAY_DATA": place, "CREWAI_DISABLE_TELEMETRY": "true"}
         try:
             done = subprocess.run(
@@ -42,12 +44,12 @@ def tried(folder: Path) -> dict[str, str]:
         return found
 
 
-def main(folders: list[str]) -> None:
+def main(folders: list[Path], answers: list[str]) -> None:
     print("| project | form | how far | why no further |\n|---|---|---|---|")
     ran = total = 0
-    for root in map(Path, folders):
+    for root in folders:
         for folder in projects(root.resolve()):
-            found = tried(folder)
+            found = tried(folder, answers)
             name = f"{root.name}/{folder.relative_to(root.resolve())}".rstrip("/.")
             print(f"| {name} | {found['form']} | {found['far']} | {found['why'].replace('|', '/')[:300]} |", flush=True)
             total += 1
@@ -55,4 +57,8 @@ def main(folders: list[str]) -> None:
     print(f"{ran} of {total} run to an end")
 
 
-main(sys.argv[1:])
+given = argparse.ArgumentParser(prog="python -m tests.public")
+given.add_argument("folders", nargs="+", type=Path)
+given.add_argument("--answer", action="append", default=[])
+options = given.parse_args()
+main(options.folders, options.answer)

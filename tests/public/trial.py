@@ -1,5 +1,5 @@
-"""One project: `python -m tests.public.trial FOLDER REPORT` reads it, checks it, and runs it to its end against a
-model's double, with the requests of its tools answered by a stub.
+"""One project: `python -m tests.public.trial FOLDER REPORT ANSWER…` reads it, checks it, and runs it to its end
+against a model's double, with the requests of its tools answered by a stub.
 """
 
 import json
@@ -17,12 +17,12 @@ from crewrelay.crews.environment import CREW_ENVIRONMENT
 from crewrelay.jobs.errors import InvalidCrew
 from tests.public.stub import answer_all_requests
 
-_VARIABLE = re.compile(r"""(?:environ(?:\.get)?\s*[\[(]|getenv\s*\()\s*["']([A-Z][A-Z0-9_]*)["']""")
+_VARIABLE = re.compile(r"""(?:environ(?:\.get)?\s*[\[(]|getenv\s*\()\s*["']([A-Z][A-Z0-9_]*)["']\s*[)\]]""")
 _PROVIDER = re.compile(r"""["']?\b(?:llm|model)["']?\s*[:=]\s*["']?([a-z_]+)/""")
 
 
 def set_variables(folder: Path) -> None:
-    """Those that its code names, the keys of its models' providers, and those that CrewAI's own tools ask for."""
+    """What its code names without a default, its models' keys, and those that CrewAI's own tools ask for."""
     texts = [path.read_text(errors="replace") for path in sources(folder)]
     named = {name for text in texts for name in _VARIABLE.findall(text)}
     named |= {f"{provider.upper()}_API_KEY" for text in texts for provider in _PROVIDER.findall(text)}
@@ -30,7 +30,7 @@ def set_variables(folder: Path) -> None:
         os.environ.setdefault(name, "stub")
 
 
-def how_far(folder: Path) -> Iterator[tuple[str, str]]:
+def how_far(folder: Path, answers: list[str]) -> Iterator[tuple[str, str]]:
     """How far it has come, and why no further; the last one counts."""
     from crewrelay.crews.running import checks
     from crewrelay.wiring.crews import models
@@ -46,10 +46,10 @@ def how_far(folder: Path) -> Iterator[tuple[str, str]]:
         yield "loads", str(faults[0])
         return
     yield "checks", ""
-    yield from _run(project)
+    yield from _run(project, answers)
 
 
-def _run(project: Project) -> Iterator[tuple[str, str]]:
+def _run(project: Project, answers: list[str]) -> Iterator[tuple[str, str]]:
     from crewrelay.crews.projects.rehearsal import RehearsedCalls
     from crewrelay.crews.running.checks import NoPassages
     from crewrelay.crews.running.runner import CrewRunner
@@ -57,7 +57,7 @@ def _run(project: Project) -> Iterator[tuple[str, str]]:
     from crewrelay.wiring.crews import models
     from crewrelay.wiring.secrets import model_settings
 
-    calls = RehearsedCalls()
+    calls = RehearsedCalls(answers=answers)
     runner = CrewRunner(models(model_settings()), NoPassages(), definition_of=lambda _: project)
     try:
         runner.run(JobInput(crew=project.card.name, inputs=project.card.inputs.sample()), calls)
@@ -71,7 +71,7 @@ def _run(project: Project) -> Iterator[tuple[str, str]]:
         yield f"runs: {counted}", ""
 
 
-def main(folder: Path, report: Path) -> None:
+def main(folder: Path, report: Path, answers: list[str]) -> None:
     os.environ.update(CREW_ENVIRONMENT)
     set_variables(folder)
     answer_all_requests()
@@ -81,7 +81,7 @@ def main(folder: Path, report: Path) -> None:
     except (Faulty, InvalidCrew) as error:
         found["why"] = str(error)
     try:
-        for found["far"], found["why"] in how_far(folder):
+        for found["far"], found["why"] in how_far(folder, answers):
             report.write_text(json.dumps(found))
     except (Exception, SystemExit) as error:
         found["why"] = f"{type(error).__name__}: {error}"
@@ -90,4 +90,4 @@ def main(folder: Path, report: Path) -> None:
     os._exit(0)  # threads of the project may still wait
 
 
-main(Path(sys.argv[1]), Path(sys.argv[2]))
+main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

@@ -77,6 +77,17 @@ def test_the_answer_is_what_the_last_step_returns_or_else_the_state(
     assert run(little_flow(tmp_path, step, f"told_{request.node.callspec.id}")) == text
 
 
+def test_a_default_that_is_not_of_its_type_is_left_alone(tmp_path: Path, server: OpenAIServer) -> None:
+    """As in the flow of CrewAI's guide. `crewai run` gives no inputs, and with none CrewAI does not check the state."""
+    folder = little_flow(tmp_path, "return f'{self.state.topic} {self.state.plan}'", "untyped")
+    edit(
+        folder / "src/untyped/main.py",
+        ('topic: str = "rain"', 'topic: str = "rain"\n    plan: Plan = None'),
+        ("class State", "class Plan(BaseModel):\n    title: str\n\nclass State"),
+    )
+    assert run(folder) == "rain None"
+
+
 def test_the_id_of_the_state_is_the_jobs_and_no_call(tmp_path: Path, attempts: Attempts, server: OpenAIServer) -> None:
     folder = little_flow(tmp_path, "return self.state['id']", "named_by_job")
     edit(folder / "src/named_by_job/main.py", ("Flow[State]", "Flow"))

@@ -83,3 +83,10 @@ def test_what_is_installed_is_not_hidden_by_a_file_of_a_project(tmp_path: Path) 
     (folder / "src/hiding/httpx.py").write_text("raise OSError\n")
     assert faults(folder) == []
     assert run(folder) == "OK"
+
+
+def test_a_json_crew_without_the_mark_of_crewais_command_is_a_project(tmp_path: Path) -> None:
+    folder = json_crew(tmp_path, "unmarked")
+    edit(folder / "pyproject.toml", ("[tool.crewai]", "[tool.other]"))
+    assert read_project("unmarked", folder).definition == folder / "crew.jsonc"
+    assert Catalogue([tmp_path]).is_project("unmarked")

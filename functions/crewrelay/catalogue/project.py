@@ -62,7 +62,7 @@ class _Refined(BaseModel):
 
 
 def is_project(folder: Path) -> bool:
-    """By the mark in its pyproject.toml. An older one has none: it needs CrewAI, and has a crew.py or a kickoff."""
+    """By the mark in its pyproject.toml. One without needs CrewAI, and has a crew or a kickoff."""
     path = folder / FILE
     if not path.is_file():
         return False
@@ -71,7 +71,11 @@ def is_project(folder: Path) -> bool:
 
 
 def _has_crew(folder: Path) -> bool:
-    return any(folder.glob("src/*/crew.py"))
+    return _json_crew(folder) is not None or any(folder.glob("src/*/crew.py"))
+
+
+def _json_crew(folder: Path) -> Path | None:
+    return next((folder / one for one in _JSON_CREWS if (folder / one).is_file()), None)
 
 
 def name_of(folder: Path) -> str:
@@ -99,9 +103,7 @@ def read_project(name: str, folder: Path) -> Project:
     unmarked = "flow" if "kickoff" in data.get("project", {}).get("scripts", {}) and not _has_crew(folder) else "crew"
     is_flow = tools.get("crewai", {"type": unmarked}).get("type") == "flow"
     flow = find_flow(path, data, refined.flow) if is_flow else None
-    definition = (
-        flow.definition if flow else next((folder / one for one in _JSON_CREWS if (folder / one).is_file()), None)
-    )
+    definition = flow.definition if flow else _json_crew(folder)
     found = _of_the_state(path, flow) if flow else _of_the_texts(folder, definition)
     crew = CrewPart(description=description, inputs=_inputs(path, found, refined.inputs))
     inputs = Inputs(crew.inputs, open_=flow is not None and flow.state is None)

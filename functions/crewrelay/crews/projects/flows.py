@@ -48,11 +48,18 @@ def result_of(flow: Flow[Any], inputs: Mapping[str, Any]) -> str:
     """What its last step returns; if that is nothing, its state without the id, which is the job's."""
     if journal := journal_for("a flow"):
         flow._stamp_state_id(journal.calls.job_id)
-    output = flow.kickoff(inputs=dict(inputs))
+    begins_with = _state_of(flow)
+    # With inputs CrewAI checks the whole state, also defaults that are not of their type, such as `plan: Plan = None`.
+    changed = {name: value for name, value in inputs.items() if name not in begins_with or begins_with[name] != value}
+    output = flow.kickoff(inputs=changed or None)
     if output is not None:
         return _text(output)
-    state = to_jsonable_python(flow._copy_and_serialize_state(), fallback=str)
-    return _text({name: value for name, value in state.items() if name != "id"})
+    return _text({name: value for name, value in _state_of(flow).items() if name != "id"})
+
+
+def _state_of(flow: Flow[Any]) -> dict[str, Any]:
+    state: dict[str, Any] = to_jsonable_python(flow._copy_and_serialize_state(), fallback=str)
+    return state
 
 
 def _text(output: Any) -> str:
