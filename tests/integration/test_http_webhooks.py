@@ -66,7 +66,7 @@ def test_a_job_that_was_asked_for_with_a_webhook_is_told_of(
         "form": "standard",
         "state": "active",
         "delivered_up_to": 0,
-        "next_attempt_at": "2026-01-02T03:04:10Z",
+        "next_attempt_at": "2026-01-02T03:04:07Z",
         "attempts": [{"event": 2, "at": "2026-01-02T03:04:05Z", "status": 500, "error": "", "milliseconds": 0}],
     }
     again = client.post(f"/crewai/jobs/{job_id}/deliveries/redeliver")

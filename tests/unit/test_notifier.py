@@ -83,7 +83,7 @@ def test_wanted_events_come_in_order_each_with_its_own_id(clock: HandSetClock) -
 
 
 def test_the_schedule_of_attempts_then_it_gives_up_visibly(clock: HandSetClock) -> None:
-    world = World(clock, post := ScriptedPost(clock, *[500] * 99))
+    world = World(clock, post := ScriptedPost(clock, *[400] * 99))
     job = world.completed(world.submitted(DEFAULT))
     world.pass_until_settled(job)
     assert seconds(post) == [pause.total_seconds() for pause in SCHEDULE]
@@ -96,7 +96,7 @@ def test_the_schedule_of_attempts_then_it_gives_up_visibly(clock: HandSetClock) 
     assert len(post.sent) == len(SCHEDULE) + 1
 
 
-@pytest.mark.parametrize("status", [404, 409])
+@pytest.mark.parametrize("status", [404, 409, 500, 502, 503, 504])  # 500: n8n, of an execution of its command line
 def test_a_workflow_that_has_not_parked_itself_yet_is_asked_again_within_a_minute(
     clock: HandSetClock, status: int
 ) -> None:
@@ -129,7 +129,7 @@ def test_retry_after_is_honoured(clock: HandSetClock, asked_for: int, pause: int
 
 
 def test_bells_for_early_attempts_are_delayed_and_later_ones_left_to_the_sweeper(clock: HandSetClock) -> None:
-    world = World(clock, ScriptedPost(clock, 500, 500, 500))
+    world = World(clock, ScriptedPost(clock, 400, 400, 400))
     job = world.completed(world.submitted(DEFAULT))
     world.bell.rings.clear()
     world.bell.delays.clear()

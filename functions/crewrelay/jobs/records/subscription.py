@@ -27,8 +27,9 @@ SCHEDULE = (
     timedelta(hours=20),
     timedelta(hours=24),
 )
-# A workflow may not listen yet when its job has ended: n8n answers 409 or 404 until it has parked itself.
-NOT_YET = (404, 409)
+# A workflow may not listen yet when its job has ended: n8n answers 409, 404 or 500 until it has parked itself, and a
+# proxy 502 to 504 while its server starts.
+_NOT_YET = (404, 409, *range(500, 600))
 _SOON = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 15, 30))
 _GONE = 410
 _LONGEST_RETRY_AFTER = timedelta(hours=24)
@@ -183,7 +184,7 @@ def failed(
     tried = _released(subscription, attempts=_with(subscription, attempt))
     if attempt.status == _GONE:
         return _update(tried, state=State.GONE, not_before=None, due_at=None)
-    if attempt.status in NOT_YET and tried.early < len(_SOON):
+    if attempt.status in _NOT_YET and tried.early < len(_SOON):
         return _backing_off(_update(tried, early=tried.early + 1), _SOON[tried.early], retry_after, now, jitter)
     if tried.failures == len(SCHEDULE):
         return _update(tried, state=State.GAVE_UP, not_before=None, due_at=None)
