@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from crewrelay.jobs.errors import InvalidRequest
 from crewrelay.jobs.listing import Position, cursor_of, position_of
 from tests.support.fixtures import HandSetClock, Storage
-from tests.support.http_apps import anybody, api_app, assert_problem, job_that_is
+from tests.support.http_apps import REQUEST, anybody, api_app, assert_problem, job_that_is
 
 STATES = ("pending", "running", "completed", "failed", "cancelled")
 
@@ -36,6 +36,7 @@ def test_jobs_come_newest_first_page_by_page_with_their_state(
     assert (failed["status"], failed["crew"], failed["attempts"]) == ("failed", "research", 1)
     assert failed["error"]["message"] == "The model is gone."
     assert failed["timestamps"] == client.get(f"/crewai/status/{failed['job_id']}").json()["timestamps"]
+    assert failed["title"] == REQUEST["topic"]
     assert "inputs" not in failed
 
 

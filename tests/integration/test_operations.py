@@ -69,7 +69,7 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
         7,
         41,
     ),
-    "list of 3 jobs": ({"dynamodb:BatchGetItem": 1, "dynamodb:Query": 8}, 7, 0),
+    "list of 3 jobs": ({"dynamodb:BatchGetItem": 2, "dynamodb:Query": 8}, 10, 0),
     "submit, with a webhook": ({"dynamodb:PutItem": 3, "dynamodb:Query": 4, "sqs:SendMessage": 2}, 2, 7),
     "deliver to the webhook": (
         {"dynamodb:BatchGetItem": 2, "dynamodb:GetItem": 1, "dynamodb:PutItem": 2, "dynamodb:Query": 1},

@@ -233,3 +233,12 @@ def test_jobs_of_a_file_of_the_version_before_are_listed(
     assert listed_ids(store, Filter(crew="research"), limit=2) == newest_first(jobs)
     after = submitted(store, clock, JobInput(crew="research", inputs={}))
     assert listed_ids(store)[:1] == newest_first([*jobs, after])[:1]
+
+
+def test_titles_are_those_of_the_tenants_own_jobs(store: JobStore, clock: HandSetClock) -> None:
+    mine, theirs = of_tenant(store, clock), of_tenant(store, clock, "zoo")
+    nameless = JobInput(crew="research", inputs={"count": 3})
+    without = store.create(transitions.submit(str(uuid.uuid4()), "acme", nameless, clock(), POLICY), nameless)
+    found = store.titles([mine.id, theirs.id, without.id, "nobody"], "acme")
+    assert {job_id: title for job_id, title in found.items() if title} == {mine.id: INPUT.inputs["topic"]}
+    assert store.titles([mine.id], "nobody") == {}

@@ -44,7 +44,8 @@ class DynamoJobStore:
 
     def create(self, job: Job, job_input: JobInput, subscriptions: Sequence[Subscription] = ()) -> Job:
         """Puts the INPUT row and the subscriptions, then the JOB row, which is the commit. All are idempotent."""
-        body = self._bodies.put(job.id, job_input.model_dump_json()) | {"input_digest": job.input_digest}
+        body = self._bodies.put(job.id, job_input.model_dump_json())
+        body |= {"input_digest": job.input_digest, "title": job_input.title or None}
         item = rows.body_item(job, "INPUT", body)
         # An equal input is put again, so that it expires with the job put after it.
         other = self._put_once(item, "input_digest = :digest", {":digest": job.input_digest})
@@ -119,6 +120,15 @@ class DynamoJobStore:
             rows.job_id(item): Status(item["status"]["S"])
             for item in self._job_rows(job_ids)
             if item["tenant"]["S"] == tenant and not rows.expired(item, self._clock())
+        }
+
+    def titles(self, job_ids: Sequence[str], tenant: str) -> dict[str, str]:
+        """Apart from the JOB row, which every write of a job bills as a whole."""
+        keys = [rows.key(job_id, "INPUT") for job_id in job_ids]
+        return {
+            rows.job_id(item): item["title"]["S"]
+            for item in batch_get(self._client, self._table, keys)
+            if "title" in item and item["tenant"]["S"] == tenant and not rows.expired(item, self._clock())
         }
 
     def _job_rows(self, job_ids: Sequence[str]) -> Iterator[rows.Item]:

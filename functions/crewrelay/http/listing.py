@@ -21,23 +21,27 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", r
 
 
 class JobSummary(BaseModel):
-    """A job of a list: its state, without inputs and result."""
+    """A job of a list: its state, without inputs and result. `title` is its topic or, without one, the first text of
+    its inputs, in one line of 80 characters at most.
+    """
 
     job_id: str
     status: Status
     batch: str | None
     crew: str
+    title: str
     attempts: int
     error: Failure | None
     timestamps: Timestamps
 
     @classmethod
-    def of(cls, job: Job) -> "JobSummary":
+    def of(cls, job: Job, title: str) -> "JobSummary":
         return cls(
             job_id=job.id,
             status=job.status,
             batch=job.batch,
             crew=job.crew,
+            title=title,
             attempts=job.attempts,
             error=job.error,
             timestamps=Timestamps.model_validate(job, from_attributes=True),
@@ -53,9 +57,10 @@ class Jobs(BaseModel):
     next_cursor: str | None
 
     @classmethod
-    def of(cls, tenant: str, page: Page) -> "Jobs":
+    def of(cls, tenant: str, page: Page, store: JobStore) -> "Jobs":
         after = None if page.after is None else cursor_of(tenant, page.after)
-        return cls(jobs=[JobSummary.of(job) for job in page.jobs], next_cursor=after)
+        titles = store.titles([job.id for job in page.jobs], tenant) if page.jobs else {}
+        return cls(jobs=[JobSummary.of(job, titles.get(job.id, "")) for job in page.jobs], next_cursor=after)
 
 
 def _rfc3339(value: Any) -> Any:
@@ -85,11 +90,11 @@ def listing_routes(store: JobStore, batches: Batches) -> APIRouter:
         after = None if cursor is None else position_of(caller.tenant, cursor)
         wanted = Filter(status, crew, created_after)
         if batch is None:
-            return Jobs.of(caller.tenant, store.listed(caller.tenant, wanted, after, limit))
+            return Jobs.of(caller.tenant, store.listed(caller.tenant, wanted, after, limit), store)
         whole = batches.of_tenant(caller.tenant, batch)
         if whole.total > MOST_ITEMS:
             raise InvalidRequest(f"batch: has over {MOST_ITEMS:,} items: read its counts and its results")
         found = batches.jobs(whole)
-        return Jobs.of(caller.tenant, page_of(found, wanted, after, limit))
+        return Jobs.of(caller.tenant, page_of(found, wanted, after, limit), store)
 
     return router

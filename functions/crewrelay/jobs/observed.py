@@ -84,6 +84,10 @@ class ObservedStore:
         with self._refusals():
             return self._inner.listed(tenant, wanted, after, limit)
 
+    def titles(self, job_ids: Sequence[str], tenant: str) -> dict[str, str]:
+        with self._refusals():
+            return self._inner.titles(job_ids, tenant)
+
     def delete(self, job: Job) -> None:
         with self._refusals():
             self._inner.delete(job)

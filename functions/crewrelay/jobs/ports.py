@@ -56,6 +56,9 @@ class JobStore(Protocol):
     def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
         """The tenant's jobs that follow a position, newest first. Found by an eventually consistent index."""
 
+    def titles(self, job_ids: Sequence[str], tenant: str) -> dict[str, str]:
+        """What those of the jobs that are the tenant's are about, as far as their input says."""
+
     def save(self, before: Job, after: Job) -> None:
         """One conditional write of what changed. Raises StaleWrite if the row no longer equals `before`."""
 

@@ -4,6 +4,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TypeVar
 
@@ -86,6 +87,19 @@ class SqliteJobStore:
         asked = ", ".join("?" * len(job_ids))
         rows = self._unexpired(f"tenant = ? AND id IN ({asked})", (tenant, *job_ids), columns="id, status")
         return {row["id"]: Status(row["status"]) for row in rows}
+
+    def titles(self, job_ids: Sequence[str], tenant: str) -> dict[str, str]:
+        own = [job.id for job in self.jobs(job_ids, tenant)]
+        asked = ", ".join("?" * len(own))
+        with self._database.reading() as connection:
+            written = dict(
+                connection.execute(f"SELECT job_id, body FROM inputs WHERE job_id IN ({asked})", own).fetchall()
+            )
+        found = {}
+        for job_id, body in written.items():
+            with suppress(DamagedJob):
+                found[job_id] = _read(JobInput, job_id, body).title
+        return found
 
     def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
         conditions: dict[str, tuple[str | int, ...]] = {"tenant = ?": (tenant,)}

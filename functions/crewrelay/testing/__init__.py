@@ -79,6 +79,10 @@ class MemoryJobStore:
             ids = list(self._jobs)
         return page_of(self.jobs(ids, tenant), wanted, after, limit)
 
+    def titles(self, job_ids: Sequence[str], tenant: str) -> dict[str, str]:
+        inputs = {job.id: self._inputs[job.id] for job in self.jobs(job_ids, tenant)}
+        return {job_id: JobInput.model_validate_json(written).title for job_id, written in inputs.items()}
+
     def save(self, before: Job, after: Job) -> None:
         written = after.model_dump_json()
         with self._lock:

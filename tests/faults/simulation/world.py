@@ -95,6 +95,9 @@ class Table:
     def listed(self, tenant: str, wanted: Filter, after: Position | None, limit: int) -> Page:
         return self._request("listed", lambda: self._world.table.listed(tenant, wanted, after, limit))
 
+    def titles(self, job_ids: Sequence[str], tenant: str) -> dict[str, str]:
+        return self._request("titles", lambda: self._world.table.titles(job_ids, tenant))
+
     def save(self, before: Job, after: Job) -> None:
         def write() -> None:
             standing = self._world.job(after.id)

@@ -10,7 +10,7 @@ from crewrelay.cli.output.text import say, say_json, say_line, say_table
 from crewrelay.cli.terminal import fail
 from crewrelay.jobs.text import in_one_line
 
-_LONGEST_REASON = 100  # characters
+_LONGEST_TITLE, _LONGEST_REASON = 40, 100  # characters
 
 
 def jobs(
@@ -35,13 +35,20 @@ def jobs(
             for job in found:
                 say_line(job)
         else:
-            say_table(("JOB", "STATUS", "CREW", "SUBMITTED (UTC)", "REASON"), map(_row, found))
+            say_table(("JOB", "STATUS", "CREW", "SUBMITTED (UTC)", "TITLE", "REASON"), map(_row, found))
 
 
 def _row(job: dict[str, Any]) -> tuple[str, ...]:
     why = f"{job['error']['type']}: {job['error']['message']}" if job["error"] else ""
     created = job["timestamps"]["created_at"][:19].replace("T", " ")
-    return job["job_id"], job["status"], job["crew"], created, why[:_LONGEST_REASON]
+    return (
+        job["job_id"],
+        job["status"],
+        job["crew"],
+        created,
+        job.get("title", "")[:_LONGEST_TITLE],
+        why[:_LONGEST_REASON],
+    )
 
 
 def status(job_id: JobId, as_json: AsJson = False, url: Url = "", stack: Stack = "", token: Token = "") -> None:

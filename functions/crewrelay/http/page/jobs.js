@@ -79,9 +79,11 @@ function table(found) {
 }
 
 function row(job) {
+  const href = `#/jobs/${job.job_id}`;
   return h("tr", { "data-job": job.job_id },
     h("td", {}, badge(job.status)),
-    h("td", {}, h("a", { class: "id", href: `#/jobs/${job.job_id}` }, short(job.job_id)),
+    h("td", {}, h("a", job.title ? { href } : { href, class: "id" }, job.title || short(job.job_id)),
+      job.title && h("p", { class: "id small" }, short(job.job_id)),
       job.error && h("p", { class: "small clip" }, job.error.message)),
     h("td", {}, job.crew),
     h("td", {}, when(job.timestamps.created_at)),

@@ -14,7 +14,7 @@ from crewrelay.jobs.errors import CrewrelayError
 from crewrelay.jobs.records.events import Entry, EventType
 from crewrelay.jobs.records.journal import Receipt
 from crewrelay.jobs.records.webhook import Webhook
-from crewrelay.jobs.text import Text, ended
+from crewrelay.jobs.text import Text, ended, in_one_line
 
 _KEYED_JOBS = uuid.UUID("6f1c0f0e-6d0e-5c59-9a53-0b0d7f1f5e11")
 
@@ -37,6 +37,9 @@ class Status(StrEnum):
         return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
+_LONGEST_TITLE = 80  # characters
+
+
 class JobInput(BaseModel):
     """The crew's name, its inputs, the collection that it searches (None: that of the deployment), and the webhooks
     that are told of it.
@@ -48,6 +51,13 @@ class JobInput(BaseModel):
     inputs: Mapping[str, JsonValue]
     collection: str | None = None
     webhooks: tuple[Webhook, ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """What the job is about, in one short line: its topic, else its first text; "" without any."""
+        given = (self.inputs.get("topic"), *self.inputs.values())
+        line = next((found for value in given if isinstance(value, str) and (found := in_one_line(value))), "")
+        return line if len(line) <= _LONGEST_TITLE else line[: _LONGEST_TITLE - 1].rstrip() + "…"
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: equal inputs, and only they, have the same digest. The address at which the
