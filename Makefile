@@ -18,7 +18,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true .venv-sam/bin/sam
 BROWSERS := chromium chromium-browser google-chrome
 IMAGES := RunFunction WorkerFunction
 
-.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench browser build image FORCE runtime sam-local sam-emulator small-model clients n8n eval lock format index
+.PHONY: help setup run serve test quick check scan unit integration faults faults-long mutants e2e bench newcomer browser build image FORCE runtime sam-local sam-emulator small-model clients n8n eval lock format index
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,13 +67,17 @@ e2e: setup ## End-to-end tests of the real stack
 	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 3 --dist loadfile
 	.venv/bin/pytest $(MEASURED)
 
-bench: setup ## Time and CPU of 200 jobs on each engine, beside FastAPI's BackgroundTasks
-	.venv/bin/pytest tests/bench/test_drain.py tests/bench/test_backlog.py tests/bench/test_upload.py
+bench: setup .venv-bench/.bench ## Measure, beside Celery, dramatiq and taskiq, and write docs/benchmarks.md (12 minutes; ONLY="drain kills")
+	.venv/bin/python -m tests.bench $(ONLY)
+	$(if $(ONLY),,.venv/bin/pytest tests/bench/test_upload.py)
 
 browser: setup .venv-browser/.browser ## The page, and hostile ones, in real Chromium against the stack (as root, installs Chromium if missing)
 	@command -v $(BROWSERS) >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium fonts-inter fonts-noto-core; } >.venv/chromium.log 2>&1 \
 		|| { echo 'Chromium is missing and apt-get could not install it: see .venv/chromium.log' >&2; exit 1; }
 	PYTHONPATH=.venv-browser/lib/python3.11/site-packages .venv/bin/pytest tests/browser
+
+newcomer: ## The README's two commands on an empty cache: seconds from a clone to an answer in the page (2 minutes)
+	$(PYTHON) -m tests.newcomer
 
 build: setup .venv-sam/.sam .aws-sam/.built ## Build what is deployed: zip functions, files of the crew image (CREWS="PATH …": with these)
 
@@ -116,6 +120,7 @@ lock: $(UV) ## Update the lock files
 	$(UV) pip compile --group browser --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/browser.lock
 	$(UV) pip compile --group scan --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/scan.lock
 	$(UV) pip compile --group clients --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients.lock
+	$(UV) pip compile --group bench --constraint locks/requirements.lock --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/bench.lock
 	$(UV) pip compile --group clients-crewai --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file locks/clients-crewai.lock
 	npm install --prefix tests/clients/node --package-lock-only --no-audit --no-fund
 	npm install --prefix tests/n8n/node --package-lock-only --ignore-scripts --no-audit --no-fund
@@ -142,6 +147,13 @@ $(UV):
 	@echo "Making .venv-browser, once"
 	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-browser
 	@$(UV) $(SYNC) --python .venv-browser/bin/python locks/browser.lock
+	@touch $@
+
+# Beside .venv, for `make bench` alone, in the versions of .venv where both have a package.
+.venv-bench/.bench: locks/bench.lock | $(UV)
+	@echo "Making .venv-bench, once"
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-bench
+	@$(UV) $(SYNC) --python .venv-bench/bin/python locks/bench.lock
 	@touch $@
 
 # Separate: aws-sam-translator and crewai need different versions of pydantic.

@@ -1,18 +1,12 @@
-"""What everybody starts with: FastAPI's BackgroundTasks and a dict. The same crew, built by CrewAI alone.
+"""The crew that ships, built by CrewAI alone: without a journal, which is what crewrelay adds."""
 
-python -m tests.bench.background_tasks PORT MODEL_URL
-"""
-
-import sys
+from collections.abc import Callable
+from functools import cache
 from typing import Any
-from uuid import uuid4
 
-import uvicorn
 import yaml
 from crewai import LLM, Agent, Crew, Task
 from crewai.tools import BaseTool
-from fastapi import BackgroundTasks, FastAPI
-from pydantic import BaseModel
 
 from crewrelay.crews.passages.search import fenced
 from crewrelay.wiring import retrieval
@@ -20,6 +14,8 @@ from crewrelay.wiring.secrets import embedder_settings, retrieval_settings
 from tests.support.processes import ROOT
 
 CONFIG = ROOT / "functions/crewrelay/catalogue/shipped/research/config"
+
+Answered = Callable[[str, str], str]  # of a topic and a language
 
 
 class Search(BaseTool):
@@ -32,17 +28,12 @@ class Search(BaseTool):
         return fenced(query, [passage.model_copy(update={"number": n}) for n, passage in enumerate(found, 1)])
 
 
-class Request(BaseModel):
-    topic: str
-    language: str
-
-
-def create_app(model_url: str) -> FastAPI:
+@cache
+def plain_crew(model_url: str) -> Answered:
+    """What runs a crew of its own for each topic, as a job of crewrelay does."""
     settings = retrieval_settings()
     retriever = retrieval.retriever(retrieval.collections(settings), settings, retrieval.embedder(embedder_settings()))
     agents, tasks = (yaml.safe_load((CONFIG / f"{name}.yaml").read_text()) for name in ("agents", "tasks"))
-    jobs: dict[str, dict[str, Any]] = {}
-    app = FastAPI()
 
     def crew() -> Crew:
         llm = LLM(model="openai/scripted", base_url=f"{model_url}/v1", api_key="test")
@@ -55,27 +46,4 @@ def create_app(model_url: str) -> FastAPI:
         write = Task(**{**tasks["write"], "agent": made["writer"], "context": [research]})
         return Crew(agents=list(made.values()), tasks=[research, write])
 
-    def run(job_id: str, request: Request) -> None:
-        result = crew().kickoff(inputs=request.model_dump())
-        jobs[job_id] = {"status": "completed", "result": str(result)}
-
-    @app.post("/crewai/run/async", status_code=202)
-    def submit(request: Request, background: BackgroundTasks) -> dict[str, str]:
-        job_id = str(uuid4())
-        jobs[job_id] = {"status": "pending"}
-        background.add_task(run, job_id, request)
-        return {"job_id": job_id}
-
-    @app.get("/crewai/status/{job_id}")
-    def status(job_id: str) -> dict[str, Any]:
-        return jobs[job_id]
-
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
-
-    return app
-
-
-if __name__ == "__main__":
-    uvicorn.run(create_app(sys.argv[2]), port=int(sys.argv[1]), log_level="error")
+    return lambda topic, language: str(crew().kickoff(inputs={"topic": topic, "language": language}))

@@ -1,0 +1,52 @@
+"""What SIGKILL of all processes that run crews costs in mid-job: jobs that never end, calls that are paid twice."""
+
+import time
+from contextlib import closing
+from typing import Any
+
+from tests.bench import load
+from tests.bench.sizes import STARTS_WITHIN
+from tests.bench.systems import EMULATOR, SYSTEMS, Start
+from tests.support.models import ScriptedModel
+from tests.support.waiting import wait_until
+
+JOBS, CALLS, DELAY = 12, 3, 2.0
+PATIENCE = 120  # seconds
+_QUIET = 40  # seconds without a call, after which nothing is expected: twice a lease, and the start of a process
+
+
+def measure(server: int) -> dict[str, Any]:
+    found = {name: killed(server, start) for name, start in SYSTEMS.items() if name != EMULATOR}
+    return {"jobs": JOBS, "calls": CALLS, "delay": DELAY, "systems": found}
+
+
+def killed(server: int, start: Start) -> dict[str, float]:
+    """All jobs are under way: each has paid for a call, and waits for its second one."""
+    with closing(ScriptedModel(server, "--delay", "0")) as model, start(model) as system:
+        load.run(system.url, "warm", 8)
+        model.script("--delay", str(DELAY))
+        waiting = load.Waiting(system.url, list(load.submit(system.url, [f"job {n}" for n in range(JOBS)])))
+        wait_until(lambda: min(_calls(model)) >= 2, within=STARTS_WITHIN, every=0.02)
+        under_way, begun = waiting.count(), time.monotonic()
+        system.kill()
+        _settle(model, waiting, begun)
+        took = time.monotonic() - begun
+        lost = waiting.count()
+        again = sum(max(0, calls - CALLS) for calls in _calls(model))
+    return {"under_way": under_way, "lost": lost, "paid_again": again, "seconds": round(took, 1)}
+
+
+def _calls(model: ScriptedModel) -> list[int]:
+    by_topic = model.calls_by("topic")
+    return [by_topic[f"job {number}"] for number in range(JOBS)]
+
+
+def _settle(model: ScriptedModel, waiting: load.Waiting, begun: float) -> None:
+    """Until all are done, or nothing happens any more."""
+    calls, since = -1, begun
+    while not waiting.done() and time.monotonic() < begun + PATIENCE:
+        if (now := model.calls()) != calls:
+            calls, since = now, time.monotonic()
+        if time.monotonic() > since + _QUIET:
+            return
+        time.sleep(0.2)
