@@ -10,7 +10,7 @@ broker = RedisBroker(url=jobs.REDIS_URL, heartbeat_timeout=jobs.GIVEN_BACK * 100
 dramatiq.set_broker(broker)
 
 
-@dramatiq.actor
+@dramatiq.actor  # type: ignore[untyped-decorator]
 def run(job_id: str, topic: str, language: str) -> None:
     jobs.run(job_id, topic, language)
 

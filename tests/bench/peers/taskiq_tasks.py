@@ -7,7 +7,7 @@ from tests.bench.peers import jobs
 broker = RedisStreamBroker(jobs.REDIS_URL, idle_timeout=jobs.GIVEN_BACK * 1000)
 
 
-@broker.task(task_name="run")
+@broker.task(task_name="run")  # type: ignore[untyped-decorator]
 def run(job_id: str, topic: str, language: str) -> None:
     jobs.run(job_id, topic, language)
 
