@@ -189,22 +189,34 @@ class Uploads:
         made = submit_wave(pool, self._store, self._submission, held.batch, wave, inputs, sparing=True)
         try:
             errors = {custom_id: each.error for custom_id, each in made.items() if each.error}
-            faults = _faults(errors, len(wave))
-            tries = held.upload.tries + bool(faults)
-            refused = faults if tries >= self._policy.max_attempts else {}
-            if wait := self._wait_after([error for one, error in errors.items() if one not in refused], tries):
-                held.save(tries=tries)
+            if wait := self._noted([line for line, _, _ in read], items, errors, len(wave), held):
                 return wait
-            if refused:
-                held.save()
-                items = [_rejected(line, item, refused) for (line, _, _), item in zip(read, items, strict=True)]
-                self._batches.replace_chunk(held.batch, number, items)
-            last = read[-1][0]
-            held.save(offset=last.end, lines=last.number, items=held.upload.items + len(items), tries=0)
         except StaleWrite:
             self._cancel_if_asked(held, items, pool)
             raise
         rows.resumed = False
+        return None
+
+    def _noted(
+        self,
+        read: Sequence[Line],
+        items: Sequence[BatchItem],
+        errors: Mapping[str, CrewrelayError],
+        wave: int,
+        held: HeldBatch,
+    ) -> timedelta | None:
+        """Go on after these lines, or return how long to wait before they are tried again."""
+        faults = _faults(errors, wave)
+        tries = held.upload.tries + bool(faults)
+        refused = faults if tries >= self._policy.max_attempts else {}
+        if wait := self._wait_after([error for one, error in errors.items() if one not in refused], tries):
+            held.save(tries=tries)
+            return wait
+        if refused:
+            held.save()
+            items = [_rejected(line, item, refused) for line, item in zip(read, items, strict=True)]
+            self._batches.replace_chunk(held.batch, held.upload.items // CHUNK, items)
+        held.save(offset=read[-1].end, lines=read[-1].number, items=held.upload.items + len(items), tries=0)
         return None
 
     def _wait_after(self, errors: Sequence[CrewrelayError], tries: int) -> timedelta | None:

@@ -167,7 +167,7 @@ class Run:
         nth = self._number(digest)
         while self._expired_before_retry(question, call := self._journal.get(f"{digest}#{nth}")):
             nth = self._number(digest)
-        feedback = call and Feedback.model_validate_json(call.reply.body)
+        feedback = Feedback.model_validate_json(call.reply.body) if call else None
         with self._turn:
             self._last_was_answered = False
             if call is None or feedback is None or (feedback.expired and question.default is None):
