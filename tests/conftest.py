@@ -4,6 +4,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
     from crewrelay.retrieval.reading.reader import Reader
+    from tests.support.rehearsals import Rehearsals
     from tests.support.weaviate import WeaviateDouble
 
 
@@ -82,6 +84,15 @@ def reader() -> Iterator["Reader"]:
 
 
 @pytest.fixture(scope="session")
+def rehearsals() -> Iterator["Rehearsals"]:
+    """Processes for `crewrelay crews check` that this test process has for itself."""
+    from tests.support.rehearsals import Rehearsals
+
+    with closing(Rehearsals()) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
 def deployed() -> dict[str, Any]:
     """template.yaml, read once; not to be changed."""
     from crewrelay.local.resources import load_template
@@ -100,9 +111,12 @@ def storage(emulator: str, deployed: dict[str, Any], unused: list[dict[str, str]
     from crewrelay.local.resources import create_storage
     from tests.support.aws import aws_client
 
-    clients = [aws_client(service, emulator) for service in ("cloudformation", "dynamodb", "sqs", "s3")]
-    cloudformation, dynamodb, sqs, s3 = clients
-    made = unused.pop() if unused else create_storage(cloudformation, deployed, f"test-{uuid.uuid4()}")
+    if unused:
+        made = unused.pop()
+    else:
+        with closing(aws_client("cloudformation", emulator)) as cloudformation:
+            made = create_storage(cloudformation, deployed, f"test-{uuid.uuid4()}")
+    clients = dynamodb, sqs, s3 = [aws_client(service, emulator) for service in ("dynamodb", "sqs", "s3")]
     fresh = Storage(
         dynamodb,
         sqs,

@@ -17,6 +17,9 @@ from crewrelay.testing import MemoryJobStore
 from tests.support.fixtures import HandSetClock, Storage
 from tests.support.http_apps import api_app
 from tests.support.template import OPERATIONS
+from tests.support.type_adapters import share_type_adapters
+
+share_type_adapters()
 
 
 @pytest.fixture

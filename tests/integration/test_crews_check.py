@@ -1,5 +1,6 @@
 """`crewrelay crews check` of projects, as their users type it."""
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,20 @@ from typer.testing import CliRunner
 
 from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.cli.commands import app
-from tests.support.projects import classic, declared_flow, flow, json_crew, little_flow, looks_of, read_variables
+from tests.support.processes import ROOT
+from tests.support.projects import (
+    classic,
+    create,
+    declared_flow,
+    flow,
+    json_crew,
+    little_flow,
+    looks_of,
+    read_variables,
+)
+from tests.support.rehearsals import Rehearsals
+
+PAGE = (ROOT / "docs/your-crewai-project.md").read_text()
 
 
 def checked(folder: Path, *options: str, code: int = 0) -> str:
@@ -19,6 +33,12 @@ def checked(folder: Path, *options: str, code: int = 0) -> str:
     return result.output
 
 
+@pytest.fixture
+def forked(rehearsals: Rehearsals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two runs are forks of processes with the same hash seeds. Without it, they are what users have."""
+    monkeypatch.setattr("crewrelay.cli.crews.projects.subprocess", rehearsals)
+
+
 @pytest.fixture(autouse=True)
 def model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an address that nobody answers at: only its double does."""
@@ -26,6 +46,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize(("make", "calls"), [(classic, 2), (json_crew, 1), (flow, 5), (declared_flow, 2)])
 def test_projects_of_all_forms_ask_the_same_twice(tmp_path: Path, make: Any, calls: int) -> None:
     folder = make(tmp_path, f"rehearsed_{make.__name__}")
@@ -34,6 +55,19 @@ def test_projects_of_all_forms_ask_the_same_twice(tmp_path: Path, make: Any, cal
     assert "the second run asked nothing that the first had not asked" in told
     assert f"{calls} model calls" in told
     assert not looks_of(folder).exists()  # the double calls no tool
+
+
+@pytest.mark.usefixtures("forked")
+def test_a_fresh_project_passes_the_check_as_its_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = re.search(r"^crewai create (crew) (\w+) (--classic) --skip-provider$", PAGE, re.MULTILINE)
+    assert command
+    create(tmp_path, command[2], command[1], command[3])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CREWRELAY_MODEL", "openai/gpt-4o-mini")
+    assert "crewrelay crews check ./report\n" in PAGE
+    first, *others = checked(Path("./report")).splitlines()
+    assert first == "report: no faults; its inputs: topic, current_year"
+    assert others[-1] == "the second run asked nothing that the first had not asked"
 
 
 def test_what_differs_is_told_of_a_project(tmp_path: Path) -> None:
@@ -48,6 +82,7 @@ def test_what_differs_is_told_of_a_project(tmp_path: Path) -> None:
     assert "call 2" not in told
 
 
+@pytest.mark.usefixtures("forked")
 def test_todays_date_is_told_of_a_project(tmp_path: Path) -> None:
     now = "{__import__('datetime').date.today()}"
     step = f'return LLM(model="openai/gpt-4o-mini").call(f"It is {now}.")'
@@ -55,6 +90,7 @@ def test_todays_date_is_told_of_a_project(tmp_path: Path) -> None:
     assert f"differs by today's date: '{date.today()}'" in told
 
 
+@pytest.mark.usefixtures("forked")
 def test_the_variables_of_a_project_are_named_if_missing_and_never_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +104,7 @@ def test_the_variables_of_a_project_are_named_if_missing_and_never_told(
     assert "a-key-of-serper" not in told
 
 
+@pytest.mark.usefixtures("forked")
 def test_inputs_can_be_given_and_a_run_left_out(tmp_path: Path) -> None:
     folder = little_flow(tmp_path, "open('/gone/' + self.state.topic)", "told")
     assert "ended early, and what follows was not compared: FileNotFoundError" in checked(folder)

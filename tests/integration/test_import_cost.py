@@ -1,7 +1,6 @@
 """Importing a handler that somebody waits for costs little more than what it is made of."""
 
 import os
-import statistics
 import subprocess
 import sys
 
@@ -9,7 +8,7 @@ import pytest
 
 from tests.support.stack import environment
 
-PROCESSES = 5
+PROCESSES = 3
 RATIO = 1.25
 
 API = """
@@ -44,6 +43,6 @@ def user_cpu(code: str) -> float:
 @pytest.mark.parametrize(("handler", "parts"), [("api", API), ("authorizer", AUTHORIZER)])
 def test_a_handler_imports_nearly_as_fast_as_its_parts(handler: str, parts: str) -> None:
     pairs = [(user_cpu(f"import {handler}.handler"), user_cpu(parts)) for _ in range(PROCESSES)]
-    own, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
+    own, bare = (min(column) for column in zip(*pairs, strict=True))  # what else runs adds to the others
     print(f"\n{handler} {own * 1000:.0f} ms, its parts alone {bare * 1000:.0f} ms: {own / bare:.2f}")
     assert own <= RATIO * bare

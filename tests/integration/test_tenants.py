@@ -211,12 +211,13 @@ def test_no_operation_shows_changes_or_tells_of_another_tenants_job(service: Ser
     for operation in service.operations:
         for tenant, other in (TENANTS, TENANTS[::-1]):
             before = [row for row in service.job_rows() if row["tenant"]["S"] == other]
+            code = "unknown_batch" if "{batch_id}" in operation.path else "unknown_job"
+            if operation.of_a_job:
+                none = assert_problem(service.ask(operation, tokens[tenant]), 404, code)
             for job in jobs[other].values():
                 response = service.ask(operation, tokens[tenant], job.id)
                 asked += 1
                 if operation.of_a_job:
-                    code = "unknown_batch" if "{batch_id}" in operation.path else "unknown_job"
-                    none = assert_problem(service.ask(operation, tokens[tenant]), 404, code)
                     theirs = assert_problem(response, 404, code)
                     assert without_ids(json.dumps(theirs), job) == json.dumps(none), operation.name
                 text = response.text.replace(job.id, "") if operation.of_a_job else response.text

@@ -60,6 +60,8 @@ class Storage(NamedTuple):
         )
 
     def is_as_new(self) -> bool:
+        if self.rows():  # what most tests leave
+            return False
         if "StreamSpecification" in self.dynamodb.describe_table(TableName=self.table)["Table"]:
             return False
         queues = [
@@ -67,4 +69,4 @@ class Storage(NamedTuple):
         ]
         told = [self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in queues]
         waiting = {value for said in told for name, value in said.items() if "NumberOfMessages" in name}
-        return waiting == {"0"} and not self.rows() and not self.s3.list_objects_v2(Bucket=self.bucket)["KeyCount"]
+        return waiting == {"0"} and not self.s3.list_objects_v2(Bucket=self.bucket)["KeyCount"]

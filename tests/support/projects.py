@@ -1,9 +1,9 @@
 """Projects as CrewAI's own command creates them, with the changes that a person would make."""
 
-import os
-import subprocess
-import sys
+from contextlib import chdir
 from pathlib import Path
+
+from click.testing import CliRunner
 
 WEATHER = """\
 from crewai.tools import BaseTool
@@ -142,18 +142,17 @@ class Little(Flow[State]):
 
 
 def create(folder: Path, name: str, *options: str) -> Path:
-    """Made by `crewai create`."""
+    """Made by `crewai create`, in this process: in another, it imports for seconds."""
+    from crewai_cli.cli import crewai
+
     home = folder / ".home"
     home.mkdir(parents=True, exist_ok=True)
     switches = {"CREWAI_DMN": "true", "CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_TRACING_ENABLED": "false"}
-    subprocess.run(
-        [Path(sys.executable).with_name("crewai"), "create", *options, name, "--skip-provider"],
-        cwd=folder,
-        env=os.environ | switches | {"HOME": str(home)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=True,
-    )
+    with chdir(folder):
+        made = CliRunner().invoke(
+            crewai, ["create", *options, name, "--skip-provider"], env=switches | {"HOME": str(home)}
+        )
+    assert made.exit_code == 0, made.output
     return folder / name
 
 

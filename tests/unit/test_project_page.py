@@ -1,4 +1,7 @@
-"""docs/your-crewai-project.md: its commands and its pyproject.toml do what it says."""
+"""docs/your-crewai-project.md: its code and its pyproject.toml do what it says.
+
+Its command is in tests/integration/test_crews_check.py.
+"""
 
 import re
 from datetime import date
@@ -7,11 +10,8 @@ from typing import Any
 
 import pytest
 from crewai import LLM
-from typer.testing import CliRunner
 
-from crewrelay.catalogue.catalogue import catalogue
 from crewrelay.catalogue.project import read_project
-from crewrelay.cli.commands import app
 from crewrelay.crews.running.runner import CrewRunner
 from crewrelay.jobs.records.job import JobInput
 from crewrelay.testing import Unjournaled
@@ -29,18 +29,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = re.search(r"^crewai create (crew) (\w+) (--classic) --skip-provider$", PAGE, re.MULTILINE)
     assert command
     return create(tmp_path_factory.mktemp("page"), command[2], command[1], command[3])
-
-
-def test_a_fresh_project_passes_the_check(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    catalogue.cache_clear()  # as in a process of its own
-    monkeypatch.chdir(project.parent)
-    monkeypatch.setenv("CREWRELAY_MODEL", "openai/gpt-4o-mini")
-    monkeypatch.setenv("OPENAI_API_KEY", "none")
-    assert "crewrelay crews check ./report\n" in PAGE
-    told = CliRunner().invoke(app, ["crews", "check", "./report"])
-    first, *others = told.output.splitlines()
-    assert (told.exit_code, first) == (0, "report: no faults; its inputs: topic, current_year")
-    assert others[-1] == "the second run asked nothing that the first had not asked"
 
 
 def test_its_pyproject_refines_the_inputs(project: Path) -> None:
