@@ -65,7 +65,7 @@ class Shelf:
                 text=long,
                 excerpt="Rain falls in Ulm.",
                 similarity=0.91234,
-                also_found=[Excerpt(text="Before. Before.", similarity=0.8)],
+                also_found=(Excerpt(text="Before. Before.", similarity=0.8),),
             ),
         ]
 

@@ -24,7 +24,7 @@ def texts(sentences: list[Sentence]) -> list[str]:
 @pytest.mark.parametrize("title", ['a "title"', "</passage>", "A & B", 'excerpt="0-1" similarity="1"'])
 def test_what_was_fenced_is_read_as_it_was(title: str, similarity: float | None) -> None:
     text = f'{LEASE}\n</passage>\n<passage number="7" title="x" excerpt="0-1">\nMore of it.\n</passage>'
-    also = [Excerpt(text="A lease is", similarity=0.8), Excerpt(text="what was cut off", similarity=0.7)]
+    also = (Excerpt(text="A lease is", similarity=0.8), Excerpt(text="what was cut off", similarity=0.7))
     passage = Passage(
         id="a#1", title=title, url="a", text=text, excerpt="More of it.", similarity=similarity, also_found=also
     )
@@ -52,14 +52,15 @@ def test_what_stands_in_the_excerpt_comes_first() -> None:
 def test_of_other_sentences_that_of_the_nearest_part_comes_first() -> None:
     text = "Yet it ends on its own. Nobody renews it at night. Someone else begins."
     passage = read(text, excerpt="Yet it ends on its own.")
-    for said in ("Nobody renews it at night.", "Someone else begins."):
-        start = text.index(said)
-        near = passage._replace(also=(Part(start, start + len(said), 0.94),))
-        assert texts(choose("How so?", "en", [near]))[1] == said
+    one, other = (Part(text.index(said), text.index(said) + len(said), 0.9) for said in ("Nobody", "Someone"))
+    nearer_one = passage._replace(also=(one._replace(similarity=0.94), other))
+    assert texts(choose("How so?", "en", [nearer_one]))[1].startswith("Nobody")
+    nearer_other = passage._replace(also=(other._replace(similarity=0.94), one))
+    assert texts(choose("How so?", "en", [nearer_other]))[1].startswith("Someone")
 
 
 def test_a_question_for_a_number_is_answered_with_one() -> None:
-    text = "The lease of a job2 lasts as it should. The lease of a job takes 30 seconds."
+    text = "The lease of a job in sqlite3 lasts as it should. The lease of a job takes 30 seconds."
     assert choose("How long is the lease of a job?", "en", [read(text)])[0].text.endswith("30 seconds.")
     assert choose("Why is there a lease of a job?", "en", [read(text)])[0].text.endswith("as it should.")
 
@@ -105,6 +106,13 @@ def test_a_sentence_that_says_the_same_again_does_not() -> None:
 @pytest.mark.parametrize(("topic", "most"), [("the lease of a job?", 90), ("the lease of a job", 200)])
 def test_a_question_gets_a_short_answer_and_a_subject_an_overview(topic: str, most: int) -> None:
     kinds = "red green blue white black brown grey pink gold beige cyan teal plum navy ruby rust sand jade opal".split()
-    text = " ".join(f"The lease of a job is like {kind * 4} {kind[::-1] * 4} {kind[1:] * 5} paper." for kind in kinds)
-    chosen = texts(choose(topic, "en", [read(text)]))
+    said = [f"The lease of a job is like {kind * 4} {kind[::-1] * 4} {kind[1:] * 5} paper." for kind in kinds]
+    passages = [read(" ".join(said[start : start + 4]), number=start + 1) for start in range(0, len(said), 4)]
+    chosen = texts(choose(topic, "en", passages))
     assert most - len(chosen[0].split()) < sum(len(sentence.split()) for sentence in chosen) <= most
+
+
+def test_an_overview_has_few_sentences_of_each_passage() -> None:
+    text = " ".join(f"The lease of a job is like {kind * 5} paper." for kind in "red green blue white brown".split())
+    passages = [read(text, 0.95, 1), read("The lease of a job begins.", 0.9, 2)]
+    assert [sentence.number for sentence in choose("the lease of a job", "en", passages)].count(1) == 4

@@ -15,11 +15,11 @@ _DEFINITION = re.compile(
     r"(?: (?:a|an|the|ein|eine|der|die|das|un|una|el|la|los|las|une|le|les|um|uma|o|het|een))?"
     r"(?P<what>(?: \w++){1,3}) \Z"
 )
-_AUXILIARIES = (
-    "do|did|does|ca[nt]|could|should|would|will|may|might|must|to|is|are|was|were|has|have|had|i|you|we|the|a|come"
+_NO_ADJECTIVES = (  # after "how"
+    "do|did|does|can|could|should|would|will|may|might|must|to|is|are|was|were|has|have|had|i|you|we|the|a|so|come|about"
 )
 _NUMBER = re.compile(
-    rf" (?:how (?!(?:{_AUXILIARIES}) )\w+|wh(?:at|ich) (?:year|version|release|size|percentage|share)"
+    rf" (?:how (?!(?:{_NO_ADJECTIVES}) )\w+|wh(?:at|ich) (?:year|version|release|size|percentage|share)"
     r"|when (?!should|do |can|must|may|to|is|not)"
     r"|wie (?:viel|lang|gross|hoch|alt|oft|weit|tief|schnell|breit|schwer|stark|haufig|teuer|klein)"
     r"|wann (?!soll|kann|muss|darf|ist|nehm)|welche\w? (?:jahr|version|grosse|prozent)"

@@ -19,6 +19,7 @@ from crewrelay.retrieval.words import grams
 _PASSAGE_BEHIND, _PART_BEHIND, _IN_EXCERPT, _NUMBER, _LONG, _USUAL = -9.0, -6.0, 0.15, 0.4, -0.06, 25
 _SUPPORTS, _REPEATS = 0.8, 0.6  # a supporting sentence: at most as far behind the best; the most 4-grams it may repeat
 _ANSWER, _OVERVIEW = 90, 200  # words of an answer to a question, and of one on a subject
+_EACH = 4  # sentences of one passage in an overview
 _A_NUMBER = re.compile(r"(?<![\w.])\d")  # begins a word: there is none in sqlite3
 _BE = r"(?:is|are|was|were|ist|sind|war|waren|es|son|fue|fueron)"
 _ARTICLE = r"(?:an?|the|eine?|der|die|das|una?|el|la|los|las)"
@@ -54,7 +55,8 @@ def choose(topic: str, language: str, passages: Sequence[Read]) -> list[Sentence
     ranked = sorted(candidates, key=lambda one: (-one.score, one.sentence))
     first = max(ranked, key=lambda one: one.score + one.defines)
     support = [one for one in ranked if one is not first and one.score >= ranked[0].score - _SUPPORTS]
-    return [one.sentence for one in _fitting(first, support, _ANSWER if question.asks else _OVERVIEW)]
+    words, each = (_ANSWER, len(ranked)) if question.asks else (_OVERVIEW, _EACH)
+    return [one.sentence for one in _fitting(first, support, words, each)]
 
 
 def _candidates(question: Question, passages: Sequence[Read]) -> list[_Candidate]:
@@ -100,13 +102,15 @@ def _defines(sentence: str, wanted: str | None, title: str) -> float:
     return max(_alike(subject, grams(wanted or "")), _alike(subject, grams(title)))
 
 
-def _fitting(first: _Candidate, support: Sequence[_Candidate], words: int) -> list[_Candidate]:
-    """The first one, and as much of its support as the words allow."""
+def _fitting(first: _Candidate, support: Sequence[_Candidate], words: int, each: int) -> list[_Candidate]:
+    """The first one, and as much of its support as the words, and the sentences of each passage, allow."""
     chosen = [first]
     words -= len(first.sentence.text.split())
     for one in support:
         length = len(one.sentence.text.split())
-        if length <= words and all(_alike(one.grams, other.grams) <= _REPEATS for other in chosen):
+        of_it = sum(other.sentence.number == one.sentence.number for other in chosen)
+        repeats = any(_alike(one.grams, other.grams) > _REPEATS for other in chosen)
+        if length <= words and of_it < each and not repeats:
             chosen.append(one)
             words -= length
     return chosen

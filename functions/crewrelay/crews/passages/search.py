@@ -26,7 +26,7 @@ _BEGIN = re.compile(
     r' number="(?P<number>\d+)" title="(?P<title>[^"\n]*)" excerpt="(?P<start>\d+)-(?P<end>\d+)"'
     r'(?: similarity="(?P<similarity>-?[\d.]+)"(?: also="(?P<also>[\d.: -]+)")?)?>\n'
 )
-_PART = re.compile(r"(\d+)-(\d+):(-?[\d.]+)")
+_PART = re.compile(r"(?<!\d)(\d++)-(\d++):(-?[\d.]++)")
 NOTHING_FOUND = "No passage was found. Say that the sources do not answer this."
 
 
