@@ -46,9 +46,13 @@ def item(custom_id: str | None = None, **changes: object) -> dict[str, Any]:
     return REQUEST | ({} if custom_id is None else {"custom_id": custom_id}) | changes
 
 
-def submit(client: TestClient, *items: Any, webhook: Mapping[str, Any] | None = None, **headers: str) -> dict[str, Any]:
-    body = {"items": list(items), **(webhook or {})}
-    response = client.post("/crewai/run/batch", json=body, headers=headers)
+def submit(client: TestClient, *items: Any, **headers: str) -> dict[str, Any]:
+    return asking(client, {}, *items, **headers)
+
+
+def asking(client: TestClient, webhook: Mapping[str, Any], *items: Any, **headers: str) -> dict[str, Any]:
+    """Submit with a webhook for the batch."""
+    response = client.post("/crewai/run/batch", json={"items": list(items), **webhook}, headers=headers)
     assert response.status_code == 202, response.text
     assert response.headers["location"] in response.json()["batch_url"]
     answer: dict[str, Any] = response.json()
@@ -404,9 +408,7 @@ def told_of(storage: Storage, clock: HandSetClock, post: ScriptedPost, batch: di
 def test_its_webhook_is_told_when_all_its_items_have_ended(
     client: TestClient, storage: Storage, clock: HandSetClock
 ) -> None:
-    batch = submit(
-        client, item("a"), item("b"), BAD, webhook={"webhook_url": HOOK, "webhook_events": ["batch.completed"]}
-    )
+    batch = asking(client, {"webhook_url": HOOK, "webhook_events": ["batch.completed"]}, item("a"), item("b"), BAD)
     one, two, _ = batch["items"]
     post = ScriptedPost(clock)
     end(storage, clock, one["job_id"], "completed")
@@ -431,7 +433,7 @@ def test_beside_events_of_its_jobs_and_as_a_cloud_event(
     client: TestClient, storage: Storage, clock: HandSetClock
 ) -> None:
     asked = {"webhook_url": HOOK, "webhook_events": ["batch.completed", "cancelled"], "webhook_form": "cloudevents"}
-    batch = submit(client, item("a"), webhook=asked)
+    batch = asking(client, asked, item("a"))
     client.post(f"{batch['batch_url']}/cancel").raise_for_status()
     [told] = told_of(storage, clock, ScriptedPost(clock), batch)
     assert (told["type"], told["subject"]) == ("crewrelay.batch.completed", batch["batch_id"])
@@ -441,8 +443,8 @@ def test_beside_events_of_its_jobs_and_as_a_cloud_event(
 
 def test_its_webhook_belongs_to_the_request(client: TestClient) -> None:
     asked = {"webhook_url": HOOK, "webhook_events": ["batch.completed"]}
-    first = submit(client, item("a"), webhook=asked, **KEY)
-    assert submit(client, item("a"), webhook=asked, **KEY)["batch_id"] == first["batch_id"]
+    first = asking(client, asked, item("a"), **KEY)
+    assert asking(client, asked, item("a"), **KEY)["batch_id"] == first["batch_id"]
     for other in ({}, asked | {"webhook_url": f"{HOOK}/other"}, {"webhook_url": HOOK}):
         response = client.post("/crewai/run/batch", json={"items": [item("a")], **other}, headers=KEY)
         assert_problem(response, 422, "idempotency_conflict")

@@ -99,8 +99,22 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
         65,
     ),
     "create a batch of a file, with a webhook": ({"dynamodb:PutItem": 2, "sqs:SendMessage": 1}, 0, 4),
-    "look whether it has ended": ({}, 0, 0),
-    "deliver its end": ({}, 0, 0),
+    "look whether it has ended": (
+        {"dynamodb:GetItem": 1, "dynamodb:PutItem": 1, "dynamodb:Query": 1, "sqs:SendMessage": 1},
+        2,
+        3,
+    ),
+    "deliver its end": (
+        {
+            "dynamodb:BatchGetItem": 1,
+            "dynamodb:GetItem": 3,
+            "dynamodb:PutItem": 2,
+            "dynamodb:Query": 5,
+            "dynamodb:UpdateItem": 1,
+        },
+        18,
+        6,
+    ),
     "its counts": ({"dynamodb:BatchGetItem": 1, "dynamodb:GetItem": 1, "dynamodb:Query": 2}, 13, 0),
 }
 

@@ -111,7 +111,7 @@ def notifier_of(
     rest = (FORMS, bell, clock, new_id, os.urandom, lambda: 0.0, MemoryMeter())
     store = storage.store(clock)
     counting = Counting(store, DynamoBatches(storage.dynamodb, storage.table, clock))
-    batches = BatchSubjects(counting, BATCH_FORMS, clock)
+    batches = BatchSubjects(counting, BATCH_FORMS, clock).of
     return Notifier(store, subscriptions, secrets, post, *rest, batches)
 
 

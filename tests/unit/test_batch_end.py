@@ -46,7 +46,7 @@ def requested(office: Office, items: int, *, within: timedelta = timedelta(secon
 
 def notify(office: Office, batch: Batch, post: ScriptedPost) -> None:
     """A bell that is answered by a process of its own."""
-    subjects = BatchSubjects(Counting(office.table, office.kept), BATCH_FORMS, office.clock)
+    subjects = BatchSubjects(Counting(office.table, office.kept), BATCH_FORMS, office.clock).of
     rest = (office.notices, office.clock, new_id, bytes, lambda: 0.0, MemoryMeter(), subjects)
     notifier = Notifier(office.table, office.subscriptions, MemorySigningSecrets(), post, {}, *rest)
     notifier.notify(batch.id, office.clock() + FOREVER)

@@ -131,5 +131,5 @@ def notifier(settings: NotifierSettings) -> Notifier:
         os.urandom,
         random.random,
         meter,
-        BatchSubjects(Counting(store, batches(settings)), BATCH_FORMS, utcnow),
+        BatchSubjects(Counting(store, batches(settings)), BATCH_FORMS, utcnow).of,
     )

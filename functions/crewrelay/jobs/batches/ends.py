@@ -46,7 +46,7 @@ class BatchSubjects(NamedTuple):
     forms: Mapping[str, BatchForm]
     clock: Clock
 
-    def __call__(self, subscription: Subscription) -> Subject | None:
+    def of(self, subscription: Subscription) -> Subject | None:
         """One whose webhook has been told is not counted again."""
         batch = self.counting.batches.load(subscription.job_id, subscription.tenant)
         if batch is None:

@@ -81,7 +81,7 @@ class Notifier:
         meter: Meter,
         batches: Subjects = lambda _: None,
     ) -> None:
-        self._jobs = JobSubjects(store, forms)
+        self._jobs = JobSubjects(store, forms).of
         self._batches = batches
         self._subscriptions = subscriptions
         self._secrets = secrets

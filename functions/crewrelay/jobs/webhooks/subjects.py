@@ -60,6 +60,6 @@ class JobSubjects(NamedTuple):
     store: JobStore
     forms: Mapping[str, Form]
 
-    def __call__(self, subscription: Subscription) -> Subject | None:
+    def of(self, subscription: Subscription) -> Subject | None:
         record = self.store.load(subscription.job_id)
         return record and JobSubject(record, self.store, self.forms)
