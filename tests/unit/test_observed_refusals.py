@@ -40,7 +40,7 @@ class FailingTable:
         raise self._error
 
     create = save = delete = load = jobs = listed = unfinished = put_file = read_file = put_events = events = _fail
-    put_answer = put_question = put_call = entries = delete_expired = end_damaged = statuses = _fail
+    put_answer = put_question = put_call = entries = delete_expired = end_damaged = statuses = titles = _fail
 
     def journal(self, job: Job) -> Iterator[Call]:
         yield CALL
@@ -58,6 +58,7 @@ REQUESTS: dict[str, Callable[[ObservedStore], object]] = {
     "jobs": lambda store: store.jobs(["an-id"], "acme"),
     "statuses": lambda store: store.statuses(["an-id"], "acme"),
     "listed": lambda store: store.listed("acme", Filter(), None, 10),
+    "titles": lambda store: store.titles(["an-id"], "acme"),
     "delete": lambda store: store.delete(JOB),
     "put_answer": lambda store: store.put_answer(JOB, ANSWER),
     "put_question": lambda store: store.put_question(JOB, "id#0", QUESTION),
@@ -98,6 +99,7 @@ def test_what_is_read_is_what_the_table_holds(clock: HandSetClock) -> None:
     assert store.load("an-id") == inner.load("an-id") is not None
     assert store.load("an-id", "another tenant") is None
     assert store.jobs(["an-id"], "acme") == [JOB]
+    assert store.titles(["an-id"], "acme") == {"an-id": INPUT.title}
     assert store.listed("acme", Filter(), None, 10) == Page([JOB], None)
     assert list(store.journal(JOB)) == [CALL]
     assert store.entries(JOB) == [CALL.without_body()]
