@@ -26,6 +26,13 @@ def submit(url: str, topics: Sequence[str], threads: int = 4) -> dict[str, float
         return dict(pool.map(one, topics))
 
 
+def is_up(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health").is_success
+    except httpx.TransportError:
+        return False
+
+
 class Waiting:
     """The jobs that are not completed yet."""
 

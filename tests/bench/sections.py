@@ -20,6 +20,7 @@ def _kills(found: Found) -> Section:
     ours, others = systems[SQLITE], [one for name, one in systems.items() if name != SQLITE]
     lost, again = (sum(one[name] for one in others) for name in ("lost", "paid_again"))
     columns = {"under way": "under_way", "lost": "lost", "paid again": "paid_again", "s to the end": "seconds"}
+    ended = {name: {**one, "seconds": "never" if one["lost"] else one["seconds"]} for name, one in systems.items()}
     wasted = [(name, one["lost"] * found["calls"] + one["paid_again"]) for name, one in systems.items()]
     return Section(
         "kill -9 in mid-job",
@@ -29,7 +30,7 @@ the {found["jobs"] * found["calls"]} that the jobs need. crewrelay lost {ours["l
 {ours["paid_again"]} calls again, which were under way in the processes that died; what had been answered was
 replayed. The others, {len(others)} of them, together lost {lost} jobs and paid {again} calls again.
 
-{_by_system(systems, columns)}
+{_by_system(ended, columns)}
 
 Another process gets a job of a queue from its beginning. Celery acknowledges a message when its task begins,
 unless `task_acks_late` is set (*{CELERY_LATE}*). The queues are set to give a dead worker's messages back

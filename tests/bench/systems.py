@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import httpx
 
+from tests.bench.load import is_up
 from tests.bench.sizes import STARTS_WITHIN
 from tests.support.models import ScriptedModel
 from tests.support.processes import ROOT
@@ -191,7 +192,4 @@ def peer_environment(model: ScriptedModel, **variables: str) -> dict[str, str]:
 
 
 def healthy(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health").is_success
-    except httpx.TransportError:
-        return False
+    return is_up(f"http://127.0.0.1:{port}")
