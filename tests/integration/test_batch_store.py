@@ -17,6 +17,7 @@ from crewrelay.jobs.records.batch import (
     Upload,
     UploadState,
     letters,
+    subject_id,
     subscribe_to_end,
 )
 from crewrelay.jobs.records.events import EventType
@@ -199,17 +200,17 @@ def test_its_subscription_comes_with_it_and_is_due(
     batch = batch_of(clock, *ITEMS)
     subscription = subscribe_to_end(batch, HOOK)
     batches.create(batch, subscription)
-    assert subscriptions.of(batch.id) == [subscription]
+    assert subscriptions.of(subject_id(batch.id)) == [subscription]
     assert list(subscriptions.due(clock())) == []
     held = claim(subscription, "me", clock())
     subscriptions.save(subscription, held)
     assert batches.create(batch_of(clock, *ITEMS), subscription) == batch  # the request again
-    assert subscriptions.of(batch.id) == [held]
-    assert list(subscriptions.due(clock() + LEASE)) == [batch.id]
+    assert subscriptions.of(subject_id(batch.id)) == [held]
+    assert list(subscriptions.due(clock() + LEASE)) == [subject_id(batch.id)]
     clock.now = batch.expires_at
     second = batch_of(clock, *ITEMS)
     batches.create(second, subscribe_to_end(second, HOOK))
-    assert subscriptions.of(batch.id) == [subscribe_to_end(second, HOOK)]
+    assert subscriptions.of(subject_id(batch.id)) == [subscribe_to_end(second, HOOK)]
 
 
 def test_expired_batches_leave_the_file(database: Database, clock: HandSetClock) -> None:

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from crewrelay.http.body import LARGEST_BATCH
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.batch import subject_id
 from crewrelay.jobs.records.job import Job
 from tests.support.aws import aws_client
 from tests.support.bill import Bill
@@ -401,7 +402,7 @@ HOOK = "https://example.org/hook"
 
 def told_of(storage: Storage, clock: HandSetClock, post: ScriptedPost, batch: dict[str, Any]) -> list[dict[str, Any]]:
     """The messages so far, after a bell for the batch."""
-    notifier_of(storage, clock, post).notify(batch["batch_id"], clock() + FOREVER)
+    notifier_of(storage, clock, post).notify(subject_id(batch["batch_id"]), clock() + FOREVER)
     return [json.loads(sent.body) for sent in post.sent]
 
 

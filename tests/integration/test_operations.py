@@ -21,6 +21,7 @@ from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.batches.uploads import ring_for_due
 from crewrelay.jobs.ports import Calls
 from crewrelay.jobs.records.answer import Answer, Passage, Source
+from crewrelay.jobs.records.batch import subject_id
 from crewrelay.jobs.records.job import JobInput
 from crewrelay.jobs.records.journal import Kind, Reply
 from crewrelay.jobs.sweeper import Sweeper
@@ -199,8 +200,8 @@ def test_what_a_job_takes(storage: Storage, bill: Bill, figure: Figure) -> None:
         "start it": lambda: start(storage, api, files[0]),
         "its 10 lines become jobs": lambda: uploads_of(storage).answer(files[0]["batch_id"], soon),
         "create a batch of a file, with a webhook": lambda: files.append(api.post(HOOKED).json()),
-        "look whether it has ended": lambda: later.notify(files[1]["batch_id"], soon),
-        "deliver its end": lambda: notifier.notify(files[1]["batch_id"], soon),
+        "look whether it has ended": lambda: later.notify(subject_id(files[1]["batch_id"]), soon),
+        "deliver its end": lambda: notifier.notify(subject_id(files[1]["batch_id"]), soon),
         "its counts": lambda: api.get(files[0]["batch_url"]).raise_for_status(),
     }
     found = dict[str, tuple[dict[str, int], float, float]]()

@@ -25,6 +25,7 @@ from crewrelay.crews.models.models import Models
 from crewrelay.jobs.access import Scope, issue
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.records import transitions
+from crewrelay.jobs.records.batch import subject_id
 from crewrelay.jobs.records.job import Status
 from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.records.questions import Question
@@ -326,7 +327,7 @@ def drive(functions: House, storage: Storage) -> None:
     orphaned = leave_webhook_alone(storage)
     counted = rows.typed({"pk": f"BATCH#{ended}", "sk": "OUTCOMES#00000"})
     storage.dynamodb.delete_item(TableName=storage.table, Key=counted)  # as if nobody had asked how far it is
-    bells = [sqs_record(job_id), sqs_record(orphaned), sqs_record(ended), sqs_record("no notice")]
+    bells = [sqs_record(job_id), sqs_record(orphaned), sqs_record(subject_id(ended)), sqs_record("no notice")]
     assert functions["NotifierFunction"](sqs_event(*bells), seconds=90) == {"batchItemFailures": []}
     [told] = call(api, "GET", f"/crewai/jobs/{job_id}/deliveries")["webhooks"]
     assert [attempt["error"] for attempt in told["attempts"]] == ["the name could not be resolved"]

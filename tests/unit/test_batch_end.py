@@ -8,7 +8,7 @@ import pytest
 
 from crewrelay.jobs.batches.counting import Counting
 from crewrelay.jobs.batches.ends import BatchSubjects
-from crewrelay.jobs.records.batch import Batch, BatchItem, subscribe_to_end
+from crewrelay.jobs.records.batch import Batch, BatchItem, subject_id, subscribe_to_end
 from crewrelay.jobs.records.events import EventType
 from crewrelay.jobs.records.job import JobInput, Status
 from crewrelay.jobs.records.subscription import LEASE, Outcome
@@ -49,7 +49,7 @@ def notify(office: Office, batch: Batch, post: ScriptedPost) -> None:
     subjects = BatchSubjects(Counting(office.table, office.kept), BATCH_FORMS, office.clock).of
     rest = (office.notices, office.clock, new_id, bytes, lambda: 0.0, MemoryMeter(), subjects)
     notifier = Notifier(office.table, office.subscriptions, MemorySigningSecrets(), post, {}, *rest)
-    notifier.notify(batch.id, office.clock() + FOREVER)
+    notifier.notify(subject_id(batch.id), office.clock() + FOREVER)
 
 
 def body(post: ScriptedPost, number: int = -1) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def counts(**known: int) -> dict[str, int]:
 
 def test_it_is_told_once_every_item_has_ended(office: Office, clock: HandSetClock) -> None:
     batch, post = uploaded(office, 250), ScriptedPost(clock)
-    assert office.notices.rings == [batch.id]
+    assert office.notices.rings == [subject_id(batch.id)]
     notify(office, batch, post)  # its file has not been read
     office.work(batch)
     notify(office, batch, post)
@@ -91,8 +91,8 @@ def test_it_is_told_once_every_item_has_ended(office: Office, clock: HandSetCloc
             "results_url": f"{url}/results",
         },
     }
-    assert sent.id.startswith(f"msg_{batch.id}_0_1_")
-    [kept] = office.subscriptions.of(batch.id)
+    assert sent.id.startswith(f"msg_{subject_id(batch.id)}_0_1_")
+    [kept] = office.subscriptions.of(subject_id(batch.id))
     assert (kept.after, kept.due_at, [one.status for one in kept.attempts]) == (1, None, [204])
 
 
@@ -100,9 +100,9 @@ def test_the_end_of_one_that_took_long_is_looked_for_less_often(office: Office, 
     batch, post, looks, pauses = requested(office, 3), ScriptedPost(clock), 0, list[timedelta]()
     end = clock() + timedelta(days=1)
     while clock() < end:
-        [kept] = office.subscriptions.of(batch.id)
+        [kept] = office.subscriptions.of(subject_id(batch.id))
         assert kept.due_at
-        assert list(office.subscriptions.due(kept.due_at)) == [batch.id]
+        assert list(office.subscriptions.due(kept.due_at)) == [subject_id(batch.id)]
         pauses.append(kept.due_at - clock())
         clock.now = kept.due_at
         notify(office, batch, post)
@@ -174,7 +174,7 @@ def test_a_process_that_dies_as_it_sends_loses_nothing_and_the_id_stays(office: 
     notify(office, batch, post)  # it is held
     assert len(post.sent) == 1
     clock.pass_(seconds=LEASE.total_seconds())
-    assert list(office.subscriptions.due(clock())) == [batch.id]
+    assert list(office.subscriptions.due(clock())) == [subject_id(batch.id)]
     notify(office, batch, post)
     clock.pass_(seconds=5)
     notify(office, batch, post)
@@ -194,7 +194,7 @@ def test_a_retry_after_the_end_is_no_second_end_but_it_can_be_told_again(office:
     assert len(post.sent) == 1
     deliveries = Deliveries(office.table, office.subscriptions, office.notices, clock)
     deliveries.redeliver_batch(batch)
-    assert office.notices.rings[-1] == batch.id
+    assert office.notices.rings[-1] == subject_id(batch.id)
     notify(office, batch, post)
     assert post.sent[0].id == post.sent[1].id
     assert body(post)["data"]["counts"] == counts(total=2, completed=1, failed=1)
@@ -205,4 +205,12 @@ def test_an_orphan_whose_batch_never_came_goes_after_an_hour(office: Office, clo
     office.subscriptions.put(subscribe_to_end(batch, HOOK))
     clock.pass_(seconds=3601)
     notify(office, batch, post)
-    assert (office.subscriptions.of(batch.id), post.sent) == ([], [])
+    assert (office.subscriptions.of(subject_id(batch.id)), post.sent) == ([], [])
+
+
+def test_a_job_of_the_same_id_has_webhooks_of_its_own(office: Office, clock: HandSetClock) -> None:
+    batch = requested(office, 1)
+    job = office.submission().submit("acme", INPUT.model_copy(update={"webhooks": (HOOK,)}), "batch:key")
+    assert job.id == batch.id
+    of_job, of_batch = (office.subscriptions.of(each) for each in (job.id, subject_id(batch.id)))
+    assert [one.batch for one in (*of_job, *of_batch)] == [None, batch.id]

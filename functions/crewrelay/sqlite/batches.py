@@ -6,7 +6,7 @@ from datetime import datetime
 
 from crewrelay.jobs.errors import IdempotencyConflict, StaleWrite
 from crewrelay.jobs.ports import Clock
-from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes
+from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes, subject_id
 from crewrelay.jobs.records.subscription import Subscription
 from crewrelay.sqlite.database import Database
 from crewrelay.sqlite.subscriptions import insert
@@ -32,7 +32,7 @@ class SqliteBatches:
                     "INSERT OR REPLACE INTO batches VALUES (:id, :tenant, :expires_at, :body, :due_at, :revision)",
                     _columns(batch),
                 )
-                connection.execute("DELETE FROM subscriptions WHERE job_id = ?", (batch.id,))
+                connection.execute("DELETE FROM subscriptions WHERE job_id = ?", (subject_id(batch.id),))
                 if subscription:
                     insert(connection, subscription)
                 return batch

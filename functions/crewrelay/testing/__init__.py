@@ -14,7 +14,7 @@ from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite, U
 from crewrelay.jobs.listing import Filter, Page, Position, page_of
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.records.answer import Answer, File, Usage
-from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes
+from crewrelay.jobs.records.batch import CHUNK, Batch, BatchItem, Outcomes, subject_id
 from crewrelay.jobs.records.event_log import ended_unread
 from crewrelay.jobs.records.events import EventRow
 from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
@@ -344,7 +344,7 @@ class MemoryBatches:
             if existing is None:
                 self._batches[batch.id] = batch.model_dump_json()
                 self._chunks[batch.id], self._outcomes[batch.id] = {}, {}
-                for left in self.subscriptions.of(batch.id):
+                for left in self.subscriptions.of(subject_id(batch.id)):
                     self.subscriptions.delete(left)
                 if subscription:
                     self.subscriptions.put(subscription)

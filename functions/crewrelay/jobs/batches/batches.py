@@ -24,6 +24,7 @@ from crewrelay.jobs.records.batch import (
     Upload,
     UploadFiles,
     UploadState,
+    subject_id,
     subscribe_to_end,
 )
 from crewrelay.jobs.records.job import Job, JobInput, keyed_id
@@ -148,7 +149,7 @@ class Batches:
     def _create(self, batch: Batch, webhook: Webhook | None) -> Batch:
         batch = self._batches.create(batch, subscribe_to_end(batch, webhook) if webhook else None)
         if webhook:
-            ring(self._notices, batch.id, FIRST_LOOK_AT_BATCH)
+            ring(self._notices, subject_id(batch.id), FIRST_LOOK_AT_BATCH)
         return batch
 
     def _new(

@@ -48,7 +48,7 @@ class BatchSubjects(NamedTuple):
 
     def of(self, subscription: Subscription) -> Subject | None:
         """One whose webhook has been told is not counted again."""
-        batch = self.counting.batches.load(subscription.job_id, subscription.tenant)
+        batch = self.counting.batches.load(subscription.batch or "", subscription.tenant)
         if batch is None:
             return None
         if subscription.after >= _END:

@@ -2,6 +2,7 @@
 which are written as the file is read. How far its jobs are is read from their rows.
 """
 
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +21,7 @@ CHUNK = 100  # items
 
 _LETTERS = {Status.COMPLETED: "c", Status.FAILED: "f", Status.CANCELLED: "x"}
 _OPEN = "."
+_SUBJECTS = uuid.UUID("463e99d5-8919-43a9-803b-5fa2b3e8c731")
 
 
 class BatchItem(BaseModel):
@@ -93,16 +95,21 @@ class Batch(BaseModel):
         return self.upload.items if self.upload else len(self.items)
 
 
+def subject_id(batch_id: str) -> str:
+    """The batch's id for webhooks. A job has the batch's own id if its idempotency key is `batch:` and the batch's."""
+    return str(uuid.uuid5(_SUBJECTS, batch_id))
+
+
 def subscribe_to_end(batch: Batch, webhook: Webhook) -> Subscription:
     return Subscription(
-        job_id=batch.id,
+        job_id=subject_id(batch.id),
         tenant=batch.tenant,
         number=0,
         webhook=webhook,
         created_at=batch.created_at,
         expires_at=batch.expires_at,
         due_at=batch.created_at + FIRST_LOOK_AT_BATCH,
-        batch=True,
+        batch=batch.id,
     )
 
 

@@ -74,8 +74,8 @@ class Attempt(BaseModel):
 
 
 class Subscription(BaseModel):
-    """All times are UTC. `number` tells a job's subscriptions apart, from 0. One of a batch has the batch's id as
-    `job_id`.
+    """All times are UTC. `number` tells a job's subscriptions apart, from 0. One of a batch names it in `batch`, and
+    has the batch's `subject_id` as `job_id`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -97,7 +97,7 @@ class Subscription(BaseModel):
     looks: int = 0  # in a row at which nothing was owed
     due_at: datetime | None  # when the sweeper must ring again; None if nothing is owed
     attempts: tuple[Attempt, ...] = ()  # the last ones
-    batch: bool = False
+    batch: str | None = None
     ended_at: datetime | None = None  # when it was first seen that the batch had ended
 
     def message_id(self, event: Event) -> str:

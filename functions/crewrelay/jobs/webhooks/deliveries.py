@@ -8,7 +8,7 @@ from typing import NamedTuple
 from crewrelay.jobs.errors import InvalidRequest, StaleWrite, Unavailable
 from crewrelay.jobs.ports import Clock, Doorbell, JobStore, job_of_tenant
 from crewrelay.jobs.records import subscription as change
-from crewrelay.jobs.records.batch import Batch
+from crewrelay.jobs.records.batch import Batch, subject_id
 from crewrelay.jobs.records.event_log import last_number
 from crewrelay.jobs.records.job import Job
 from crewrelay.jobs.records.subscription import State, Subscription
@@ -101,11 +101,11 @@ class Deliveries(NamedTuple):
 
     def of_batch(self, batch: Batch) -> list[Subscription]:
         """Raises Unavailable."""
-        return self.subscriptions.of(batch.id)
+        return self.subscriptions.of(subject_id(batch.id))
 
     def redeliver_batch(self, batch: Batch) -> list[Subscription]:
         """Tell its end once more, under the same id, when it has ended. Raises Unavailable."""
-        return self._redelivered(batch.id, 0)
+        return self._redelivered(subject_id(batch.id), 0)
 
     def _redelivered(self, subject_id: str, start: int | None) -> list[Subscription]:
         found = [one for one in self.subscriptions.of(subject_id) if one.state is not State.REMOVED]
