@@ -79,7 +79,7 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
     ),
     "look for due webhooks, of which there are none": ({"dynamodb:Query": 8, "sqs:GetQueueAttributes": 1}, 4, 0),
     "sweep of nothing": ({"dynamodb:Query": 25, "sqs:GetQueueAttributes": 1}, 12.5, 0),
-    "create a batch of a file": ({"dynamodb:PutItem": 1}, 0, 2),
+    "create a batch of a file": ({"dynamodb:PutItem": 1, "dynamodb:Query": 1}, 0.5, 3),
     "start it": (
         {"dynamodb:GetItem": 1, "dynamodb:PutItem": 1, "dynamodb:Query": 2, "s3:PutObject": 1, "sqs:SendMessage": 1},
         3,
@@ -97,9 +97,13 @@ EXPECTED: dict[str, tuple[dict[str, int], float, float]] = {
             "sqs:SendMessage": 10,
         },
         15,
-        65,
+        66,
     ),
-    "create a batch of a file, with a webhook": ({"dynamodb:PutItem": 2, "sqs:SendMessage": 1}, 0, 4),
+    "create a batch of a file, with a webhook": (
+        {"dynamodb:PutItem": 2, "dynamodb:Query": 1, "sqs:SendMessage": 1},
+        0.5,
+        5,
+    ),
     "look whether it has ended": (
         {"dynamodb:GetItem": 1, "dynamodb:PutItem": 1, "dynamodb:Query": 1, "sqs:SendMessage": 1},
         2,

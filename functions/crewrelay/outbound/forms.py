@@ -94,7 +94,9 @@ BATCH_FORMS = {name: _of_batch(envelope) for name, envelope in _ENVELOPES.items(
 
 def _about(kind: str, event: Event, subscription: Subscription) -> _About:
     message_id = subscription.message_id(event)
-    return _About(f"{kind}.{event.what}", subscription.job_id, event.at, message_id, subscription.tenant)
+    return _About(
+        f"{kind}.{event.what}", subscription.batch or subscription.job_id, event.at, message_id, subscription.tenant
+    )
 
 
 def _job_data(record: JobRecord, event: Event, subscription: Subscription) -> dict[str, Any]:
