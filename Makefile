@@ -57,6 +57,7 @@ faults: setup ## Fault injection: crashes, kills, lost replies, duplicates, a si
 
 faults-long: build ## The same, longer: 2,000 jobs under kill -9, thousands of simulated histories, full load, each project's kills
 	FAULTS=long .venv/bin/pytest tests/faults -n 2 --dist worksteal
+	FAULTS=long .venv/bin/pytest tests/unit/test_replacements.py
 	FAULTS=long .venv/bin/pytest tests/e2e/test_load.py tests/integration/test_ingest_footprint.py -s
 	FAULTS=long .venv/bin/pytest tests/e2e/test_projects.py tests/e2e/test_schema.py tests/e2e/runtime/test_cold_starts.py tests/e2e/runtime/test_projects.py -s
 	$(MAKE) mutants
