@@ -219,7 +219,15 @@ def test_expired_batches_leave_the_file(database: Database, clock: HandSetClock)
     batch = batches.create(new, subscribe_to_end(new, HOOK))
     batches.put_chunk(batch, 0, ITEMS)
     batches.put_outcomes(batch, 0, "cc")
+    clock.pass_(seconds=60)
+    other = upload_of(clock, "another")
+    subscription = subscribe_to_end(other, HOOK)
+    batches.put_chunk(batches.create(other, subscription), 0, ITEMS)
     clock.now = batch.expires_at
+    SqliteJobStore(database, clock).delete_expired()
+    assert SqliteSubscriptions(database).of(other.subject_id) == [subscription]  # it has not expired
+    assert list(batches.chunks(other)) == [(0, ITEMS)]
+    clock.now = other.expires_at
     SqliteJobStore(database, clock).delete_expired()
     with database.reading() as connection:
         for table in ("batches", "chunks", "outcomes", "subscriptions"):

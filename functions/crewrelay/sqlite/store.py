@@ -14,6 +14,7 @@ from crewrelay.jobs.errors import DamagedJob, IdempotencyConflict, StaleWrite
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import Clock, JobRecord
 from crewrelay.jobs.records.answer import Answer, File
+from crewrelay.jobs.records.batch import subject_id
 from crewrelay.jobs.records.event_log import ended_unread
 from crewrelay.jobs.records.events import MOST_STORED, EventRow
 from crewrelay.jobs.records.job import Failure, Job, JobInput, Status
@@ -310,19 +311,21 @@ class SqliteJobStore:
         """A few at a time, with their bodies: other writers wait meanwhile. Unfinished ones end first, for a job may
         have been accepted, or be looked at, while the clock is wrong.
         """
+        now = self._now()
         with self._database.writing(durable=False) as connection:
             rows = connection.execute(
-                "SELECT id FROM jobs WHERE expires_at <= ? AND due_at IS NULL LIMIT ?", (self._now(), _PAGE)
+                "SELECT id FROM jobs WHERE expires_at <= ? AND due_at IS NULL LIMIT ?", (now, _PAGE)
             )
             found = [row["id"] for row in rows]
             _forget(connection, found)
+            ended = connection.execute("SELECT id FROM batches WHERE expires_at <= ?", (now,)).fetchall()
             for table in ("tokens", "batches"):
-                connection.execute(f"DELETE FROM {table} WHERE expires_at <= ?", (self._now(),))
-            if connection.execute("SELECT changes()").fetchone()[0]:  # of batches, the last table
+                connection.execute(f"DELETE FROM {table} WHERE expires_at <= ?", (now,))
+            if ended:
                 for table in ("chunks", "outcomes"):
                     connection.execute(f"DELETE FROM {table} WHERE batch_id NOT IN (SELECT id FROM batches)")
-                left = "SELECT id FROM jobs UNION ALL SELECT id FROM batches"
-                connection.execute(f"DELETE FROM subscriptions WHERE job_id NOT IN ({left})")
+                told = [(subject_id(row["id"]),) for row in ended]
+                connection.executemany("DELETE FROM subscriptions WHERE job_id = ?", told)
         return len(found)
 
     def _job(self, connection: sqlite3.Connection, job_id: str) -> Job | None:
