@@ -1,7 +1,7 @@
 """When a batch's webhook is told of the batch's end, and of what: once, of every item, whatever dies in between."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -44,10 +44,10 @@ def requested(office: Office, items: int, *, within: timedelta = timedelta(secon
     return batch
 
 
-def notify(office: Office, batch: Batch, post: ScriptedPost) -> None:
+def notify(office: Office, batch: Batch, post: ScriptedPost, clock: Clock | None = None) -> None:
     """A bell that is answered by a process of its own."""
-    subjects = BatchSubjects(Counting(office.table, office.kept), BATCH_FORMS, office.clock).of
-    rest = (office.notices, office.clock, new_id, bytes, lambda: 0.0, MemoryMeter(), subjects)
+    subjects = BatchSubjects(Counting(office.table, office.kept), BATCH_FORMS, clock or office.clock).of
+    rest = (office.notices, clock or office.clock, new_id, bytes, lambda: 0.0, MemoryMeter(), subjects)
     notifier = Notifier(office.table, office.subscriptions, MemorySigningSecrets(), post, {}, *rest)
     notifier.notify(subject_id(batch.id), office.clock() + FOREVER)
 
@@ -178,6 +178,20 @@ def test_a_process_that_dies_as_it_sends_loses_nothing_and_the_id_stays(office: 
     notify(office, batch, post)
     clock.pass_(seconds=5)
     notify(office, batch, post)
+    assert [sent.id for sent in post.sent] == [post.sent[0].id] * 3
+    assert len({json.loads(sent.body)["timestamp"] for sent in post.sent}) == 1
+
+
+def test_every_attempt_has_the_same_id_however_the_clock_runs(office: Office, clock: HandSetClock) -> None:
+    def running() -> datetime:
+        clock.pass_(seconds=0.001)
+        return clock()
+
+    batch, post = requested(office, 2), ScriptedPost(clock, 503, 503)
+    office.end_jobs(batch)
+    for _ in range(3):
+        notify(office, batch, post, running)
+        clock.pass_(seconds=10)
     assert [sent.id for sent in post.sent] == [post.sent[0].id] * 3
     assert len({json.loads(sent.body)["timestamp"] for sent in post.sent}) == 1
 

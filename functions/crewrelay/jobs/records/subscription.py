@@ -131,8 +131,9 @@ def claimable(subscription: Subscription, now: datetime) -> bool:
     return subscription.state is State.ACTIVE and all(until is None or until <= now for until in waits)
 
 
-def claim(subscription: Subscription, holder: str, now: datetime) -> Subscription:
-    ended_at = subscription.ended_at or now if subscription.batch else None
+def claim(subscription: Subscription, holder: str, now: datetime, event: Event | None = None) -> Subscription:
+    """To deliver this event. Of a batch its time is kept, for it is part of the message's id."""
+    ended_at = event.at if event and subscription.batch else subscription.ended_at
     return _next(subscription, holder=holder, lease_until=now + LEASE, due_at=now + LEASE, ended_at=ended_at)
 
 

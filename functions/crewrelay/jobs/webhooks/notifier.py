@@ -133,7 +133,7 @@ class Notifier:
             ring(self._bell, subscription.job_id, pause)
             return None
         try:
-            held = claim(subscription, self._new_id(), now)
+            held = claim(subscription, self._new_id(), now, event)
             self._subscriptions.save(subscription, held)
             return self._conclude(held, subject, event, self._delivered(held, subject, event))
         except StaleWrite:
