@@ -213,6 +213,30 @@ def test_its_subscription_comes_with_it_and_is_due(
     assert subscriptions.of(subject_id(batch.id)) == [subscribe_to_end(second, HOOK)]
 
 
+def test_a_refused_request_leaves_no_webhook(
+    batches: BatchStore, subscriptions: Subscriptions, clock: HandSetClock
+) -> None:
+    batch = batch_of(clock, *ITEMS)
+    first = subscribe_to_end(batch, HOOK)
+    batches.create(batch, first)
+    batches.create(silent := batch_of(clock, batch_id="without"))
+    for told, kept in ((batch, [first]), (silent, [])):
+        other = batch_of(clock, *ITEMS, digest="e" * 64, batch_id=told.id)
+        with pytest.raises(IdempotencyConflict):
+            batches.create(other, subscribe_to_end(other, HOOK.model_copy(update={"url": "https://example.org/other"})))
+        assert subscriptions.of(told.subject_id) == kept
+
+
+def test_a_request_that_died_before_its_webhook_was_there_is_completed_when_it_is_repeated(
+    storage: Storage, clock: HandSetClock
+) -> None:
+    batches = DynamoBatches(storage.dynamodb, storage.table, clock)
+    batch = batches.create(batch_of(clock, *ITEMS))
+    batches.create(batch, subscribe_to_end(batch, HOOK))
+    kept = DynamoSubscriptions(storage.dynamodb, storage.table, clock).of(batch.subject_id)
+    assert kept == [subscribe_to_end(batch, HOOK)]
+
+
 def test_expired_batches_leave_the_file(database: Database, clock: HandSetClock) -> None:
     batches = SqliteBatches(database, clock)
     new = upload_of(clock)

@@ -5,6 +5,7 @@ sk=OUTCOMES#<number>, how they have ended. Items are compressed: at most 256 KB,
 import gzip
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,9 @@ class DynamoBatches:
         self._subscriptions = DynamoSubscriptions(client, table, clock)
 
     def create(self, batch: Batch, subscription: Subscription | None = None) -> Batch:
-        if subscription:
-            self._subscriptions.put_before_job(subscription)
+        """Puts the BATCH row, which may refuse the request, then the subscription: nobody knows the batch before both
+        are there, and the request, repeated, puts what it did not.
+        """
         existing = put_if(
             self._client,
             self._table,
@@ -44,11 +46,12 @@ class DynamoBatches:
             "attribute_not_exists(pk) OR expires_at <= :now",
             {":now": self._now()},
         )
-        if existing is None:
-            return batch
-        kept = _batch_of(existing)
+        kept = batch if existing is None else _batch_of(existing)
         if kept.digest != batch.digest:
             raise IdempotencyConflict("This idempotency key was already used with a different body.")
+        if subscription:
+            with suppress(StaleWrite):  # it is there
+                self._subscriptions.put(subscription)
         return kept
 
     def load(self, batch_id: str, tenant: str | None) -> Batch | None:

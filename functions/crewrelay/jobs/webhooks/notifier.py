@@ -142,7 +142,7 @@ class Notifier:
             self._shares.give_back(subscription.tenant, now, self._clock())
 
     def _without_subject(self, subscription: Subscription, now: datetime) -> None:
-        """Its submission died before it put the job or batch, or is about to put it."""
+        """The submission of its job died before it put that, or is about to put it; or its batch has expired."""
         if now - subscription.created_at > _ORPHAN:
             return self._subscriptions.delete(subscription)
         self._save(subscription, postpone(subscription, now))
