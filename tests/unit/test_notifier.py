@@ -424,3 +424,31 @@ def test_who_was_put_off_comes_at_the_pace_of_its_receivers(clock: HandSetClock)
     for _ in range(MOST_AT_ONCE):
         shares.give_back("acme", clock(), clock())
     assert shares.take("acme", clock()) is None
+
+
+def test_a_clock_that_is_set_back_or_ahead_puts_nobody_off_for_long(clock: HandSetClock) -> None:
+    shares = Shares()
+    for _ in range(MOST_AT_ONCE):
+        assert shares.take("acme", clock()) is None
+    assert shares.take("acme", clock())
+    began = clock()
+    clock.pass_(days=1)
+    shares.give_back("acme", began, clock())
+    assert shares.take("acme", clock()) is None
+    assert (shares.take("acme", clock()) or LONGEST_PAUSE) < LEASE
+    clock.pass_(days=-1)
+    assert (shares.take("acme", clock()) or LONGEST_PAUSE) <= LEASE
+
+
+def test_a_tenant_that_was_put_off_once_is_not_kept_for_ever(clock: HandSetClock) -> None:
+    shares = Shares()
+    for number in range(100):
+        for _ in range(MOST_AT_ONCE):
+            assert shares.take(f"tenant-{number}", clock()) is None
+        assert shares.take(f"tenant-{number}", clock())
+        for _ in range(MOST_AT_ONCE):
+            shares.give_back(f"tenant-{number}", clock(), clock())
+    clock.pass_(hours=1)
+    assert shares.take("another", clock()) is None
+    shares.give_back("another", clock(), clock())
+    assert not shares._of

@@ -128,7 +128,7 @@ class Notifier:
         if now + LEASE > deadline:
             ring(self._bell, subscription.job_id)
             return None
-        if pause := self._shares.take(subscription.tenant, now):
+        if (pause := self._shares.take(subscription.tenant, now)) is not None:
             self._save(subscription, put_off(subscription, now + pause))
             ring(self._bell, subscription.job_id, pause)
             return None
