@@ -412,3 +412,26 @@ def test_results_are_in_the_order_of_the_file(office: Office) -> None:
     office.work(batch)
     ended = [(number, item.custom_id) for number, item, _ in office.batches.ended(batch, 98)]
     assert ended == [(number, f"n{number}") for number in range(98, 150)] + [(150, "150")]
+
+
+def test_counts_are_kept_for_seconds_also_if_the_clock_is_set_back(
+    office: Office, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crewrelay.jobs.batches.batches._MANY", 2)
+    batch, batches = office.upload(b"\n".join(line(f"n{number}") for number in range(4))), office.batches
+    office.work(batch)
+    batch = batches.of_tenant("acme", batch.id)
+    assert batches.counts(batch).jobs == {Status.PENDING: 4}
+    one, *_ = batches.jobs(batch)
+    office.intervention().cancel("acme", one.id)
+    assert batches.counts(batch).jobs == {Status.PENDING: 4}
+    clock.pass_(hours=-1)
+    assert batches.counts(batch).jobs == {Status.PENDING: 3, Status.CANCELLED: 1}
+
+
+def test_tenants_whose_files_were_received_are_forgotten(office: Office) -> None:
+    batches = office.batches
+    for number in range(3):
+        with batches.receiving(f"tenant-{number}", None):
+            pass
+    assert not batches._received

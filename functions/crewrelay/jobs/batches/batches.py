@@ -45,9 +45,13 @@ _GOOD_FOR = timedelta(seconds=10)  # their count
 
 
 class _Counted(NamedTuple):
-    until: datetime
+    at: datetime
     total: int  # items that the batch had
     counts: Counts
+
+    def is_recent(self, now: datetime) -> bool:
+        """Also if the clock was set back."""
+        return timedelta() <= now - self.at < _GOOD_FOR
 
 
 class Batches:
@@ -127,7 +131,7 @@ class Batches:
             yield
         finally:
             with self._turn:
-                self._received[tenant] -= 1
+                self._received -= Counter([tenant])  # keeps no zero
 
     def of_file(self, caller: Caller, digest: str, key: str | None, *, there: bool) -> Batch:
         """A batch whose file is `there`, or comes within an hour. It is yet to be committed."""
@@ -217,12 +221,12 @@ class Batches:
         """If many jobs have not ended, they are counted once in some seconds."""
         now = self._clock()
         counted = self._counted.get(batch.id)
-        if counted and now < counted.until and counted.total == batch.total:
+        if counted and counted.is_recent(now) and counted.total == batch.total:
             return counted.counts
         counts = self.counting.counts(batch)
         if counts.unfinished > _MANY:
-            kept = {batch_id: each for batch_id, each in self._counted.items() if now < each.until}
-            self._counted = kept | {batch.id: _Counted(now + _GOOD_FOR, batch.total, counts)}
+            kept = {batch_id: each for batch_id, each in self._counted.items() if each.is_recent(now)}
+            self._counted = kept | {batch.id: _Counted(now, batch.total, counts)}
         return counts
 
     def ended(self, batch: Batch, first: int) -> Iterator[tuple[int, BatchItem, JobRecord | None]]:
