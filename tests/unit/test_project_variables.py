@@ -11,6 +11,7 @@ from crewrelay.catalogue.project import read_project
 from crewrelay.catalogue.yaml_file import Faulty
 from crewrelay.crews.keyless.extractive import ExtractiveLLM
 from crewrelay.crews.running.checks import faults_of, refuse_broken
+from crewrelay.jobs.errors import Misconfigured
 from crewrelay.wiring.logs import redaction
 from crewrelay.wiring.variables import provide
 from tests.support.projects import little_flow, read_variables
@@ -133,3 +134,22 @@ def test_two_files_that_differ_are_told_without_their_values(
     assert os.environ["EXA_API_KEY"] == "the-key-of-first_of_two"
     assert f"EXA_API_KEY is not taken from {folders[1]}/.env: the environment has another" in caplog.text
     assert "the-key-of" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("SERPER_API_KEY=the-key-of-serper".encode("utf-16"), "save it as UTF-8"),
+        (b"SERPER_API_KEY=the-key-of-s\xe9rper", "save it as UTF-8"),
+        (b"SERPER_API_KEY=the-key\0of-serper", "remove it"),
+        (b"'A=B_API_KEY'=the-key-of-serper", "remove it"),
+    ],
+)
+def test_a_file_of_variables_that_is_none_is_refused_with_the_remedy(tmp_path: Path, content: bytes, told: str) -> None:
+    folder = project(tmp_path, "SERPER_API_KEY")
+    (folder / ".env").write_bytes(content)
+    with pytest.raises(Misconfigured) as refused:
+        provide([read_project("searching", folder)])
+    assert str(refused.value).startswith(f"{folder}/.env ")
+    assert told in str(refused.value)
+    assert "the-key" not in str(refused.value)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from crewrelay.catalogue.project import Project
 from crewrelay.catalogue.project_variables import is_reserved
+from crewrelay.jobs.errors import Misconfigured
 from crewrelay.redaction import SHORTEST
 from crewrelay.settings import CrewsSettings
 from crewrelay.wiring.logs import redaction
@@ -33,7 +34,15 @@ def _of_file(project: Project) -> dict[str, str]:
     """Of its .env: what it names, its keys and its model, as `crewai run` reads them. An image has no such file."""
     from dotenv import dotenv_values
 
-    given = dotenv_values(project.folder / ".env")
+    path = project.folder / ".env"
+    try:
+        given = dotenv_values(path)
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{path} is not UTF-8: save it as UTF-8.") from None
+    except OSError as error:
+        raise Misconfigured(f"{path} can't be read: {error.strerror}.") from None
+    if any("=" in name or "\0" in f"{name}{value}" for name, value in given.items()):
+        raise Misconfigured(f"{path} has a name with = or a zero byte, which no variable can have: remove it.")
     wanted = {name for name in given if name in (*project.env, _MODEL) or (_is_key(name) and not is_reserved(name))}
     return {name: value for name, value in given.items() if value and name in wanted}
 
