@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from crewrelay.aws import listing, rows
+from crewrelay.http.listing import MOST_JOBS
 from crewrelay.jobs.listing import Filter, Page, Position
 from crewrelay.jobs.ports import JobStore
 from crewrelay.jobs.records import transitions
@@ -242,3 +243,18 @@ def test_titles_are_those_of_the_tenants_own_jobs(store: JobStore, clock: HandSe
     found = store.titles([mine.id, theirs.id, without.id, "nobody"], "acme")
     assert {job_id: title for job_id, title in found.items() if title} == {mine.id: INPUT.inputs["topic"]}
     assert store.titles([mine.id], "nobody") == {}
+
+
+def test_titles_of_a_page_of_the_largest_inputs_fit_the_answers(storage: Storage, clock: HandSetClock) -> None:
+    """BatchGetItem answers with at most 16 MB, and a row has 400 KB."""
+    asked: list[int] = []
+
+    class Table:
+        def batch_get_item(self, RequestItems: Any) -> Any:  # noqa: N803
+            asked.append(len(RequestItems[storage.table]["Keys"]))
+            return {"Responses": {storage.table: []}}
+
+    store = storage.store(clock)
+    store._client = Table()  # type: ignore[assignment]
+    store.titles([str(number) for number in range(MOST_JOBS)], "acme")
+    assert (sum(asked), max(asked) * 400_000 <= 16_000_000) == (MOST_JOBS, True)

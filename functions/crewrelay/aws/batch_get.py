@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _MOST_KEYS = 100  # of one BatchGetItem
+MOST_LARGE = 40  # of 400 KB each: one answers with 16 MB at most
 
 
-def batch_get(client: "DynamoDBClient", table: str, keys: Sequence[Item]) -> Iterator[Item]:
-    """The items that exist, in any order. Raises Unavailable, also if the throttled table leaves some out."""
-    for start in range(0, len(keys), _MOST_KEYS):
-        some = keys[start : start + _MOST_KEYS]
+def batch_get(client: "DynamoDBClient", table: str, keys: Sequence[Item], most: int = _MOST_KEYS) -> Iterator[Item]:
+    """The items that exist, in any order, `most` at once. Raises Unavailable, also if the throttled table leaves some
+    out.
+    """
+    for start in range(0, len(keys), most):
+        some = keys[start : start + most]
         with unavailable_if_it_fails("table"):
             reply = client.batch_get_item(RequestItems={table: {"Keys": some, "ConsistentRead": True}})
         if reply.get("UnprocessedKeys"):

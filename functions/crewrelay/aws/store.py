@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from crewrelay.aws import rows
-from crewrelay.aws.batch_get import batch_get
+from crewrelay.aws.batch_get import MOST_LARGE, batch_get
 from crewrelay.aws.bodies import Bodies
 from crewrelay.aws.clients import error_code, unavailable_if_it_fails
 from crewrelay.aws.deletion import delete_all
@@ -128,7 +128,7 @@ class DynamoJobStore:
         keys = [rows.key(job_id, "INPUT") for job_id in job_ids]
         return {
             rows.job_id(item): item["title"]["S"]
-            for item in batch_get(self._client, self._table, keys)
+            for item in batch_get(self._client, self._table, keys, MOST_LARGE)
             if "title" in item and item["tenant"]["S"] == tenant and not rows.expired(item, self._clock())
         }
 
