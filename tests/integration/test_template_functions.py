@@ -90,3 +90,7 @@ def test_a_function_has_no_key_in_its_environment_but_where_to_fetch_it(template
         named = [variable for variable in keys if variable in given]
         assert all(variable.endswith("_SECRET") for variable in named)
         assert not named or len(named) == len(CREW)
+
+
+def test_an_update_reaches_the_notifier_before_the_api_puts_webhooks_for_it(template: Template) -> None:
+    assert template["Resources"]["ApiFunction"]["DependsOn"] == "NotifierFunction"
