@@ -233,7 +233,7 @@ def test_a_request_that_died_before_its_webhook_was_there_is_completed_when_it_i
     batches = DynamoBatches(storage.dynamodb, storage.table, clock)
     batch = batches.create(batch_of(clock, *ITEMS))
     batches.create(batch, subscribe_to_end(batch, HOOK))
-    kept = DynamoSubscriptions(storage.dynamodb, storage.table, clock).of(batch.subject_id)
+    kept = DynamoSubscriptions(storage.dynamodb, storage.table, clock).of(subject_id(batch.id))
     assert kept == [subscribe_to_end(batch, HOOK)]
 
 

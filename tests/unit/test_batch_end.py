@@ -8,6 +8,7 @@ import pytest
 
 from crewrelay.jobs.batches.counting import Counting
 from crewrelay.jobs.batches.ends import BatchSubjects
+from crewrelay.jobs.ports import Clock
 from crewrelay.jobs.records.batch import Batch, BatchItem, subject_id, subscribe_to_end
 from crewrelay.jobs.records.events import EventType
 from crewrelay.jobs.records.job import JobInput, Status
