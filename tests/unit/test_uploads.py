@@ -1,8 +1,9 @@
 """Files of lines become jobs: what each line and each file comes to, at the tenant's pace, and when it is cancelled."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -188,6 +189,65 @@ def test_the_tenants_limit_sets_the_pace(office: Office, clock: HandSetClock) ->
         rounds += 1
         assert rounds < 12
     assert office.counts(batch) == {"completed": 500}
+
+
+def test_a_file_that_waits_for_room_is_not_read_again(
+    office: Office, clock: HandSetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.most_unfinished = 80
+    read: list[str] = []
+    monkeypatch.setattr(office.files, "read", counted(read, "file", office.files.read))
+    monkeypatch.setattr(office.kept, "chunks", counted(read, "chunks", office.kept.chunks))
+    batch, process = office.upload(b"\n".join(line(f"n{number}") for number in range(500))), office.process()
+    looks = []
+    while office.state(batch)[0] is not UploadState.SUBMITTED:
+        read.clear()
+        office.work(batch, process)
+        looks.append(sorted(read))
+        office.end_jobs(batch)
+        clock.pass_(seconds=5)
+    assert len(looks) > 5
+    assert looks[0] == ["chunks", "file", "file"]  # its lines are counted first
+    assert not any(looks[1:])
+    assert office.counts(batch) == {"completed": 500}
+
+
+def counted(read: list[str], what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        read.append(what)
+        return function(*arguments)
+
+    return call
+
+
+def test_of_two_processes_each_goes_on_where_the_other_stopped(office: Office, clock: HandSetClock) -> None:
+    office.most_unfinished = 80
+    batch = office.upload(b"\n".join(line(f"n{number % 450}") for number in range(500)))
+    processes = [office.process(), office.process()]
+    looks = 0
+    while office.state(batch)[0] is not UploadState.SUBMITTED:
+        office.work(batch, processes[looks // 3 % 2])
+        office.end_jobs(batch)
+        clock.pass_(seconds=5)
+        looks += 1
+        assert looks < 12
+    assert office.counts(batch) == {"completed": 450, "rejected": 50}
+
+
+def test_a_job_that_was_deleted_while_its_chunk_waits_for_room_stays_deleted(
+    office: Office, clock: HandSetClock
+) -> None:
+    office.most_unfinished = 160
+    batch, process = office.upload(b"\n".join(line(f"n{number}") for number in range(200))), office.process()
+    office.work(batch, process)
+    office.end_jobs(batch)
+    last = list(office.batches.jobs(batch))[-1]
+    assert last.batch_item == 139  # of the second chunk
+    office.intervention().delete(last.tenant, last.id)
+    clock.pass_(seconds=5)
+    office.work(batch, process)
+    assert office.state(batch)[0] is UploadState.SUBMITTED
+    assert office.table.load(last.id) is None
 
 
 def test_before_its_time_is_up_it_rings_for_the_next_invocation(office: Office, clock: HandSetClock) -> None:

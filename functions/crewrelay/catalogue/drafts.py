@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from crewrelay.catalogue.request import complaints, request_of
 from crewrelay.jobs.access import Caller
 from crewrelay.jobs.batches.lines import LONGEST_LINE, Line
-from crewrelay.jobs.batches.uploads import ReadLine
+from crewrelay.jobs.batches.rows import ReadLine
 from crewrelay.jobs.errors import ForeignCollection
 from crewrelay.jobs.records.job import JobInput
 

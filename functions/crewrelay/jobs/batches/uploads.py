@@ -3,16 +3,15 @@ process goes on where another stopped or died: a chunk is put once, and its jobs
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import NamedTuple
 
-from crewrelay.jobs.access import Caller
 from crewrelay.jobs.batches.held import HeldBatch
-from crewrelay.jobs.batches.lines import Line, lines
+from crewrelay.jobs.batches.lines import Line
+from crewrelay.jobs.batches.rows import Reader, Rows
 from crewrelay.jobs.batches.wave import THREADS, cancel_wave, submit_wave
 from crewrelay.jobs.errors import CrewrelayError, InvalidUpload, StaleWrite, TooManyJobs, Unavailable
 from crewrelay.jobs.intervention import Intervention
@@ -28,7 +27,6 @@ from crewrelay.jobs.records.batch import (
     UploadFiles,
     UploadState,
 )
-from crewrelay.jobs.records.job import JobInput
 from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.submission import Submission, ring
 from crewrelay.jobs.text import ended
@@ -39,17 +37,6 @@ _COUNTED = 8 * 1024 * 1024  # bytes of a file whose lines are counted at once
 _NEXT_LOOK = timedelta(minutes=5)  # for a file that has not come
 _LATE = timedelta(minutes=15)  # due without anybody taking it: a look, and each step after it, puts that off
 _MOST_RINGS = 100  # of a sweep
-
-
-class ReadLine(NamedTuple):
-    """What a line says: the input of a job, or what is wrong with it. `custom_id` is None if it names none."""
-
-    custom_id: str | None
-    job_input: JobInput | None
-    rejection: str = ""
-
-
-Reader = Callable[[Caller, Line], ReadLine]
 
 
 def ring_for_due(batches: BatchStore, bell: Doorbell, moment: datetime) -> int:
@@ -90,6 +77,7 @@ class Uploads:
         self._policy = policy
         self._reader = reader
         self._pause = pause
+        self._kept: Rows | None = None  # of the file that was read last: it waits for room, a second at a time
 
     def answer(self, batch_id: str, deadline: datetime) -> None:
         """Take a batch whose upload is due, and go on with it until the deadline. Never raises: it stays due."""
@@ -124,9 +112,12 @@ class Uploads:
 
     def _step_until(self, held: HeldBatch, deadline: datetime, pool: ThreadPoolExecutor) -> timedelta | None:
         """How long to wait before the next step; None if it is over, or the file has yet to come."""
-        rows = _Rows(self._batches, self._files, held, self._reader)
+        rows, self._kept = self._kept, None  # not to be kept after an error
+        if rows is None or not rows.go_on(held):
+            rows = Rows(self._batches, self._files, held, self._reader)
         while not held.upload.state.over:
             if self._clock() >= deadline:
+                self._kept = rows
                 return timedelta()
             match held.upload.state:
                 case UploadState.EXPECTED:
@@ -138,6 +129,7 @@ class Uploads:
                     self._cancel_chunk(held, pool)
                 case _:
                     if wait := self._submit_chunk(held, rows, pool):
+                        self._kept = rows
                         return wait
         return None
 
@@ -168,7 +160,7 @@ class Uploads:
         else:
             held.save(offset=offset, lines=count)
 
-    def _submit_chunk(self, held: HeldBatch, rows: "_Rows", pool: ThreadPoolExecutor) -> timedelta | None:
+    def _submit_chunk(self, held: HeldBatch, rows: Rows, pool: ThreadPoolExecutor) -> timedelta | None:
         """None if each line of it is a job now, or can't be one; else how long to wait."""
         read = rows.next()
         if not read:
@@ -258,49 +250,3 @@ def _rejected(line: Line, item: BatchItem, refused: Mapping[str, CrewrelayError]
     if error is None or item.rejection:
         return item
     return item.model_copy(update={"rejection": f"line {line.number}: {ended(str(error))} {error.remedy}"})
-
-
-class _Rows:
-    """The lines of a held batch that are not blank, with the items that they are. No two have the same custom_id: those
-    of a whole file are in memory, which are 20 MB at most.
-    """
-
-    def __init__(self, batches: BatchStore, files: UploadFiles, held: HeldBatch, reader: Reader) -> None:
-        self._batches = batches
-        self._files = files
-        self._held = held
-        self._reader = reader
-        self._lines: Iterator[Line] | None = None
-        self._numbers: dict[str, int] = {}  # of items, by custom_id
-        self.resumed = True  # the first chunk may have been begun by another process
-
-    def next(self) -> list[tuple[Line, BatchItem, JobInput | None]]:
-        """Of the next chunk; none at the end."""
-        upload = self._held.upload
-        if self._lines is None:
-            self._lines = lines(self._read, upload.size, upload.offset, upload.lines)
-            self._remember(upload.items)
-        there = (line for line in self._lines if line.text is None or line.text.strip())
-        caller = Caller(tenant=self._held.batch.tenant, scopes=frozenset(), collections=upload.collections)
-        read = [(line, self._reader(caller, line)) for line in islice(there, CHUNK)]
-        return [
-            (line, self._item(number, line, told), told.job_input)
-            for number, (line, told) in enumerate(read, upload.items)
-        ]
-
-    def _read(self, offset: int, length: int) -> bytes:
-        return self._files.read(self._held.batch, offset, length)
-
-    def _remember(self, before: int) -> None:
-        for number, items in self._batches.chunks(self._held.batch):
-            for place, item in enumerate(items, number * CHUNK):
-                if place < before:
-                    self._numbers.setdefault(item.custom_id, place)
-
-    def _item(self, number: int, line: Line, told: ReadLine) -> BatchItem:
-        custom_id = str(number) if told.custom_id is None else told.custom_id
-        other = self._numbers.setdefault(custom_id, number)
-        rejection = told.rejection
-        if other != number and not rejection:
-            rejection = f"custom_id: is the custom_id of item {other}, too"
-        return BatchItem(custom_id=custom_id, rejection=f"line {line.number}: {rejection}" if rejection else "")
