@@ -57,8 +57,9 @@ class Process:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("crewrelay.jobs.batches.uploads", "crewrelay.jobs.batches.batches", "crewrelay.testing"):
-        monkeypatch.setattr(f"{module}.CHUNK", 4)
+    for module in ("batches.uploads", "batches.rows", "batches.batches"):
+        monkeypatch.setattr(f"crewrelay.jobs.{module}.CHUNK", 4)
+    monkeypatch.setattr("crewrelay.testing.batches.CHUNK", 4)
     monkeypatch.setattr("crewrelay.jobs.batches.uploads.THREADS", 1)  # the n-th write is always the same
 
 
