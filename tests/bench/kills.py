@@ -11,7 +11,8 @@ from tests.support.models import ScriptedModel
 from tests.support.waiting import wait_until
 
 JOBS, CALLS, DELAY = 12, 3, 2.0
-_QUIET = 40  # seconds without a call, after which nothing is expected: a lease of crewrelay's and a sweep take 30
+_OTHERS = 5  # seconds from one other job to the next
+_QUIET = 40  # seconds without a call of these jobs; a lease of crewrelay's and a sweep take 30
 
 
 def measure(server: int) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def killed(server: int, start: Start) -> dict[str, float]:
         under_way, begun = waiting.count(), time.monotonic()
         system.kill()
         _until_it_works_again(system.url)
-        _settle(model, waiting)
+        _settle(system.url, model, waiting)
         took = time.monotonic() - begun
         lost = waiting.count()
         again = sum(max(0, calls - CALLS) for calls in _calls(model))
@@ -47,10 +48,15 @@ def _until_it_works_again(url: str) -> None:
     wait_until(load.Waiting(url, list(load.submit(url, ["another"]))).done, within=STARTS_WITHIN)
 
 
-def _settle(model: ScriptedModel, waiting: load.Waiting) -> None:
-    """Until all are done, or nothing happens any more."""
-    calls, since = -1, time.monotonic()
+def _settle(url: str, model: ScriptedModel, waiting: load.Waiting) -> None:
+    """Until all are done, or nothing happens to them any more. Other jobs come meanwhile: taskiq looks for messages to
+    give back only after a new one.
+    """
+    calls, since, next_other = list[int](), time.monotonic(), time.monotonic()
     while not waiting.done() and time.monotonic() < since + _QUIET:
-        if (now := model.calls()) != calls:
+        if time.monotonic() >= next_other:
+            load.submit(url, ["another"])
+            next_other = time.monotonic() + _OTHERS
+        if (now := _calls(model)) != calls:
             calls, since = now, time.monotonic()
         time.sleep(0.2)

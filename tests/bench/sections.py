@@ -19,25 +19,28 @@ def _kills(found: Found) -> Section:
     systems: Found = found["systems"]
     ours, others = systems[SQLITE], [one for name, one in systems.items() if name != SQLITE]
     lost, again = (sum(one[name] for one in others) for name in ("lost", "paid_again"))
+    needed = found["jobs"] * found["calls"]
     columns = {"under way": "under_way", "lost": "lost", "paid again": "paid_again", "s to the end": "seconds"}
-    ended = {name: {**one, "seconds": "never" if one["lost"] else one["seconds"]} for name, one in systems.items()}
+    ended = {name: {**one, "seconds": "–" if one["lost"] else one["seconds"]} for name, one in systems.items()}
     wasted = [(name, one["lost"] * found["calls"] + one["paid_again"]) for name, one in systems.items()]
     return Section(
         "kill -9 in mid-job",
         f"""{found["jobs"]} jobs of {found["calls"]} calls are in mid-run, each with its first call answered, when all
-processes that run crews get SIGKILL. They are started again at once. *Lost* never ended. *Paid again* are calls beyond
-the {found["jobs"] * found["calls"]} that the jobs need. crewrelay lost {ours["lost"]} jobs and paid
-{ours["paid_again"]} calls again, which were under way in the processes that died; what had been answered was
-replayed. The others, {len(others)} of them, together lost {lost} jobs and paid {again} calls again.
+processes that run crews get SIGKILL. They are started again at once. *Lost* were not taken up again in 40
+seconds, in which another job came every five. *Paid again* are calls beyond the {needed} that the
+jobs need. crewrelay lost {ours["lost"]} jobs and paid {ours["paid_again"]} calls
+again, which were under way in the processes that died; what had been answered was replayed. The others,
+{len(others)} of them, together lost {lost} jobs and paid {again} calls again.
 
 {_by_system(ended, columns)}
 
-Another process gets a job of a queue from its beginning. Celery acknowledges a message when its task begins,
-unless `task_acks_late` is set (*{CELERY_LATE}*). The queues are set to give a dead worker's messages back
-after 10 seconds, so that the measurement ends. As they ship, Celery waits for an hour on Redis
-(`visibility_timeout`), taskiq for ten minutes (`idle_timeout`) and dramatiq for one (`heartbeat_timeout`, with a look
-for dead workers at one command in a thousand). Do not copy the 10 seconds: a longer job would run twice on Celery
-and on taskiq. crewrelay runs as it ships: its lease of 15 seconds is renewed while a job runs, then comes a sweep.""",
+Another process gets a job of a queue from its beginning. Celery acknowledges a message when its task begins, unless
+`task_acks_late` is set (*{CELERY_LATE}*). The queues are set to give a dead worker's messages back after 10 seconds,
+so that the measurement ends. As they ship, Celery waits for an hour on Redis (`visibility_timeout`) and looks for
+such messages once in 100 seconds, taskiq for ten minutes (`idle_timeout`) and dramatiq for one (`heartbeat_timeout`,
+with a look for dead workers at one command in a thousand). Do not copy the 10 seconds: a longer job would run twice
+on Celery and on taskiq. crewrelay runs as it ships: its lease of 15 seconds is renewed while a job runs, then comes a
+sweep.""",
         bars("After kill -9: calls of lost jobs, and calls paid again", "calls", wasted),
     )
 

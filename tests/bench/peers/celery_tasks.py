@@ -11,7 +11,11 @@ late = bool(os.environ.get("BENCH_LATE"))
 app.conf.update(
     task_ignore_result=True,
     task_acks_late=late,
-    broker_transport_options={"visibility_timeout": jobs.GIVEN_BACK},
+    broker_transport_options={
+        "visibility_timeout": jobs.GIVEN_BACK,
+        "unacked_restore_interval": 1,  # it looks for messages to give back once in 100 seconds else: 10 times this
+        "unacked_restore_throttle": 1,
+    },
     broker_connection_retry_on_startup=True,
     **({"worker_prefetch_multiplier": 1} if late else {}),
 )
