@@ -250,7 +250,7 @@ def test_a_file_that_is_deleted_under_a_running_stack_takes_no_more_jobs(
     path.rename(tmp_path / "aside")
     if replaced:
         Database(path)
-    with pytest.raises(Unavailable, match="deleted or replaced"):
+    with pytest.raises(Unavailable, match=r"^The file of jobs was deleted or replaced"):
         submitted(store, clock)
     with pytest.raises(Unavailable, match="deleted or replaced"):
         store.load(job.id)

@@ -118,7 +118,7 @@ class Database:
         except OSError:
             same = False
         if not same:
-            raise Unavailable(f"{self.path} was deleted or replaced under the running stack. {_PUT_BACK}.")
+            raise Unavailable(f"The file of jobs was deleted or replaced under the running stack. {_PUT_BACK}.")
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
