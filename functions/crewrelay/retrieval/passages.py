@@ -19,9 +19,10 @@ class Found(NamedTuple):
     score: float
     similarity: float
 
-    @property
-    def document(self) -> str:
-        return self.id.rpartition("#")[0]
+
+def document_of(id_: str) -> str:
+    """The document of a chunk, or of the passage around it."""
+    return id_.rpartition("#")[0]
 
 
 def distinct(found: Iterable[Found], top_k: int) -> list[Passage]:
@@ -31,7 +32,7 @@ def distinct(found: Iterable[Found], top_k: int) -> list[Passage]:
     """
     chosen: list[tuple[str, Found, list[Excerpt]]] = []
     for one in found:
-        of = one.document
+        of = document_of(one.id)
         around = [also for document, other, also in chosen if document == of and one.excerpt in other.text]
         for also in around:
             also.append(Excerpt(text=one.excerpt, similarity=one.similarity))
