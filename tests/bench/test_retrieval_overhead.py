@@ -13,12 +13,13 @@ from weaviate.classes.query import HybridFusion, MetadataQuery
 from weaviate.connect import ConnectionParams
 
 from crewrelay.jobs.records.answer import Passage
-from crewrelay.retrieval.collection import Document, Embedding
+from crewrelay.retrieval.collection import ALPHA, Document, Embedding
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
 from crewrelay.retrieval.weaviate.schema import ClassNames
 from tests.support.weaviate import STACK, TIMEOUT, WeaviateDouble, chunks_of, vector
 
-ROUNDS, TIMES = 3, 100
+ROUNDS, TIMES = 5, 100
+MOST = 1.35  # of the bare client's p50: 1.17 on an idle machine, up to 1.28 at a load of 7 on two cores
 NAME = "test-overhead"
 QUERY, NEAR = "what is subject7 about?", vector(*[1 + number % 3 for number in range(384)])
 
@@ -39,7 +40,7 @@ def ours(weaviate: WeaviateDouble) -> Iterator[Search]:
 
 @pytest.fixture(scope="module")
 def bare(weaviate: WeaviateDouble) -> Iterator[Search]:
-    """The same search, by the Weaviate client."""
+    """The same search by the Weaviate client: the same request, byte for byte, and the same reply."""
     params = ConnectionParams.from_url(weaviate.url, weaviate.grpc_port)
     with WeaviateClient(params, skip_init_checks=True) as client:
         passages = client.collections.use(ClassNames(STACK).passages(NAME))
@@ -48,12 +49,12 @@ def bare(weaviate: WeaviateDouble) -> Iterator[Search]:
                 passages.query.hybrid(
                     query=QUERY,
                     vector=NEAR.tolist(),
-                    alpha=0.85,
+                    alpha=ALPHA,
                     fusion_type=HybridFusion.RELATIVE_SCORE,
                     query_properties=["indexed_text"],
                     limit=20,
                     include_vector=True,
-                    return_properties=["_original_id", "title", "url", "content", "passage"],
+                    return_properties=["_original_id", "title", "url", "content", "passage", "embedder"],
                     return_metadata=MetadataQuery(score=True),
                 ).objects
             )
@@ -68,7 +69,7 @@ def stock(weaviate: WeaviateDouble, monkeypatch: pytest.MonkeyPatch) -> Iterator
     store = WeaviateDocumentStore(
         url=weaviate.url, grpc_port=weaviate.grpc_port, collection_settings={"class": ClassNames(STACK).passages(NAME)}
     )
-    retriever = WeaviateHybridRetriever(document_store=store, alpha=0.85, top_k=20)
+    retriever = WeaviateHybridRetriever(document_store=store, alpha=ALPHA, top_k=20)
     yield lambda: retriever.run(query=QUERY, query_embedding=NEAR.tolist())["documents"]
     store.close()
 
@@ -96,12 +97,12 @@ def test_a_search_costs_one_round_trip_and_little_more_than_the_bare_clients(
     for warm_up in (ours, bare, stock):
         warm_up()
     # On a busy machine each thread that has to wake costs a wait, and ours has two more: the quietest round counts.
-    quietest = min((p50(ours, bare, stock) for _ in range(ROUNDS)), key=lambda round_: round_[0] / round_[1])
+    quietest = min((p50(ours, bare) for _ in range(ROUNDS)), key=lambda round_: round_[0] / round_[1]) + p50(stock)
     trips = [round_trips(weaviate, search) for search in (ours, bare, stock)]
     for name, spent, made in zip(("ours", "bare client", "stock Haystack"), quietest, trips, strict=True):
         print(f"\nsearch, {name}: p50 {spent:.2f} ms, {made} round trip(s)", end="")
     assert trips[0] == 1
-    assert quietest[0] <= 1.5 * quietest[1]
+    assert quietest[0] <= MOST * quietest[1]
 
 
 def test_haystack_reads_what_we_write(ours: Search, stock: Search) -> None:

@@ -1,4 +1,4 @@
-"""`make eval`: documents through the real command, questions about them over HTTP, and a table.
+"""`make eval`: questions over HTTP, about the shipped corpus or documents through the real command, and a table.
 
     python -m tests.eval.evaluation [report|tune|reading]
 
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from crewrelay.jobs.ports import Retriever
-from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
+from crewrelay.retrieval.embedded.shipped import SHIPPED
 from crewrelay.settings import EmbedderSettings, RetrievalSettings
 from crewrelay.wiring import retrieval as wired
 from tests.support.processes import ROOT
@@ -105,7 +105,8 @@ def main() -> None:
     if which == "reading":
         asked = [one for language in LANGUAGES for one in about_paragraphs(language)]
     else:
-        asked = about(SHIPPED_CORPUS, of_half(which))
+        with tempfile.TemporaryDirectory(prefix="crewrelay-eval-") as folder:
+            asked = about(SHIPPED, Path(folder), of_half(which))
     print(table(which, asked))
 
 
@@ -132,18 +133,23 @@ def about_paragraphs(language: str) -> list[Asked]:
         for one in paragraphs:
             if one["texts"]:
                 (Path(folder) / f"{one['id']}.txt").write_text(one["texts"][language] + "\n", "utf-8")
-        return about(Path(folder), items)
+        collections = Path(folder) / "collections"
+        settings = settings_for("eval", collections)
+        subprocess.run([*COMMAND, "ingest", folder], env=environment(**settings), cwd=ROOT, check=True)
+        return about("eval", collections, items)
 
 
-def about(documents: Path, items: list[Item]) -> list[Asked]:
-    with tempfile.TemporaryDirectory(prefix="crewrelay-eval-") as folder:
-        settings = {"CREWRELAY_COLLECTIONS": folder, "CREWRELAY_COLLECTION": "eval"}
-        subprocess.run([*COMMAND, "ingest", str(documents)], env=environment(**settings), cwd=ROOT, check=True)
-        os.environ.update(settings)
-        retrieval, vectors = RetrievalSettings.read(), wired.embedder(EmbedderSettings.read())
-        retriever = wired.retriever(wired.collections(retrieval), retrieval, vectors)
-        with running_stack(**settings) as stack, ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(lambda item: ask(stack.client, retriever, item), items))
+def about(collection: str, collections: Path, items: list[Item]) -> list[Asked]:
+    settings = settings_for(collection, collections)
+    os.environ.update(settings)
+    retrieval, vectors = RetrievalSettings.read(), wired.embedder(EmbedderSettings.read())
+    retriever = wired.retriever(wired.collections(retrieval), retrieval, vectors)
+    with running_stack(**settings) as stack, ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda item: ask(stack.client, retriever, item), items))
+
+
+def settings_for(collection: str, collections: Path) -> dict[str, str]:
+    return {"CREWRELAY_COLLECTIONS": str(collections), "CREWRELAY_COLLECTION": collection}
 
 
 def ask(client: httpx.Client, retriever: Retriever, item: Item) -> Asked:

@@ -24,7 +24,6 @@ from crewrelay.catalogue.request import parse
 from crewrelay.crews.keyless import phrases
 from crewrelay.crews.keyless.extractive import ExtractiveLLM
 from crewrelay.crews.keyless.question import Question
-from crewrelay.crews.keyless.quotable import sentences_of
 from crewrelay.crews.keyless.sentences import choose
 from crewrelay.crews.models.failures import explain
 from crewrelay.crews.models.reading import summary_of
@@ -40,6 +39,7 @@ from crewrelay.redaction import Redaction
 from crewrelay.retrieval.chunks import Page, Section, chunks_of, titled_page
 from crewrelay.retrieval.embedded.keywords import KeywordIndex
 from crewrelay.retrieval.passages import Found, distinct
+from crewrelay.retrieval.quotable import sentences_of
 from crewrelay.retrieval.reading.conversion import cleaned
 from crewrelay.retrieval.reading.printed import running_text
 from crewrelay.retrieval.weaviate.errors import translate_error

@@ -2,17 +2,18 @@
 
 import pytest
 
-from crewrelay.crews.keyless.quotable import sentences_of
+from crewrelay.retrieval.quotable import sentences_of
 
 
 def texts(passage: str) -> list[str]:
-    return [text for text, _ in sentences_of(passage)]
+    return [text for text, *_ in sentences_of(passage)]
 
 
-def test_sentences_know_where_they_begin() -> None:
+def test_sentences_know_where_they_are() -> None:
     prose = "The project was started on\n2000-05-09 by one. Short!\n\n- a list of five words."
     text = f"## What is this heading about?\n\n{prose}"
-    assert sentences_of(text) == [("The project was started on 2000-05-09 by one.", text.index("The"))]
+    start, end = text.index("The"), text.index(" Short")
+    assert sentences_of(text) == [("The project was started on 2000-05-09 by one.", start, end)]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from crewrelay.retrieval.chunks import LONGEST, CorpusError, corpus_chunks, page_chunks
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS, StaleIndexError, build_index, load_index
+from crewrelay.retrieval.embedded.sentences import sentences
 from crewrelay.retrieval.embedders.e5 import EMBEDDER, E5Embedder
 
 HEADER = "Title: A page\nSource: https://example.org/a\n\n"
@@ -82,6 +83,12 @@ def test_the_shipped_index_fits_the_corpus_and_the_embedder() -> None:
     sample = [0, len(index.chunks) // 2, len(index.chunks) - 1]
     fresh = E5Embedder().passages([index.chunks[row].indexed_text for row in sample])
     assert np.abs(index.embeddings[sample] - fresh).max() < 1e-2
+    assert (SHIPPED_CORPUS / "sentences.npy").stat().st_size <= 1_700_000
+    texts = sentences(index.chunks)
+    sample = [0, len(texts) // 2, len(texts) - 1]
+    held = index.sentences[sample].astype(np.float32)
+    fresh = E5Embedder().passages([texts[row] for row in sample])
+    assert np.einsum("ij,ij->i", held, fresh) / np.linalg.norm(held, axis=1) == pytest.approx(1, abs=1e-3)
 
 
 @pytest.fixture
@@ -109,7 +116,7 @@ def test_a_changed_page_makes_the_index_stale(tmp_path: Path) -> None:
         load_index(corpus)
 
 
-@pytest.mark.parametrize("damage", [{"embedder": "another"}, {"dimension": 768}, {"passages": 1}])
+@pytest.mark.parametrize("damage", [{"embedder": "another"}, {"dimension": 768}, {"passages": 1}, {"sentences": 1}])
 def test_an_index_of_another_embedder_is_stale(tmp_path: Path, damage: dict[str, object]) -> None:
     corpus = tmp_path / "corpus"
     shutil.copytree(SHIPPED_CORPUS, corpus)
@@ -120,10 +127,11 @@ def test_an_index_of_another_embedder_is_stale(tmp_path: Path, damage: dict[str,
         load_index(corpus)
 
 
-def test_a_truncated_index_is_stale(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["embeddings.npy", "sentences.npy"])
+def test_a_truncated_index_is_stale(tmp_path: Path, name: str) -> None:
     corpus = tmp_path / "corpus"
     shutil.copytree(SHIPPED_CORPUS, corpus)
-    embeddings = corpus / "embeddings.npy"
+    embeddings = corpus / name
     embeddings.write_bytes(embeddings.read_bytes()[:1000])
     with pytest.raises(StaleIndexError):
         load_index(corpus)

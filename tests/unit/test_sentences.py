@@ -26,13 +26,29 @@ def test_what_was_fenced_is_read_as_it_was(title: str, similarity: float | None)
     text = f'{LEASE}\n</passage>\n<passage number="7" title="x" excerpt="0-1">\nMore of it.\n</passage>'
     also = (Excerpt(text="A lease is", similarity=0.8), Excerpt(text="what was cut off", similarity=0.7))
     passage = Passage(
-        id="a#1", title=title, url="a", text=text, excerpt="More of it.", similarity=similarity, also_found=also
+        id="a#1",
+        title=title,
+        url="a",
+        text=text,
+        excerpt="More of it.",
+        similarity=similarity,
+        also_found=also,
+        sentences=(*also, Excerpt(text="More of it.", similarity=-0.1)),
     )
     passages = [passage.model_copy(update={"number": number}) for number in (1, 2)]
     start = text.index("More of it.")
-    parts = (Part(0, 10, 0.8),) if similarity else ()
-    expected = [Read(number, title, text, (start, start + 11), similarity, parts) for number in (1, 2)]
+    also_read = (Part(0, 10, 0.8),) if similarity else ()
+    sentences = (*also_read, Part(start, start + 11, -0.1)) if similarity else ()
+    expected = [Read(number, title, text, (start, start + 11), similarity, also_read, sentences) for number in (1, 2)]
     assert unfenced(fenced("query", passages)) == expected
+
+
+def test_a_passage_of_an_older_journal_is_shown_as_it_was() -> None:
+    older = {"id": "a#1", "title": "A", "url": "a", "text": LEASE, "excerpt": LEASE, "similarity": 0.9, "number": 1}
+    newer = {**older, "sentences": [{"text": LEASE, "similarity": 0.9}]}
+    shown, shown_newer = (fenced("q", [Passage.model_validate(one)]) for one in (older, newer))
+    assert shown == shown_newer.replace(f' sentences="0-{len(LEASE)}:0.900"', "")
+    assert shown != shown_newer
 
 
 def test_the_sentence_with_the_questions_words_comes_first_however_they_are_inflected() -> None:
@@ -57,6 +73,18 @@ def test_of_other_sentences_that_of_the_nearest_part_comes_first() -> None:
     assert texts(choose("How so?", "en", [nearer_one]))[1].startswith("Nobody")
     nearer_other = passage._replace(also=(other._replace(similarity=0.94), one))
     assert texts(choose("How so?", "en", [nearer_other]))[1].startswith("Someone")
+
+
+def test_of_sentences_with_vectors_the_nearest_comes_first() -> None:
+    text = "Nobody renews it at night. Yet it ends on its own. Someone else begins."
+    passage = read(text, excerpt="Nobody renews it at night.")
+    one, other = (
+        Part(text.index(said), text.index(said) + len(said), 0.82) for said in (text[27:50], "Someone else begins.")
+    )
+    nearer_one = passage._replace(sentences=(one._replace(similarity=0.9), other))
+    assert texts(choose("How so?", "en", [nearer_one]))[0].startswith("Yet")
+    nearer_other = passage._replace(sentences=(other._replace(similarity=0.9), one))
+    assert texts(choose("How so?", "en", [nearer_other]))[0].startswith("Someone")
 
 
 def test_a_question_for_a_number_is_answered_with_one() -> None:

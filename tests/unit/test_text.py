@@ -1,5 +1,6 @@
 """What becomes of text that is written down or shown: character by character."""
 
+import sys
 from typing import Annotated
 
 import pytest
@@ -25,6 +26,11 @@ def test_half_a_character_is_a_question_mark() -> None:
 @pytest.mark.parametrize("kept", ["a\tb", "a  b", "é", "漢", "🌧", "<b>&amp;</b>", " a ", "\u200c\u200d"])
 def test_what_is_seen_or_shapes_letters_is_kept(kept: str) -> None:
     assert shown(kept) == kept
+
+
+def test_text_that_can_be_printed_is_as_it_is_beside_text_that_cannot() -> None:
+    printable = filter(str.isprintable, map(chr, range(sys.maxunicode + 1)))
+    assert [one for one in printable if shown(one) != shown(f"{one}\0")] == []
 
 
 def test_names_that_differ_in_what_is_not_seen_still_differ() -> None:

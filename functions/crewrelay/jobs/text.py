@@ -34,6 +34,8 @@ def well_formed(text: str) -> str:
 
 def shown(text: str) -> str:
     """The text without invisible characters; all line ends become line feeds."""
+    if text.replace("\n", "").isprintable():  # nearly every text; nothing below is printable, nor is a lone surrogate
+        return text
     return _UNSEEN.sub("", _LINE_END.sub("\n", well_formed(text)))
 
 

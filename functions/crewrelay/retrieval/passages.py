@@ -19,9 +19,10 @@ class Found(NamedTuple):
     score: float
     similarity: float
 
-    @property
-    def document(self) -> str:
-        return self.id.rpartition("#")[0]
+
+def document_of(id_: str) -> str:
+    """The document of a chunk, or of the passage around it."""
+    return id_.rpartition("#")[0]
 
 
 def distinct(found: Iterable[Found], top_k: int) -> list[Passage]:
@@ -29,11 +30,12 @@ def distinct(found: Iterable[Found], top_k: int) -> list[Passage]:
 
     The passages that contain it keep that it was found.
     """
-    chosen: list[tuple[Found, list[Excerpt]]] = []
+    chosen: list[tuple[str, Found, list[Excerpt]]] = []
     for one in found:
-        around = [also for other, also in chosen if other.document == one.document and one.excerpt in other.text]
+        of = document_of(one.id)
+        around = [also for document, other, also in chosen if document == of and one.excerpt in other.text]
         for also in around:
             also.append(Excerpt(text=one.excerpt, similarity=one.similarity))
         if not around and len(chosen) < top_k:
-            chosen.append((one, []))
-    return [Passage(**one._asdict(), also_found=tuple(also)) for one, also in chosen]
+            chosen.append((of, one, []))
+    return [Passage(**one._asdict(), also_found=tuple(also)) for _, one, also in chosen]

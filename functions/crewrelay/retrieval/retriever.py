@@ -50,7 +50,9 @@ class CollectionRetriever:
         if self._embedder.name == EMBEDDER:
             return passages
         # The scale of another embedder is unknown.
-        return [passage.model_copy(update={"similarity": None, "also_found": ()}) for passage in passages]
+        return [
+            passage.model_copy(update={"similarity": None, "also_found": (), "sentences": ()}) for passage in passages
+        ]
 
     def _search(self, query: str, vector: Vector, top_k: int, end: float) -> list[Passage]:
         *alternatives, last = self._names

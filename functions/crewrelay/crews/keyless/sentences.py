@@ -4,12 +4,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from crewrelay.crews.keyless.question import Question
-from crewrelay.crews.keyless.quotable import sentences_of
 from crewrelay.crews.keyless.relevance import relevant
-from crewrelay.crews.passages.search import Read
+from crewrelay.crews.passages.search import Part, Read
+from crewrelay.retrieval.quotable import sentences_of
 from crewrelay.retrieval.words import grams
 
 # Added to a sentence's share of the question's 4-grams, where rare ones weigh more: for each unit of cosine that its
@@ -17,6 +18,7 @@ from crewrelay.retrieval.words import grams
 # best passage's excerpt; for a number if one is asked for; for each time that it is longer than usual. Chosen as the
 # cuts of relevance.py are.
 _PASSAGE_BEHIND, _PART_BEHIND, _IN_EXCERPT, _NUMBER, _LONG, _USUAL = -9.0, -6.0, 0.15, 0.4, -0.06, 25
+_BEHIND = -10.0  # for each unit of cosine that the sentence itself is behind the nearest one, where these are known
 _SUPPORTS, _REPEATS = 0.8, 0.6  # a supporting sentence: at most as far behind the best; the most 4-grams it may repeat
 _ANSWER, _OVERVIEW = 90, 200  # words of an answer to a question, and of one on a subject
 _EACH = 4  # sentences of one passage in an overview
@@ -37,9 +39,12 @@ class Sentence(NamedTuple):
 
 
 class _Candidate(NamedTuple):
+    """`nearness` is the score, and how near the sentence itself is to the question."""
+
     sentence: Sentence
     grams: frozenset[str]
     score: float
+    nearness: float
     defines: float
 
 
@@ -52,27 +57,38 @@ def choose(topic: str, language: str, passages: Sequence[Read]) -> list[Sentence
     candidates = _candidates(question, relevant(question, passages))
     if not candidates:
         return []
-    ranked = sorted(candidates, key=lambda one: (-one.score, one.sentence))
-    first = max(ranked, key=lambda one: one.score + one.defines)
-    support = [one for one in ranked if one is not first and one.score >= ranked[0].score - _SUPPORTS]
-    words, each = (_ANSWER, len(ranked)) if question.asks else (_OVERVIEW, _EACH)
+    by_words = sorted(candidates, key=lambda one: (-one.score, one.sentence))
+    by_nearness = sorted(candidates, key=lambda one: (-one.nearness, one.sentence))
+    first = max(by_nearness, key=lambda one: one.nearness + one.defines)
+    # In turn: in a sum, what one of them finds is lost.
+    support = _in_turn(
+        [one for one in by_words if one.score >= by_words[0].score - _SUPPORTS],
+        [one for one in by_nearness if one.nearness >= by_nearness[0].nearness - _SUPPORTS],
+    )
+    words, each = (_ANSWER, len(candidates)) if question.asks else (_OVERVIEW, _EACH)
     return [one.sentence for one in _fitting(first, support, words, each)]
 
 
 def _candidates(question: Question, passages: Sequence[Read]) -> list[_Candidate]:
-    quotable: dict[str, tuple[Read, int]] = {}
+    quotable: dict[str, tuple[Read, int, int]] = {}
     for passage in passages:
-        for text, start in sentences_of(passage.text):
-            quotable.setdefault(text, (passage, start))  # of a sentence in several passages, the best one is cited
+        for text, start, end in sentences_of(passage.text):
+            quotable.setdefault(text, (passage, start, end))  # of a sentence in several passages, the best one is cited
     parts = {text: grams(text) for text in quotable}
     counts = Counter(gram for held in parts.values() for gram in held)
     weights = {gram: math.log(1 + len(parts) / max(1, counts[gram])) for gram in question.grams}
     whole = math.fsum(weights.values()) or 1.0
     similarities = [part.similarity for passage in passages for part in passage.parts] or [0.0]
     most_similar, least_similar = max(similarities), min(similarities)
+    near = [part.similarity for passage in passages for part in passage.sentences] or [0.0]
 
-    def score(text: str, passage: Read, start: int) -> float:
-        found = [part for part in passage.parts if start < part.end and start + len(text) > part.start]
+    def behind(passage: Read, start: int, end: int) -> float:
+        return max(near) - max(
+            (part.similarity for part in _overlapping(passage.sentences, start, end)), default=min(near)
+        )
+
+    def score(text: str, passage: Read, start: int, end: int) -> float:
+        found = _overlapping(passage.parts, start, end)
         return (
             math.fsum(weights[gram] for gram in question.grams & parts[text]) / whole
             + _PASSAGE_BEHIND * (most_similar - (passage.similarity or 0.0))
@@ -86,11 +102,21 @@ def _candidates(question: Question, passages: Sequence[Read]) -> list[_Candidate
         _Candidate(
             Sentence(text, passage.number),
             parts[text],
-            score(text, passage, start),
+            (by_words := score(text, passage, start, end)),
+            by_words + _BEHIND * behind(passage, start, end),
             _defines(text, question.defined, passage.title),
         )
-        for text, (passage, start) in quotable.items()
+        for text, (passage, start, end) in quotable.items()
     ]
+
+
+def _overlapping(parts: Sequence[Part], start: int, end: int) -> list[Part]:
+    return [part for part in parts if start < part.end and end > part.start]
+
+
+def _in_turn(*orders: list[_Candidate]) -> list[_Candidate]:
+    """The first of each, the second of each and so on; each one once."""
+    return list(dict.fromkeys(one for each in zip_longest(*orders) for one in each if one))
 
 
 def _defines(sentence: str, wanted: str | None, title: str) -> float:
@@ -107,6 +133,8 @@ def _fitting(first: _Candidate, support: Sequence[_Candidate], words: int, each:
     chosen = [first]
     words -= len(first.sentence.text.split())
     for one in support:
+        if one is first:
+            continue
         length = len(one.sentence.text.split())
         of_it = sum(other.sentence.number == one.sentence.number for other in chosen)
         repeats = any(_alike(one.grams, other.grams) > _REPEATS for other in chosen)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, PrivateAttr
 
 from crewrelay.crews.passages.citations import Bibliography
 from crewrelay.jobs.ports import Retriever
-from crewrelay.jobs.records.answer import Passage
+from crewrelay.jobs.records.answer import Excerpt, Passage
 
 TOP_K = 5
 _CODE = 16  # hexadecimal digits of a hash of all results: an author of one passage can't guess it
@@ -24,7 +24,8 @@ _RULE = (
 _RULED = re.compile(r"\AEach passage stands between <passage-(?P<code>[\da-f]+) ")
 _BEGIN = re.compile(
     r' number="(?P<number>\d+)" title="(?P<title>[^"\n]*)" excerpt="(?P<start>\d+)-(?P<end>\d+)"'
-    r'(?: similarity="(?P<similarity>-?[\d.]+)"(?: also="(?P<also>[\d.: -]+)")?)?>\n'
+    r'(?: similarity="(?P<similarity>-?[\d.]+)"(?: also="(?P<also>[\d.: -]+)")?'
+    r'(?: sentences="(?P<sentences>[\d.: -]+)")?)?>\n'
 )
 _PART = re.compile(r"(?<!\d)(\d++)-(\d++):(-?[\d.]++)")
 NOTHING_FOUND = "No passage was found. Say that the sources do not answer this."
@@ -70,7 +71,9 @@ class Part(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A passage as the model reads it. `excerpt` is its start and end in the text, `also` what else was found in it."""
+    """A passage as the model reads it. `excerpt` is its start and end in the text, `also` what else was found in it,
+    `sentences` those that are nearest to the query.
+    """
 
     number: int
     title: str
@@ -78,6 +81,7 @@ class Read(NamedTuple):
     excerpt: tuple[int, int]
     similarity: float | None
     also: tuple[Part, ...] = ()
+    sentences: tuple[Part, ...] = ()
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -101,7 +105,8 @@ def fenced(query: str, passages: Sequence[Passage]) -> str:
     """Numbered passages between markers. Their code is a hash of all passages: none of them can contain it, and a
     resumed run has the same.
     """
-    known = json.dumps([query, *(passage.model_dump() for passage in passages)])
+    # Without what passages in the journals of earlier versions have not: a resumed run must ask the same.
+    known = json.dumps([query, *(passage.model_dump(exclude={"sentences"}) for passage in passages)])
     code = hashlib.sha256(known.encode()).hexdigest()[:_CODE]
     shown = "\n\n".join(_fenced(passage, code) for passage in passages)
     return shown and _RULE.format(code=code) + shown
@@ -109,21 +114,23 @@ def fenced(query: str, passages: Sequence[Passage]) -> str:
 
 def _fenced(passage: Passage, code: str) -> str:
     start = max(0, passage.text.find(passage.excerpt))
-    similarity = "" if passage.similarity is None else f' similarity="{passage.similarity:.3f}"{_also(passage)}'
+    similarity = "" if passage.similarity is None else f' similarity="{passage.similarity:.3f}"'
+    if similarity:
+        similarity += _shown(passage, "also", passage.also_found) + _shown(passage, "sentences", passage.sentences)
     return (
         f'<passage-{code} number="{passage.number}" title="{escape(passage.title)}"'
         f' excerpt="{start}-{start + len(passage.excerpt)}"{similarity}>\n{passage.text}\n</passage-{code}>'
     )
 
 
-def _also(passage: Passage) -> str:
+def _shown(passage: Passage, name: str, excerpts: Sequence[Excerpt]) -> str:
     """Without what was cut off."""
     parts = " ".join(
         f"{start}-{start + len(part.text)}:{part.similarity:.3f}"
-        for part in passage.also_found
+        for part in excerpts
         if (start := passage.text.find(part.text)) >= 0
     )
-    return parts and f' also="{parts}"'
+    return parts and f' {name}="{parts}"'
 
 
 def unfenced(text: str) -> list[Read]:
@@ -139,11 +146,14 @@ def unfenced(text: str) -> list[Read]:
             part[match.end() : end],
             (int(match["start"]), int(match["end"])),
             float(match["similarity"]) if match["similarity"] else None,
-            tuple(
-                Part(int(start), int(end), float(similarity))
-                for start, end, similarity in _PART.findall(match["also"] or "")
-            ),
+            _parts(match["also"]),
+            _parts(match["sentences"]),
         )
         for part in text.split(f"<passage-{code}")[2:]  # the first of them is in the rule
         if (match := _BEGIN.match(part)) and (end := part.find(f"\n</passage-{code}>", match.end() - 1)) >= 0
     ]
+
+
+def _parts(attribute: str | None) -> tuple[Part, ...]:
+    found = _PART.findall(attribute or "")
+    return tuple(Part(int(start), int(end), float(similarity)) for start, end, similarity in found)

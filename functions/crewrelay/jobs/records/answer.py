@@ -25,6 +25,7 @@ class Passage(BaseModel):
 
     `excerpt` is the part of the text that fits the query best. `similarity` is their cosine similarity, None for an
     embedder whose scale is unknown. `also_found` are other parts of the text, none for such an embedder.
+    `sentences` are the nearest of it to the query, none from a store without vectors of sentences.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,6 +38,7 @@ class Passage(BaseModel):
     score: float = 0.0
     similarity: float | None = None
     also_found: tuple[Excerpt, ...] = ()
+    sentences: tuple[Excerpt, ...] = ()
     number: int = 0
 
 

@@ -15,6 +15,7 @@ from crewrelay.jobs.records.answer import Passage
 from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import ALPHA
 from crewrelay.retrieval.embedded.keywords import KeywordIndex
+from crewrelay.retrieval.embedded.sentences import SentenceSearch
 from crewrelay.retrieval.passages import CHUNKS_A_PASSAGE, Found, distinct
 
 Floats = npt.NDArray[np.float32]
@@ -64,8 +65,8 @@ class WeightedSum:
 class PassageSearch:
     """The pipeline over chunks and their vectors; row i belongs to chunks[i]. Thread-safe."""
 
-    def __init__(self, chunks: Sequence[Chunk], vectors: Floats) -> None:
-        self._chunks, self._vectors = chunks, vectors
+    def __init__(self, chunks: Sequence[Chunk], vectors: Floats, sentences: SentenceSearch | None = None) -> None:
+        self._chunks, self._vectors, self._sentences = chunks, vectors, sentences
         documents = [Document(id=one.id, content=one.text, meta={"row": row}) for row, one in enumerate(chunks)]
         self._pipeline = Pipeline()
         self._pipeline.add_component("dense", DenseScores(vectors))
@@ -83,7 +84,8 @@ class PassageSearch:
                 "sum": {"top_k": CHUNKS_A_PASSAGE * top_k},
             }
         )
-        return distinct((self._found(one, vector) for one in outputs["sum"]["documents"]), top_k)
+        passages = distinct((self._found(one, vector) for one in outputs["sum"]["documents"]), top_k)
+        return self._sentences.told(passages, vector) if self._sentences else passages
 
     def _found(self, document: Document, vector: Floats) -> Found:
         row: int = document.meta["row"]

@@ -13,6 +13,7 @@ from crewrelay.retrieval.chunks import Chunk
 from crewrelay.retrieval.collection import Document, Embedding, Vector
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS, load_index
 from crewrelay.retrieval.embedded.pipeline import PassageSearch
+from crewrelay.retrieval.embedded.sentences import SentenceSearch
 from crewrelay.retrieval.embedders.e5 import DIMENSION, EMBEDDER
 
 SHIPPED = "shipped"
@@ -56,7 +57,10 @@ class ShippedCollection:
             with self._lock:
                 if self._loaded is None:
                     index = load_index(self._corpus)
-                    self._loaded = index.chunks, PassageSearch(index.chunks, index.embeddings)
+                    self._loaded = (
+                        index.chunks,
+                        PassageSearch(index.chunks, index.embeddings, SentenceSearch(index.chunks, index.sentences)),
+                    )
         return self._loaded
 
 

@@ -75,8 +75,9 @@ class Connection:
         attempts = [asyncio.create_task(link.use(work))]
         try:
             await asyncio.wait(attempts, timeout=doubt.total_seconds())
-            if not attempts[0].done() or _lost(attempts[0]):
-                attempts.append(asyncio.create_task(self._again(work, link, checked)))
+            if attempts[0].done() and not _lost(attempts[0]):
+                return attempts[0].result()
+            attempts.append(asyncio.create_task(self._again(work, link, checked)))
             return await _first_answer(set(attempts))
         finally:
             for attempt in attempts:

@@ -1,4 +1,4 @@
-"""The sentences of a passage that can be quoted: whole ones of prose, no headings, questions, lists or code."""
+"""The sentences of a text that can be quoted: whole ones of prose, no headings, questions, lists or code."""
 
 import re
 
@@ -17,15 +17,15 @@ _CITATION = re.compile(r"\[\d[\d\s,;–-]*\]")  # citations within a quoted sent
 _SHORTEST, _LONGEST = 3, 120  # words
 
 
-def sentences_of(text: str) -> list[tuple[str, int]]:
-    """With their offsets; white space is collapsed."""
+def sentences_of(text: str) -> list[tuple[str, int, int]]:
+    """With their starts and ends in the text; white space is collapsed."""
     found = []
     for block in _BLOCK.finditer(text):
         start = block.start()
         for end, next_start in (*_ends(text, *block.span()), (block.end(), block.end())):
             sentence = " ".join(text[start:end].split())
             if _SHORTEST <= len(sentence.split()) <= _LONGEST and _is_prose(sentence):
-                found.append((sentence, start))
+                found.append((sentence, start, end))
             start = next_start
     return found
 
