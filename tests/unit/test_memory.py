@@ -87,7 +87,9 @@ def test_a_resumed_run_pays_nothing_twice_and_answers_the_same(attempts: Attempt
     answer = ran(attempts.start(), crew())
     asked, embedded, journal = len(server.asked), len(server.embedded), attempts.journal
     assert "Relevant memories" in str(server.asked)
-    assert ran(attempts.start(), crew()) == answer
+    run = attempts.start()
+    assert ran(run, crew()) == answer
+    assert run.usage().calls == asked
     assert (len(server.asked), len(server.embedded), attempts.journal) == (asked, embedded, journal)
 
 
