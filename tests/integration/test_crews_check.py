@@ -46,8 +46,15 @@ def model(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+def fresh_json_crew(folder: Path, name: str) -> Path:
+    """As CrewAI makes it: it has memory."""
+    return create(folder, name, "crew")
+
+
 @pytest.mark.usefixtures("forked")
-@pytest.mark.parametrize(("make", "calls"), [(classic, 2), (json_crew, 1), (flow, 5), (declared_flow, 2)])
+@pytest.mark.parametrize(
+    ("make", "calls"), [(classic, 2), (json_crew, 1), (fresh_json_crew, 3), (flow, 5), (declared_flow, 2)]
+)
 def test_projects_of_all_forms_ask_the_same_twice(tmp_path: Path, make: Any, calls: int) -> None:
     folder = make(tmp_path, f"rehearsed_{make.__name__}")
     told = checked(folder)

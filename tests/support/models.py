@@ -22,6 +22,11 @@ class ScriptedModel:
         count: int = self._client.get("/calls").json()
         return count
 
+    def embedded(self) -> list[list[str]]:
+        """The texts of each request for embeddings."""
+        texts: list[list[str]] = self._client.get("/embedded").json()
+        return texts
+
     def log(self) -> list[dict[str, Any]]:
         calls: list[dict[str, Any]] = self._client.get("/log").json()
         return calls

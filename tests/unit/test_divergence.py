@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from crewrelay.crews.journal.embedding import decoded
 from crewrelay.crews.projects.divergence import differences, told
 from crewrelay.crews.projects.model_double import answer_to, instance_of
 from crewrelay.crews.projects.rehearsal import Asked, Rehearsed, RehearsedCalls
@@ -65,6 +66,24 @@ def test_a_call_that_is_not_made_again_is_told() -> None:
     assert found.cause == "the second run does not make this call"
 
 
+def test_what_a_call_has_asked_within_itself_is_not_told_as_missing() -> None:
+    outer = Asked(key="o", kind=Kind.TOOL, request={"tool": "memory"}, reply="1")
+    inner = Asked(key="i", kind=Kind.MODEL, request={"messages": "a", "within": outer.request}, reply="1")
+    assert differences(Rehearsed(asked=[inner, outer]), Rehearsed(asked=[outer]), TODAY) == []
+    (found,) = differences(Rehearsed(asked=[inner, outer]), Rehearsed(), TODAY)
+    assert found.what == "the tool memory"
+
+
+def test_the_double_embeds() -> None:
+    def never() -> Reply:
+        raise AssertionError
+
+    calls = RehearsedCalls()
+    body = calls.call(Kind.RETRIEVAL, {"embed": ["a cab", "zz"]}, never).body
+    assert [(vector[0], vector[25]) for vector in decoded(body)] == [(2, 0), (0, 2)]
+    assert calls.call(Kind.RETRIEVAL, {"knowledge": "crew", "query": "a"}, never).body == "[]"
+
+
 def test_the_second_run_is_answered_from_the_journal_and_the_models_by_a_double() -> None:
     paid = []
 
@@ -107,5 +126,7 @@ def test_the_double_answers_in_the_shape_that_is_asked_for() -> None:
         text = f"Brace {{ here. Format by {json.dumps(wrapped)} only."
         assert json.loads(answer_to({"messages": [{"content": text}]})) == made
     assert "Final Answer:" in answer_to({"messages": [{"content": "Action Input: {}"}]})
+    optional = {"type": "object", "properties": {"memories": {"type": "array", "items": {"type": "string"}}}}
+    assert instance_of(optional) == {"memories": ["An answer of the model's double."]}
     endless: dict[str, Any] = {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}
     assert instance_of(endless) is None

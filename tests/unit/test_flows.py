@@ -148,12 +148,10 @@ def test_fresh_flows_have_no_faults(tmp_path: Path, server: OpenAIServer) -> Non
 @pytest.mark.parametrize(
     ("step", "told"),
     [
-        ("self.remember('a')", "self.remember() uses memory"),
-        ("Crew(agents=[], tasks=[], memory=True)", "memory of the Crew is not the same in the next run"),
         ("Agent(role='a', goal='b', backstory='c', mcps=['https://example.org'])", "mcps of the Agent asks services"),
         ("Agent(role='a', goal='b', backstory='c', multimodal=True)", "multimodal of the Agent asks services"),
     ],
-    ids=["remember", "memory", "mcps", "multimodal"],
+    ids=["mcps", "multimodal"],
 )
 def test_what_a_flow_can_not_do_is_told_with_file_and_line(
     tmp_path: Path, server: OpenAIServer, request: pytest.FixtureRequest, step: str, told: str
@@ -204,21 +202,26 @@ def test_an_agent_that_a_flow_builds_is_checked_when_it_starts(tmp_path: Path, s
     assert server.asked == []
 
 
-class Kept(Flow):  # type: ignore[type-arg]
-    @start()
-    def begin(self) -> str:
-        return "done"
-
-
-def test_a_flow_opens_no_memory() -> None:
-    """In a process of its own: one that has opened a memory before has its packages."""
+def test_a_flow_opens_no_folder_of_memories() -> None:
+    """In a process of its own: one that has opened one before has its packages."""
     code = (
         "import sys; from crewrelay.crews.running.tuning import tune_crewai; tune_crewai();"
-        "from crewai.flow.flow import Flow; flow = Flow(); print(flow.memory, 'lancedb' in sys.modules)"
+        "from crewrelay.crews.journal.ambient import journaling; from crewrelay.testing import Unjournaled\n"
+        "from crewai.flow.flow import Flow\n"
+        "with journaling(Unjournaled()): print(Flow().memory is None, 'lancedb' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-    assert done.stdout == "None False\n"
-    assert Kept().memory is None
+    assert done.stdout == "False False\n"
+
+
+def test_a_flow_remembers_and_recalls_within_its_run(tmp_path: Path, server: OpenAIServer) -> None:
+    step = "self.remember('Ulm is rainy.'); return self.recall('rainy towns')[0].record.content"
+    folder = little_flow(tmp_path, step, "remembering")
+    assert faults_of(project_of(folder), new_model) == []
+    assert run(folder) == "Ulm is rainy."
+    server.asked.clear()
+    assert run(folder) == "Ulm is rainy."
+    assert "/weather" not in str(server.asked[0])  # the scope of what the other run remembers
 
 
 def test_persist_writes_no_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from crewrelay.testing import Unjournaled
 from tests.support.crews import Shelf
 from tests.support.doubles.openai_server import OpenAIServer, openai_server
 from tests.support.fixtures import HandSetClock
-from tests.support.projects import classic, declared_flow, edit, flow, json_crew, little_flow, looks_of
+from tests.support.projects import classic, create, declared_flow, edit, flow, json_crew, little_flow, looks_of
 from tests.support.runs import Attempts, reason
 
 GIVEN: dict[str, dict[str, Any]] = {
@@ -223,7 +224,6 @@ def changed(
 @pytest.mark.parametrize(
     ("make", "file", "before", "after", "told"),
     [
-        (json_crew, "crew.jsonc", '"memory": false', '"memory": true', "crew.jsonc:{line}: memory of the crew is not"),
         (
             json_crew,
             "agents/researcher.jsonc",
@@ -235,8 +235,8 @@ def changed(
             classic,
             "src/{name}/crew.py",
             "process=Process.sequential,",
-            "process=Process.sequential, memory=True,",
-            "crew.py:{line}: memory of the crew",
+            "process=Process.sequential, memory=__import__('crewai').Memory(storage=object()),",
+            "crew.py:{line}: memory of the crew is not the same in the next run; give it no storage of its own",
         ),
         (
             classic,
@@ -269,9 +269,8 @@ def changed(
         ),
     ],
     ids=[
-        "memory in JSON",
         "an option in JSON",
-        "memory",
+        "memory with a storage",
         "a missing package",
         "no class",
         "mcps",
@@ -357,6 +356,43 @@ def test_a_project_that_is_killed_after_every_call_pays_for_each_once(
     assert not run.outcome.done()
     assert len([call for call in attempts.journal if call.kind is Kind.MODEL]) == calls
     looks_of(shelf / name).unlink()
+
+
+def test_a_fresh_project_of_json_runs_with_its_memory_and_is_killed_after_every_call(
+    tmp_path: Path, server: OpenAIServer, clock: HandSetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = create(tmp_path, "fresh", "crew")
+    assert '"memory": true' in (folder / "crew.jsonc").read_text()
+    edit(
+        folder / "crew.jsonc", ("Research current AI trends and", "Research {topic} " * 20)
+    )  # a model is to analyse it
+    edit(folder / "crew.jsonc", ('"inputs": {}', '"inputs": {"topic": "rain"}'))
+    with caplog.at_level("INFO"):
+        assert refuse_broken(Catalogue([tmp_path]), new_model) == []
+    assert "the memory of fresh lasts for a run" in caplog.text
+    runner, job = runner_of(tmp_path), JobInput(crew="fresh", inputs={"topic": "rain"})
+    files = sorted(folder.rglob("*"))
+    expected = runner.run(job, Attempts(clock).start()).text
+    asked, embedded = sorted(map(str, server.asked)), sorted(map(str, server.embedded))
+    assert len(asked) >= 4
+    assert len(embedded) >= 2
+    server.asked.clear()
+    server.embedded.clear()
+    attempts = Attempts(clock)
+    answer, kills = "", []
+    for _ in range(len(asked)):
+        calling: Any = KilledAfter(run := attempts.start(), 1)
+        with suppress(Exception):  # the crew may go on without its memory, but the run has ended
+            answer = runner.run(job, calling).text
+        if not run.outcome.done():
+            break
+        kills.append(reason(run))
+    assert len(kills) >= 3  # then the memories are saved, by two calls at once
+    assert all(isinstance(error, Killed) for error in kills)
+    assert answer == expected
+    assert sorted(map(str, server.asked)) == asked
+    assert sorted(map(str, server.embedded)) == embedded
+    assert sorted(folder.rglob("*")) == files
 
 
 def test_jobs_of_several_projects_run_side_by_side(runner: CrewRunner, server: OpenAIServer) -> None:

@@ -69,6 +69,16 @@ def test_what_a_tool_asked_for_is_not_in_vain_if_its_result_is_replayed(attempts
     assert diverged(run) == 0
 
 
+def test_what_a_replayed_tool_had_asked_for_is_used(attempts: Attempts) -> None:
+    first = attempts.start()
+    first.call(Kind.MODEL, {"asked": "deep", "within": {"tool": "look"}}, lambda: reply("deep"))
+    use(first, "look")
+    run = attempts.start()
+    use(run, "look")
+    assert run.usage() == first.usage()
+    assert run.usage().calls == 1
+
+
 def test_what_an_interrupted_tool_asked_for_is_in_vain_if_it_asks_something_else(attempts: Attempts) -> None:
     outer = {"tool": "outer"}
     attempts.start().call(Kind.MODEL, {"asked": "at ten", "within": outer}, lambda: reply("ten"))

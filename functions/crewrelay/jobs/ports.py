@@ -223,7 +223,7 @@ class Calls(Protocol):
         """End the run with this error, even if the crew catches it. Only the first call counts."""
 
     def usage(self) -> Usage:
-        """This run's model usage, paid or replayed."""
+        """This run's model usage, paid or replayed, with what was asked within a tool's call that is replayed."""
 
     @property
     def remaining(self) -> timedelta:

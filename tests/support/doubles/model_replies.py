@@ -8,6 +8,15 @@ import string
 from collections.abc import AsyncIterator
 from typing import Any
 
+# What CrewAI's memory has a model find out, by a property of its shape.
+OF_MEMORY: dict[str, dict[str, Any]] = {
+    "memories": {"memories": ["Ulm is rainy."]},
+    "suggested_scope": {"suggested_scope": "/weather", "categories": ["towns"], "importance": 0.5}
+    | {"extracted_metadata": {"entities": ["Ulm"], "dates": [], "topics": []}},
+    "recall_queries": {"keywords": [], "suggested_scopes": [], "complexity": "complex", "time_filter": None}
+    | {"recall_queries": ["rainy towns"]},  # of two, CrewAI takes the score of that which is found first
+    "insert_new": {"actions": [], "insert_new": True, "insert_reason": ""},
+}
 _LETTERS = (string.ascii_letters.encode() * 5)[:256]
 
 
@@ -17,16 +26,33 @@ def topic_of(body: dict[str, Any]) -> str:
 
 
 def reply(body: dict[str, Any], searches: int, size: int, wide: bool) -> dict[str, Any]:
-    """The next message: a tool call if tools are offered and not yet called as often, else a text on the topic."""
+    """The next message: what CrewAI's memory asks for; a tool call if tools are offered and not yet called as often;
+    else a text on the topic.
+    """
     topic = topic_of(body)
+    if (found := of_memory(json.dumps(body.get("response_format")))) is not None:
+        return {"role": "assistant", "content": json.dumps(found)}
     made = sum(message["role"] == "tool" for message in body["messages"])
     if body.get("tools") and made < searches:
-        arguments = json.dumps({"query": f"{topic} {made}" if made else topic})
+        query = f"{topic} {made}" if made else topic
         name = body["tools"][0]["function"]["name"]
+        arguments = json.dumps({"queries": [query]} if name == "search_memory" else {"query": query})
         call = {"id": f"call_{made + 1}", "type": "function", "function": {"name": name, "arguments": arguments}}
         return {"role": "assistant", "content": None, "tool_calls": [call]}
     text = f"About {topic}: one fact [1], another [2], an invented one [99]."
     return {"role": "assistant", "content": text + noise(topic, size - len(text), wide)}
+
+
+def of_memory(schema: str) -> dict[str, Any] | None:
+    """An analysis for CrewAI's memory, if this is the schema of one."""
+    return next((value for name, value in OF_MEMORY.items() if re.search(rf'"{name}\\*":', schema)), None)
+
+
+def embeddings(body: dict[str, Any]) -> dict[str, Any]:
+    """How often each letter occurs in each text."""
+    vectors = [[text.lower().count(letter) / 10 for letter in string.ascii_lowercase] for text in body["input"]]
+    data = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
+    return {"object": "list", "model": body["model"], "data": data, "usage": {"prompt_tokens": 1, "total_tokens": 1}}
 
 
 def noise(seed: str, size: int, wide: bool) -> str:

@@ -16,6 +16,8 @@ A request with `stream` is answered in pieces, with the same words; Bedrock's Co
 GET /calls counts the calls that reached it; GET /log lists them: {"topic", "digest" (of the request), "status",
 "caller" (its key), "stream", "cut" (nobody waited for the reply any more)}.
 
+It embeds, too: GET /embedded has the texts of each request. These are no calls.
+
 PUT /models/NAME, with a JSON list of such arguments, makes another one below that address, with a log of its own, in
 place of the one that was there.
 It prints `ready PORT`, and ends when its standard input does.
@@ -41,11 +43,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from crewrelay.local.child import announce, live_and_die_with_parent
 from crewrelay.local.serve import listen
 from tests.support.doubles import bedrock_wire
-from tests.support.doubles.model_replies import completion, cut, in_pieces, reply, topic_of, trickled
+from tests.support.doubles.model_replies import completion, cut, embeddings, in_pieces, reply, topic_of, trickled
 
 
 def create_app(options: argparse.Namespace) -> Starlette:
     log: list[dict[str, Any]] = []
+    embedded: list[list[str]] = []
     script: list[str] = [status for status in options.statuses.split(",") if status]
 
     def next_status() -> str:
@@ -99,6 +102,14 @@ def create_app(options: argparse.Namespace) -> Starlette:
             return StreamingResponse(trickled(whole, options.trickle), media_type="application/json")
         return JSONResponse(content)
 
+    async def embed(request: Request) -> Response:
+        body = await request.json()
+        embedded.append(body["input"])
+        return JSONResponse(embeddings(body))
+
+    async def texts(request: Request) -> Response:
+        return JSONResponse(embedded)
+
     async def count(request: Request) -> Response:
         return JSONResponse(len(log))
 
@@ -109,7 +120,9 @@ def create_app(options: argparse.Namespace) -> Starlette:
         routes=[
             Route("/v1/chat/completions", completions, methods=["POST"]),
             Route("/model/{model:path}/converse", converse, methods=["POST"]),
+            Route("/v1/embeddings", embed, methods=["POST"]),
             Route("/calls", count),
+            Route("/embedded", texts),
             Route("/log", listed),
         ]
     )

@@ -4,18 +4,20 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.support.doubles.model_replies import completion, in_pieces
+from tests.support.doubles.model_replies import OF_MEMORY, completion, embeddings, in_pieces
 
 _CITY = {"name": "Ulm"}
 _CITY_CALL = ("weather", {"city": "Ulm"})
 _DELEGATION = ("delegate_work_to_coworker", {"task": "Look up.", "context": "Monday.", "coworker": "Forecaster"})
 # By a property of what is asked for.
 _SHAPES: dict[str, Any] = {
+    **OF_MEMORY,
+    "memories": {"memories": ["Ulm is rainy.", "Ann likes snow, and owns umbrellas."]},
     "list_of_plans_per_task": {"list_of_plans_per_task": [{"task_number": 1, "task": "Tell.", "plan": "Look up."}]},
     "feedback": {"valid": True, "feedback": None},
     "outcome": {"outcome": "rejected"},
@@ -24,14 +26,19 @@ _SHAPES: dict[str, Any] = {
 }
 
 
-def said(body: dict[str, Any]) -> dict[str, Any]:
-    """Calls the tool that it is offered, once; answers in the shape that is asked for; else says how much it read."""
+def said(body: dict[str, Any], calling: Sequence[tuple[str, Any]] = ()) -> dict[str, Any]:
+    """Calls these tools, one after the other, else the one that it is offered, once; answers in the shape that is asked
+    for; else says how much it read.
+    """
     messages = body["messages"]
     text = "\n".join(str(message.get("content")) for message in messages)
     if isinstance(body.get("tool_choice"), dict):  # an answer in a shape, by a library that has it called as a tool
         return _called(body["tool_choice"]["function"]["name"], _shaped(json.dumps(body["tools"])))
     offered = {tool["function"]["name"] for tool in body.get("tools", [])}
-    if not any(message["role"] == "tool" for message in messages):
+    made = sum(message["role"] == "tool" for message in messages)
+    if offered and made < len(calling):
+        return _called(*calling[made])
+    if not made:
         for name, arguments in (_DELEGATION, _CITY_CALL):
             if name in offered:
                 return _called(name, arguments)
@@ -64,14 +71,17 @@ async def _streamed(answer: dict[str, Any]) -> str:
 
 
 class OpenAIServer(ThreadingHTTPServer):
-    """`failing` is the status of every answer, if there is one."""
+    """`failing` is the status of every answer, `not_embedding` that of embeddings; agents call the tools `calling`."""
 
     daemon_threads = True
     failing: int | None = None
+    not_embedding: int | None = None
+    calling: Sequence[tuple[str, Any]] = ()
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[dict[str, Any]] = []
+        self.embedded: list[list[str]] = []
 
     @property
     def url(self) -> str:
@@ -84,9 +94,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append(body)
-        status = self.server.failing or 200
-        answer = {"error": {"message": "scripted"}} if self.server.failing else completion(body, said(body), "7,3,0")
+        embeds = self.path.endswith("/embeddings")
+        status = (self.server.not_embedding if embeds else self.server.failing) or 200
+        if embeds:
+            self.server.embedded.append(body["input"])
+        else:
+            self.server.asked.append(body)
+        if status != 200:
+            answer: dict[str, Any] = {"error": {"message": "scripted"}}
+        else:
+            answer = embeddings(body) if embeds else completion(body, said(body, self.server.calling), "7,3,0")
         streamed = status == 200 and body.get("stream")
         content = (asyncio.run(_streamed(answer)) if streamed else json.dumps(answer)).encode()
         self.send_response(status)

@@ -35,6 +35,7 @@ class Journal:
     ended: list[BaseException] = field(default_factory=list)
     tool: object = None  # the tool that is running
     within: dict[str, Any] | None = None  # its request
+    memories: dict[str, dict[str, Any]] = field(default_factory=dict)  # see remembered.py
 
     def end(self, error: BaseException) -> None:
         """End the run with this error, even if the crew catches it."""

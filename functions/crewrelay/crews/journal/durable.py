@@ -13,6 +13,7 @@ from crewrelay.catalogue.options import NOT_TO_BE_RESUMED, REFUSED
 from crewrelay.crews.journal.journaled import JournaledLLM
 from crewrelay.crews.journal.journaled_tools import JournaledTool
 from crewrelay.crews.journal.knowledge import RunKnowledge
+from crewrelay.crews.journal.memory import is_of_the_run
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.ports import Calls
 
@@ -66,8 +67,12 @@ def refused_of(member: Any, name: str, refused: Collection[str]) -> Iterator[tup
     """Each option that is switched on, whose it is, and its effect."""
     options = vars(member)  # reading some of them as attributes warns of their deprecation
     for option in refused:
-        if (value := options.get(option)) and not isinstance(getattr(value, "storage", None), RunKnowledge):
+        if (value := options.get(option)) and not _lasts_for_the_run(option, value):
             yield option, name, REFUSED[option]
+
+
+def _lasts_for_the_run(option: str, value: Any) -> bool:
+    return is_of_the_run(value) if option == "memory" else isinstance(getattr(value, "storage", None), RunKnowledge)
 
 
 def _faults(crew: Crew) -> Iterator[str]:

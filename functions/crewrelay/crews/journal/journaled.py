@@ -16,7 +16,7 @@ from pydantic import BaseModel, PrivateAttr, ValidationError
 from pydantic_core import to_jsonable_python
 
 from crewrelay.crews.journal.ambient import Journal, asking, current
-from crewrelay.crews.journal.replies import decoded, encoded, encoded_misshapen
+from crewrelay.crews.journal.replies import MisshapenReply, decoded, encoded, encoded_misshapen
 from crewrelay.crews.models.failures import is_lost_connection
 from crewrelay.crews.models.metering import metered, name_of
 from crewrelay.crews.models.models import for_one_call
@@ -29,6 +29,7 @@ CUT = "\n[The rest is left out: it is too long for this model.]"
 _TOO_SHORT = timedelta(seconds=1)  # for any call; Bedrock's timeouts are whole seconds
 _CHARACTERS_A_TOKEN = 4
 _LARGEST_SHARE = 0.25  # of the context window, as CrewAI has it
+_OF_MEMORY = "crewai.memory.analyze"
 
 
 def has_no_time_left(calls: Calls) -> bool:
@@ -90,14 +91,22 @@ def journaled_call(
         reply = calls.call(Kind.MODEL, request, pay)
         answer = decoded(reply.body, shape)
     except BaseException as error:
-        # CrewAI shortens a conversation that is too long and asks again. Every other error ends the run.
-        if not (isinstance(error, Exception) and is_context_length_exceeded(error)):
+        if not _is_expected(error, shape):
             journal.end(error)
         raise
     _count(speaker, reply)
     if not paid:  # else the model has done it
         _report(speaker, answer, reply, asked)
     return answer
+
+
+def _is_expected(error: BaseException, shape: type[BaseModel] | None) -> bool:
+    """CrewAI shortens a conversation that is too long and asks again; its memory does without what a model has found
+    out, if that is not in its shape. Every other error ends the run.
+    """
+    if isinstance(error, MisshapenReply):
+        return shape is not None and shape.__module__ == _OF_MEMORY
+    return isinstance(error, Exception) and is_context_length_exceeded(error)
 
 
 def _request(

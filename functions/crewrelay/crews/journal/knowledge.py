@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from crewai.knowledge.storage.base_knowledge_storage import BaseKnowledgeStorage
 from crewai.rag.chromadb.config import _default_embedding_function
-from crewai.rag.embeddings.factory import build_embedder
 from crewai.rag.types import SearchResult
 from pydantic import PrivateAttr
 
 from crewrelay.crews.journal.ambient import in_a_run, journal_for
+from crewrelay.crews.journal.embedding import embedder_of
 from crewrelay.crews.models.failures import ToolUnavailable, may_pass
 from crewrelay.jobs.records.journal import Kind, Reply
 
@@ -78,7 +78,7 @@ class RunKnowledge(BaseKnowledgeStorage):
         return found
 
     def _found(self, query: str, limit: int, least: float) -> list[SearchResult]:
-        embed = build_embedder(self._embedder) if self._embedder else _default_embedding_function()
+        embed = embedder_of(self._embedder, _default_embedding_function)
         if self._vectors is None:
             texts = list(dict.fromkeys(self._texts))
             parts = [_normalised(embed(texts[at : at + _AT_ONCE])) for at in range(0, len(texts), _AT_ONCE)]

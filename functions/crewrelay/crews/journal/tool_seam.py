@@ -12,6 +12,7 @@ from typing import Any, cast
 from crewai.agents.agent_executor import AgentExecutor
 from crewai.tools import BaseTool
 from crewai.tools.agent_tools.base_agent_tools import BaseAgentTool
+from crewai.tools.memory_tools import RecallMemoryTool, RememberTool
 from crewai.tools.structured_tool import CrewStructuredTool
 from pydantic import BaseModel
 
@@ -39,8 +40,8 @@ def wrap_tools() -> None:
 
 
 def _wrap_tool(cls: type[BaseTool]) -> None:
-    # A tool that asks another agent is no call by itself: what that agent asks is journaled.
-    if getattr(cls, "JOURNALS_ITSELF", False) or issubclass(cls, BaseAgentTool):
+    # A tool that asks another agent, or the memory, is no call by itself: what these ask is journaled.
+    if getattr(cls, "JOURNALS_ITSELF", False) or issubclass(cls, BaseAgentTool | RecallMemoryTool | RememberTool):
         return
     theirs = () if cls.__module__.startswith("crewai.") else ("run", "arun")
     for name in ("_run", "_arun", *theirs):

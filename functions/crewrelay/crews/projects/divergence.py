@@ -35,7 +35,9 @@ class Difference(NamedTuple):
 
 def differences(first: Rehearsed, second: Rehearsed, today: date) -> list[Difference]:
     """Calls of the first run that the second did not make, and models' prompts that will be others tomorrow."""
-    calls = [one for one in first.asked if one.kind is Kind.MODEL or "step" not in one.request]
+    # What a call has asked within itself is not asked again where the call is replayed.
+    whole = [one for one in first.asked if not one.request.get("within")]
+    calls = [one for one in whole if one.kind is Kind.MODEL or "step" not in one.request]
     made = {one.key for one in second.asked}
     known = {one.key for one in first.asked}
     others = [one for one in second.asked if one.key not in known]

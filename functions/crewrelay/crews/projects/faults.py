@@ -18,7 +18,7 @@ from crewrelay.crews.journal import durable
 
 # With these a resumed run would ask something else than the first, or past the journal.
 REFUSED_OF_PROJECTS = (
-    "memory",
+    "memory",  # that outlasts the run
     "knowledge",  # that was made outside of a run
     "mcps",
     "apps",
@@ -27,13 +27,10 @@ REFUSED_OF_PROJECTS = (
     "allow_code_execution",
     "stream",
 )
-_SEEN_IN_FILES = tuple(option for option in REFUSED_OF_PROJECTS if option != "knowledge")  # of which all are refused
+_ITS_STORAGE_DECIDES = ("memory", "knowledge")
+_SEEN_IN_FILES = tuple(option for option in REFUSED_OF_PROJECTS if option not in _ITS_STORAGE_DECIDES)
 _BY_A_TOOL = ("mcps", "apps", "a2a")  # its results are journaled
 _MEMBERS = ("Crew", "Agent", "Task")
-_OF_A_FLOW = {  # methods
-    "remember": f"uses memory, which {REFUSED['memory']}; keep it in the state",
-    "recall": f"uses memory, which {REFUSED['memory']}; keep it in the state",
-}
 
 
 def faults_of_crew(project: Project, crew: Crew) -> Iterator[Fault]:
@@ -51,8 +48,8 @@ def faults_of_flow(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
     place = project.definition or project.folder / FILE
     if definition.conversational is not None and definition.conversational.enabled:
         yield Fault(place, line_of(place, "conversational"), "a conversation can't run here; use a flow of steps")
-    if flow.memory is not None:
-        yield _fault(project, "memory", f"memory of the flow {REFUSED['memory']}; {_remedy('memory')}")
+    for option, who, effect in durable.refused_of(flow, "the flow", ("memory",)):
+        yield _fault(project, option, f"{option} of {who} {effect}; {_remedy(option)}")
     yield from _missing_inputs(project, flow)
     yield from _in_files(project.folder, project.digest)
 
@@ -79,7 +76,7 @@ def _missing_inputs(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
 
 
 def _calls_of(path: Path, tree: ast.Module) -> Iterator[Fault]:
-    """Calls that build a crew, an agent or a task with a refused option, and of a flow's methods."""
+    """Calls that build a crew, an agent or a task with a refused option."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
@@ -88,8 +85,6 @@ def _calls_of(path: Path, tree: ast.Module) -> Iterator[Fault]:
             if keyword.arg in _SEEN_IN_FILES and not _is_off(keyword.value):
                 effect = f"{keyword.arg} of the {name} {REFUSED[keyword.arg]}; {_remedy(keyword.arg)}"
                 yield Fault(path, keyword.value.lineno, effect)
-        if isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "self" and name in _OF_A_FLOW:
-            yield Fault(path, node.lineno, f"self.{name}() {_OF_A_FLOW[name]}")
 
 
 def _is_off(value: ast.expr) -> bool:
@@ -117,6 +112,8 @@ def _switched_on(data: Any) -> Iterator[str]:
 def _remedy(option: str) -> str:
     if option == "knowledge":
         return "give its sources as knowledge_sources, without a storage of their own"
+    if option == "memory":
+        return "give it no storage of its own, and it lasts for the run"
     if option in _BY_A_TOOL:
         return "remove it, and ask for it in a tool of your own"
     return "remove it, or switch it off"

@@ -1,7 +1,9 @@
 """Runs a project that `crewai create` made, unchanged: its crew or flow is built anew for every job."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from crewrelay.crews.projects.code import TURN, building, chosen
 from crewrelay.crews.projects.faults import faults_of_crew, faults_of_flow
 from crewrelay.crews.projects.flows import new_flow, result_of
 from crewrelay.crews.projects.import_paths import make_importable
+
+logger = logging.getLogger(__name__)
 
 _makers: dict[Path, Callable[[], tuple[Crew, dict[str, Any]]]] = {}
 
@@ -62,10 +66,17 @@ def _new_crew(project: Project) -> tuple[Crew, dict[str, Any]]:
     crew, defaults = building(project, _makers[home])
     if faults := list(faults_of_crew(project, crew)):
         raise Faulty(*faults)
+    if crew._memory is not None or any(agent.memory for agent in durable.agents_of(crew)):
+        _tell_of_memory(project.card.name)
     crew.verbose = crew._logger.verbose = False  # it would print prompts, past the log
     for agent in durable.agents_of(crew):
         agent.verbose = False
     return crew, defaults
+
+
+@cache
+def _tell_of_memory(name: str) -> None:
+    logger.info("the memory of %s lasts for a run: no job knows what another one remembered", name)
 
 
 def _json_crew(project: Project) -> Callable[[], tuple[Crew, dict[str, Any]]]:

@@ -1,7 +1,10 @@
-"""Answers in a model's place: always the same, in the shape that is asked for, and without calling a tool."""
+"""Answers in a model's place: always the same, in the shape that is asked for, and without calling a tool. It also
+embeds.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
+from string import ascii_lowercase
 from typing import Any
 
 _TEXT = "An answer of the model's double."
@@ -20,8 +23,13 @@ def answer_to(request: Mapping[str, Any]) -> Any:
     return _FINAL if "Action Input:" in asked else _TEXT
 
 
+def vector_of(text: str) -> list[float]:
+    """How often each letter occurs in it."""
+    return [float(text.lower().count(letter)) for letter in ascii_lowercase]
+
+
 def instance_of(schema: Mapping[str, Any]) -> Any:
-    """The smallest value of a JSON schema; what can be true is."""
+    """The smallest value of a JSON schema, but for an object that needs nothing: it has all. What can be true is."""
     return _instance(schema, schema, 0)
 
 
@@ -38,7 +46,7 @@ def _instance(schema: Any, root: Mapping[str, Any], depth: int) -> Any:
     match schema.get("type"):
         case "object":
             known, needed = schema.get("properties", {}), schema.get("required", ())
-            return {name: _instance(one, root, depth + 1) for name, one in known.items() if name in needed}
+            return {name: _instance(one, root, depth + 1) for name, one in known.items() if name in (needed or known)}
         case "array":
             return [_instance(schema.get("items"), root, depth + 1)] * max(1, schema.get("minItems", 1))
         case "integer" | "number":

@@ -10,8 +10,9 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from crewrelay.crews.journal.embedding import encoded as encoded_vectors
 from crewrelay.crews.journal.replies import encoded
-from crewrelay.crews.projects.model_double import answer_to
+from crewrelay.crews.projects.model_double import answer_to, vector_of
 from crewrelay.jobs.records.answer import Usage
 from crewrelay.jobs.records.journal import Kind, Reply, digest_of
 from crewrelay.jobs.records.questions import Feedback, Question
@@ -38,7 +39,9 @@ class Rehearsed(BaseModel):
 
 
 class RehearsedCalls:
-    """The Calls port. What is not in the journal is made, but a model's double answers, and knowledge finds nothing."""
+    """The Calls port. What is not in the journal is made, but doubles of models and embedders answer, and knowledge
+    finds nothing.
+    """
 
     job_id = str(UUID(int=0))
     is_last_attempt = True
@@ -98,6 +101,6 @@ def _answered(kind: Kind, request: dict[str, Any]) -> str:
         case Kind.MODEL:
             return encoded(answer_to(request), request)
         case Kind.RETRIEVAL:
-            return "[]"
+            return encoded_vectors(map(vector_of, request.get("embed", ())))
         case _:
             return ""

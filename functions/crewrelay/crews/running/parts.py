@@ -68,13 +68,6 @@ def save_file(task: Task, result: Any) -> None:
     workplace.write(task.output_file, text, create_directory=bool(task.create_directory))
 
 
-class NoMemory:
-    """The memory that every flow gets by itself: none."""
-
-    def __new__(cls, **options: Any) -> None:  # type: ignore[misc]
-        return None
-
-
 def keep_no_states() -> None:
     """Persistence of flows' states in SQLite files: none is written, and none is found."""
     SQLiteFlowPersistence.init_db = lambda self: None  # type: ignore[method-assign]

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import crewai.llms.base_llm as base_llm
 from crewai.knowledge.storage.factory import set_knowledge_storage_factory
+from crewai.memory.storage.factory import set_memory_storage_factory
 from crewai.tools import BaseTool
 from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
 
 from crewrelay import journal_by
-from crewrelay.crews.journal import humans, model_seam, seam, steps, task_seam, tool_seam
+from crewrelay.crews.journal import humans, memory, model_seam, seam, steps, task_seam, tool_seam
 from crewrelay.crews.journal.knowledge import storage_of_run
 from crewrelay.crews.models import reading
 from crewrelay.crews.projects import kickoff_seam
@@ -59,6 +60,49 @@ REPLACEMENTS = (
         "Never: this is the public way to replace it.",
         "test_knowledge.py::test_a_resumed_run_embeds_nothing_and_finds_the_same",
         partial(set_knowledge_storage_factory, storage_of_run),
+    ),
+    Replacement(
+        "crewai.memory.storage.factory, by set_memory_storage_factory",
+        "It keeps the memories of all crews of a process in one folder. Those of a run are the run's.",
+        _NONE_FILED,
+        "Never: this is the public way to replace it.",
+        "test_memory.py::test_runs_share_no_memories_and_write_none_to_the_disk",
+        partial(set_memory_storage_factory, memory.storage_of_run),
+    ),
+    _attribute(
+        "crewai.memory.unified_memory.Memory._encode_batch",
+        memory.encode_batch,
+        "It saves under a random id and the time of day, which later prompts have in them. In a run, it is journaled.",
+        "A save can be replayed.",
+        "test_memory.py::test_a_resumed_run_remembers_under_the_same_ids",
+    ),
+    _attribute(
+        "crewai.memory.unified_memory.Memory.recall",
+        memory.recall,
+        "It scores by the time of day and in the order in which threads end. In a run, it is journaled.",
+        "The clock and the order are given to it.",
+        "test_memory.py::test_a_resumed_run_recalls_the_same_however_old_it_is",
+    ),
+    _attribute(
+        "crewai.memory.unified_memory.Memory._submit_save",
+        memory.submit_save,
+        "It saves in the background; another memory of the run finds it or not.",
+        "A recall waits for the saves of all memories of its storage.",
+        "test_memory.py::test_what_is_saved_is_known_at_once",
+    ),
+    _attribute(
+        "crewai.memory.unified_memory.Memory._embedder",
+        property(memory.embedder),
+        "It embeds past the journal, and without a key for OpenAI it remembers nothing, in silence.",
+        "The embedder can be set.",
+        "test_memory.py::test_an_embedding_is_paid_once",
+    ),
+    _attribute(
+        "crewai.memory.unified_memory.Memory._llm",
+        property(memory.llm),
+        "It asks a model of OpenAI if it names none, whatever model the agents get.",
+        "The default can be set.",
+        "test_memory.py::test_a_memory_without_a_model_gets_that_of_the_settings",
     ),
     _attribute(
         "crewai.utilities.task_output_storage_handler.KickoffTaskOutputsSQLiteStorage",
@@ -180,7 +224,7 @@ REPLACEMENTS = (
     _attribute(
         "crewai.crew.prepare_kickoff",
         kickoff_seam.prepare_kickoff,
-        "A flow builds its crews while it runs: only then is it known what they are, such as one with memory.",
+        "A flow builds its crews while it runs: only then is it known what they are, such as a multimodal one.",
         "Never: it is a check.",
         "test_flows.py::test_a_crew_that_a_flow_builds_is_checked_when_it_starts",
     ),
@@ -211,13 +255,6 @@ REPLACEMENTS = (
         "It writes into the working directory, which other jobs share, or wherever an input in its name leads.",
         "A task can be given a folder.",
         "test_workplace.py::test_an_output_file_is_written_into_the_runs_folder",
-    ),
-    _attribute(
-        "crewai.flow.runtime.Memory",
-        parts.NoMemory,
-        "Every flow opens a memory in a folder of its own, which takes a second and 100 MB at first.",
-        "It is opened when it is used.",
-        "test_flows.py::test_a_flow_opens_no_memory",
     ),
     Replacement(
         "init_db, save_state and load_state of SQLiteFlowPersistence, by keep_no_states",

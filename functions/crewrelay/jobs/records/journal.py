@@ -114,16 +114,21 @@ def in_vain(journal: Iterable[Call], used: Iterable[Call], fingerprint: str | No
 
     What a tool had asked for is not among them if the tool's own result was replayed.
     """
-    keys, replayed, left = {call.key for call in used}, set[str](), list[Call]()
-    for call in journal:
-        if call.key in keys:
-            replayed.add(call.digest)
-        elif call.fingerprint == fingerprint:
-            left.append(call)
+    journal, used = list(journal), list(used)
+    keys = {call.key for call in (*used, *made_within(journal, used))}
+    return [call for call in journal if call.key not in keys and call.fingerprint == fingerprint]
+
+
+def made_within(journal: Iterable[Call], used: Iterable[Call]) -> list[Call]:
+    """The journaled calls that were made within those that a run has replayed, and that it did not ask for itself."""
+    journal, keys = list(journal), {call.key for call in used}
+    replayed = {call.digest for call in journal if call.key in keys}
+    left, found = [call for call in journal if call.key not in keys], list[Call]()
     while inner := [call for call in left if call.within in replayed]:
-        replayed |= {call.digest for call in inner}
         left = [call for call in left if call.within not in replayed]
-    return left
+        replayed |= {call.digest for call in inner}
+        found += inner
+    return found
 
 
 def digest_of(fingerprint: str, kind: Kind, request: dict[str, Any]) -> str:

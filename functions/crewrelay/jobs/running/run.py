@@ -13,7 +13,7 @@ from crewrelay.jobs.ports import Clock, JobStore, RelayDue, Wait
 from crewrelay.jobs.records import transitions
 from crewrelay.jobs.records.answer import Answer, Usage
 from crewrelay.jobs.records.job import Job
-from crewrelay.jobs.records.journal import Call, Kind, Receipt, Reply, digest_of, in_vain, usage_of
+from crewrelay.jobs.records.journal import Call, Kind, Receipt, Reply, digest_of, in_vain, made_within, usage_of
 from crewrelay.jobs.records.policy import Policy
 from crewrelay.jobs.records.questions import AnswerNeeded, Feedback, Question
 from crewrelay.jobs.running.lease import Lease
@@ -119,7 +119,7 @@ class Run:
         return [call.reply for call in self._journal.values() if call.kind is kind]
 
     def usage(self) -> Usage:
-        return usage_of(self._used)
+        return usage_of([*self._used, *made_within(self._journal.values(), self._used)])
 
     def finish(self, answer: Answer) -> None:
         with self._turn:
