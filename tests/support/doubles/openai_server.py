@@ -33,8 +33,10 @@ def said(body: dict[str, Any]) -> dict[str, Any]:
     offered = {tool["function"]["name"] for tool in body.get("tools", [])}
     if not any(message["role"] == "tool" for message in messages):
         for name, arguments in (_DELEGATION, _CITY_CALL):
-            if name in offered:
-                return _called(name, arguments)
+            if found := next(
+                (one for one in offered if one.endswith(name)), None
+            ):  # one of MCP has its server before it
+                return _called(found, arguments)
     if "Action Input:" in text and not any(message["role"] == "assistant" for message in messages):
         name, arguments = _DELEGATION if _DELEGATION[0] in text else _CITY_CALL
         return _text(f"Thought: I look.\nAction: {name}\nAction Input: {json.dumps(arguments)}")

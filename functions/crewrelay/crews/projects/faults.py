@@ -20,15 +20,15 @@ from crewrelay.crews.journal import durable
 REFUSED_OF_PROJECTS = (
     "memory",
     "knowledge",  # that was made outside of a run
-    "mcps",
+    "mcps",  # of CrewAI's platform
     "apps",
     "a2a",
     "multimodal",
     "allow_code_execution",
     "stream",
 )
-_SEEN_IN_FILES = tuple(option for option in REFUSED_OF_PROJECTS if option != "knowledge")  # of which all are refused
-_BY_A_TOOL = ("mcps", "apps", "a2a")  # its results are journaled
+_SEEN_IN_FILES = tuple(option for option in REFUSED_OF_PROJECTS if option not in ("knowledge", "mcps"))  # all refused
+_BY_A_TOOL = ("apps", "a2a")  # its results are journaled
 _MEMBERS = ("Crew", "Agent", "Task")
 _OF_A_FLOW = {  # methods
     "remember": f"uses memory, which {REFUSED['memory']}; keep it in the state",
@@ -38,7 +38,7 @@ _OF_A_FLOW = {  # methods
 
 def faults_of_crew(project: Project, crew: Crew) -> Iterator[Fault]:
     for option, who, effect in durable.refused_options(crew, REFUSED_OF_PROJECTS):
-        yield _fault(project, option, f"{option} of {who} {effect}; {_remedy(option)}")
+        yield _fault(project, option, f"{option} of {who} {effect}; {remedy_of(option)}")
     for agent in durable.agents_of(crew):
         if not isinstance(agent, Agent):
             what = f"{agent.role} is a {type(agent).__name__}, which asks its model past the journal; use crewai.Agent"
@@ -52,7 +52,7 @@ def faults_of_flow(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
     if definition.conversational is not None and definition.conversational.enabled:
         yield Fault(place, line_of(place, "conversational"), "a conversation can't run here; use a flow of steps")
     if flow.memory is not None:
-        yield _fault(project, "memory", f"memory of the flow {REFUSED['memory']}; {_remedy('memory')}")
+        yield _fault(project, "memory", f"memory of the flow {REFUSED['memory']}; {remedy_of('memory')}")
     yield from _missing_inputs(project, flow)
     yield from _in_files(project.folder, project.digest)
 
@@ -86,7 +86,7 @@ def _calls_of(path: Path, tree: ast.Module) -> Iterator[Fault]:
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         for keyword in node.keywords if name in _MEMBERS else ():
             if keyword.arg in _SEEN_IN_FILES and not _is_off(keyword.value):
-                effect = f"{keyword.arg} of the {name} {REFUSED[keyword.arg]}; {_remedy(keyword.arg)}"
+                effect = f"{keyword.arg} of the {name} {REFUSED[keyword.arg]}; {remedy_of(keyword.arg)}"
                 yield Fault(path, keyword.value.lineno, effect)
         if isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "self" and name in _OF_A_FLOW:
             yield Fault(path, node.lineno, f"self.{name}() {_OF_A_FLOW[name]}")
@@ -103,7 +103,7 @@ def _options_in(path: Path) -> Iterator[Fault]:
     except Faulty:
         return  # what reads it tells so
     for name in sorted(set(_switched_on(data))):
-        yield Fault(path, _line(path, name), f"{name} {REFUSED[name]}; {_remedy(name)}")
+        yield Fault(path, _line(path, name), f"{name} {REFUSED[name]}; {remedy_of(name)}")
 
 
 def _switched_on(data: Any) -> Iterator[str]:
@@ -114,9 +114,11 @@ def _switched_on(data: Any) -> Iterator[str]:
         yield from _switched_on(one)
 
 
-def _remedy(option: str) -> str:
+def remedy_of(option: str) -> str:
     if option == "knowledge":
         return "give its sources as knowledge_sources, without a storage of their own"
+    if option == "mcps":
+        return "name it by its https:// address, or as an MCPServerHTTP with headers"
     if option in _BY_A_TOOL:
         return "remove it, and ask for it in a tool of your own"
     return "remove it, or switch it off"
