@@ -14,7 +14,9 @@ from tests.support.processes import ROOT
 from tests.support.projects import (
     classic,
     create,
+    crew_with_mcp,
     declared_flow,
+    edit,
     flow,
     json_crew,
     little_flow,
@@ -65,6 +67,15 @@ def test_projects_of_all_forms_ask_the_same_twice(tmp_path: Path, make: Any, cal
 
 
 @pytest.mark.usefixtures("forked")
+def test_an_mcp_server_is_asked_for_its_tools_in_the_first_run_only(tmp_path: Path) -> None:
+    folder = crew_with_mcp(tmp_path, "rehearsed_mcp")
+    assert "the second run asked nothing that the first had not asked" in checked(folder)
+    assert looks_of(folder).read_text() == "started\n"  # for its list; the double calls no tool
+    edit(folder / "server.py", ("from mcp", "raise SystemExit(3)\nfrom mcp"))
+    assert "The MCP server python does not answer" in checked(folder)
+
+
+@pytest.mark.usefixtures("forked")
 def test_a_fresh_project_passes_the_check_as_its_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = re.search(r"^crewai create (crew) (\w+) (--classic) --skip-provider$", PAGE, re.MULTILINE)
     assert command
@@ -104,7 +115,7 @@ def test_the_variables_of_a_project_are_named_if_missing_and_never_told(
     monkeypatch.delenv("SERPER_API_KEY", raising=False)
     step = "raise ValueError('no search with ' + __import__('os').environ['SERPER_API_KEY'])"
     folder = read_variables(little_flow(tmp_path, step, "telling"), "SERPER_API_KEY")
-    assert "SERPER_API_KEY is not set; set it in the environment" in checked(folder, code=1)
+    assert "SERPER_API_KEY is not set; set it in the environment" in checked(folder)
     monkeypatch.setenv("SERPER_API_KEY", "a-key-of-serper")
     told = checked(folder)
     assert "no search with [redacted]" in told

@@ -18,6 +18,27 @@ class Weather(BaseTool):
             looks.write(city + "\\n")
         return f"rain in {{city}}"
 """
+MCP_SERVER = """\
+from mcp.server.fastmcp import FastMCP
+
+server = FastMCP("weather")
+
+
+def write_down(what: str) -> None:
+    with open({looks!r}, "a") as looks:
+        looks.write(what + "\\n")
+
+
+@server.tool()
+def weather(query: str) -> str:
+    "Tells the weather."
+    write_down(query)
+    return f"rain for {{query}}"
+
+
+write_down("started")
+server.run()
+"""
 CHECKS = """\
 from pydantic import BaseModel
 
@@ -195,6 +216,16 @@ def json_crew(folder: Path, name: str) -> Path:
     return project
 
 
+def crew_with_mcp(folder: Path, name: str, looks: str = "") -> Path:
+    """Of JSON, with an MCP server of its own, which writes down when it starts, and each call."""
+    project = create(folder, name, "crew")
+    (project / "server.py").write_text(MCP_SERVER.format(looks=looks or str(looks_of(project))))
+    edit(project / "crew.jsonc", ('"memory": true', '"memory": false'))
+    server = '"mcps": [{"command": "python", "args": ["server.py"]}], "settings": {'
+    edit(project / "agents/researcher.jsonc", ('"settings": {', server))
+    return project
+
+
 def flow(folder: Path, name: str, looks: str = "") -> Path:
     """With nested inputs, a step of crewrelay's, a router, a tool, an agent without a crew, @persist and a file.
     `looks`: where its tool writes, if not into `looks_of` it.
@@ -206,12 +237,12 @@ def flow(folder: Path, name: str, looks: str = "") -> Path:
     return project
 
 
-def declared_flow(folder: Path, name: str) -> Path:
-    """With a declared state, an agent, and a crew with a tool."""
+def declared_flow(folder: Path, name: str, looks: str = "") -> Path:
+    """With a declared state, an agent, and a crew with a tool; `looks` as above."""
     project = create(folder, name, "flow", "--declarative")
     package = project / "src" / name
     (package / "tools/__init__.py").write_text("")
-    (package / "tools/weather.py").write_text(WEATHER.format(looks=str(looks_of(project))))
+    (package / "tools/weather.py").write_text(WEATHER.format(looks=looks or str(looks_of(project))))
     (package / "flow.yaml").write_text(DECLARED.format(name=name))
     return project
 

@@ -250,22 +250,22 @@ def changed(
             classic,
             "src/{name}/crew.py",
             "tools=[Weather()],",
-            "mcps=['https://example.org/mcp'],",
+            "mcps=['notion#search', 'https://example.org/mcp'],",
             "crew.py:{line}: mcps of",
         ),
         (
             json_crew,
             "agents/researcher.jsonc",
             '"settings": {',
-            '"mcps": ["https://example.org/mcp"], "settings": {',
+            '"mcps": ["crewai-amp:notion"], "settings": {',
             "agents/researcher.jsonc:{line}: mcps of",
         ),
         (
             declared_flow,
             "src/{name}/flow.yaml",
             "backstory: You plan.",
-            "mcps: ['https://example.org/mcp']\n        backstory: You plan.",
-            "flow.yaml:{line}: mcps asks services that are not journaled; remove it, and ask for it in a tool",
+            "apps: ['gmail']\n        backstory: You plan.",
+            "flow.yaml:{line}: apps asks services that are not journaled; remove it, and ask for it in a tool",
         ),
     ],
     ids=[
@@ -275,7 +275,7 @@ def changed(
         "no class",
         "mcps",
         "mcps in JSON",
-        "mcps of a flow",
+        "apps of a flow",
     ],
 )
 def test_what_can_not_run_is_told_with_file_and_remedy(

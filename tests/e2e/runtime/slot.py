@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from socket import create_connection
 from typing import Any
+from urllib.error import HTTPError
 
 from tests.e2e.runtime.artifacts import AWS, CREW, Built
 from tests.support import sandbox
@@ -29,7 +30,7 @@ _RUNTIME = ("awslambdaric", "runtime_client*.so", "simplejson", "snapshot_restor
 PYTHON = (str(Path(sys._base_executable).resolve()), "-S", "-s")  # type: ignore[attr-defined]
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-_LONGEST = 60  # seconds
+_LONGEST = 180  # seconds
 
 
 def emulator_binary() -> Path:
@@ -60,7 +61,8 @@ def disk_can_be_closed() -> bool:
 class Slot:
     """Takes one event at a time: a second one at once ends the emulator."""
 
-    def __init__(self, port: int, log: Path) -> None:
+    def __init__(self, port: int, log: Path, emulator: int = 0) -> None:
+        self._emulator = emulator
         self._url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
         self._lock = threading.Lock()
         self.log = log
@@ -68,9 +70,23 @@ class Slot:
     def invoke(self, event: Any) -> Any:
         """What the function answers; {"errorType": …} if it raised, {"errorMessage": "Task timed out …"} if killed."""
         body = json.dumps(event).encode()
-        with self._lock, _OPENER.open(urllib.request.Request(self._url, body), timeout=_LONGEST) as answer:
+        try:
+            with self._lock, _OPENER.open(urllib.request.Request(self._url, body), timeout=_LONGEST) as answer:
+                text = answer.read().decode()
+        except HTTPError as answer:  # its process is gone
             text = answer.read().decode()
         return {"errorMessage": text} if text.startswith("Task timed out") else json.loads(text)
+
+    def kill(self) -> None:
+        """The function's process, as Lambda does when its memory is used up: `invoke` answers with an error."""
+        (process,) = _children(self._emulator)
+        os.kill(process, signal.SIGKILL)
+
+
+def _children(process: int) -> list[int]:
+    """Lambda's emulator has one: the function."""
+    found = [thread.read_text() for thread in Path(f"/proc/{process}/task").glob("*/children")]
+    return [int(child) for children in found for child in children.split()]
 
 
 @contextmanager
@@ -108,7 +124,7 @@ def slot(
         )
     try:
         wait_until(lambda: listens(process, port, log), within=20)
-        yield Slot(port, log)
+        yield Slot(port, log, process.pid)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -40,8 +40,10 @@ def said(body: dict[str, Any], calling: Sequence[tuple[str, Any]] = ()) -> dict[
         return _called(*calling[made])
     if not made:
         for name, arguments in (_DELEGATION, _CITY_CALL):
-            if name in offered:
-                return _called(name, arguments)
+            if found := next(
+                (one for one in offered if one.endswith(name)), None
+            ):  # one of MCP has its server before it
+                return _called(found, arguments)
     if "Action Input:" in text and not any(message["role"] == "assistant" for message in messages):
         name, arguments = _DELEGATION if _DELEGATION[0] in text else _CITY_CALL
         return _text(f"Thought: I look.\nAction: {name}\nAction Input: {json.dumps(arguments)}")

@@ -13,6 +13,7 @@ from crewrelay.catalogue.options import NOT_TO_BE_RESUMED, REFUSED
 from crewrelay.crews.journal.journaled import JournaledLLM
 from crewrelay.crews.journal.journaled_tools import JournaledTool
 from crewrelay.crews.journal.knowledge import RunKnowledge
+from crewrelay.crews.journal.mcp_seam import is_of_the_platform
 from crewrelay.crews.journal.memory import is_of_the_run
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.ports import Calls
@@ -68,7 +69,10 @@ def refused_of(member: Any, name: str, refused: Collection[str]) -> Iterator[tup
     options = vars(member)  # reading some of them as attributes warns of their deprecation
     for option in refused:
         if (value := options.get(option)) and not _lasts_for_the_run(option, value):
-            yield option, name, REFUSED[option]
+            if option != "mcps":
+                yield option, name, REFUSED[option]
+            elif hosted := list(filter(is_of_the_platform, value)):
+                yield option, name, f"names {', '.join(hosted)}, of which only CrewAI's platform knows the address"
 
 
 def _lasts_for_the_run(option: str, value: Any) -> bool:

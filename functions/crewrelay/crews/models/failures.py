@@ -42,7 +42,7 @@ class ToolUnavailable(Exception):
 
 def explain(error: BaseException, redact: Callable[[str], str] = str) -> Failure:
     """The failure as the job keeps it. `redact` gets the whole message, before it is cut."""
-    for cause in _chain(error):
+    for cause in causes_of(error):
         if isinstance(cause, CrewrelayError):
             return Failure.of(cause)
         if isinstance(cause, ToolUnavailable) and cause.__cause__:
@@ -70,7 +70,7 @@ def may_pass(error: BaseException) -> bool:
 
 def is_lost_connection(error: BaseException) -> bool:
     """Whether a connection failed, or no answer came in time."""
-    return any(_lost_connection(cause) for cause in _chain(error))
+    return any(_lost_connection(cause) for cause in causes_of(error))
 
 
 def _failure(error: BaseException, redact: Callable[[str], str], advice: str, retryable: bool) -> Failure:
@@ -78,7 +78,7 @@ def _failure(error: BaseException, redact: Callable[[str], str], advice: str, re
     return Failure(type=type(error).__name__, message=text, retryable=retryable)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

@@ -20,22 +20,23 @@ from crewrelay.crews.journal import durable
 REFUSED_OF_PROJECTS = (
     "memory",  # that outlasts the run
     "knowledge",  # that was made outside of a run
-    "mcps",
+    "mcps",  # of CrewAI's platform
     "apps",
     "a2a",
     "multimodal",
     "allow_code_execution",
     "stream",
 )
-_ITS_STORAGE_DECIDES = ("memory", "knowledge")
-_SEEN_IN_FILES = tuple(option for option in REFUSED_OF_PROJECTS if option not in _ITS_STORAGE_DECIDES)
-_BY_A_TOOL = ("mcps", "apps", "a2a")  # its results are journaled
+_SEEN_IN_FILES = tuple(
+    option for option in REFUSED_OF_PROJECTS if option not in ("memory", "knowledge", "mcps")
+)  # of which all are refused
+_BY_A_TOOL = ("apps", "a2a")  # its results are journaled
 _MEMBERS = ("Crew", "Agent", "Task")
 
 
 def faults_of_crew(project: Project, crew: Crew) -> Iterator[Fault]:
     for option, who, effect in durable.refused_options(crew, REFUSED_OF_PROJECTS):
-        yield _fault(project, option, f"{option} of {who} {effect}; {_remedy(option)}")
+        yield _fault(project, option, f"{option} of {who} {effect}; {remedy_of(option)}")
     for agent in durable.agents_of(crew):
         if not isinstance(agent, Agent):
             what = f"{agent.role} is a {type(agent).__name__}, which asks its model past the journal; use crewai.Agent"
@@ -49,7 +50,7 @@ def faults_of_flow(project: Project, flow: Flow[Any]) -> Iterator[Fault]:
     if definition.conversational is not None and definition.conversational.enabled:
         yield Fault(place, line_of(place, "conversational"), "a conversation can't run here; use a flow of steps")
     for option, who, effect in durable.refused_of(flow, "the flow", ("memory",)):
-        yield _fault(project, option, f"{option} of {who} {effect}; {_remedy(option)}")
+        yield _fault(project, option, f"{option} of {who} {effect}; {remedy_of(option)}")
     yield from _missing_inputs(project, flow)
     yield from _in_files(project.folder, project.digest)
 
@@ -83,7 +84,7 @@ def _calls_of(path: Path, tree: ast.Module) -> Iterator[Fault]:
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         for keyword in node.keywords if name in _MEMBERS else ():
             if keyword.arg in _SEEN_IN_FILES and not _is_off(keyword.value):
-                effect = f"{keyword.arg} of the {name} {REFUSED[keyword.arg]}; {_remedy(keyword.arg)}"
+                effect = f"{keyword.arg} of the {name} {REFUSED[keyword.arg]}; {remedy_of(keyword.arg)}"
                 yield Fault(path, keyword.value.lineno, effect)
 
 
@@ -98,7 +99,7 @@ def _options_in(path: Path) -> Iterator[Fault]:
     except Faulty:
         return  # what reads it tells so
     for name in sorted(set(_switched_on(data))):
-        yield Fault(path, _line(path, name), f"{name} {REFUSED[name]}; {_remedy(name)}")
+        yield Fault(path, _line(path, name), f"{name} {REFUSED[name]}; {remedy_of(name)}")
 
 
 def _switched_on(data: Any) -> Iterator[str]:
@@ -109,11 +110,13 @@ def _switched_on(data: Any) -> Iterator[str]:
         yield from _switched_on(one)
 
 
-def _remedy(option: str) -> str:
+def remedy_of(option: str) -> str:
     if option == "knowledge":
         return "give its sources as knowledge_sources, without a storage of their own"
     if option == "memory":
         return "give it no storage of its own, and it lasts for the run"
+    if option == "mcps":
+        return "name it by its https:// address, or as an MCPServerHTTP with headers"
     if option in _BY_A_TOOL:
         return "remove it, and ask for it in a tool of your own"
     return "remove it, or switch it off"

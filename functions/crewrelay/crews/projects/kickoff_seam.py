@@ -7,7 +7,7 @@ from crewai.crews.utils import prepare_kickoff as _prepare
 
 from crewrelay.crews.journal import durable
 from crewrelay.crews.journal.ambient import in_a_run
-from crewrelay.crews.projects.faults import REFUSED_OF_PROJECTS
+from crewrelay.crews.projects.faults import REFUSED_OF_PROJECTS, remedy_of
 from crewrelay.jobs.errors import InvalidCrew
 
 _prepare_agent: Any = Agent._prepare_kickoff
@@ -26,5 +26,5 @@ def prepare_agent_kickoff(agent: Agent, *args: Any, **kwargs: Any) -> Any:
 
 
 def _refuse(options: Any) -> None:
-    if told := [f"{option} of {who} {effect}; remove it" for option, who, effect in options]:
+    if told := [f"{option} of {who} {effect}; {remedy_of(option)}" for option, who, effect in options]:
         raise InvalidCrew("; ".join(told))

@@ -18,7 +18,7 @@ from crewai_core.lock_store import set_lock_backend
 from pydantic import BaseModel
 
 from crewrelay import journal_by
-from crewrelay.crews.journal import humans, memory, model_seam, seam, steps, task_seam, tool_seam
+from crewrelay.crews.journal import humans, mcp_seam, mcp_servers, memory, model_seam, seam, steps, task_seam, tool_seam
 from crewrelay.crews.journal.knowledge import storage_of_run
 from crewrelay.crews.models import reading
 from crewrelay.crews.projects import kickoff_seam
@@ -178,6 +178,27 @@ REPLACEMENTS = (
         "It runs a tool on a thread without the context, and so without the run's journal and log keys.",
         "It uses asyncio.to_thread.",
         "test_ambient.py::test_a_tool_that_is_invoked_asynchronously_knows_its_run",
+    ),
+    _attribute(
+        "crewai.mcp.tool_resolver.MCPClient",
+        mcp_seam.RunClient,
+        "It lists a server's tools past the journal, and repeats a call of a tool that may have been made.",
+        "A hook can answer in a server's place.",
+        "test_mcps.py::test_a_server_is_asked_once_though_the_run_dies_after_each_call",
+    ),
+    _attribute(
+        "crewai.mcp.tool_resolver.MCPToolResolver.resolve",
+        mcp_seam.resolve,
+        "It takes an address that does not answer for a server without tools, and shares its list with all jobs.",
+        "It raises an error.",
+        "test_mcps.py::test_a_server_that_is_down_ends_the_run_instead_of_offering_no_tools",
+    ),
+    _attribute(
+        "crewai.mcp.tool_resolver.StdioTransport",
+        mcp_servers.StdioServer,
+        "It prints what a server's process writes, past the log, and does not find our Python on Lambda.",
+        "It takes a place for what is written.",
+        "test_mcps.py::test_what_a_process_writes_is_not_printed",
     ),
     _attribute(
         "crewai.agents.agent_executor.AgentExecutor._prepare_tool_result_for_context",
