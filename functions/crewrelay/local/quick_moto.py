@@ -10,6 +10,7 @@ import moto.core.responses
 import moto.sqs.models
 from moto.cloudformation.models import Stack
 from moto.core.serialize import AttributePicker, AttributePickerContext
+from moto.core.utils import method_names_from_class
 from moto.dynamodb.models.table import Table
 from moto.sqs.models import SQSBackend
 
@@ -20,7 +21,7 @@ def make_it_quick() -> None:
     JSON as YAML.
     """
     vars(moto.sqs.models)["unix_time_millis"] = lambda: time.time() * 1000
-    vars(moto.core.responses)["method_names_from_class"] = cache(moto.core.responses.method_names_from_class)
+    vars(moto.core.responses)["method_names_from_class"] = cache(method_names_from_class)
     modules = frozenset(moto.backends.list_of_moto_modules())
     vars(moto.backends)["list_of_moto_modules"] = lambda: modules
     setattr(Table, "all_items", _all_items)  # noqa: B010 -- mypy sees no assignment to a method
@@ -42,7 +43,8 @@ def _not_expired(backend: SQSBackend, queue_name: str, message: Any) -> bool:
 def _picked_by(pick: Any) -> Any:
     def picked(picker: AttributePicker, context: AttributePickerContext) -> Any:
         """What DynamoDB answers has the names that it shall have."""
-        if type(context.obj) is dict and context.service_model.service_name == "dynamodb":
+        service = context.service_model
+        if type(context.obj) is dict and service and service.service_name == "dynamodb":
             return context.obj.get(context.key)
         return pick(picker, context)
 
