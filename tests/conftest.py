@@ -18,6 +18,7 @@ from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
     from crewrelay.retrieval.reading.reader import Reader
+    from tests.support.aws import AwsClients
     from tests.support.rehearsals import Rehearsals
     from tests.support.weaviate import WeaviateDouble
 
@@ -101,26 +102,23 @@ def deployed() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def unused() -> list[dict[str, str]]:
-    """Storage in which a test left nothing: making it anew takes longer than most tests."""
-    return []
+def aws_clients(emulator: str) -> Iterator["AwsClients"]:
+    """Of DynamoDB, SQS, S3 and CloudFormation: a client takes longer to make than most requests."""
+    from tests.support.aws import AwsClients
+
+    with closing(AwsClients(emulator)) as clients:
+        yield clients
 
 
 @pytest.fixture
-def storage(emulator: str, deployed: dict[str, Any], unused: list[dict[str, str]]) -> Iterator[Storage]:
+def storage(aws_clients: "AwsClients", deployed: dict[str, Any]) -> Storage:
     from crewrelay.local.resources import create_storage
-    from tests.support.aws import aws_client
 
-    if unused:
-        made = unused.pop()
-    else:
-        with closing(aws_client("cloudformation", emulator)) as cloudformation:
-            made = create_storage(cloudformation, deployed, f"test-{uuid.uuid4()}")
-    clients = dynamodb, sqs, s3 = [aws_client(service, emulator) for service in ("dynamodb", "sqs", "s3")]
-    fresh = Storage(
-        dynamodb,
-        sqs,
-        s3,
+    made = create_storage(aws_clients.get("cloudformation"), deployed, f"test-{uuid.uuid4()}")
+    return Storage(
+        aws_clients.get("dynamodb"),
+        aws_clients.get("sqs"),
+        aws_clients.get("s3"),
         made["JobsTable"],
         made["BodiesBucket"],
         made["JobQueue"],
@@ -130,8 +128,3 @@ def storage(emulator: str, deployed: dict[str, Any], unused: list[dict[str, str]
         made["NotifyQueue"],
         made["NotifyDeadLetterQueue"],
     )
-    yield fresh
-    if fresh.is_as_new():
-        unused.append(made)
-    for client in clients:  # each keeps a connection
-        client.close()

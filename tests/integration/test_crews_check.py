@@ -132,6 +132,7 @@ def test_inputs_can_be_given_and_a_run_left_out(tmp_path: Path) -> None:
     assert checked(folder, "--no-run") == "told: no faults; its inputs: topic='rain'\n"
 
 
+@pytest.mark.usefixtures("forked")
 def test_questions_get_the_answers_that_are_given(tmp_path: Path) -> None:
     """A project that wants a certain word asks until it has it, but not for ever."""
     step = "while input('Your level?') != 'expert': pass\n        return LLM(model='openai/a').call('Go.')"

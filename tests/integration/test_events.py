@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -51,14 +52,16 @@ def test_each_event_is_answered_by_its_function(deployed: Template, storage: Sto
     }
     given = variables(deployed, resources, emulator)
     aws = TESTS.variables | {"AWS_DEFAULT_REGION": "us-east-1"}
-    for invocation in LIFE:
-        let_through = {name: given[name] for name in declared(deployed, invocation.function) & given.keys()}
-        function = Deployed(invocation.function.removesuffix("Function").lower(), aws | let_through)
-        try:
-            answer = function(event(invocation.event))
-        finally:
-            function.end()
-        assert (invocation.event, invocation.read(answer)) == (invocation.event, invocation.told)
+    started: dict[str, Deployed] = {}
+    with ExitStack() as stack:
+        for invocation in LIFE:
+            name = invocation.function
+            if name not in started:
+                let_through = {name: given[name] for name in declared(deployed, name) & given.keys()}
+                started[name] = Deployed(name.removesuffix("Function").lower(), aws | let_through)
+                stack.callback(started[name].end)
+            answer = started[name](event(invocation.event))
+            assert (invocation.event, invocation.read(answer)) == (invocation.event, invocation.told)
     assert jobs(storage.dynamodb, storage.table) == JOBS
     assert not storage.messages(storage.dlq_url) + storage.messages(storage.intake_dlq_url)
 

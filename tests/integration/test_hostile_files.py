@@ -13,7 +13,7 @@ import pytest
 from crewrelay.retrieval.reading.files import File, Unreadable
 from crewrelay.retrieval.reading.limits import MB
 from crewrelay.retrieval.reading.reader import Reader
-from tests.support.hostile import SECRET, zoo
+from tests.support.hostile import SECRET, Hostile, zoo
 from tests.support.processes import peak_memory
 
 ReaderWithin = Callable[[int], Reader]
@@ -28,23 +28,28 @@ def within() -> Iterator[ReaderWithin]:
         reader.__exit__()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         yield listener
 
 
+@pytest.fixture(scope="module")
+def files(server: socket.socket) -> dict[str, Hostile]:
+    """Made once: some are large."""
+    return {one.name: one for one in zoo(f"http://127.0.0.1:{server.getsockname()[1]}/")}
+
+
 @pytest.mark.parametrize("name", [one.name for one in zoo("")])
 def test_a_hostile_file_is_skipped_or_does_no_harm(
-    tmp_path: Path, server: socket.socket, within: ReaderWithin, name: str
+    tmp_path: Path, server: socket.socket, files: dict[str, Hostile], within: ReaderWithin, name: str
 ) -> None:
     docs = tmp_path / "docs"
     for folder in (docs, tmp_path / "outside", tmp_path / "docs-of-others"):
         folder.mkdir()
         (folder / "secret.txt").write_text(SECRET)
-    url = f"http://127.0.0.1:{server.getsockname()[1]}/"
-    (hostile,) = (one for one in zoo(url) if one.name == name)
+    hostile = files[name]
     hostile.write(docs / name)
     reader, started = within(hostile.seconds), time.monotonic()
     try:

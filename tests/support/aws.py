@@ -1,8 +1,8 @@
 """Clients of an AWS emulator."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +37,31 @@ def aws_client(service: str, endpoint_url: str, credentials: Credentials = TESTS
         aws_access_key_id=credentials.access_key_id,
         aws_secret_access_key=credentials.secret_access_key,
     )
+
+
+class AwsClients:
+    """One of each service for many tests. With whom one has registered handlers is not given to another."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        self._endpoint_url = endpoint_url
+        self._clean: dict[str, Any] = {}
+        self._open = ExitStack()
+
+    def get(self, service: str) -> Any:
+        if service not in self._clean:
+            client = aws_client(service, self._endpoint_url)
+            self._open.callback(client.close)
+            self._clean[service] = client
+            events = client.meta.events
+            events.register = self._registering(service, events.register)
+        return self._clean[service]
+
+    def _registering(self, service: str, register: Callable[..., None]) -> Callable[..., None]:
+        def registering(*arguments: Any, **options: Any) -> None:
+            self._clean.pop(service, None)
+            register(*arguments, **options)
+
+        return registering
+
+    def close(self) -> None:
+        self._open.close()

@@ -58,15 +58,3 @@ class Storage(NamedTuple):
                 QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
             ).get("Messages", [])
         )
-
-    def is_as_new(self) -> bool:
-        if self.rows():  # what most tests leave
-            return False
-        if "StreamSpecification" in self.dynamodb.describe_table(TableName=self.table)["Table"]:
-            return False
-        queues = [
-            value for name, value in self._asdict().items() if name.endswith("queue_url") or name.endswith("dlq_url")
-        ]
-        told = [self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in queues]
-        waiting = {value for said in told for name, value in said.items() if "NumberOfMessages" in name}
-        return waiting == {"0"} and not self.s3.list_objects_v2(Bucket=self.bucket)["KeyCount"]

@@ -9,18 +9,26 @@ import gc
 import json
 import os
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest.runner import runtestprotocol
 
+if TYPE_CHECKING:
+    from crewrelay.crews.running.tuning import Replacement
+
 NOTHING = "nothing"
 REPORT = "LEAVE_OUT_REPORT"
 LONG_FORM = os.environ.get("FAULTS") == "long"
-EVERY = 8  # of the replacements one is left out, in the short form
 Trial = Callable[[], object]
+
+
+def chosen() -> tuple["Replacement", ...]:
+    """Those to leave out, one after the other."""
+    from crewrelay.crews.running.tuning import REPLACEMENTS
+
+    return REPLACEMENTS if LONG_FORM else REPLACEMENTS[::8]
 
 
 def trials() -> dict[str, tuple[Trial, str]]:
@@ -50,16 +58,16 @@ def trials() -> dict[str, tuple[Trial, str]]:
             return lambda: setattr(tuning, "REPLACEMENTS", others)
         return next(trial for what, trial in on_objects.items() if one.what.startswith(what))
 
-    return {one.what: (left_out(one), one.test) for one in tuning.REPLACEMENTS}
+    return {one.what: (left_out(one), one.test) for one in chosen()}
 
 
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """In place of pytest's own: a fork for each trial, and one for all tests with nothing left out."""
     session.config.pluginmanager.getplugin("capturemanager").suspend_global_capture(in_=True)
     gc.freeze()  # else each fork copies what its garbage collection touches
-    items = {test: [item for item in session.items if _is_of(item, test)] for _, test in trials().values()}
-    chosen = islice(trials().items(), 0, None, 1 if LONG_FORM else EVERY)
-    failed = {what: _failed(leave_out, items[test]) for what, (leave_out, test) in chosen}
+    made = trials()
+    items = {test: [item for item in session.items if _is_of(item, test)] for _, test in made.values()}
+    failed = {what: _failed(leave_out, items[test]) for what, (leave_out, test) in made.items()}
     failed[NOTHING] = _failed(lambda: None, [cases[-1] for cases in items.values()])
     Path(os.environ[REPORT]).write_text(json.dumps(failed))
     return True

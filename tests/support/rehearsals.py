@@ -3,6 +3,7 @@
 One for each hash seed. A line of its input is the JSON of a Rehearsal, and is answered with the exit code.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -70,6 +71,7 @@ class Rehearsals:
 def main() -> None:
     for module in _MODULES.split():
         importlib.import_module(module)
+    gc.freeze()  # else each fork copies what its garbage collection touches
     assert threading.active_count() == 1, "a fork takes only the thread that forks along"
     for line in sys.stdin:
         child = os.fork()

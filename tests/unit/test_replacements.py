@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from crewrelay.crews.running import tuning
-from crewrelay.crews.running.tuning import REPLACEMENTS
-from tests.support.leave_out import EVERY, LONG_FORM, NOTHING, REPORT, table
+from tests.support.leave_out import NOTHING, REPORT, chosen, table
 from tests.support.processes import ROOT
 
 
 def failed(folder: Path) -> dict[str, list[str]]:
     """By what was left out, the tests that failed."""
     report = folder / "report.json"
-    modules = sorted({replacement.test.partition("::")[0] for replacement in REPLACEMENTS})
+    modules = sorted({replacement.test.partition("::")[0] for replacement in chosen()})
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(
         [*command, "-p", "tests.support.leave_out", *(f"tests/unit/{module}" for module in modules)],
@@ -37,9 +36,8 @@ def test_without_a_replacement_its_test_fails_and_with_all_none_does(tmp_path: P
     """One test, for it is one run of the others: workers of pytest-xdist would each have one."""
     told = failed(tmp_path)
     assert told.pop(NOTHING) == []
-    chosen = REPLACEMENTS[:: 1 if LONG_FORM else EVERY]
-    assert told.keys() == {replacement.what for replacement in chosen}
-    passed = [f"{one.test} passes without {one.what}" for one in chosen if not told[one.what]]
+    assert told.keys() == {replacement.what for replacement in chosen()}
+    passed = [f"{one.test} passes without {one.what}" for one in chosen() if not told[one.what]]
     assert passed == []
 
 
