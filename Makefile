@@ -58,7 +58,7 @@ faults: setup ## Fault injection: crashes, kills, lost replies, duplicates, a si
 faults-long: build ## The same, longer: 2,000 jobs under kill -9, thousands of simulated histories, full load, each project's kills
 	FAULTS=long .venv/bin/pytest tests/faults -n 2 --dist worksteal
 	FAULTS=long .venv/bin/pytest tests/unit/test_replacements.py
-	FAULTS=long .venv/bin/pytest tests/e2e/test_load.py tests/integration/test_ingest_footprint.py -s
+	FAULTS=long .venv/bin/pytest $(MEASURED) tests/integration/test_ingest_footprint.py -s
 	FAULTS=long .venv/bin/pytest tests/e2e/test_projects.py tests/e2e/test_schema.py tests/e2e/runtime/test_cold_starts.py tests/e2e/runtime/test_projects.py -s
 	$(MAKE) mutants
 
@@ -66,7 +66,7 @@ mutants: setup ## Mutation testing of the domain and the job store
 	.venv/bin/python -m tests.mutants
 
 e2e: setup ## End-to-end tests of the real stack
-	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 3 --dist loadfile --no-loadscope-reorder
+	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 3 --dist loadgroup --no-loadscope-reorder
 	.venv/bin/pytest $(MEASURED)
 
 bench: setup .venv-bench/.bench ## Measure, beside Celery, dramatiq and taskiq, and write docs/benchmarks.md (13 minutes; ONLY="drain kills")

@@ -1,4 +1,6 @@
-"""Stacks that tests share, for each takes seconds of CPU to start; `--dist loadfile` keeps those of a file together."""
+"""Stacks that tests share, for each takes seconds of CPU to start. `--dist loadgroup` keeps the files together that
+share one, so that it is started once.
+"""
 
 import os
 from collections.abc import Iterator
@@ -6,30 +8,45 @@ from contextlib import closing
 
 import pytest
 
-from tests.e2e.stacks import LIMIT, ScriptedStack
+from tests.e2e.stacks import LIMIT, ORIGIN, ScriptedStack
 from tests.support.models import ScriptedModel
 from tests.support.processes import ROOT, listening
 from tests.support.stack import RunningStack, model_variables, running_stack
 
-LONGEST = ("projects", "deadline", "commands", "readme", "restart", "one_machine", "schema", "auth")  # test_….py
+# test_….py, the longest first, so that none is left to the end.
+GROUPS = (
+    ("projects",),
+    ("deadline", "webhooks", "commands", "models", "readme", "transcripts"),
+    ("auth", "surroundings", "schema"),
+    ("restart",),
+    ("one_machine",),
+)
+ORDER = {name: number for number, name in enumerate(name for group in GROUPS for name in group)}
+
+
+def file_of(item: pytest.Item) -> str:
+    return item.path.stem.removeprefix("test_")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files begin first, so that none of them is left to the end."""
-    items.sort(key=lambda item: LONGEST.index(name) if (name := item.path.stem[5:]) in LONGEST else len(LONGEST))
+    together = {name: group[0] for group in GROUPS for name in group}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(together.get(file_of(item), file_of(item))))
+    items.sort(key=lambda item: ORDER.get(file_of(item), len(ORDER)))
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
     """The default stack: nothing set, the embedded model and corpus."""
-    with running_stack(2) as stack:
+    with running_stack(1) as stack:
         yield stack
 
 
 @pytest.fixture(scope="session")
-def stack_on_aws() -> Iterator[RunningStack]:
-    """The same on DynamoDB, SQS and S3, in an emulator."""
-    with running_stack(2, "--aws") as stack:
+def guarded() -> Iterator[RunningStack]:
+    """Its callers need a token, and its environment names a proxy, where nobody listens."""
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    with running_stack(1, "--auth", "--host", "127.0.0.2", CREWRELAY_CORS_ORIGIN=ORIGIN, **proxy) as stack:
         yield stack
 
 
@@ -42,9 +59,9 @@ def models() -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def scripted(models: int) -> Iterator[ScriptedStack]:
-    """Its model wants no key, and is sent none of ours."""
+    """On DynamoDB, SQS and S3, in an emulator. Its model wants no key, and is sent none of ours."""
     with closing(ScriptedModel(models)) as model:
-        variables = dict(model_variables(model))
+        variables = model_variables(model) | {"CREWRELAY_LEASE_SECONDS": "2"}
         del variables["CREWRELAY_MODEL_API_KEY"]
         with running_stack(1, "--aws", **variables) as stack:
             yield ScriptedStack(stack, model)
@@ -53,15 +70,6 @@ def scripted(models: int) -> Iterator[ScriptedStack]:
 @pytest.fixture(scope="session")
 def hasty(models: int) -> Iterator[ScriptedStack]:
     """Its gateway and its leases are short."""
-    yield from hasty_stack(models)
-
-
-@pytest.fixture(scope="session")
-def hasty_on_aws(models: int) -> Iterator[ScriptedStack]:
-    yield from hasty_stack(models, "--aws")
-
-
-def hasty_stack(models: int, *arguments: str) -> Iterator[ScriptedStack]:
     short = {
         "CREWRELAY_GATEWAY_LIMIT": str(LIMIT),
         "CREWRELAY_GATEWAY_MARGIN": "2",
@@ -70,6 +78,6 @@ def hasty_stack(models: int, *arguments: str) -> Iterator[ScriptedStack]:
     }
     with (
         closing(ScriptedModel(models)) as model,
-        running_stack(1, *arguments, **model_variables(model), **short) as stack,
+        running_stack(1, **model_variables(model), **short) as stack,
     ):
         yield ScriptedStack(stack, model)

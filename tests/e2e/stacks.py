@@ -6,6 +6,7 @@ from tests.support.models import ScriptedModel
 from tests.support.stack import RunningStack
 
 LIMIT = 4  # seconds that the gateway of the hasty one waits
+ORIGIN = "https://app.example.org"  # of a page that may call the guarded one
 
 
 class ScriptedStack(NamedTuple):

@@ -19,7 +19,7 @@ import pytest
 from crewrelay.jobs.access import new_text
 from tests.support.models import ScriptedModel
 from tests.support.processes import ROOT
-from tests.support.stack import COMMAND, RunningStack, environment, free_port, model_variables
+from tests.support.stack import COMMAND, RunningStack, children_running, environment, free_port, model_variables
 from tests.support.waiting import wait_until
 
 NAMES = ("topic", "input", "key", "idempotency", "body")
@@ -43,11 +43,14 @@ def explode(query: str) -> str:
 
 
 class Heard(NamedTuple):
-    """What a stack has written to its terminal, and what it has answered to whom the job was not."""
+    """What a stack has written to its terminal, what it has answered to whom the job was not, and the variables of its
+    emulator.
+    """
 
     output: str
     problems: list[str]
     passages: list[str]
+    emulator: str
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -72,12 +75,16 @@ def heard(models: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hea
         )
         try:
             with httpx.Client(timeout=40, headers=HEADERS) as client:
-                problems, passages = _provoke(RunningStack.that_says(process, client), model)
+                stack = RunningStack.that_says(process, client)
+                problems, passages = _provoke(stack, model)
+                (pid,) = children_running(process.pid, "crewrelay.local.emulator")
+                emulator = Path(f"/proc/{pid}/environ").read_text()
+                assert stack.aws_variables["AWS_ACCESS_KEY_ID"] in emulator
         finally:
             process.terminate()
             said, _ = process.communicate(timeout=15)
         output.seek(0)
-        yield Heard(said + output.read(), problems, passages)
+        yield Heard(said + output.read(), problems, passages, emulator)
 
 
 def _provoke(stack: RunningStack, model: ScriptedModel) -> tuple[list[str], list[str]]:
@@ -130,6 +137,10 @@ def test_no_passage_and_no_reply_of_the_model_is_in_any_line(heard: Heard) -> No
 @pytest.mark.parametrize("canary", CANARIES, ids=(*NAMES, "bearer"))
 def test_no_canary_is_in_an_error(heard: Heard, canary: str) -> None:
     assert [body for body in heard.problems if canary in body] == []
+
+
+def test_the_emulator_is_not_told_the_key(heard: Heard) -> None:
+    assert KEY not in heard.emulator
 
 
 def test_what_went_wrong_is_told_all_the_same(heard: Heard) -> None:

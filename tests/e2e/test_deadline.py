@@ -47,8 +47,10 @@ def stalled(stack: RunningStack) -> Iterator[None]:
         os.kill(emulator, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("engine", ["hasty", "hasty_on_aws"])
-def test_a_table_that_stalls_does_not_hold_the_request(request: pytest.FixtureRequest, engine: str) -> None:
+@pytest.mark.parametrize(("engine", "headers"), [("hasty", {}), ("scripted", {"Prefer": "wait=2"})])
+def test_a_table_that_stalls_does_not_hold_the_request(
+    request: pytest.FixtureRequest, engine: str, headers: dict[str, str]
+) -> None:
     stack, model = request.getfixturevalue(engine)
     model.script("--delay", "3")
     before = stack.jobs().keys()
@@ -60,7 +62,7 @@ def test_a_table_that_stalls_does_not_hold_the_request(request: pytest.FixtureRe
 
     with ThreadPoolExecutor(1) as pool:
         started = time.monotonic()
-        inline = pool.submit(stack.client.post, "/crewai/run", json=EXAMPLE)
+        inline = pool.submit(stack.client.post, "/crewai/run", json=EXAMPLE, headers=headers)
         wait_until(both_run, within=2, every=0.02)
         with stalled(stack):
             response = inline.result()
@@ -92,7 +94,9 @@ def kill(crews: set[int]) -> None:
 
 
 def killed_inline(stack: RunningStack) -> tuple[int, str]:
-    """What an inline run was answered whose process was killed once its job was there; and the job."""
+    """What an inline run was answered whose process was killed once its job was there; and the job. Another process has
+    been started.
+    """
     wait_until(lambda: stack.client.get("/crewai/run").status_code == 405, within=40)  # a crew process answers
     before, crews = stack.jobs().keys(), stack.crews()
     with ThreadPoolExecutor(1) as pool:
@@ -104,27 +108,21 @@ def killed_inline(stack: RunningStack) -> tuple[int, str]:
     return answered, job_id
 
 
-def test_an_inline_run_whose_process_dies_is_run_by_another(hasty: ScriptedStack) -> None:
+def test_killed_crew_processes_are_started_again_and_their_jobs_go_on(hasty: ScriptedStack) -> None:
+    """An inline run, and one of the worker's."""
     stack, model = hasty
     model.script("--delay", "30")  # nothing ends before it is killed
+    location = stack.client.post("/crewai/run/async", json=EXAMPLE).headers["Location"]
+    wait_until(lambda: status(stack, location) == "running", within=10)
     # A look at the table may take longer than the two seconds after which it is answered 202: then it is too late.
-    answered, job_id = next(tried for tried in (killed_inline(stack) for _ in range(4)) if tried[0] != 202)
+    kills, (answered, job_id) = next(
+        (kills, tried) for kills in range(1, 5) if (tried := killed_inline(stack))[0] != 202
+    )
     assert answered == 503
     model.script()
     wait_until(lambda: status(stack, f"/crewai/status/{job_id}") == "completed", within=40)
-
-
-def test_killed_crew_processes_are_started_again_and_their_jobs_go_on(hasty: ScriptedStack) -> None:
-    stack, model = hasty
-    model.script("--delay", "30")
-    location = stack.client.post("/crewai/run/async", json=EXAMPLE).headers["Location"]
-    wait_until(lambda: status(stack, location) == "running", within=10)
-    killed = stack.crews()
-    kill(killed)
-    model.script()
-    wait_until(lambda: status(stack, location) == "completed", within=40)
-    assert stack.client.get(location).json()["attempts"] == 1  # the one that was killed is not held against it
-    assert stack.crews() - killed
+    wait_until(lambda: status(stack, location) == "completed", within=60)
+    assert stack.client.get(location).json()["attempts"] <= kills  # the first one is not held against it
 
 
 def test_a_crew_process_that_hangs_is_killed_and_its_jobs_go_on(hasty: ScriptedStack) -> None:
@@ -141,4 +139,4 @@ def test_a_crew_process_that_hangs_is_killed_and_its_jobs_go_on(hasty: ScriptedS
     finally:
         for pid in hanging & stack.crews():
             os.kill(pid, signal.SIGCONT)  # one that was being imported, and isn't asked meanwhile
-    wait_until(lambda: status(stack, location) == "completed", within=40)
+    wait_until(lambda: status(stack, location) == "completed", within=60)

@@ -1,13 +1,13 @@
 """Any OpenAI-compatible server: its tool calls, its failures, its key."""
 
 import subprocess
+from contextlib import closing
 
 import httpx
 
 from tests.e2e.stacks import ScriptedStack
-from tests.support.processes import listening
-from tests.support.stack import COMMAND, RunningStack, children_running, environment, model_variables, running_stack
-from tests.support.waiting import wait_until
+from tests.support.models import ScriptedModel
+from tests.support.stack import COMMAND, RunningStack, environment, model_variables
 
 EXAMPLE = {"topic": "neural networks", "language": "en"}
 KEY = "a-key-that-nobody-may-see"
@@ -31,11 +31,11 @@ def test_a_server_that_wants_no_key_needs_none(scripted: ScriptedStack) -> None:
     assert model.calls_by("caller").keys() == {"none"}
 
 
-def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_no_log_and_not_with_the_emulator() -> None:
-    with listening("tests.support.doubles.model_server", "--statuses", "401", "--for-ever") as model:
+def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_and_no_log(models: int) -> None:
+    with closing(ScriptedModel(models, "--statuses", "401", "--for-ever")) as model:
         variables = {**model_variables(model), "CREWRELAY_MODEL_API_KEY": KEY, "CREWRELAY_LOG_CONTENT": "true"}
         process = subprocess.Popen(
-            [*COMMAND, "serve", "--aws", "--port", "0", "--crews", "1"],
+            [*COMMAND, "serve", "--port", "0", "--crews", "1"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -45,29 +45,14 @@ def test_a_key_that_the_server_repeats_is_in_no_answer_no_row_no_log_and_not_wit
         stack = RunningStack.that_says(process, httpx.Client(timeout=40))
         with stack.client:
             failed = stack.client.post("/crewai/run", json=EXAMPLE)
-            table = stack.resource("JobsTable")
-            rows = stack.aws("dynamodb").scan(TableName=table)["Items"]
-            (emulator,) = children_running(process.pid, "crewrelay.local.emulator")
-            variables_of_emulator = subprocess.run(["ps", "eww", str(emulator)], capture_output=True, text=True).stdout
+            assert stack.data
+            rows = b"".join(file.read_bytes() for file in stack.data.glob("jobs.db*"))
         process.terminate()
         said, errors = process.communicate(timeout=15)
     assert failed.status_code == 502
     assert failed.json()["error"]["type"] == "AuthenticationError"
     assert "scripted 401" in failed.json()["detail"]
     assert "scripted 401" in errors  # CrewAI logs it
-    assert stack.aws_variables["AWS_ACCESS_KEY_ID"] in variables_of_emulator
-    for text in (failed.text, str(rows), said, errors, variables_of_emulator):
+    assert b"AuthenticationError" in rows
+    for text in (failed.text, str(rows), said, errors):
         assert KEY not in text
-
-
-def test_a_server_that_is_not_there_is_waited_for_and_the_status_says_why() -> None:
-    impatient = {"CREWRELAY_MAX_ATTEMPTS": "2", "CREWRELAY_BACKOFF_SECONDS": "0.2"}
-    with running_stack(**model_variables(9), **impatient) as stack:  # discard: nobody listens
-        accepted = stack.client.post("/crewai/run", json=EXAMPLE)
-        assert accepted.status_code == 202
-        where = accepted.headers["Location"]
-        # An outage is no attempt: it goes on past the two that a job has.
-        job = wait_until(lambda: (got := stack.client.get(where).json())["attempts"] > 2 and got, within=30)
-    assert job["status"] in ("pending", "running")
-    assert job["error"]["retryable"] is True
-    assert "did not answer" in job["error"]["message"]

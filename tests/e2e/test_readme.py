@@ -115,18 +115,21 @@ boto3.client("sqs").send_message(QueueUrl=queue, MessageBody='{"topic": "rain", 
 """
 
 
-def test_a_batch_is_sent_with_the_credentials_in_the_file_that_the_stack_names(stack_on_aws: RunningStack) -> None:
+def test_a_batch_is_sent_with_the_credentials_in_the_file_that_the_stack_names(scripted: ScriptedStack) -> None:
     assert "`source` it" in HTTP
-    before = stack_on_aws.jobs().keys()
-    command = ["bash", "-c", f"source {stack_on_aws.aws_file} && exec {sys.executable} -"]
+    stack, model = scripted
+    model.script()
+    before = stack.jobs().keys()
+    command = ["bash", "-c", f"source {stack.aws_file} && exec {sys.executable} -"]
     subprocess.run(command, input=SEND, text=True, check=True, env=environment())
-    wait_until(lambda: stack_on_aws.jobs().keys() - before, within=20)
+    wait_until(lambda: stack.jobs().keys() - before, within=20)
 
 
-@pytest.mark.parametrize("engine", ["stack", "stack_on_aws"])
+@pytest.mark.parametrize("engine", ["hasty", "scripted"])
 def test_what_the_stack_writes_is_for_its_owner_alone(request: pytest.FixtureRequest, engine: str) -> None:
-    stack: RunningStack = request.getfixturevalue(engine)
-    assert stack.client.post("/crewai/run", json={"topic": "rain", "language": "en"}).status_code == 200
+    stack, model = request.getfixturevalue(engine)
+    model.script()
+    stack.client.post("/crewai/run", json={"topic": "rain", "language": "en"}).raise_for_status()
     folder = stack.data or (stack.aws_file and stack.aws_file.parent)
     assert folder
     assert {

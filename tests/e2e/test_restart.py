@@ -158,7 +158,8 @@ def test_a_damaged_file_is_one_clear_line_and_left_as_it_is(tmp_path: Path) -> N
     assert damaged.read_bytes() == b"nonsense" * 1000
 
 
-def test_a_file_that_is_busy_for_too_long_refuses_and_says_when_to_come_back(stack: RunningStack) -> None:
+def test_a_file_that_is_busy_for_too_long_refuses_and_says_when_to_come_back(restarted: Restarted) -> None:
+    stack = restarted.stack
     assert stack.data
     with closing(sqlite3.connect(stack.data / "jobs.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -5,8 +5,7 @@ import os
 import signal
 import socket
 import subprocess
-
-import pytest
+from collections.abc import Iterator
 
 from tests.support.stack import (
     COMMAND,
@@ -21,33 +20,42 @@ from tests.support.stack import (
 from tests.support.waiting import wait_until
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_everything(stop: signal.Signals) -> None:
-    with running_stack(1, "--aws") as stack:
+def test_ctrl_c_stops_everything() -> None:
+    """So does SIGTERM, by which every stack of these tests is stopped."""
+    with running_stack() as stack:
         started = children(stack.process.pid)
-        assert len(started) == 2  # the emulator and the crew process
-        stack.process.send_signal(stop)
+        assert len(started) == 1  # the crew process
+        stack.process.send_signal(signal.SIGINT)
         assert stack.process.wait(15) == 0
         assert not [pid for pid in started if alive(pid)]
 
 
+@contextlib.contextmanager
+def starting(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", set[int]]]:
+    """A stack, and its crew process, which is still being imported."""
+    command = [*COMMAND, "serve", "--port", "0", "--crews", "1", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
+    try:
+        yield process, wait_until(lambda: children_running(process.pid, "crewrelay.local.crew"), within=60)
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_children_end_with_a_parent_that_was_killed() -> None:
-    with running_stack() as stack:
-        started = children(stack.process.pid)
-        stack.process.kill()
-        wait_until(lambda: not [pid for pid in started if alive(pid)], within=10)
+    with starting() as (process, crews):
+        process.kill()
+        wait_until(lambda: not [pid for pid in crews if alive(pid)], within=10)
 
 
 def test_a_dead_emulator_ends_the_stack_loudly() -> None:
-    command = [*COMMAND, "serve", "--aws", "--port", "0", "--crews", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
-    assert process.stdout
-    assert "ready" in process.stdout.readline()
-    (emulator,) = children_running(process.pid, "crewrelay.local.emulator")
-    os.kill(emulator, signal.SIGKILL)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert "the AWS emulator ended" in errors
+    with starting("--aws") as (process, crews):
+        (emulator,) = children_running(process.pid, "crewrelay.local.emulator")
+        os.kill(emulator, signal.SIGKILL)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 1
+        assert "the AWS emulator ended" in errors
+        assert not [pid for pid in crews if alive(pid)]
 
 
 def test_a_port_in_use_is_one_clear_line() -> None:

@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS
-from tests.support.stack import RunningStack, running_stack
+from tests.e2e.stacks import ScriptedStack
+from tests.support.stack import RunningStack
 from tests.support.waiting import wait_until
 
 EXAMPLE = {"topic": "neural networks", "language": "en"}
@@ -110,13 +111,8 @@ def test_what_the_gateway_passes_on_says_everything_once(stack: RunningStack) ->
     assert [name for name in headers if len(headers.get_list(name)) > 1] == []
 
 
-def test_two_stacks_run_side_by_side(stack: RunningStack) -> None:
-    with running_stack() as other:
-        assert stack.client.post("/crewai/run", json=EXAMPLE).status_code == 200
-        job = other.client.post("/crewai/run", json=EXAMPLE)
-        assert job.status_code == 200
-        assert stack.client.get(job.headers["Location"]).status_code == 404
-
-
-def test_it_has_as_many_crew_processes_as_it_is_told(stack: RunningStack) -> None:
-    wait_until(lambda: len(stack.crews()) == 2, within=20)
+def test_two_stacks_run_side_by_side(stack: RunningStack, hasty: ScriptedStack) -> None:
+    assert stack.client.post("/crewai/run", json=EXAMPLE).status_code == 200
+    location = hasty.stack.client.post("/crewai/run/async", json=EXAMPLE).raise_for_status().headers["Location"]
+    assert hasty.stack.client.get(location).status_code == 200
+    assert stack.client.get(location).status_code == 404

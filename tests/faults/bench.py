@@ -72,7 +72,7 @@ def nursery() -> Iterator[Nursery]:
         yield Nursery(process)
     finally:
         process.stdin.close()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from crewrelay.jobs.records.policy import Policy
 from tests.faults.bench import Bench, NewBench, Nursery, nursery
-from tests.faults.engines import Engine
+from tests.faults.engines import BOTH, Engine
 from tests.faults.on_aws import OnAws
 from tests.faults.on_sqlite import OnSqlite
 from tests.support.models import ScriptedModel
@@ -28,7 +28,7 @@ def models() -> Iterator[int]:
         yield port
 
 
-@pytest.fixture(params=["sqlite", "aws"])
+@pytest.fixture(params=BOTH)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """Each of them in turn, unless a test asks for one; see ONLY_AWS and ONLY_SQLITE in engines.py."""
     fresh: Engine

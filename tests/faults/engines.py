@@ -11,9 +11,14 @@ from crewrelay.wiring.jobs import JobQueue
 from tests.faults.injection import Faults
 from tests.faults.transitions import Transition
 
+LONG_FORM = os.environ.get("FAULTS") == "long"
 # What is about the one engine; and what is about neither, on that which takes less time.
 ONLY_AWS = pytest.mark.parametrize("engine", ["aws"], indirect=True)
 ONLY_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+# A rule of the domain, whose writes the stores' contract holds both engines to: in the short form it is shown on one.
+BOTH = ["sqlite", "aws"]
+AWS_AT_LEAST = pytest.mark.parametrize("engine", BOTH if LONG_FORM else ["aws"], indirect=True)
+SQLITE_AT_LEAST = pytest.mark.parametrize("engine", BOTH if LONG_FORM else ["sqlite"], indirect=True)
 
 
 class Dead(NamedTuple):

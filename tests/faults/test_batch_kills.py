@@ -20,8 +20,8 @@ from tests.support.stack import RunningStack, running_stack
 from tests.support.waiting import wait_until
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
-LINES = int(os.environ.get("BATCH_LINES", "10000" if LONG_FORM else "120"))
-KILLS = 10 if LONG_FORM else 2
+LINES = int(os.environ.get("BATCH_LINES", "10000" if LONG_FORM else "60"))
+KILLS = 10 if LONG_FORM else 1
 BAD = 40  # every so many lines one breaks a rule
 MOST_GROWTH = 40  # MB
 

@@ -1,6 +1,7 @@
-"""A crew of some calls, killed after each of its calls, and cut at each of its writes, before it and after it."""
+"""A crew of some calls, killed after each of its calls, and cut at each of its writes: before it, and in the long form
+after it, where all is as before the next one.
+"""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import count
@@ -12,11 +13,12 @@ from crewrelay.jobs.records.journal import Kind
 from crewrelay.jobs.records.policy import Policy
 from crewrelay.system import utcnow
 from tests.faults.bench import Bench, NewBench, alive
+from tests.faults.engines import LONG_FORM
 from tests.faults.injection import WRITES, Fate, Write
 from tests.support.fixtures import Figure
 from tests.support.waiting import wait_until
 
-CALLS = 6 if os.environ.get("FAULTS") == "long" else 3
+CALLS, FATES = (6, (Fate.KILLED_BEFORE, Fate.KILLED_AFTER)) if LONG_FORM else (3, (Fate.KILLED_BEFORE,))
 SEARCHES = CALLS - 2
 ENTRIES = CALLS + SEARCHES
 TOPIC = "neural networks"
@@ -74,9 +76,9 @@ def test_killed_after_each_of_its_calls_it_pays_for_none_twice(bench: Bench, fig
 @pytest.mark.parametrize("bench", [UNRENEWED], indirect=True, ids=["unrenewed"])
 def test_cut_at_any_write_only_a_call_that_was_not_yet_journaled_is_repeated(bench: Bench, figure: Figure) -> None:
     expected = undisturbed(bench)
-    with ThreadPoolExecutor(2) as pool:
-        before, after = pool.map(lambda fate: cut_at_every_write(bench, fate), (Fate.KILLED_BEFORE, Fate.KILLED_AFTER))
-    cut = {**before, **after}
+    with ThreadPoolExecutor(len(FATES)) as pool:
+        cuts = list(pool.map(lambda fate: cut_at_every_write(bench, fate), FATES))
+    cut = {caller: job for jobs in cuts for caller, job in jobs.items()}
     paid = bench.model.calls_by("caller")
     repeated = {caller: paid[caller] - journaled(bench, job) for caller, job in cut.items()}
     owed = sum(CALLS - journaled(bench, job) for job in cut.values())
@@ -91,7 +93,7 @@ def test_cut_at_any_write_only_a_call_that_was_not_yet_journaled_is_repeated(ben
     assert set(repeated.values()) == {0, 1}
     assert sum(repeated.values()) == CALLS  # each was cut once between its reply and its entry
     figure(
-        f"{bench.engine.name}: {len(cut)} cuts at {len(before)} writes: {sum(repeated.values())} calls repeated, "
+        f"{bench.engine.name}: {len(cut)} cuts at {len(cuts[0])} writes: {sum(repeated.values())} calls repeated, "
         "answers identical"
     )
 

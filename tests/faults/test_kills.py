@@ -16,12 +16,12 @@ from tests.faults.bench import Bench, NewBench, kill
 from tests.support.fixtures import Figure
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
-JOBS = 200 if LONG_FORM else 20  # a round; each has a fresh engine, so that the emulator is not what is measured
+JOBS = 200 if LONG_FORM else 12  # a round; each has a fresh engine, so that the emulator is not what is measured
 ROUNDS = 10 if LONG_FORM else 1
 CALLS = 3
 WORKERS = 3
 CALLS_BETWEEN_KILLS = (10, 40) if LONG_FORM else (4, 12)  # by all workers; time would not say how far they got
-POLICY = Policy(lease=timedelta(seconds=4))
+POLICY = Policy(lease=timedelta(seconds=4 if LONG_FORM else 2))
 
 
 class Killer(threading.Thread):

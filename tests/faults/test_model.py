@@ -14,6 +14,7 @@ from crewrelay.system import utcnow
 from tests.faults.bench import Bench, NewBench
 from tests.faults.engines import ONLY_SQLITE
 from tests.faults.functions import Functions
+from tests.support.stack import model_variables
 from tests.support.waiting import wait_until
 
 pytestmark = ONLY_SQLITE
@@ -100,6 +101,19 @@ def test_a_model_that_hangs_is_given_up_and_asked_again_later(
     assert job.error
     assert "did not answer" in job.error.message
     assert len(bench.model.log()) == HASTY.max_attempts + 1
+
+
+def test_a_server_that_is_not_there_is_waited_for_with_its_reason(
+    new_bench: NewBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = new_bench(policy=HASTY)
+    bench.environment |= model_variables(9)  # discard: nobody listens
+    job = tried_past_its_attempts(bench, Functions(bench, monkeypatch))
+    assert job.status is Status.PENDING
+    assert job.attempts > HASTY.max_attempts
+    assert job.error
+    assert job.error.retryable
+    assert "did not answer" in job.error.message
 
 
 def test_an_endless_tool_loop_ends_at_the_budget(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> None:

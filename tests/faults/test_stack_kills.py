@@ -23,7 +23,7 @@ from tests.support.stack import RunningStack, alive, children, model_variables, 
 from tests.support.waiting import wait_until
 
 LONG_FORM = os.environ.get("FAULTS") == "long"
-JOBS, KILLS, CREWS = (200, 10, 2) if LONG_FORM else (40, 4, 1)
+JOBS, KILLS, CREWS = (200, 10, 2) if LONG_FORM else (24, 2, 1)
 CALLS = 3
 SHARE = JOBS // (KILLS + 1)  # of each start
 

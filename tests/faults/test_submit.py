@@ -14,7 +14,7 @@ from tests.faults.injection import Fate, Write
 from tests.support.waiting import wait_until
 
 CALLS = 3  # that a research crew makes of a model that searches once
-AT_ONCE = 500 if os.environ.get("FAULTS") == "long" else 150
+AT_ONCE = 500 if os.environ.get("FAULTS") == "long" else 60
 SHORT = Policy(lease=timedelta(seconds=1))
 
 

@@ -33,7 +33,7 @@ def fill(storage: Storage, clock: HandSetClock, size: int) -> None:
         storage.dynamodb.batch_write_item(RequestItems={storage.table: requests[start : start + 25]})
 
 
-@pytest.mark.parametrize("size", [1_000, 20_000] if LONG_FORM else [200, 800])
+@pytest.mark.parametrize("size", [1_000, 20_000] if LONG_FORM else [100, 400])
 def test_a_sweep_reads_no_more_of_the_index_than_is_due(
     storage: Storage, clock: HandSetClock, size: int, figure: Figure
 ) -> None:
@@ -91,7 +91,7 @@ def storage_input(storage: Storage, clock: HandSetClock) -> Any:
     return storage.dynamodb.get_item(TableName=storage.table, Key=key)["Item"]
 
 
-@pytest.mark.parametrize("pending", [1_000, 100_000] if LONG_FORM else [300, 1_000])
+@pytest.mark.parametrize("pending", [1_000, 100_000] if LONG_FORM else [200, 500])
 def test_behind_a_backlog_a_sweep_rings_for_lost_leases_and_reads_nothing_else(
     storage: Storage, clock: HandSetClock, pending: int, figure: Figure
 ) -> None:

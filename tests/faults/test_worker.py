@@ -15,6 +15,7 @@ from crewrelay.jobs.running.execution import Execution
 from crewrelay.system import new_id, utcnow
 from crewrelay.testing import MemoryDoorbell
 from tests.faults.bench import Bench, NewBench, alive, kill
+from tests.faults.engines import AWS_AT_LEAST, SQLITE_AT_LEAST
 from tests.faults.functions import Functions
 from tests.faults.injection import Fate, Write
 from tests.support.waiting import wait_until
@@ -53,6 +54,7 @@ def assert_lawful(bench: Bench, job: Job) -> None:
     assert sum(step.ends for step in story) == 1
 
 
+@AWS_AT_LEAST
 def test_killed_before_its_claim(bench: Bench) -> None:
     job = bench.submit("neural networks", ring=False)
     pid = bench.invoke(job, "killed", Fate.KILLED_BEFORE, 1, (Write.SAVE,))
@@ -62,6 +64,7 @@ def test_killed_before_its_claim(bench: Bench) -> None:
     assert len(bench.model.log()) == CALLS
 
 
+@SQLITE_AT_LEAST
 def test_killed_in_mid_call(bench: Bench) -> None:
     job = bench.submit("neural networks", ring=False)
     pid = bench.invoke(job, "killed")
@@ -84,6 +87,7 @@ def test_killed_after_its_commit_before_the_message_is_deleted(bench: Bench) -> 
     assert_lawful(bench, job)
 
 
+@AWS_AT_LEAST
 def test_a_zombie_that_wakes_after_its_lease_commits_nothing(bench: Bench) -> None:
     job = bench.submit("neural networks", ring=False)
     zombie = bench.invoke(job, "zombie")
@@ -98,6 +102,7 @@ def test_a_zombie_that_wakes_after_its_lease_commits_nothing(bench: Bench) -> No
     assert len(bench.model.log()) == CALLS + 1
 
 
+@SQLITE_AT_LEAST
 def test_one_heartbeat_that_fails_costs_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     functions = Functions(bench, monkeypatch)
     job = bench.submit("neural networks", ring=False)
@@ -108,6 +113,7 @@ def test_one_heartbeat_that_fails_costs_nothing(bench: Bench, monkeypatch: pytes
     assert len(bench.model.log()) == CALLS
 
 
+@AWS_AT_LEAST
 def test_heartbeats_that_fail_past_the_lease_stop_the_run_and_lose_no_reply(
     new_bench: NewBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +129,7 @@ def test_heartbeats_that_fail_past_the_lease_stop_the_run_and_lose_no_reply(
     assert len(bench.model.log()) == CALLS
 
 
+@SQLITE_AT_LEAST
 def test_near_its_timeout_it_relays_and_the_next_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     functions = Functions(bench, monkeypatch)
     job = bench.submit("neural networks", ring=False)
@@ -138,6 +145,7 @@ def test_near_its_timeout_it_relays_and_the_next_goes_on(bench: Bench, monkeypat
     assert_lawful(bench, job)
 
 
+@AWS_AT_LEAST
 def test_while_one_hangs_the_places_of_the_others_go_to_what_waits_in_the_queue(
     new_bench: NewBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +159,7 @@ def test_while_one_hangs_the_places_of_the_others_go_to_what_waits_in_the_queue(
     assert bench.engine.count_bells() == 0
 
 
+@SQLITE_AT_LEAST
 def test_late_in_an_invocation_nothing_more_is_taken(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = new_bench("--statuses", "hang", CREWRELAY_MODEL_TIMEOUT="4")
     functions = Functions(bench, monkeypatch)
@@ -160,6 +169,7 @@ def test_late_in_an_invocation_nothing_more_is_taken(new_bench: NewBench, monkey
     assert bench.job(waiting.id).fence == 0
 
 
+@SQLITE_AT_LEAST
 @pytest.mark.parametrize(("first", "second"), [(-5, 5), (5, -5)])
 def test_clocks_that_differ_by_ten_seconds_pay_for_nothing_twice(
     new_bench: NewBench, monkeypatch: pytest.MonkeyPatch, first: int, second: int
@@ -192,6 +202,7 @@ def test_clocks_that_differ_by_ten_seconds_pay_for_nothing_twice(
     assert len(bench.model.log()) == CALLS
 
 
+@SQLITE_AT_LEAST
 def test_a_job_that_kills_its_worker_every_time_fails_in_the_end(bench: Bench) -> None:
     job = bench.submit("neural networks", ring=False)
     deaths = 1 + SHORT.max_attempts  # the first one might have been a neighbour's fault
@@ -212,6 +223,7 @@ def test_a_job_that_kills_its_worker_every_time_fails_in_the_end(bench: Bench) -
     assert len(bench.model.log()) == deaths
 
 
+@AWS_AT_LEAST
 def test_cancelled_while_it_runs_it_makes_no_further_call(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     functions = Functions(bench, monkeypatch)
     job_id = functions.post().json()["job_id"]

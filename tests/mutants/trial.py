@@ -47,7 +47,7 @@ class Trials:
         paths = {str(file) for file in files}
         functions = [each for each in gc.get_objects() if isinstance(each, FunctionType)]
         self._functions = [each for each in functions if each.__code__.co_filename in paths]
-        self._reached = self._observed()
+        self._reached = self._observed() if files else {}
         self._check()
 
     def every(self) -> Iterator[Tried]:

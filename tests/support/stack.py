@@ -143,7 +143,7 @@ def free_port() -> int:
         return port
 
 
-def model_variables(server: int | ScriptedModel) -> Mapping[str, str]:
+def model_variables(server: int | ScriptedModel) -> dict[str, str]:
     """What points a stack at a model server of the tests, by its port, or at one of its models."""
     url = server.url if isinstance(server, ScriptedModel) else f"http://127.0.0.1:{server}"
     return {

@@ -6,11 +6,10 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.e2e.runtime.artifacts import FUNCTIONS
@@ -18,26 +17,41 @@ from tests.e2e.runtime.deployment import TENANT, Deployment, answered
 from tests.e2e.runtime.events import authorization, rest, schedule, sqs
 from tests.e2e.runtime.slot import Slot, disk_can_be_closed, emulator_binary
 from tests.support import sandbox
-from tests.support.processes import listening
+from tests.support.models import ScriptedModel
 from tests.support.stack import model_variables
 from tests.support.waiting import wait_until
 
 REQUEST = {"topic": "neural networks", "language": "en"}
 QUICK = {"CREWRELAY_LEASE_SECONDS": "5"}
-NewModel = Callable[..., int]
 
 
-@pytest.fixture
-def new_model() -> Iterator[NewModel]:
-    """Starts a model server with the given options; its port."""
-    with ExitStack() as cleanup:
-        yield lambda *options: cleanup.enter_context(listening("tests.support.doubles.model_server", *options))
+@pytest.fixture(scope="module")
+def model(models: int) -> Iterator[ScriptedModel]:
+    """For which each test writes the script. A function that asks it can be shared: it starts in seconds of CPU."""
+    with closing(ScriptedModel(models)) as model:
+        yield model
 
 
-def paid_calls(port: int) -> list[dict[str, Any]]:
-    """Calls that a model server answered to somebody who still waited."""
-    log: list[dict[str, Any]] = httpx.get(f"http://127.0.0.1:{port}/log", trust_env=False).json()
-    return [call for call in log if call["status"] == "200" and not call["cut"]]
+def paid_calls(model: ScriptedModel) -> list[dict[str, Any]]:
+    """Calls that were answered to somebody who still waited."""
+    return [call for call in model.log() if call["status"] == "200" and not call["cut"]]
+
+
+@pytest.fixture(scope="module")
+def brief_worker(deployment: Deployment, model: ScriptedModel) -> Slot:
+    """It has 3 s beyond what giving back may take."""
+    worker = deployment.slot("WorkerFunction", {**QUICK, **model_variables(model)}, timeout=33)
+    warm_up(worker)
+    return worker
+
+
+def work_off(deployment: Deployment, worker: Slot, job_id: str) -> dict[str, Any]:
+    """The job, once the worker has relayed it to itself often enough."""
+    while (job := deployment.status(job_id))["status"] == "pending":
+        assert wait_until(lambda: deployment.take("JobQueue"), within=20) == [job_id]
+        assert worker.invoke(sqs(job_id)) == {"batchItemFailures": []}
+    assert job["status"] == "completed", job["error"]
+    return job
 
 
 def warm_up(slot: Slot) -> None:
@@ -92,30 +106,26 @@ def test_a_run_that_fits_the_request_is_its_response(deployment: Deployment) -> 
     assert deployment.take("JobQueue") == []
 
 
-def test_a_run_that_does_not_is_relayed_from_timeout_to_timeout(deployment: Deployment, new_model: NewModel) -> None:
-    """Both functions have time for one of the crew's three calls: the worker 3 s beyond what giving back may take."""
-    port = new_model("--delay", "1.5")
-    run = deployment.slot("RunFunction", {"CREWRELAY_GATEWAY_LIMIT": "5", **model_variables(port)})
-    worker = deployment.slot("WorkerFunction", model_variables(port), timeout=33)
+def test_a_run_that_does_not_is_relayed_from_timeout_to_timeout(
+    deployment: Deployment, model: ScriptedModel, brief_worker: Slot
+) -> None:
+    """Both functions have time for one of the crew's three calls."""
+    model.script("--delay", "1.5")
+    run = deployment.slot("RunFunction", {"CREWRELAY_GATEWAY_LIMIT": "5", **model_variables(model)})
     warm_up(run)
-    warm_up(worker)
     job_id = answered(run.invoke(deployment.rest("POST", "/crewai/run", REQUEST)), 202)["job_id"]
-    while deployment.status(job_id)["status"] == "pending":
-        assert wait_until(lambda: deployment.take("JobQueue"), within=20) == [job_id]
-        assert worker.invoke(sqs(job_id)) == {"batchItemFailures": []}
-    job = deployment.status(job_id)
-    assert job["status"] == "completed"
+    job = work_off(deployment, brief_worker, job_id)
     assert job["receipt"]["relays"] >= 2
-    asked = [call["digest"] for call in paid_calls(port)]
+    asked = [call["digest"] for call in paid_calls(model)]
     assert len(asked) == len(set(asked)) == 3
 
 
 def test_a_run_killed_at_its_timeout_is_found_by_the_sweeper_and_finished(
-    deployment: Deployment, new_model: NewModel
+    deployment: Deployment, model: ScriptedModel, brief_worker: Slot
 ) -> None:
     """The second call is never answered, and the function is given less time than the gateway waits."""
-    port = new_model("--statuses", "200,hang")
-    run = deployment.slot("RunFunction", {**QUICK, **model_variables(port)}, timeout=12)
+    model.script("--statuses", "200,hang")
+    run = deployment.slot("RunFunction", {**QUICK, **model_variables(model)}, timeout=12)
     warm_up(run)
     killed = run.invoke(deployment.rest("POST", "/crewai/run", REQUEST, **{"Idempotency-Key": "killed"}))
     assert "Task timed out after 12.00 seconds" in killed["errorMessage"]
@@ -123,16 +133,12 @@ def test_a_run_killed_at_its_timeout_is_found_by_the_sweeper_and_finished(
     sweeper = deployment.slot("SweeperFunction", QUICK)
     wait_until(lambda: sweeper.invoke(schedule()) == {"rung": 1}, within=40, every=0.5)
     (job_id,) = deployment.take("JobQueue")
-    worker = deployment.slot("WorkerFunction", {**QUICK, **model_variables(port)})
-    assert worker.invoke(sqs(job_id)) == {"batchItemFailures": []}
-    job = deployment.status(job_id)
-    assert job["status"] == "completed"
+    assert brief_worker.invoke(sqs(job_id)) == {"batchItemFailures": []}
+    job = work_off(deployment, brief_worker, job_id)
     assert job["receipt"]["calls_replayed"] >= 1
-    assert len(paid_calls(port)) == job["usage"]["calls"] == 3
-    # The function that was killed starts anew, and finds the job by its key.
-    warm_up(run)
-    again = answered(run.invoke(deployment.rest("POST", "/crewai/run", REQUEST, **{"Idempotency-Key": "killed"})), 200)
-    assert again["job_id"] == job_id
+    assert len(paid_calls(model)) == job["usage"]["calls"] == 3
+    repeated = deployment.rest("POST", "/crewai/run", REQUEST, **{"Idempotency-Key": "killed"})
+    assert answered(deployment.invoke("RunFunction", repeated), 200)["job_id"] == job_id
 
 
 def test_a_message_of_another_system_becomes_a_job(deployment: Deployment) -> None:
