@@ -148,10 +148,10 @@ def test_fresh_flows_have_no_faults(tmp_path: Path, server: OpenAIServer) -> Non
 @pytest.mark.parametrize(
     ("step", "told"),
     [
-        ("Agent(role='a', goal='b', backstory='c', mcps=['https://example.org'])", "mcps of the Agent asks services"),
+        ("Agent(role='a', goal='b', backstory='c', apps=['gmail'])", "apps of the Agent asks services"),
         ("Agent(role='a', goal='b', backstory='c', multimodal=True)", "multimodal of the Agent asks services"),
     ],
-    ids=["mcps", "multimodal"],
+    ids=["apps", "multimodal"],
 )
 def test_what_a_flow_can_not_do_is_told_with_file_and_line(
     tmp_path: Path, server: OpenAIServer, request: pytest.FixtureRequest, step: str, told: str

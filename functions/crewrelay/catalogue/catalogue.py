@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from crewrelay.catalogue.definition import Card, Definition, read_card, read_definition
@@ -28,6 +29,7 @@ class Catalogue:
         """Raises Misconfigured for an invalid name, or for one that two crews have."""
         self._folders: dict[str, Path] = {}
         self._read: dict[tuple[Any, str], Any] = {}
+        self._reading = Lock()
         for folder in (crew for given in (_SHIPPED, *folders) for crew in crews_in(given)):
             name = name_of(folder) if is_project(folder) else folder.name
             if not NAME.fullmatch(name):
@@ -60,12 +62,14 @@ class Catalogue:
         if name not in self._folders:
             raise InvalidCrew(f"This deployment has no crew {name}; it has {', '.join(self.names())}.")
         read = read_project if is_project(self._folders[name]) else read_crew
-        if (read, name) not in self._read:
-            try:
-                self._read[read, name] = read(name, self._folders[name])
-            except Faulty as faulty:
-                raise InvalidCrew(str(faulty)) from None
-        return self._read[read, name]
+        # By one thread at a time: before 3.11.8 two that parse at once fail (github.com/python/cpython/issues/106905).
+        with self._reading:
+            if (read, name) not in self._read:
+                try:
+                    self._read[read, name] = read(name, self._folders[name])
+                except Faulty as faulty:
+                    raise InvalidCrew(str(faulty)) from None
+            return self._read[read, name]
 
 
 def crews_in(folder: Path) -> list[Path]:
