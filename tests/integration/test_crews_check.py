@@ -115,7 +115,7 @@ def test_the_variables_of_a_project_are_named_if_missing_and_never_told(
     monkeypatch.delenv("SERPER_API_KEY", raising=False)
     step = "raise ValueError('no search with ' + __import__('os').environ['SERPER_API_KEY'])"
     folder = read_variables(little_flow(tmp_path, step, "telling"), "SERPER_API_KEY")
-    assert "SERPER_API_KEY is not set; set it in the environment" in checked(folder)
+    assert "SERPER_API_KEY is not set; set it in the environment" in checked(folder, code=1)
     monkeypatch.setenv("SERPER_API_KEY", "a-key-of-serper")
     told = checked(folder)
     assert "no search with [redacted]" in told

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from threading import Event
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
+from weaviate import WeaviateAsyncClient
 
 from crewrelay.jobs.errors import (
     CollectionMissing,
@@ -21,7 +22,7 @@ from crewrelay.jobs.errors import (
     RetrievalUnavailable,
 )
 from crewrelay.retrieval.collection import Document
-from crewrelay.retrieval.weaviate.client import DOUBT
+from crewrelay.retrieval.weaviate.client import DOUBT, _Link
 from crewrelay.retrieval.weaviate.collection import WeaviateCollection
 from crewrelay.retrieval.weaviate.collections import WeaviateCollections
 from crewrelay.retrieval.weaviate.schema import embedding_of
@@ -170,6 +171,28 @@ def test_a_call_that_is_cancelled_with_its_connection_is_repeated(bench: Bench) 
         return "answered"
 
     assert bench.collection._connection.grpc(work) == "answered"
+
+
+def test_a_client_is_closed_although_its_last_call_is_cancelled_meanwhile() -> None:
+    closing, closed = asyncio.Event(), asyncio.Event()
+
+    class Client:
+        async def close(self) -> None:
+            closing.set()
+            await asyncio.sleep(0.01)
+            closed.set()
+
+    async def call() -> None:
+        link, answered = _Link(cast(WeaviateAsyncClient, Client())), asyncio.Event()
+        last = asyncio.create_task(link.use(lambda _: answered.wait()))
+        await asyncio.sleep(0)  # it has begun
+        await link.retire()
+        answered.set()
+        await closing.wait()
+        last.cancel()
+        await asyncio.wait_for(closed.wait(), 5)
+
+    asyncio.run(call())
 
 
 def test_http_hangs(bench: Bench) -> None:

@@ -147,6 +147,7 @@ class _Link:
         self._users = 0
         self._retired = False
         self._check: asyncio.Task[str] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self.again = asyncio.Lock()  # one call at a time is repeated: a slow server is not asked everything twice
 
     async def use(self, work: Work[T]) -> T:
@@ -184,8 +185,10 @@ class _Link:
         await self._close_if_done()
 
     async def _close_if_done(self) -> None:
+        """A call that is no longer wanted is cancelled, also in here: the client is closed all the same."""
         if self._retired and not self._users:
-            await self._client.close()
+            self._closing = self._closing or asyncio.create_task(self._client.close())
+            await asyncio.shield(self._closing)
 
 
 async def _check_health(client: WeaviateAsyncClient) -> None:
