@@ -69,7 +69,7 @@ e2e: setup ## End-to-end tests of the real stack
 	.venv/bin/pytest tests/e2e $(MEASURED:%=--ignore %) --ignore tests/e2e/runtime -n 3 --dist loadgroup --no-loadscope-reorder
 	.venv/bin/pytest $(MEASURED)
 
-bench: setup .venv-bench/.bench ## Measure, beside Celery, dramatiq and taskiq, and write docs/benchmarks.md (13 minutes; ONLY="drain kills")
+bench: setup .venv-bench/.bench ## Measure, beside Celery, dramatiq and taskiq, and write docs/benchmarks.md (23 minutes; ONLY="drain kills")
 	.venv/bin/python -m tests.bench $(ONLY)
 	$(if $(ONLY),,.venv/bin/pytest tests/bench/test_upload.py)
 

@@ -11,7 +11,7 @@ from tests.support.models import ScriptedModel
 from tests.support.stack import RunningStack, model_variables, running_stack
 from tests.support.waiting import wait_until
 
-JOBS, STEPS = int(os.environ.get("BENCH_MEMORY_JOBS", size(600, 20))), 10
+JOBS, STEPS = int(os.environ.get("BENCH_MEMORY_JOBS", size(5_000, 20))), 10
 WARM = size(100, 10)  # jobs, after which every pool of threads and connections is as large as it gets
 
 
