@@ -14,7 +14,7 @@ from crewrelay.crews.passages.citations import Bibliography
 from crewrelay.jobs.errors import RetrievalUnavailable
 from crewrelay.jobs.ports import Calls, RelayDue
 from crewrelay.jobs.records.answer import Passage
-from crewrelay.jobs.records.journal import Kind, digest_of
+from crewrelay.jobs.records.journal import Kind, Reply, digest_of
 from tests.support.doubles.crew import ScriptedModel, Weather
 from tests.support.runs import POLICY, Attempts, reason
 
@@ -165,6 +165,21 @@ def test_a_resumed_run_works_from_the_passages_that_the_first_one_found(attempts
         assert [retriever.retrieve(*asked) for asked in (("rain", 3), ("rain", 4), ("snow", 3))] == [FOUND] * 3
     assert shelf.asked == [("rain", 3), ("rain", 4), ("snow", 3)]
     assert {call.kind for call in attempts.journal} == {Kind.RETRIEVAL}
+
+
+def test_what_a_memory_or_knowledge_has_asked_is_no_passage_of_the_crews(attempts: Attempts) -> None:
+    """As of a crew within a tool."""
+    shelf, vectors, found = (
+        Shelf(),
+        '["AACAPw=="]',
+        '[{"id": "a", "content": "It rains.", "metadata": {}, "score": 0.5}]',
+    )
+    run = attempts.start()
+    run.call(Kind.RETRIEVAL, {"embed": ["rain"]}, lambda: Reply(body=vectors))
+    run.call(Kind.RETRIEVAL, {"knowledge": "", "query": "rain"}, lambda: Reply(body=found))
+    for _ in range(2):
+        assert JournaledRetriever(shelf, attempts.start(), Bibliography()).retrieve("rain") == FOUND
+    assert shelf.asked == [("rain", 5)]
 
 
 def test_an_index_that_fails_stops_the_run(attempts: Attempts) -> None:

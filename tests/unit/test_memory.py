@@ -312,6 +312,43 @@ def test_a_memory_that_is_made_in_a_tool_is_the_tools(attempts: Attempts, server
             assert Memory(llm=model()).list_records() == []
 
 
+def test_a_tool_that_is_called_again_does_not_know_what_it_remembered(attempts: Attempts, server: OpenAIServer) -> None:
+    """It would not, either, if the first call were replayed."""
+    from crewai.tools import tool
+
+    @tool
+    def note(fact: str) -> str:
+        """Notes it."""
+        memory = Memory(llm=model())
+        known = [match.record.content for match in memory.recall(fact, depth="shallow")]
+        memory.remember(fact)
+        return str([known, len(memory.list_records())])
+
+    with journaling(attempts.start()):
+        assert [note.run(fact="Ulm is rainy.") for _ in range(2)] == ["[[], 1]"] * 2
+
+
+def test_what_threads_save_is_in_the_same_order_in_a_replay(attempts: Attempts, server: OpenAIServer) -> None:
+    found = []
+    for contents in (["Ulm is rainy.", "Ann likes snow."], ["Ann likes snow.", "Ulm is rainy."]):
+        with journaling(attempts.start()):
+            memory = Memory(llm=model())
+            for content in contents:
+                memory.remember(content, scope="/", categories=[content], importance=0.5)
+            found.append(([record.content for record in memory.list_records()], list(memory.list_categories())))
+    assert found[0] == found[1]
+
+
+def test_a_set_in_a_save_is_the_same_in_every_process(attempts: Attempts, server: OpenAIServer) -> None:
+    run, asked = attempts.start(), list[Any]()
+    call = run.call
+    run.call = lambda kind, request, pay: asked.append(request) or call(kind, request, pay)  # type: ignore[method-assign, func-returns-value]
+    tags = {f"tag {number}" for number in range(50)}
+    with journaling(run):
+        Memory(llm=model()).remember("Ulm is rainy.", scope="/", categories=[], metadata={"tags": tags}, importance=0.5)
+    assert asked[0]["how"][0][2] == {"tags": sorted(tags)}
+
+
 def test_a_memory_without_a_model_gets_that_of_the_settings(
     attempts: Attempts, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from crewrelay.retrieval.chunks import LONGEST, CorpusError, corpus_chunks, page_chunks
 from crewrelay.retrieval.embedded.index import SHIPPED_CORPUS, StaleIndexError, build_index, load_index
 from crewrelay.retrieval.embedded.sentences import sentences
-from crewrelay.retrieval.embedders.e5 import EMBEDDER, E5Embedder
+from crewrelay.retrieval.embedders.e5 import DIMENSION, EMBEDDER, E5Embedder
 
 HEADER = "Title: A page\nSource: https://example.org/a\n\n"
 
@@ -104,6 +104,12 @@ def test_building_twice_gives_the_same_bytes(small_corpus: Path) -> None:
 
     assert built() == built()
     assert len(load_index(small_corpus).chunks) == 2
+
+
+def test_a_corpus_without_a_sentence_to_quote_has_an_index(tmp_path: Path) -> None:
+    (tmp_path / "page.txt").write_text(HEADER + "Cats?\n", "utf-8")
+    assert build_index(tmp_path) == 1
+    assert load_index(tmp_path).sentences.shape == (0, DIMENSION)
 
 
 def test_a_changed_page_makes_the_index_stale(tmp_path: Path) -> None:

@@ -140,5 +140,8 @@ def asking() -> Any:
 
 
 def under_way(journal: Journal, tool: object, request: dict[str, Any]) -> Any:
-    """While a tool runs. What it calls is journaled by itself, so that nothing is paid twice if it is interrupted."""
-    return _put(replace(journal, tool=tool, within=request))
+    """While a tool runs. What it calls is journaled by itself, so that nothing is paid twice if it is interrupted. What
+    it remembers is forgotten with it: else the same call, made again, would know it, but not in a run that has replayed
+    the first one.
+    """
+    return _put(replace(journal, tool=tool, within=request, memories=dict(journal.memories)))

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from crewai.tools import BaseTool
 from crewai.tools.tool_failure import ToolFailure
-from pydantic import PrivateAttr, TypeAdapter
+from pydantic import PrivateAttr, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from crewrelay.crews.journal.ambient import Journal, current, under_way
@@ -39,7 +40,7 @@ class Running(NamedTuple):
 
 def journaled_run(running: Running, journal: Journal) -> Any:
     """The journaled result, or else that of the tool. Raises ToolFailed with what a journaled failure said."""
-    request = {"tool": running.tool.name, "arguments": to_jsonable_python(_in_order(running.arguments), fallback=str)}
+    request = {"tool": running.tool.name, "arguments": to_jsonable_python(in_order(running.arguments), fallback=str)}
     if journal.within:
         request["within"] = journal.within
     try:
@@ -110,7 +111,8 @@ class JournaledRetriever:
         self._calls = calls
         self._bibliography = bibliography
         for reply in calls.journaled(Kind.RETRIEVAL):  # so that no new passage gets one of their numbers
-            bibliography.number(_PASSAGES.validate_json(reply.body))
+            with suppress(ValidationError):  # what the knowledge or memory of a crew within a tool has asked
+                bibliography.number(_PASSAGES.validate_json(reply.body))
 
     def retrieve(self, query: str, top_k: int = 5, timeout: timedelta | None = None) -> list[Passage]:
         """The timeout is what remains of the run; the argument is ignored."""
@@ -136,10 +138,10 @@ def _reply(**outcome: Any) -> Reply:
     return Reply(body=json.dumps(outcome))
 
 
-def _in_order(value: Any) -> Any:
+def in_order(value: Any) -> Any:
     """The value with its sets sorted: their order differs between processes."""
     if isinstance(value, dict):
-        return {name: _in_order(one) for name, one in value.items()}
+        return {name: in_order(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_in_order(one) for one in value]
+        return [in_order(one) for one in value]
     return sorted(value, key=repr) if isinstance(value, set | frozenset) else value

@@ -11,14 +11,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from crewai.mcp.client import MCPClient
-from crewai.mcp.config import MCPServerHTTP
+from crewai.mcp.config import MCPServerHTTP, MCPServerStdio
 from crewai.mcp.filters import create_static_tool_filter
 from crewai.mcp.tool_resolver import MCPToolResolver
 from crewai.mcp.transports.base import BaseTransport
 from crewai.tools import BaseTool
+from crewai.tools.mcp_native_tool import MCPNativeTool
 from crewai.utilities.string_utils import sanitize_tool_name
 
-from crewrelay.crews.journal.ambient import Journal, in_a_run, journal_for
+from crewrelay.crews.journal.ambient import Journal, in_a_run, journal_for, workplace
 from crewrelay.crews.journal.mcp_servers import ServerUnavailable, address_of, failure_of, name_of, without_secrets
 from crewrelay.crews.journal.seam import on_a_thread
 from crewrelay.jobs.errors import InvalidCrew
@@ -42,20 +43,47 @@ def resolve(resolver: MCPToolResolver, mcps: list[Any]) -> list[BaseTool]:
         return resolved
     tools: list[BaseTool] = []
     for server in mcps:
-        config = _by_address(server) if isinstance(server, str) else server
-        found = _resolve(resolver, [config])
+        config = _by_address(server) if isinstance(server, str) else _in_the_workplace(server)
+        found = _found(resolver, config, journal)
         if not found:
-            error = InvalidCrew(f"The MCP server {name_of(config)} does not offer the tool that is asked of it.")
-            journal.end(error)
-            raise error
+            raise _ended(journal, f"The MCP server {name_of(config)} does not offer the tool that is asked of it.")
         tools += found
+    # CrewAI adds them to an agent that has no crew, to those of its last kickoff, which may have been another job's.
+    agent = resolver._agent
+    agent.tools = [tool for tool in agent.tools or [] if not isinstance(tool, MCPNativeTool)]
     return tools
+
+
+def _found(resolver: MCPToolResolver, config: Any, journal: Journal) -> list[BaseTool]:
+    """CrewAI takes an error of the project's own filter for a lost connection, which is no fault of the server's."""
+    try:
+        found: list[BaseTool] = _resolve(resolver, [config])
+    except Exception as error:
+        if journal.ended:
+            raise
+        reason = f"The tools of the MCP server {name_of(config)} can't be made: {error.__cause__ or error!r}"
+        raise _ended(journal, reason) from error
+    return found
+
+
+def _ended(journal: Journal, reason: str) -> InvalidCrew:
+    error = InvalidCrew(reason)
+    journal.end(error)
+    return error
 
 
 def _by_address(reference: str) -> MCPServerHTTP:
     url, _, tool = reference.partition("#")
     chosen = create_static_tool_filter([sanitize_tool_name(tool)]) if tool else None
     return MCPServerHTTP(url=url, tool_filter=chosen)
+
+
+def _in_the_workplace(server: Any) -> Any:
+    """A process starts in the run's folder, which has another name in every run: CrewAI makes names of tools of it."""
+    place = workplace()
+    if place is None or not isinstance(server, MCPServerStdio):
+        return server
+    return server.model_copy(update={"args": [arg.removeprefix(f"{place.folder}/") for arg in server.args]})
 
 
 class RunClient(MCPClient):
@@ -69,15 +97,18 @@ class RunClient(MCPClient):
 
     async def list_tools(self, use_cache: bool | None = None) -> list[dict[str, Any]]:
         journal = journal_for("an MCP server")
-        if journal is None:
+        if not in_a_run():
             return await super().list_tools(use_cache)
+        if journal is None:
+            listed: list[dict[str, Any]] = await self._once(self._list)
+            return listed
         return await on_a_thread(lambda here: _listed(journal, self.transport, lambda: here(self._once(self._list))))
 
     async def _list(self) -> list[dict[str, Any]]:
         tools = await MCPClient.list_tools(self, use_cache=False)
         if not tools:
             raise ServerUnavailable("it offers no tools")
-        return tools
+        return [tool | {"description": tool["description"] or ""} for tool in tools]  # else CrewAI leaves it out
 
     async def call_tool_result(self, tool_name: str, arguments: dict[str, Any] | None = None) -> Any:
         if not in_a_run():
@@ -94,12 +125,14 @@ class RunClient(MCPClient):
         errors: list[BaseException] = []
         said = None
         try:
-            await MCPClient.connect(self)
+            async with asyncio.timeout(2 * self.connect_timeout):  # CrewAI does not bound the beginning of SSE
+                await MCPClient.connect(self)
             said = await ask()
         except (Exception, BaseExceptionGroup, asyncio.CancelledError) as error:
             errors.append(error)
         try:
-            await self.disconnect()
+            async with asyncio.timeout(self.connect_timeout):
+                await self.disconnect()
         except (Exception, BaseExceptionGroup, asyncio.CancelledError) as error:
             errors.append(error)
         if said is None:

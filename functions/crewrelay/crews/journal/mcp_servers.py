@@ -1,29 +1,33 @@
 """An MCP server of an agent's `mcps`: its process, what it is called, what it is sent in secret, and why it fails."""
 
+import asyncio
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 import crewai
 from crewai.mcp.exceptions import error_for_status, find_http_status, find_transport_failure
 from crewai.mcp.transports.base import BaseTransport
 from crewai.mcp.transports.stdio import StdioTransport
+from mcp.client import stdio
 
 from crewrelay.crews.journal.ambient import in_a_run
 from crewrelay.crews.models.failures import ToolUnavailable, causes_of, is_lost_connection, may_pass
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.redaction import SHORTEST, Redaction
 
+_start: Any = stdio._create_platform_compatible_process
 logger = logging.getLogger("mcp.server")  # not ours: what a server writes may be a caller's text
 
-_LAST_WORDS = 2_000  # bytes of what a process has written
+_LAST_WORDS = 2_000  # characters of what a process has written
+_AT_ONCE = 65_536  # bytes, as many as a pipe holds
 _SECRET = re.compile(r"auth|cookie|credential|key|passw|secret|token", re.IGNORECASE)  # in the name of a value
 
 
@@ -36,7 +40,7 @@ class StdioServer(StdioTransport):
 
     def __init__(self, command: str, args: list[str] | None = None, env: dict[str, str] | None = None) -> None:
         super().__init__(command, args, {**_surroundings(), **(env or {})})
-        self._written: IO[bytes] | None = None
+        self._words: _LastWords | None = None
 
     async def connect(self) -> "StdioServer":
         """CrewAI prints why it fails, and what the process writes, past the log."""
@@ -49,21 +53,69 @@ class StdioServer(StdioTransport):
         env = get_default_environment() | self.env
         parameters = StdioServerParameters(command=self.command, args=self.args, env=env)
         with ExitStack() as stack:
-            written: Any = stack.enter_context(TemporaryFile())
-            self._transport_context = stdio_client(parameters, written)
+            words: Any = stack.enter_context(_LastWords())
+            self._transport_context = stdio_client(parameters, words)
             self._set_streams(*await self._transport_context.__aenter__())
-            self._written = written
+            self._words = words
             stack.pop_all()
         return self
 
     async def disconnect(self) -> None:
-        await super().disconnect()
-        if self._written:
-            with self._written as written:
-                written.seek(max(0, written.seek(0, os.SEEK_END) - _LAST_WORDS))
-                if said := written.read().decode(errors="replace"):
-                    logger.warning("%s wrote: %s", self.command, without_secrets(self, said))
-            self._written = None
+        try:
+            await super().disconnect()
+        finally:
+            words, self._words = self._words, None
+            if words:
+                with words:
+                    words.end_process()
+                    if said := without_secrets(self, words.text())[-_LAST_WORDS:]:
+                        logger.warning("%s wrote: %s", self.command, said)
+
+
+class _LastWords:
+    """A process's standard error, of which the end is kept: a server may write without end. Knows the process."""
+
+    def __init__(self) -> None:
+        self.process: Any = None
+        self._loop = asyncio.get_running_loop()
+        self._kept = b""
+        self._reading, self._writing = os.pipe()
+        os.set_blocking(self._reading, False)
+        self._loop.add_reader(self._reading, self._read)
+
+    def __enter__(self) -> "_LastWords":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove_reader(self._reading)
+        os.close(self._reading)
+        os.close(self._writing)
+
+    def fileno(self) -> int:
+        """What the process writes to."""
+        return self._writing
+
+    def _read(self) -> None:
+        with suppress(BlockingIOError):
+            self._kept = (self._kept + os.read(self._reading, _AT_ONCE))[-2 * _LAST_WORDS :]
+
+    def text(self) -> str:
+        """Twice as much as is shown, lest a secret begins before it."""
+        self._read()
+        return self._kept.decode(errors="replace")
+
+    def end_process(self) -> None:
+        """What it has started, too: the SDK ends those only if the process has to be ended itself."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+async def start(command: str, args: list[str], env: Any = None, errlog: Any = sys.stderr, cwd: Any = None) -> Any:
+    """A process of the SDK's, which leads a group of its own."""
+    process = await _start(command, args, env, errlog, cwd)
+    if isinstance(errlog, _LastWords):
+        errlog.process = process
+    return process
 
 
 def _surroundings() -> dict[str, str]:
@@ -98,11 +150,13 @@ def without_secrets(server: BaseTransport, text: str) -> str:
 
 def _secrets(server: BaseTransport) -> Iterator[str]:
     url = urlsplit(getattr(server, "url", ""))
-    sent = {**dict(parse_qsl(url.query)), **getattr(server, "headers", {}), **getattr(server, "env", {})}
-    for name, value in sent.items():
-        if _SECRET.search(name):
-            yield from (value, value.rpartition(" ")[2])  # also without "Bearer"
-    yield url.password or ""
+    query = [(unquote_plus(name), value) for name, _, value in (part.partition("=") for part in url.query.split("&"))]
+    sent = [*query, *getattr(server, "headers", {}).items(), *getattr(server, "env", {}).items()]
+    found = [value for name, value in sent if _SECRET.search(name)]
+    found += [url.password or url.username or ""]
+    for value in found:
+        yield from (value, value.rpartition(" ")[2])  # also without "Bearer"
+        yield from (unquote(value), unquote_plus(value))  # as a server reads it in an address
 
 
 def failure_of(server: BaseTransport, errors: Sequence[BaseException]) -> Exception:

@@ -16,6 +16,7 @@ from pydantic_core import to_jsonable_python
 
 from crewrelay.crews.journal.ambient import Journal, in_a_run, journal_for, under_way
 from crewrelay.crews.journal.embedding import JournaledEmbedder
+from crewrelay.crews.journal.journaled_tools import in_order
 from crewrelay.crews.journal.remembered import Remembered
 from crewrelay.jobs.errors import InvalidCrew
 from crewrelay.jobs.records.journal import Kind, Reply
@@ -118,7 +119,7 @@ def _request(journal: Journal, memory: Memory, asked: dict[str, Any]) -> dict[st
     content = {"tool": "memory", "storage": storage.name, "root": memory.root_scope} | asked
     if journal.within:
         content["within"] = journal.within
-    request: dict[str, Any] = to_jsonable_python(content, fallback=str)
+    request: dict[str, Any] = to_jsonable_python(in_order(content), fallback=str)
     return request
 
 

@@ -132,9 +132,9 @@ class Remembered:
         categories: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Iterator[MemoryRecord]:
-        """Oldest first. As with CrewAI, a scope is a prefix of letters."""
+        """Oldest first, whichever thread saves first in a replay. As with CrewAI, a scope is a prefix of letters."""
         prefix = _path(scope)
-        for record in list(self._records.values()):
+        for record in sorted(self._records.values(), key=lambda one: one.created_at):
             of_category = not categories or not set(categories).isdisjoint(record.categories)
             if record.scope.startswith(prefix) and of_category and _has(record.metadata, metadata):
                 yield record

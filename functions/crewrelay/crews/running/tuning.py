@@ -201,6 +201,13 @@ REPLACEMENTS = (
         "test_mcps.py::test_what_a_process_writes_is_not_printed",
     ),
     _attribute(
+        "mcp.client.stdio._create_platform_compatible_process",
+        mcp_servers.start,
+        "The SDK leaves what a server's process has started, if the process itself ends when it is told to.",
+        "It ends the process's group.",
+        "test_hostile_mcp_servers.py::test_what_a_process_has_started_ends_with_it",
+    ),
+    _attribute(
         "crewai.agents.agent_executor.AgentExecutor._prepare_tool_result_for_context",
         tool_seam.prepare_tool_result,
         "It puts a long result of a tool into a file of a random name, and names it in the next prompt.",

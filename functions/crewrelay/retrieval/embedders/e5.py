@@ -33,6 +33,8 @@ class E5Embedder:
 
     def passages(self, texts: Sequence[str]) -> Vectors:
         """Embeds one text at a time on each core: a batch takes as long and holds all activations in memory."""
+        if not texts:
+            return np.empty((0, self.dimension), dtype=np.float32)
         model = self._model()
         with ThreadPoolExecutor(
             len(os.sched_getaffinity(0))
