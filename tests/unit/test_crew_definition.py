@@ -1,9 +1,6 @@
 """What is wrong with a crew's files is said with file, line and what to do; all of it at once."""
 
-import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -256,21 +253,14 @@ def test_every_file_of_a_crew_is_in_its_digest(own_crews: OwnCrews, name: str) -
 
 
 def test_a_crew_is_read_once_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    reads: list[str] = []
-    started = threading.Barrier(8)
+    locked: list[bool] = []
 
-    def slowly(name: str, folder: Path) -> str:
-        reads.append(name)
-        time.sleep(0.05)  # in which the others come
+    def reading(name: str, folder: Path) -> str:
+        locked.append(crews._reading.locked())
         return name
 
-    monkeypatch.setattr("crewrelay.catalogue.catalogue.read_card", slowly)
-    catalogue = Catalogue([])
-
-    def read() -> object:
-        started.wait(10)
-        return catalogue.card("research")
-
-    with ThreadPoolExecutor(8) as pool:
-        assert {one.result() for one in [pool.submit(read) for _ in range(8)]} == {"research"}
-    assert reads == ["research"]
+    monkeypatch.setattr("crewrelay.catalogue.catalogue.read_card", reading)
+    crews = Catalogue([])
+    for _ in range(2):
+        crews.card("research")
+    assert locked == [True]
